@@ -1,0 +1,84 @@
+"""One switch between array libraries: `use("numpy")`, `use("cupy")`, `use("naive")`.
+
+A backend is a module with the same kernels under the same names (`conv2d`,
+`conv2d_backward`, `max_pool2d`, ...): arrays in, arrays out, no Tensor. Three rungs stand
+beside each other:
+
+| name      | module             | what it is                                           |
+|-----------|--------------------|------------------------------------------------------|
+| `naive`   | `backend/naive`    | Python loops that spell the equations: the oracle    |
+| `numpy`   | `backend/cpu`      | NumPy kernels, blocked and threaded                  |
+| `cupy`    | `backend/gpu`      | our CUDA kernels on an NVIDIA GPU                    |
+
+A backend is imported when it is first used, so `import minran` never imports CuPy.
+"""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from minran.errors import BackendError, expect
+
+_MODULES = {"naive": "naive", "numpy": "cpu", "cupy": "gpu"}
+_ALIASES = {"cpu": "numpy", "gpu": "cupy"}
+_current: ModuleType | None = None
+
+
+def load(name: str) -> ModuleType:
+    """The backend module called `name`, imported on first use.
+
+    Raises BackendError for an unknown name, or one that cannot run on this machine.
+    """
+    name = _ALIASES.get(name, name)
+    known = ", ".join(sorted([*_MODULES, *_ALIASES]))
+    expect(name in _MODULES, f"unknown backend {name!r}; expected one of {known}", BackendError)
+    module = importlib.import_module(f"minran.backend.{_MODULES[name]}")
+    ready = getattr(module, "ensure_available", None)
+    if ready is not None:
+        ready()
+    return module
+
+
+def current() -> ModuleType:
+    """The backend in use; NumPy unless `use` said otherwise."""
+    global _current
+    if _current is None:
+        _current = load("numpy")
+    return _current
+
+
+class use:  # noqa: N801 - reads as a verb, like no_grad
+    """Switch to backend `name`, for good or, as a context manager, for a block.
+
+    >>> with use("naive"):
+    ...     print(current().name)
+    naive
+    >>> print(current().name)
+    numpy
+    """
+
+    def __init__(self, name: str) -> None:
+        global _current
+        self._previous = current()
+        _current = load(name)
+
+    def __enter__(self) -> ModuleType:
+        return current()
+
+    def __exit__(self, *exc: object) -> None:
+        global _current
+        _current = self._previous
+
+
+def to_host(array: Any) -> np.ndarray:
+    """`array` of any backend as a NumPy array (no copy if it is one already)."""
+    return array.get() if hasattr(array, "get") else np.asarray(array)
+
+
+def to_device(array: Any) -> Any:
+    """`array` as an array of the current backend (no copy if it is one already)."""
+    return current().xp.asarray(array)

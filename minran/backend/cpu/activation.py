@@ -1,0 +1,118 @@
+"""Element-wise kernels: ReLU, sigmoid, the paper's three attention activations, the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.memory import empty_like
+
+
+def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """A + b of one shape, written to `out` (which may be a or b) or to a new array."""
+    return _elementwise(lambda p, q, r: np.add(p, q, out=r), a, b, out=out)
+
+
+def relu(x: np.ndarray) -> np.ndarray:
+    """Y = max(x, 0)."""
+    return _elementwise(lambda p, r: np.maximum(p, 0, out=r), x)
+
+
+def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Gx = gy where y > 0, else 0: the derivative at the kink is 0, as in PyTorch."""
+    return _elementwise(lambda g, q, r: np.multiply(g, q > 0, out=r), gy, y)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """Y = 1 / (1 + exp(-x)); exp overflows to infinity for very negative x, and y is 0."""
+    return _elementwise(_sigmoid, x)
+
+
+def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
+    with np.errstate(over="ignore"):
+        np.negative(x, out=y)
+        np.exp(y, out=y)
+        np.add(y, 1, out=y)
+        np.reciprocal(y, out=y)
+
+
+def sigmoid_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Gx = gy y (1 - y)."""
+
+    def block(g: np.ndarray, q: np.ndarray, r: np.ndarray) -> None:
+        np.subtract(1, q, out=r)
+        np.multiply(r, q, out=r)
+        np.multiply(r, g, out=r)
+
+    return _elementwise(block, gy, y)
+
+
+def channel_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
+    norm = np.sqrt(np.einsum("nhwc,nhwc->nhw", x, x)[..., None] + x.dtype.type(eps))
+    return x / norm, norm
+
+
+def channel_attention_backward(gy: np.ndarray, y: np.ndarray, norm: np.ndarray) -> np.ndarray:
+    """Gx = (gy - y <gy, y>) / norm: the part of gy along y only changes the length."""
+    along = np.einsum("nhwc,nhwc->nhw", gy, y)[..., None]
+    return (gy - y * along) / norm
+
+
+def spatial_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eq. 6: y = sigmoid((x - mean) inv_std) with mean and std of each (n, c) map.
+
+    Returns y (N, H, W, C), mean and inv_std (N, 1, 1, C).
+    """
+    mean = x.mean((1, 2), keepdims=True)
+    centred = x - mean
+    inv_std = 1 / np.sqrt(np.square(centred).mean((1, 2), keepdims=True) + x.dtype.type(eps))
+    return sigmoid(centred * inv_std), mean, inv_std
+
+
+def spatial_attention_backward(
+    gy: np.ndarray, x: np.ndarray, y: np.ndarray, mean: np.ndarray, inv_std: np.ndarray
+) -> np.ndarray:
+    """Gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
+    g = sigmoid_backward(gy, y)
+    normalised = (x - mean) * inv_std
+    along = (g * normalised).mean((1, 2), keepdims=True)
+    return inv_std * (g - g.mean((1, 2), keepdims=True) - normalised * along)
+
+
+def gate(mask: np.ndarray, trunk: np.ndarray, residual: bool) -> np.ndarray:
+    """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
+
+    def block(m: np.ndarray, t: np.ndarray, r: np.ndarray) -> None:
+        np.multiply(m, t, out=r)
+        if residual:
+            np.add(r, t, out=r)
+
+    return _elementwise(block, mask, trunk)
+
+
+def gate_backward(
+    gy: np.ndarray, mask: np.ndarray, trunk: np.ndarray, residual: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """GM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
+    gmask = _elementwise(lambda g, t, r: np.multiply(g, t, out=r), gy, trunk)
+    return gmask, gate(mask, gy, residual)
+
+
+def _elementwise(
+    function: Callable[..., object], *arrays: np.ndarray, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Run `function(*blocks, out_block)` over blocks of arrays that have one shape."""
+    first = arrays[0]
+    y = empty_like(first) if out is None else out
+    if first.ndim == 0:
+        function(*arrays, y)
+        return y
+    map_blocks(
+        lambda part: function(*(array[part] for array in arrays), y[part]),
+        len(first),
+        first[:1].nbytes,
+    )
+    return y

@@ -1,0 +1,124 @@
+"""Split the batch into blocks that fit the cache, and run them on every core.
+
+`map_blocks(f, n, bytes_per_sample)` calls `f(samples)` on slices of the batch axis.
+How the batch is cut depends on the sizes alone, never on the number of threads, and results
+come back in block order: sums over them are the same bit for bit on one core and on many.
+
+Within a block the products run on one BLAS thread; the second core works on another
+block. That uses it twice as well as two BLAS threads on tall, thin products do, and it
+serves the element-wise kernels too, which BLAS threads do not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import pairwise
+from threading import Lock
+from typing import Any, TypeVar
+
+from threadpoolctl import ThreadpoolController
+
+from minran.errors import BackendError, expect
+
+Result = TypeVar("Result")
+
+BLOCK_BYTES = 1 << 20
+"""Bytes of the main operand of a block: half of a typical level-2 cache."""
+
+MIN_BYTES = 1 << 17
+"""An operand smaller than this is one block: starting a thread costs more than it gives."""
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_threads = int(os.environ.get("MINRAN_NUM_THREADS", 0)) or _cores()
+_pool: ThreadPoolExecutor | None = None
+_blas: list[Any] | None = None
+
+
+def threads() -> int:
+    """How many threads the kernels use."""
+    return _threads
+
+
+def set_threads(count: int) -> None:
+    """Let the kernels use `count` threads (default: the cores, or `MINRAN_NUM_THREADS`)."""
+    global _threads, _pool
+    expect(count >= 1, f"set_threads: expected at least 1 thread, got {count}", BackendError)
+    if _pool is not None:
+        _pool.shutdown()
+        _pool = None
+    _threads = count
+
+
+def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> list[slice]:
+    """Cut `range(count)` into an even number of nearly equal slices of about `block_bytes`."""
+    total = count * bytes_per_sample
+    blocks = 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes)))
+    blocks = min(blocks, count)
+    edges = [count * k // blocks for k in range(blocks + 1)]
+    return [slice(lo, hi) for lo, hi in pairwise(edges)]
+
+
+def map_blocks(
+    function: Callable[[slice], Result],
+    count: int,
+    bytes_per_sample: int,
+    block_bytes: int = BLOCK_BYTES,
+) -> list[Result]:
+    """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
+    blocks = block_ranges(count, bytes_per_sample, block_bytes)
+    if len(blocks) == 1:
+        return [function(blocks[0])]
+
+    workers = min(_threads, len(blocks))
+    results: list[Any] = [None] * len(blocks)
+    queue = iter(range(len(blocks)))
+    lock = Lock()
+
+    def work() -> None:
+        while True:
+            with lock:
+                index = next(queue, None)
+            if index is None:
+                return
+            results[index] = function(blocks[index])
+
+    with _one_blas_thread():
+        others = [_executor().submit(work) for _ in range(workers - 1)]
+        try:
+            work()
+        finally:
+            for other in others:
+                other.result()
+    return results
+
+
+def _executor() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(_threads - 1, thread_name_prefix="minran")
+    return _pool
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Each product in here runs on the thread that calls it; the setting is put back after."""
+    global _blas
+    if _blas is None:
+        _blas = ThreadpoolController().select(user_api="blas").lib_controllers
+    before = [library.get_num_threads() for library in _blas]
+    try:
+        for library in _blas:
+            library.set_num_threads(1)
+        yield
+    finally:
+        for library, count in zip(_blas, before, strict=True):
+            library.set_num_threads(count)

@@ -1,0 +1,198 @@
+"""Convolution as a matrix product over NHWC blocks.
+
+A 1x1 convolution is the product `x.reshape(-1, C) @ w[0, 0]`, nothing else. A larger one
+copies, for every output pixel, the window it sees into a row (im2col): in NHWC each
+window row is one run of KW * C neighbouring numbers, so the copy is quick.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.memory import empty, zeros
+from minran.backend.geometry import conv_output_size
+
+Pair = tuple[int, int]
+
+COLUMN_BLOCK_BYTES = 1 << 21
+
+
+def conv2d(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, groups: int) -> np.ndarray:
+    """y[n, i, j, k] = sum_abc x[n, s i + a - p, s j + b - p, c] w[a, b, c, k].
+
+    x (N, H, W, C), w (KH, KW, C/groups, K) -> y (N, Ho, Wo, K).
+    """
+    n, height, width, _ = x.shape
+    kh, kw, _, k = w.shape
+    ho = conv_output_size(height, kh, stride[0], padding[0])
+    wo = conv_output_size(width, kw, stride[1], padding[1])
+    y = empty((n, ho, wo, k), x.dtype)
+
+    def block(samples: slice) -> None:
+        columns = _columns(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
+        _grouped_product(columns, w, y[samples].reshape(-1, k), groups)
+
+    map_blocks(block, n, *_block_size(x, y, kh * kw))
+    return y
+
+
+def conv2d_backward(
+    gy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: Pair,
+    padding: Pair,
+    groups: int,
+    need_gx: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Adjoints of `conv2d` in x and in w: gx (N, H, W, C) or None, gw (KH, KW, C/groups, K)."""
+    kh, kw = w.shape[:2]
+    if need_gx and stride == (1, 1) and groups == 1 and padding[0] < kh and padding[1] < kw:
+        return _backward_stride_one(gy, x, w, padding)
+    return _backward_general(gy, x, w, stride, padding, groups, need_gx)
+
+
+def _backward_stride_one(
+    gy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both adjoints from one im2col of gy.
+
+    With stride 1, gx is itself a convolution, of gy with the kernel turned by 180 degrees and
+    its channel axes swapped, padded by K - 1 - p. The columns of gy made for it give gw too:
+    gw[a, b, c, k] = sum over pixels of x[pixel, c] * gy[pixel + p - (a, b), k].
+    """
+    n, height, width, c = x.shape
+    kh, kw, _, k = w.shape
+    turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(kh * kw * k, c)
+    reach = (kh - 1 - padding[0], kw - 1 - padding[1])
+    gx = empty(x.shape, x.dtype)
+
+    def block(samples: slice) -> np.ndarray:
+        columns = _columns(gy[samples], (kh, kw), (1, 1), reach, (height, width), 1)
+        np.matmul(columns, turned, out=gx[samples].reshape(-1, c))
+        return x[samples].reshape(-1, c).T @ columns
+
+    gw = _sum(map_blocks(block, n, *_block_size(gy, gx, kh * kw)))
+    gw = gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    return gx, np.ascontiguousarray(gw)
+
+
+def _backward_general(
+    gy: np.ndarray,
+    x: np.ndarray,
+    w: np.ndarray,
+    stride: Pair,
+    padding: Pair,
+    groups: int,
+    need_gx: bool,
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """Gw = columns(x)^T gy; gx = col2im(gy w^T), the adjoint of im2col."""
+    n, ho, wo, k = gy.shape
+    kh, kw, cg, _ = w.shape
+    gx = empty(x.shape, x.dtype) if need_gx else None
+    # (K, KH KW C/g) per group: the transpose of the matrix that forward multiplied with.
+    flat = w.reshape(kh * kw * cg, groups, k // groups).transpose(1, 2, 0)
+
+    def block(samples: slice) -> np.ndarray:
+        columns = _columns(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
+        grouped = gy[samples].reshape(-1, groups, k // groups).transpose(1, 0, 2)
+        gw = np.matmul(columns.reshape(groups, -1, kh * kw * cg).swapaxes(1, 2), grouped)
+        if gx is not None:
+            _col2im(np.matmul(grouped, flat), gx[samples], (kh, kw), stride, padding, (ho, wo))
+        return gw
+
+    gw = _sum(map_blocks(block, n, *_block_size(x, gy, kh * kw)))
+    gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
+    return gx, np.ascontiguousarray(gw).reshape(w.shape)
+
+
+def _columns(
+    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, out: Pair, groups: int
+) -> np.ndarray:
+    """im2col: (N Ho Wo, KH KW C) for one group, (groups, N Ho Wo, KH KW C/groups) for more."""
+    n, _, _, c = x.shape
+    kh, kw = kernel
+    if kernel == (1, 1) and padding == (0, 0) and groups == 1:
+        return np.ascontiguousarray(x[:, :: stride[0], :: stride[1]]).reshape(-1, c)
+    padded = _pad(x, padding)
+    sn, sh, sw, sc = padded.strides
+    if groups == 1:
+        # One window row is a run of KW * C neighbouring numbers of the padded picture.
+        windows = as_strided(
+            padded,
+            (n, *out, kh, kw * c),
+            (sn, sh * stride[0], sw * stride[1], sh, sc),
+            writeable=False,
+        )
+        columns = empty((n * math.prod(out), kh * kw * c), x.dtype)
+    else:
+        cg = c // groups
+        windows = as_strided(
+            padded,
+            (groups, n, *out, kh, kw, cg),
+            (sc * cg, sn, sh * stride[0], sw * stride[1], sh, sw, sc),
+            writeable=False,
+        )
+        columns = empty((groups, n * math.prod(out), kh * kw * cg), x.dtype)
+    np.copyto(columns.reshape(windows.shape), windows)
+    return columns
+
+
+def _col2im(
+    gcolumns: np.ndarray, gx: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, out: Pair
+) -> None:
+    """The adjoint of im2col: add every window's numbers back onto the pixels they came from."""
+    n, height, width, c = gx.shape
+    (ph, pw), (ho, wo) = padding, out
+    groups = len(gcolumns)
+    windows = gcolumns.reshape(groups, n, ho, wo, *kernel, c // groups)
+    padded = zeros((n, height + 2 * ph, width + 2 * pw, groups, c // groups), gx.dtype)
+    for a in range(kernel[0]):
+        for b in range(kernel[1]):
+            rows = slice(a, a + stride[0] * ho, stride[0])
+            cols = slice(b, b + stride[1] * wo, stride[1])
+            padded[:, rows, cols] += windows[:, :, :, :, a, b].transpose(1, 2, 3, 0, 4)
+    gx[...] = padded[:, ph : ph + height, pw : pw + width].reshape(gx.shape)
+
+
+def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
+    """`x` with `padding` zeros around rows and columns, C-contiguous; only the rim is cleared."""
+    ph, pw = padding
+    if padding == (0, 0):
+        return np.ascontiguousarray(x)
+    n, height, width, c = x.shape
+    padded = empty((n, height + 2 * ph, width + 2 * pw, c), x.dtype)
+    padded[:, :ph] = 0
+    padded[:, ph + height :] = 0
+    padded[:, :, :pw] = 0
+    padded[:, :, pw + width :] = 0
+    padded[:, ph : ph + height, pw : pw + width] = x
+    return padded
+
+
+def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int) -> None:
+    """Y = columns @ w, group by group when there are several."""
+    k = w.shape[-1]
+    if groups == 1:
+        np.matmul(columns, w.reshape(-1, k), out=y)
+        return
+    matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
+    out = y.reshape(-1, groups, k // groups).transpose(1, 0, 2)
+    out[...] = np.matmul(columns, matrices)
+
+
+def _sum(parts: list[np.ndarray]) -> np.ndarray:
+    """The sum of the blocks' results, in block order."""
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return total
+
+
+def _block_size(x: np.ndarray, y: np.ndarray, taps: int) -> tuple[int, int]:
+    """Bytes of one sample's largest operand, which is its columns, and of a block."""
+    return max(taps * x[:1].nbytes, y[:1].nbytes), COLUMN_BLOCK_BYTES

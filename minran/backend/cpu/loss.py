@@ -1,0 +1,60 @@
+"""Softmax, cross-entropy and the optimiser's update: small arrays, plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """y_k = exp(x_k - max x) / sum_j exp(x_j - max x) over the last axis."""
+    y = np.exp(x - x.max(-1, keepdims=True))
+    y /= y.sum(-1, keepdims=True)
+    return y
+
+
+def softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Gx = y (gy - sum_j gy_j y_j)."""
+    return y * (gy - (gy * y).sum(-1, keepdims=True))
+
+
+def log_softmax(x: np.ndarray) -> np.ndarray:
+    """y_k = x_k - log sum_j exp(x_j), with the maximum taken out first."""
+    shifted = x - x.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+def log_softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Gx = gy - exp(y) sum_j gy_j."""
+    return gy - np.exp(y) * gy.sum(-1, keepdims=True)
+
+
+def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """L = -1/N sum_nk t_nk log p_nk: the loss (a 0-d array) and log p (N, K)."""
+    log_probabilities = log_softmax(logits)
+    loss = -(targets * log_probabilities).sum() / len(logits)
+    return np.asarray(loss, logits.dtype), log_probabilities
+
+
+def cross_entropy_backward(
+    gy: np.ndarray, log_probabilities: np.ndarray, targets: np.ndarray
+) -> np.ndarray:
+    """Glogits = gy (p sum_k t_k - t) / N; the sum is 1 for probabilities."""
+    probabilities = np.exp(log_probabilities)
+    total = targets.sum(-1, keepdims=True)
+    return (probabilities * total - targets) * (gy / len(targets))
+
+
+def sgd_update(
+    param: np.ndarray,
+    grad: np.ndarray,
+    velocity: np.ndarray,
+    lr: float,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """In place: g += wd p; v = mu v + g; p -= lr (g + mu v) if `nesterov`, else lr v."""
+    g = grad + weight_decay * param if weight_decay else grad
+    velocity *= momentum
+    velocity += g
+    param -= lr * (g + momentum * velocity) if nesterov else lr * velocity

@@ -1,0 +1,183 @@
+"""From uint8 pictures to what the network reads: the paper's augmentation, and two newer ones.
+
+The paper's recipe [P 4.1], in its order: pad the raw picture with 4 zeros (black pixels) on every
+side, cut a random 32x32 window, mirror it half of the time, then subtract the per-pixel mean of
+the training pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minran.errors import DataError, ShapeError, expect
+
+# About the standard deviation of CIFAR-10's training pixels around their per-pixel mean.
+DEFAULT_STD = 64.0
+
+
+def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarray:
+    """Pad every picture with `pad` zeros on each side, cut a random window, mirror half of them.
+
+    images: (N, H, W, C) of any dtype; returns a new array of the same shape and dtype. Each
+    picture draws its own window, uniformly from the (2 pad + 1)^2, and its own mirroring
+    (left-right). The paper pads the raw picture, before the mean is subtracted, so the border
+    that comes in is black; apply this function to uint8 pictures to follow it.
+
+    Raises ShapeError unless images has 4 axes and pad >= 0.
+    """
+    expect(images.ndim == 4, f"pad_crop_flip: images must be (N, H, W, C), got {images.shape}")
+    expect(pad >= 0, f"pad_crop_flip: pad must not be negative, got {pad}")
+    count, height, width = images.shape[:3]
+    top, left = rng.integers(0, 2 * pad + 1, (2, count, 1))
+    mirrored = rng.random((count, 1)) < 0.5
+
+    padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    rows = top + np.arange(height)
+    # Reading a window's columns from right to left mirrors it.
+    columns = left + np.where(mirrored, np.arange(width)[::-1], np.arange(width))
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+def cutout(
+    images: np.ndarray, rng: np.random.Generator, size: int = 8, fill: float = 0.0
+) -> np.ndarray:
+    """Overwrite one square of each picture with `fill` (DeVries and Taylor, 2017).
+
+    images: (N, H, W, C); returns a new array of the same shape and dtype. The square has `size`
+    pixels a side and a uniformly random centre, so it may hang over the border. After the mean is
+    subtracted, the default fill of 0 is the mean picture.
+
+    Raises ShapeError unless images has 4 axes and size >= 0.
+    """
+    expect(images.ndim == 4, f"cutout: images must be (N, H, W, C), got {images.shape}")
+    expect(size >= 0, f"cutout: size must not be negative, got {size}")
+    count, height, width = images.shape[:3]
+    top = rng.integers(0, height, (count, 1)) - size // 2
+    left = rng.integers(0, width, (count, 1)) - size // 2
+    row, column = np.arange(height), np.arange(width)
+    in_rows = (row >= top) & (row < top + size)
+    in_columns = (column >= left) & (column < left + size)
+    hidden = in_rows[:, :, None] & in_columns[:, None, :]
+    return np.where(hidden[..., None], images.dtype.type(fill), images)
+
+
+def mixup(
+    images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Blend every picture, and its target, with another of the batch (Zhang et al., 2018).
+
+    x' = t x_i + (1 - t) x_j and y' = t y_i + (1 - t) y_j, with one t ~ Beta(alpha, alpha) for the
+    batch and j a random permutation. images: (N, H, W, C) floats; targets: (N, K) probabilities;
+    returns both blended, in their own dtypes.
+
+    Raises ShapeError when images are not floats, targets are not (N, K), or alpha <= 0.
+    """
+    expect(
+        images.dtype.kind == "f", f"mixup: images must be floats (preprocess), got {images.dtype}"
+    )
+    expect(
+        targets.ndim == 2 and len(targets) == len(images),
+        f"mixup: targets must be ({len(images)}, K) probabilities, got {targets.shape}",
+    )
+    expect(alpha > 0, f"mixup: alpha must be positive, got {alpha}")
+    share = rng.beta(alpha, alpha)
+    partner = rng.permutation(len(images))
+
+    def blend(a: np.ndarray) -> np.ndarray:
+        t = a.dtype.type(share)
+        return t * a + (1 - t) * a[partner]
+
+    return blend(images), blend(targets)
+
+
+def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return y[n, k] = 1 if labels[n] = k else 0, as (N, K) float32.
+
+    Raises ShapeError unless labels is (N,) integers in [0, K).
+    """
+    expect(
+        labels.ndim == 1 and labels.dtype.kind in "iu",
+        f"one_hot: labels must be (N,) integers, got {labels.shape} {labels.dtype}",
+    )
+    outside = (labels < 0) | (labels >= num_classes)
+    expect(
+        not outside.any(),
+        f"one_hot: labels must lie in 0..{num_classes - 1}, got {labels[outside][:1]}",
+    )
+    encoded = np.zeros((len(labels), num_classes), np.float32)
+    encoded[np.arange(len(labels)), labels] = 1
+    return encoded
+
+
+def per_pixel_mean(images: np.ndarray) -> np.ndarray:
+    """Return the mean picture, mean[h, w, c] = (1/N) sum_n images[n, h, w, c].
+
+    images: (N, H, W, C) with N >= 1; returns (H, W, C) float32, summed in float64.
+    """
+    expect(
+        images.ndim == 4 and len(images) > 0,
+        f"per_pixel_mean: images must be (N, H, W, C) with N >= 1, got {images.shape}",
+    )
+    return images.mean(axis=0, dtype=np.float64).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Turn pictures into network inputs: (x - mean) / std, x in 0..255.
+
+    mean: (H, W, C) float32, the training pictures' per-pixel mean; std: one number for all
+    pixels. The paper subtracts the mean and does not divide: that is std = 1. Division by one
+    constant is our choice and does not change what the paper's network can compute or how it
+    trains: the stem's convolution is linear and batch normalisation follows, which takes the
+    constant out again. With the default of 64 the inputs have a spread of about 1, as He
+    initialisation assumes, and batch normalisation's eps stays negligible either way.
+    """
+
+    mean: np.ndarray
+    std: float = DEFAULT_STD
+
+    def __post_init__(self) -> None:
+        expect(self.std > 0, f"Preprocess: std must be positive, got {self.std}", DataError)
+
+    @classmethod
+    def fit(cls, images: np.ndarray, std: float = DEFAULT_STD) -> Preprocess:
+        """Take the statistics of the training pictures, (N, H, W, C) uint8."""
+        return cls(per_pixel_mean(images), std)
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return (images - mean) / std as float32; images: (N, H, W, C).
+
+        Raises ShapeError when the pictures have another size than the mean.
+        """
+        expect(
+            images.shape[1:] == self.mean.shape,
+            f"Preprocess: pictures of shape {self.mean.shape} expected, got {images.shape[1:]}",
+        )
+        centred = np.subtract(images, self.mean, dtype=np.float32)
+        centred /= np.float32(self.std)
+        return centred
+
+    def undo(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the uint8 pictures behind network inputs, (N, H, W, C), to look at them."""
+        return np.clip(np.rint(inputs * self.std + self.mean), 0, 255).astype(np.uint8)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return the statistics as a plain dictionary of arrays, for a checkpoint."""
+        return {"mean": self.mean, "std": np.array(self.std)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Preprocess:
+        """Make the Preprocess that `state()` described.
+
+        Raises DataError when the dictionary lacks an entry or holds another one.
+        """
+        expect(
+            set(state) == {"mean", "std"},
+            f"Preprocess: expected the entries mean and std, got {sorted(state)}",
+            DataError,
+        )
+        mean = np.asarray(state["mean"], dtype=np.float32)
+        expect(mean.ndim == 3, f"Preprocess: mean must be (H, W, C), got {mean.shape}", ShapeError)
+        return cls(mean, float(state["std"]))

@@ -1,0 +1,300 @@
+"""CIFAR-10 and CIFAR-100 [Krizhevsky 2009]: found in a folder, unpacked, or downloaded.
+
+A record of the binary edition is one label byte (two for CIFAR-100: coarse, fine) and 3,072 pixel
+bytes: the red, green and blue plane, each row by row. The Python edition holds the same in pickles.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minran.data import cifar_classes
+from minran.data.archive import extract, load_pickle
+from minran.data.dataset import Dataset, check_labels, check_split
+from minran.data.download import fetch, md5_of
+from minran.errors import DataError, expect
+
+BASE_URL = "https://www.cs.toronto.edu/~kriz/"
+_PIXELS = 3 * 32 * 32
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One form in which a collection is published: a folder, and the archive that holds it."""
+
+    folder: str
+    archive: str
+    archive_size: int
+    md5: str
+    files: dict[str, tuple[str, ...]]
+    binary: bool
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """One kind of label: its byte in a binary record, its key in a pickle, its classes."""
+
+    column: int
+    key: str
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """CIFAR-10 or CIFAR-100."""
+
+    name: str
+    editions: tuple[Edition, ...]
+    records_per_file: dict[str, int]
+    label_bytes: int
+
+
+def _batches(suffix: str) -> dict[str, tuple[str, ...]]:
+    train = tuple(f"data_batch_{i}{suffix}" for i in range(1, 6))
+    return {"train": train, "test": (f"test_batch{suffix}",)}
+
+
+CIFAR10 = Collection(
+    name="cifar10",
+    editions=(
+        Edition(
+            folder="cifar-10-batches-bin",
+            archive="cifar-10-binary.tar.gz",
+            archive_size=170_052_171,
+            md5="c32a1d4ab5d03f1284b67883e8d87530",
+            files=_batches(".bin"),
+            binary=True,
+        ),
+        Edition(
+            folder="cifar-10-batches-py",
+            archive="cifar-10-python.tar.gz",
+            archive_size=170_498_071,
+            md5="c58f30108f718f92721af3b95e74349a",
+            files=_batches(""),
+            binary=False,
+        ),
+    ),
+    records_per_file={"train": 10_000, "test": 10_000},
+    label_bytes=1,
+)
+CIFAR100 = Collection(
+    name="cifar100",
+    editions=(
+        Edition(
+            folder="cifar-100-binary",
+            archive="cifar-100-binary.tar.gz",
+            archive_size=168_513_733,
+            md5="03b5dce01913d631647c71ecec9e9cb8",
+            files={"train": ("train.bin",), "test": ("test.bin",)},
+            binary=True,
+        ),
+        Edition(
+            folder="cifar-100-python",
+            archive="cifar-100-python.tar.gz",
+            archive_size=169_001_437,
+            md5="eb9058c3a382ffc7106e4002c42a8d85",
+            files={"train": ("train",), "test": ("test",)},
+            binary=False,
+        ),
+    ),
+    records_per_file={"train": 50_000, "test": 10_000},
+    label_bytes=2,
+)
+_CIFAR10_LABELS = Labelling(0, "labels", cifar_classes.CIFAR10)
+_CIFAR100_LABELS = {
+    "coarse": Labelling(0, "coarse_labels", cifar_classes.CIFAR100_COARSE),
+    "fine": Labelling(1, "fine_labels", cifar_classes.CIFAR100),
+}
+
+
+def load_cifar10(
+    data_dir: str | os.PathLike[str] | None = None, split: str = "train", download: bool = True
+) -> Dataset:
+    """Load CIFAR-10: 50,000 training or 10,000 test pictures of 10 classes.
+
+    Looks in `data_dir`, else in the folder that MINRAN_DATA names, else in the user's cache
+    folder, for the binary or the Python edition, unpacked or as the .tar.gz that is published. If
+    nothing is there and `download` is true, downloads the binary edition into that same folder.
+    images: (N, 32, 32, 3) uint8; labels: (N,) int64 in [0, 10).
+
+    Raises DataError when the data is not found or cannot be downloaded, or when a file is missing,
+    of the wrong size, or has a label out of range; the message names the file.
+    """
+    return _load(CIFAR10, _CIFAR10_LABELS, data_dir, split, download)
+
+
+def load_cifar100(
+    data_dir: str | os.PathLike[str] | None = None,
+    split: str = "train",
+    download: bool = True,
+    label_kind: str = "fine",
+) -> Dataset:
+    """Load CIFAR-100: 50,000 training or 10,000 test pictures of 100 classes.
+
+    label_kind: "fine" for the 100 classes, "coarse" for the 20 groups of five. Everything else,
+    the errors too, is as in `load_cifar10`.
+    """
+    expect(
+        label_kind in _CIFAR100_LABELS,
+        f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}',
+        DataError,
+    )
+    return _load(CIFAR100, _CIFAR100_LABELS[label_kind], data_dir, split, download)
+
+
+def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder where data lies: `data_dir`, else MINRAN_DATA, else the user's cache."""
+    chosen = data_dir or os.environ.get("MINRAN_DATA")
+    if not chosen:
+        import pooch  # Slow to import, and needed only here.
+
+        chosen = pooch.os_cache("minran")
+    return Path(chosen).expanduser()
+
+
+def _load(
+    collection: Collection,
+    labelling: Labelling,
+    data_dir: str | os.PathLike[str] | None,
+    split: str,
+    download: bool,
+) -> Dataset:
+    check_split(split)
+    root = data_folder(data_dir)
+    expect(
+        root.is_dir() or not root.exists(),
+        f"{collection.name}: {root} is a file; name the folder that holds it",
+        DataError,
+    )
+    edition, folder = _find(collection, root, split) or _provide(collection, root, download)
+    count = collection.records_per_file[split]
+    parts = []
+    for name in edition.files[split]:
+        if edition.binary:
+            part = _read_binary(folder / name, count, collection.label_bytes, labelling)
+        else:
+            part = _read_pickle(folder / name, count, labelling)
+        check_labels(part[1], len(labelling.class_names), str(folder / name))
+        parts.append(part)
+    images = np.concatenate([pixels for pixels, _ in parts])
+    images = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+    labels = np.concatenate([labels for _, labels in parts])
+    return Dataset(images, labels, labelling.class_names, collection.name)
+
+
+def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path] | None:
+    """Return an unpacked edition that has all files of `split`, in `root` or as `root` itself.
+
+    Returns None if there is no trace of any; raises DataError if only part of one is there.
+    """
+    complaints = []
+    for edition in collection.editions:
+        for folder in (root / edition.folder, root):
+            wanted = edition.files[split]
+            missing = [name for name in wanted if not (folder / name).is_file()]
+            if not missing:
+                return edition, folder
+            known = [name for names in edition.files.values() for name in names]
+            has_some = any((folder / name).is_file() for name in known)
+            if has_some or (folder.name == edition.folder and folder.is_dir()):
+                complaints.append(_describe_missing(folder, missing, edition))
+    if complaints:
+        raise DataError(f"{collection.name}: " + "; ".join(complaints))
+    return None
+
+
+def _describe_missing(folder: Path, missing: list[str], edition: Edition) -> str:
+    """Say which files a folder lacks, and which unknown ones it has: the same, renamed?"""
+    known = {name for names in edition.files.values() for name in names}
+    others = [
+        f"{path.name} ({path.stat().st_size} bytes)"
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path.name not in known
+    ]
+    return (
+        f"{folder} lacks {', '.join(missing)}; unknown files there: {', '.join(others) or 'none'}"
+    )
+
+
+def _provide(collection: Collection, root: Path, download: bool) -> tuple[Edition, Path]:
+    """Unpack an archive that lies in `root`, or download one there first."""
+    for edition in collection.editions:
+        archive = root / edition.archive
+        if archive.is_file():
+            _check_archive(archive, edition)
+            return edition, extract(archive, edition.folder)
+    editions = collection.editions
+    searched = ", ".join(f"{e.folder}, {e.archive}" for e in editions)
+    advice = (
+        f"Put {editions[0].archive} or its folder {editions[0].folder} into {root}, or name the "
+        "folder that has it with --data-dir or the environment variable MINRAN_DATA. "
+        "The built-in shapes need no download: --data shapes"
+    )
+    problem = f"{collection.name} is not in {root} (looked for {searched})"
+    expect(download, f"{problem}, and downloading was not allowed. {advice}", DataError)
+
+    edition = editions[0]
+    archive = root / edition.archive
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        fetch(BASE_URL + edition.archive, archive, edition.md5)
+    except (DataError, OSError) as error:
+        raise DataError(f"{problem}, and the download failed: {error}. {advice}") from error
+    folder = extract(archive, edition.folder)
+    archive.unlink()
+    return edition, folder
+
+
+def _check_archive(archive: Path, edition: Edition) -> None:
+    """Raise DataError unless the archive is the published one, by size and MD5."""
+    size = archive.stat().st_size
+    expect(
+        size == edition.archive_size,
+        f"{archive}: expected {edition.archive_size} bytes, got {size}",
+        DataError,
+    )
+    md5 = md5_of(archive)
+    expect(md5 == edition.md5, f"{archive}: expected MD5 {edition.md5}, got {md5}", DataError)
+
+
+def _read_binary(
+    path: Path, count: int, label_bytes: int, labelling: Labelling
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a binary file: pixels (count, 3072) uint8 and labels (count,) int64."""
+    record = label_bytes + _PIXELS
+    size = path.stat().st_size
+    expect(
+        size == count * record,
+        f"{path}: expected {count * record} bytes ({count} records of {record}), got {size}",
+        DataError,
+    )
+    records = np.fromfile(path, np.uint8).reshape(count, record)
+    return records[:, label_bytes:], records[:, labelling.column].astype(np.int64)
+
+
+def _read_pickle(path: Path, count: int, labelling: Labelling) -> tuple[np.ndarray, np.ndarray]:
+    """Read a file of the Python edition: pixels (count, 3072) uint8 and labels (count,) int64."""
+    batch = load_pickle(path)
+    for key in ("data", labelling.key):
+        expect(key in batch, f"{path}: expected the entry {key}, got {sorted(batch)}", DataError)
+    pixels = batch["data"]
+    fits = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
+    expect(
+        fits and pixels.shape == (count, _PIXELS),
+        f"{path}: data must be ({count}, {_PIXELS}) uint8, got "
+        f"{getattr(pixels, 'shape', type(pixels).__name__)} {getattr(pixels, 'dtype', '')}",
+        DataError,
+    )
+    raw = batch[labelling.key]
+    whole = isinstance(raw, list) and all(type(label) is int for label in raw)
+    expect(
+        whole and len(raw) == count,
+        f"{path}: {labelling.key} must be a list of {count} whole numbers, got "
+        f"{type(raw).__name__} of {len(raw) if hasattr(raw, '__len__') else 'no'} entries",
+        DataError,
+    )
+    return pixels, np.array(raw, dtype=np.int64)

@@ -1,0 +1,153 @@
+"""Batches of a data set, reproducible and prepared while the training step runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+
+import numpy as np
+
+from minran.data import augment as augmentation
+from minran.data.augment import Preprocess
+from minran.data.dataset import Dataset
+from minran.errors import DataError, expect
+
+# (images, labels), or (images, labels, soft labels) with mixup.
+Batch = tuple[np.ndarray, ...]
+
+# First words of the random streams. They keep the order of epoch 5 apart from batch 0 of it:
+# a seed sequence ignores trailing zeros, so [seed, 5] and [seed, 5, 0] would be one stream.
+_ORDER_STREAM, _BATCH_STREAM = 1, 2
+
+
+class Loader:
+    """Serve a data set in batches, epoch by epoch.
+
+    A batch is (images, labels): (N, H, W, C) float32 as `preprocess` makes them, (N,) int64; with
+    mixup a third array holds soft labels, (N, K) float32. `preprocess=None` takes the per-pixel
+    mean of this data set (right for training pictures; give test pictures the training set's).
+    augment: the paper's pad, crop and flip; cutout: side of the hidden square; mixup: its alpha;
+    prefetch: how many batches a background thread may be ahead (0: no thread).
+
+    The order of epoch k depends on (seed, k) alone, the augmentation of its batch i on
+    (seed, k, i) alone. So `epoch(k, start=i)` goes on in the middle, bit for bit.
+
+    Raises DataError for an empty data set, a batch size below 1 or a negative number.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        batch_size: int,
+        preprocess: Preprocess | None = None,
+        *,
+        augment: bool = False,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        cutout: int = 0,
+        mixup: float = 0.0,
+        prefetch: int = 3,
+    ) -> None:
+        expect(len(dataset) > 0, f"Loader: the data set {dataset.name} is empty", DataError)
+        expect(
+            batch_size >= 1, f"Loader: batch_size must be at least 1, got {batch_size}", DataError
+        )
+        numbers = {"seed": seed, "cutout": cutout, "mixup": mixup, "prefetch": prefetch}
+        for name, value in numbers.items():
+            expect(value >= 0, f"Loader: {name} must not be negative, got {value}", DataError)
+        expect(
+            not drop_last or len(dataset) >= batch_size,
+            f"Loader: drop_last leaves nothing of {len(dataset)} pictures in batches of "
+            f"{batch_size}",
+            DataError,
+        )
+        self.dataset = dataset
+        self.batch_size = batch_size
+        self.preprocess = preprocess or Preprocess.fit(dataset.images)
+        self.augment = augment
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.cutout = cutout
+        self.mixup = mixup
+        self.prefetch = prefetch
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        whole, rest = divmod(len(self.dataset), self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the order in which `epoch` visits the pictures: a permutation of 0..N-1."""
+        if not self.shuffle:
+            return np.arange(len(self.dataset))
+        rng = np.random.default_rng([_ORDER_STREAM, self.seed, epoch])
+        return rng.permutation(len(self.dataset))
+
+    def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
+        """Yield the batches of `epoch`, from batch `start` on.
+
+        Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
+        """
+        expect(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}", DataError)
+        expect(
+            0 <= start <= len(self),
+            f"Loader: start must lie in 0..{len(self)}, got {start}",
+            DataError,
+        )
+        order = self.order(epoch)
+        batches = (self._batch(order, epoch, i) for i in range(start, len(self)))
+        return _prepare_ahead(batches, self.prefetch) if self.prefetch else batches
+
+    def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
+        """Prepare batch `index` of `epoch`."""
+        rng = np.random.default_rng([_BATCH_STREAM, self.seed, epoch, index])
+        chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
+        images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
+        if self.augment:
+            images = augmentation.pad_crop_flip(images, rng)
+        images = self.preprocess(images)
+        if self.cutout:
+            images = augmentation.cutout(images, rng, self.cutout)
+        if self.mixup:
+            soft = augmentation.one_hot(labels, self.dataset.num_classes)
+            images, soft = augmentation.mixup(images, soft, self.mixup, rng)
+            return images, labels, soft
+        return images, labels
+
+
+def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
+    """Yield from `batches`, which a background thread runs up to `depth` batches ahead.
+
+    An exception in the thread is raised again here. When the consumer stops early, the thread ends
+    after the batch it is at, and is waited for.
+    """
+    # What travels is a batch, or the exception that ended the thread, or None at the end.
+    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
+    stop = threading.Event()
+
+    def produce() -> None:
+        try:
+            for batch in batches:
+                ready.put(batch)
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:
+            ready.put(error)
+
+    thread = threading.Thread(target=produce, name="minran-loader", daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        # The thread may be waiting for room in the queue; it puts at most one item more.
+        while not ready.empty():
+            ready.get_nowait()
+        thread.join()

@@ -1,0 +1,105 @@
+"""The networks by name: `create_model("attention56_cifar")`; read `units`, `attention`, `ran`."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+
+from minran.errors import RecipeError
+from minran.models import ran, resnet
+from minran.models.attention import AttentionModule, Hourglass, MaskBranch
+from minran.models.ran import ResidualAttentionNetwork
+from minran.models.resnet import ResNet
+from minran.models.units import UNITS, InceptionUnit, PreActUnit, ResNeXtUnit
+from minran.nn import Module
+
+__all__ = [
+    "AttentionModule",
+    "Hourglass",
+    "InceptionUnit",
+    "MaskBranch",
+    "PreActUnit",
+    "ResNeXtUnit",
+    "ResNet",
+    "ResidualAttentionNetwork",
+    "create_model",
+    "list_models",
+]
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows."""
+    return [*ran.SPECS, *resnet.SPECS]
+
+
+def create_model(
+    name: str,
+    num_classes: int | None = None,
+    *,
+    dtype: Any = "float32",
+    seed: int = 0,
+    **options: Any,
+) -> Module:
+    """A network with fresh weights on the current backend.
+
+    num_classes: 1000 for the ImageNet networks and 10 for the others unless said.
+    dtype: "float32" or "float64". seed: the same seed gives the same weights.
+    options: any field of the network's specification; for the attention networks
+    `learning="residual"|"naive"`, `attention="mixed"|"channel"|"spatial"`,
+    `mask="hourglass"|"local"|"none"`, `unit="preact"|"resnext"|"inception"`, `p`, `t`, `r`,
+    `widths`, `modules`, `depths`, ...
+
+    Raises RecipeError naming an unknown model or option and the nearest known one.
+    """
+    specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
+    if name not in specs:
+        raise RecipeError(f"unknown model {name!r}{_nearest(name, specs)}")
+    spec = specs[name]
+    known = [field.name for field in fields(spec)]
+    for option, value in options.items():
+        if option not in known:
+            raise RecipeError(f"{name}: unknown option {option!r}{_nearest(option, known)}")
+        _check_kind(name, option, value, getattr(spec, option))
+        if isinstance(value, list):
+            options[option] = tuple(value)
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    if options.get("unit", "preact") not in UNITS:
+        raise RecipeError(f"{name}: unit must be one of {tuple(UNITS)}, got {options['unit']!r}")
+    try:
+        dtype = np.dtype(dtype)
+    except TypeError as error:
+        raise RecipeError(f"{name}: unknown dtype {dtype!r}") from error
+    if dtype not in (np.float32, np.float64):
+        raise RecipeError(f"{name}: dtype must be float32 or float64, got {dtype}")
+    spec = replace(spec, **options)
+    if name in resnet.SPECS:
+        return ResNet(spec, seed, dtype)
+    stages = {len(spec.widths), len(spec.modules), len(spec.depths)}
+    if len(stages) != 1:
+        raise RecipeError(
+            f"{name}: widths {spec.widths}, modules {spec.modules} and depths {spec.depths} "
+            "must have one entry per stage each"
+        )
+    return ResidualAttentionNetwork(spec, seed, dtype)
+
+
+def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
+    """An option's value is of the kind of its default: a whole number, a word, a tuple of them."""
+    if isinstance(default, tuple):
+        good = isinstance(value, (tuple, list)) and all(isinstance(v, int) for v in value)
+        wanted = f"whole numbers such as {default}"
+    elif isinstance(default, int):
+        good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    else:
+        good, wanted = isinstance(value, str), f"a word such as {default!r}"
+    if not good:
+        raise RecipeError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
+
+
+def _nearest(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

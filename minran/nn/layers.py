@@ -1,0 +1,190 @@
+"""The layers of the network: each holds the parameters of one operation of `minran.ops`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minran import ops
+from minran.autograd import Tensor
+from minran.backend.geometry import pair
+from minran.errors import expect
+from minran.nn import init
+from minran.nn.module import Module, Parameter
+
+Size = int | tuple[int, int]
+
+
+class Conv2d(Module):
+    """`ops.conv2d` with weight (KH, KW, Cin/groups, Cout) and, if asked for, bias (Cout,)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: Size = 0,
+        groups: int = 1,
+        bias: bool = False,
+        *,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        expect(
+            groups >= 1 and in_channels % groups == 0 and out_channels % groups == 0,
+            f"Conv2d: {in_channels} input and {out_channels} output channels do not divide "
+            f"into {groups} groups",
+        )
+        self.stride = pair(stride, "Conv2d: stride")
+        self.padding = pair(padding, "Conv2d: padding")
+        self.groups = groups
+        shape = (*pair(kernel_size, "Conv2d: kernel_size"), in_channels // groups, out_channels)
+        self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
+        self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, Cin) -> (N, Ho, Wo, Cout)."""
+        return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+
+
+class BatchNorm2d(Module):
+    """`ops.batch_norm` with gamma and beta (trained), running_mean and running_var (tracked)."""
+
+    buffer_names = ("running_mean", "running_var")
+
+    def __init__(
+        self,
+        channels: int,
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        *,
+        dtype: Any = np.float32,
+    ) -> None:
+        self.momentum, self.eps = momentum, eps
+        self.gamma = Parameter(init.constant((channels,), 1, dtype))
+        self.beta = Parameter(init.constant((channels,), 0, dtype))
+        self.running_mean = init.constant((channels,), 0, dtype)
+        self.running_var = init.constant((channels,), 1, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return ops.batch_norm(x, *self._arguments())
+
+    def _arguments(self) -> tuple[Any, ...]:
+        return (
+            self.gamma,
+            self.beta,
+            self.running_mean,
+            self.running_var,
+            self.training,
+            self.momentum,
+            self.eps,
+        )
+
+
+class BatchNormReLU(BatchNorm2d):
+    """Batch norm and the ReLU behind it as one operation: `ops.batch_norm_relu`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return ops.batch_norm_relu(x, *self._arguments())
+
+
+class ReLU(Module):
+    """`ops.relu`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """max(x, 0)."""
+        return ops.relu(x)
+
+
+class Sigmoid(Module):
+    """`ops.sigmoid`: mixed attention, f1 (Eq. 4)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """1 / (1 + exp(-x))."""
+        return ops.sigmoid(x)
+
+
+class ChannelAttention(Module):
+    """`ops.channel_attention`: f2 (Eq. 5)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return ops.channel_attention(x)
+
+
+class SpatialAttention(Module):
+    """`ops.spatial_attention`: f3 (Eq. 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return ops.spatial_attention(x)
+
+
+class MaxPool2d(Module):
+    """`ops.max_pool2d`."""
+
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: Size = 0,
+        ceil_mode: bool = False,
+    ) -> None:
+        self.kernel_size, self.stride = kernel_size, stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, Ho, Wo, C)."""
+        return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
+
+
+class UpsampleBilinear2d(Module):
+    """`ops.upsample_bilinear2d` to a fixed size, or to the size given in the call."""
+
+    def __init__(self, size: Size | None = None, align_corners: bool = True) -> None:
+        self.size, self.align_corners = size, align_corners
+
+    def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """(N, h, w, C) -> (N, H, W, C), with the height and width of `like` if it is given."""
+        size = self.size if like is None else like.shape[1:3]
+        if size is None:
+            raise ValueError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
+        return ops.upsample_bilinear2d(x, size, self.align_corners)  # type: ignore[arg-type]
+
+
+class GlobalAvgPool(Module):
+    """`ops.global_avg_pool`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, C)."""
+        return ops.global_avg_pool(x)
+
+
+class Linear(Module):
+    """`ops.linear` with weight (in, out) and bias (out,)."""
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        weight = init.uniform_fan_in(_generator(rng), (in_features, out_features), dtype)
+        self.weight = Parameter(weight)
+        self.bias = Parameter(init.constant((out_features,), 0, dtype)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return ops.linear(x, self.weight, self.bias)
+
+
+def _generator(rng: np.random.Generator | None) -> np.random.Generator:
+    """The generator passed in; without one, a generator of fresh entropy, as PyTorch does."""
+    return np.random.default_rng() if rng is None else rng

@@ -1,0 +1,35 @@
+"""Differentiable operations on tensors: each states its equation, shapes and errors."""
+
+from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
+from minran.ops.arithmetic import concat
+from minran.ops.conv import conv2d
+from minran.ops.gate import LEARNING, gate
+from minran.ops.linear import linear
+from minran.ops.loss import cross_entropy, log_softmax, softmax
+from minran.ops.norm import batch_norm, batch_norm_relu
+from minran.ops.operators import install as _install_operators
+from minran.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
+from minran.ops.resize import upsample_bilinear2d
+
+_install_operators()
+
+__all__ = [
+    "LEARNING",
+    "avg_pool2d",
+    "batch_norm",
+    "batch_norm_relu",
+    "channel_attention",
+    "concat",
+    "conv2d",
+    "cross_entropy",
+    "gate",
+    "global_avg_pool",
+    "linear",
+    "log_softmax",
+    "max_pool2d",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "spatial_attention",
+    "upsample_bilinear2d",
+]

@@ -1,0 +1,99 @@
+"""ReLU, sigmoid, and the paper's channel and spatial attention (Eq. 4-6)."""
+
+from __future__ import annotations
+
+from minran import backend
+from minran.autograd import Array, Op, Tensor
+from minran.errors import expect
+
+
+class ReLU(Op):
+    """y = max(x, 0); gx = gy where y > 0."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = backend.current().relu(x)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().relu_backward(gy, self.y),)
+
+
+class Sigmoid(Op):
+    """y = 1 / (1 + e^-x); gx = gy y (1 - y)."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = backend.current().sigmoid(x)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().sigmoid_backward(gy, self.y),)
+
+
+class ChannelAttention(Op):
+    """y = x / ||x||; gx = (gy - y <gy, y>) / ||x||."""
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x: Array) -> Array:
+        _expect_picture("channel_attention", x)
+        self.y, self.norm = backend.current().channel_attention(x, self.eps)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().channel_attention_backward(gy, self.y, self.norm),)
+
+
+class SpatialAttention(Op):
+    """y = sigmoid(xhat), xhat = (x - mean_c) / std_c over each map."""
+
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
+
+    def forward(self, x: Array) -> Array:
+        _expect_picture("spatial_attention", x)
+        self.x = x
+        self.y, self.mean, self.inv_std = backend.current().spatial_attention(x, self.eps)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        gx = backend.current().spatial_attention_backward(
+            gy, self.x, self.y, self.mean, self.inv_std
+        )
+        return (gx,)
+
+
+def relu(x: Tensor) -> Tensor:
+    """max(x, 0), element by element; its derivative at 0 is taken as 0. Any shape."""
+    return ReLU()(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), element by element: the paper's mixed attention f1 (Eq. 4). Any shape."""
+    return Sigmoid()(x)
+
+
+def channel_attention(x: Tensor, eps: float = 1e-12) -> Tensor:
+    """The paper's f2 (Eq. 5): the channel vector at each position, scaled to length 1.
+
+        f2(x_{i,c}) = x_{i,c} / ||x_i||,  ||x_i|| = sqrt(sum_c x_{i,c}^2 + eps)
+
+    x: (N, H, W, C) -> y: (N, H, W, C) in [-1, 1]. `eps` keeps a position whose channels are
+    all zero from dividing by zero. Raises ShapeError if x is no (N, H, W, C).
+    """
+    return ChannelAttention(eps)(x)
+
+
+def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """The paper's f3 (Eq. 6): each channel's map normalised over its pixels, then a sigmoid.
+
+        f3(x_{i,c}) = 1 / (1 + exp(-(x_{i,c} - mean_c) / std_c)),  std_c = sqrt(var_c + eps)
+
+    x: (N, H, W, C) -> y: (N, H, W, C) in (0, 1); mean_c and the biased var_c are taken over
+    H, W of each sample. Raises ShapeError if x is no (N, H, W, C).
+    """
+    return SpatialAttention(eps)(x)
+
+
+def _expect_picture(op: str, x: Array) -> None:
+    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")

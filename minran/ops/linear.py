@@ -1,0 +1,38 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from minran.autograd import Array, Op, Tensor
+from minran.errors import expect
+
+
+class Linear(Op):
+    """y = x w + bias; gx = gy w^T, gw = x^T gy, gbias = sum_n gy."""
+
+    def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
+        expect(
+            x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0],
+            f"linear: expected x (N, D) and w (D, K), got {tuple(x.shape)} and {tuple(w.shape)}",
+        )
+        expect(
+            bias is None or tuple(bias.shape) == (w.shape[1],),
+            f"linear: bias must be ({w.shape[1]},), got {bias is not None and tuple(bias.shape)}",
+        )
+        self.x, self.w = x, w
+        y = x @ w
+        return y if bias is None else y + bias
+
+    def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        return (
+            gy @ self.w.T if self.needs[0] else None,
+            self.x.T @ gy if self.needs[1] else None,
+            gy.sum(0) if self.needs[2] else None,
+        )
+
+
+def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Y = x w + bias. x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
+
+    Raises ShapeError if the sizes do not fit.
+    """
+    return Linear()(x, w, bias)

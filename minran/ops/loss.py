@@ -1,0 +1,102 @@
+"""Softmax and cross-entropy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Array, Op, Tensor
+from minran.errors import expect
+
+
+class Softmax(Op):
+    """y_k = e^{x_k} / sum_j e^{x_j}; gx = y (gy - <gy, y>)."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = backend.current().softmax(x)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().softmax_backward(gy, self.y),)
+
+
+class LogSoftmax(Op):
+    """y_k = x_k - log sum_j e^{x_j}; gx = gy - softmax(x) sum_j gy_j."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = backend.current().log_softmax(x)
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().log_softmax_backward(gy, self.y),)
+
+
+class CrossEntropy(Op):
+    """L = -1/N sum_nk t_nk log p_nk; glogits = (p - t) / N for targets that sum to 1."""
+
+    def __init__(self, targets: Array) -> None:
+        self.targets = targets
+
+    def forward(self, logits: Array) -> Array:
+        loss, self.log_probabilities = backend.current().cross_entropy(logits, self.targets)
+        return loss
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        glogits = backend.current().cross_entropy_backward(gy, self.log_probabilities, self.targets)
+        return (glogits,)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """y_k = exp(x_k) / sum_j exp(x_j) over the last axis; sums to 1. Any shape (..., K)."""
+    return Softmax()(x)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """y_k = x_k - log sum_j exp(x_j) over the last axis, without overflow. Any shape (..., K)."""
+    return LogSoftmax()(x)
+
+
+def cross_entropy(logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> Tensor:
+    """The mean surprise of the model at the true labels, in nats.
+
+        L = -1/N sum_n sum_k t_nk log softmax(logits_n)_k
+
+    logits: (N, K); labels: integers (N,), or probabilities (N, K) -> L: a scalar. With label
+    smoothing e, the targets become t = (1 - e) t + e / K.
+
+    Raises ShapeError if shapes do not fit, a label lies outside 0..K-1, or e outside [0, 1).
+    """
+    expect(logits.ndim == 2, f"cross_entropy: logits must be (N, K), got {logits.shape}")
+    expect(
+        0 <= label_smoothing < 1,
+        f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}",
+    )
+    targets = _targets(labels, logits)
+    if label_smoothing:
+        targets = (1 - label_smoothing) * targets + label_smoothing / logits.shape[1]
+    return CrossEntropy(targets)(logits)
+
+
+def _targets(labels: Any, logits: Tensor) -> Array:
+    """Labels as probabilities (N, K) in the dtype of the logits, on their device."""
+    n, classes = logits.shape
+    xp = backend.current().xp
+    array = labels.data if isinstance(labels, Tensor) else labels
+    array = array if hasattr(array, "dtype") else np.asarray(array)
+    if tuple(array.shape) == (n, classes) and array.dtype.kind == "f":
+        return xp.asarray(array, logits.dtype)
+    expect(
+        tuple(array.shape) == (n,) and array.dtype.kind in "iu",
+        f"cross_entropy: for logits {logits.shape} the labels must be integers ({n},) or "
+        f"probabilities ({n}, {classes}), got {array.dtype} {tuple(array.shape)}",
+    )
+    if isinstance(array, np.ndarray):  # reading a label back from a GPU would stall it
+        expect(
+            array.size == 0 or (int(array.min()) >= 0 and int(array.max()) < classes),
+            f"cross_entropy: labels must lie in 0..{classes - 1}, got values from "
+            f"{array.min() if array.size else 0} to {array.max() if array.size else 0}",
+        )
+    array = xp.asarray(array)
+    return (array[:, None] == xp.arange(classes)).astype(logits.dtype)

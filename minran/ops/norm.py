@@ -1,0 +1,131 @@
+"""Batch normalisation, alone and with the ReLU that pre-activation units put behind it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Array, Op, Tensor
+from minran.errors import expect
+
+
+class BatchNorm(Op):
+    """y = gamma xhat + beta, xhat = (x - mean) / sqrt(var + eps); max(y, 0) if `relu`.
+
+    In training, mean and var are the batch's, so they move with x and
+    gx = gamma / std (g - mean(g) - xhat mean(g xhat)); otherwise they are constants and
+    gx = gamma / std g. Always ggamma = sum g xhat and gbeta = sum g.
+    """
+
+    def __init__(
+        self,
+        running_mean: Array,
+        running_var: Array,
+        training: bool,
+        momentum: float,
+        eps: float,
+        relu: bool,
+    ) -> None:
+        self.running = running_mean, running_var
+        self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
+
+    def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        running_mean, running_var = self.running
+        _check(x, gamma, beta, running_mean, running_var)
+        kernels = backend.current()
+        if self.training:
+            self.count = x.size // x.shape[-1]
+            expect(
+                self.count > 1,
+                f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to "
+                "train on",
+            )
+            mean, var = kernels.batch_moments(x)
+            _update(running_mean, mean, self.momentum)
+            _update(running_var, var * (self.count / (self.count - 1)), self.momentum)
+        else:
+            self.count = None
+            mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+        self.x, self.gamma = x, gamma
+        self.mean, self.inv_std = mean, 1 / (var + self.eps) ** 0.5
+        y = kernels.batch_norm(x, gamma, beta, mean, self.inv_std, self.relu)
+        self.y = y if self.relu else None
+        return y
+
+    def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        kernels = backend.current()
+        ggamma, gbeta = kernels.batch_norm_backward_sums(
+            gy, self.x, self.y, self.mean, self.inv_std
+        )
+        gx = None
+        if self.needs[0]:
+            gx = kernels.batch_norm_backward_input(
+                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, ggamma, gbeta, self.count
+            )
+        dtype = self.gamma.dtype
+        return gx, ggamma.astype(dtype), gbeta.astype(dtype)
+
+
+def batch_norm(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise every channel to mean 0 and variance 1, then scale and shift it.
+
+        y = gamma (x - mean) / sqrt(var + eps) + beta
+
+    x: (N, H, W, C) or (N, C); gamma, beta, running_mean, running_var: (C,) -> y as x.
+    In training, mean and (biased) var are those of the batch and the running arrays move, in
+    place: running = (1 - momentum) running + momentum batch, with the unbiased variance, as
+    in PyTorch. Otherwise mean and var are the running ones.
+
+    Raises ShapeError if shapes do not fit, or in training if a channel has a single value.
+    """
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, relu=False)
+    return _as_pictures(op, x, gamma, beta)
+
+
+def batch_norm_relu(
+    x: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    running_mean: Array,
+    running_var: Array,
+    training: bool,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """relu(batch_norm(x, ...)) in one pass; arguments, shapes and errors as `batch_norm`."""
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, relu=True)
+    return _as_pictures(op, x, gamma, beta)
+
+
+def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    """The kernels see (N, H, W, C); features (N, C) pass through as one-pixel pictures."""
+    if x.ndim == 2:
+        n, c = x.shape
+        return op(x.reshape(n, 1, 1, c), gamma, beta).reshape(n, c)
+    return op(x, gamma, beta)
+
+
+def _update(running: Array, batch: Array, momentum: float) -> None:
+    """Running = (1 - momentum) running + momentum batch, in place."""
+    running *= 1 - momentum
+    running += (momentum * batch).astype(running.dtype)
+
+
+def _check(x: Array, *vectors: Array) -> None:
+    expect(x.ndim == 4, f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
+    names = ("gamma", "beta", "running_mean", "running_var")
+    for name, vector in zip(names, vectors, strict=True):
+        expect(
+            tuple(vector.shape) == (x.shape[-1],),
+            f"batch_norm: x {tuple(x.shape)} has {x.shape[-1]} channels, so {name} must be "
+            f"({x.shape[-1]},), got {tuple(vector.shape)}",
+        )

@@ -1,0 +1,88 @@
+"""The operators and methods of `Tensor`: `a + b` is `Add()(a, b)`, `x.exp()` is `Exp()(x)`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minran.autograd import Axis, Tensor
+from minran.errors import expect
+from minran.ops.arithmetic import (
+    Add,
+    Div,
+    Exp,
+    Index,
+    Log,
+    MatMul,
+    Max,
+    Mul,
+    Neg,
+    Pow,
+    Reshape,
+    Sqrt,
+    Sub,
+    Sum,
+    Transpose,
+    as_tensor,
+)
+
+
+def _pow(x: Tensor, exponent: float) -> Tensor:
+    expect(
+        isinstance(exponent, (int, float)),
+        f"x ** n: the exponent must be a number, got {type(exponent).__name__}",
+    )
+    return Pow(exponent)(x)
+
+
+def _sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis` (all axes if None)."""
+    return Sum(axis, keepdims)(x)
+
+
+def _mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The mean over `axis` (all axes if None)."""
+    total = Sum(axis, keepdims)(x)
+    return total * (total.size / x.size)
+
+
+def _max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The maximum over `axis` (all axes if None)."""
+    return Max(axis, keepdims)(x)
+
+
+def _reshape(x: Tensor, *shape: Any) -> Tensor:
+    """The same numbers with other axes; one size may be -1."""
+    return Reshape(shape[0] if shape and isinstance(shape[0], tuple) else shape)(x)
+
+
+def _transpose(x: Tensor, *axes: Any) -> Tensor:
+    """The axes in another order; reversed if none is given."""
+    return Transpose(axes[0] if axes and isinstance(axes[0], tuple) else axes)(x)
+
+
+def install() -> None:
+    """Set the operators on `Tensor`; called once, when `minran.ops` is imported."""
+    methods: dict[str, Any] = {
+        "__add__": lambda a, b: Add()(a, as_tensor(b, a)),
+        "__radd__": lambda a, b: Add()(as_tensor(b, a), a),
+        "__sub__": lambda a, b: Sub()(a, as_tensor(b, a)),
+        "__rsub__": lambda a, b: Sub()(as_tensor(b, a), a),
+        "__mul__": lambda a, b: Mul()(a, as_tensor(b, a)),
+        "__rmul__": lambda a, b: Mul()(as_tensor(b, a), a),
+        "__truediv__": lambda a, b: Div()(a, as_tensor(b, a)),
+        "__rtruediv__": lambda a, b: Div()(as_tensor(b, a), a),
+        "__neg__": lambda x: Neg()(x),
+        "__pow__": _pow,
+        "__matmul__": lambda a, b: MatMul()(a, as_tensor(b, a)),
+        "__getitem__": lambda x, index: Index(index)(x),
+        "sum": _sum,
+        "mean": _mean,
+        "max": _max,
+        "reshape": _reshape,
+        "transpose": _transpose,
+        "exp": lambda x: Exp()(x),
+        "log": lambda x: Log()(x),
+        "sqrt": lambda x: Sqrt()(x),
+    }
+    for name, method in methods.items():
+        setattr(Tensor, name, method)

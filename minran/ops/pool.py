@@ -1,0 +1,113 @@
+"""Max-pool, average-pool, global average pool."""
+
+from __future__ import annotations
+
+from minran import backend
+from minran.autograd import Array, Op, Tensor
+from minran.backend.geometry import pair
+from minran.errors import expect
+
+Size = int | tuple[int, int]
+
+
+class MaxPool2d(Op):
+    """The maximum of each window; its gradient goes to the first maximum."""
+
+    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool):
+        self.kernel = pair(kernel_size, "max_pool2d: kernel_size")
+        self.stride = self.kernel if stride is None else pair(stride, "max_pool2d: stride")
+        self.padding = pair(padding, "max_pool2d: padding")
+        self.ceil_mode = ceil_mode
+
+    def forward(self, x: Array) -> Array:
+        _expect_picture("max_pool2d", x)
+        self.x = x
+        self.y = backend.current().max_pool2d(
+            x, self.kernel, self.stride, self.padding, self.ceil_mode
+        )
+        return self.y
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        gx = backend.current().max_pool2d_backward(
+            gy, self.x, self.y, self.kernel, self.stride, self.padding
+        )
+        return (gx,)
+
+
+class AvgPool2d(Op):
+    """The mean of each window; its gradient is spread evenly."""
+
+    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
+        self.kernel = pair(kernel_size, "avg_pool2d: kernel_size")
+        self.stride = self.kernel if stride is None else pair(stride, "avg_pool2d: stride")
+        self.padding = pair(padding, "avg_pool2d: padding")
+
+    def forward(self, x: Array) -> Array:
+        _expect_picture("avg_pool2d", x)
+        self.shape = tuple(x.shape)
+        return backend.current().avg_pool2d(x, self.kernel, self.stride, self.padding)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        gx = backend.current().avg_pool2d_backward(
+            gy, self.shape, self.kernel, self.stride, self.padding
+        )
+        return (gx,)
+
+
+class GlobalAvgPool(Op):
+    """The mean over all pixels."""
+
+    def forward(self, x: Array) -> Array:
+        _expect_picture("global_avg_pool", x)
+        self.shape = tuple(x.shape)
+        return backend.current().global_avg_pool(x)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().global_avg_pool_backward(gy, self.shape),)
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: Size = 0,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest real pixel of each window, channel by channel.
+
+        y[n, i, j, c] = max_{a, b} x[n, s i + a - p, s j + b - p, c] over pixels that exist
+
+    x: (N, H, W, C) -> y: (N, Ho, Wo, C), Ho = floor((H + 2p - K) / s) + 1, or rounded up with
+    `ceil_mode` (as the authors' Caffe nets do) where the last window may overhang. `stride` is
+    the kernel size unless said. Among equal maxima the first in row-major order gets the
+    gradient.
+
+    Raises ShapeError if x is no (N, H, W, C), the window does not fit, or 2p > K.
+    """
+    return MaxPool2d(kernel_size, stride, padding, ceil_mode)(x)
+
+
+def avg_pool2d(
+    x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0
+) -> Tensor:
+    """The mean of each window, zeros outside the picture included.
+
+        y[n, i, j, c] = 1/(KH KW) sum_{a, b} x[n, s i + a - p, s j + b - p, c]
+
+    x: (N, H, W, C) -> y: (N, Ho, Wo, C), Ho = floor((H + 2p - K) / s) + 1.
+
+    Raises ShapeError if x is no (N, H, W, C) or the window does not fit.
+    """
+    return AvgPool2d(kernel_size, stride, padding)(x)
+
+
+def global_avg_pool(x: Tensor) -> Tensor:
+    """The mean over all pixels: y[n, c] = 1/(H W) sum_{i, j} x[n, i, j, c].
+
+    x: (N, H, W, C) -> y: (N, C). Raises ShapeError if x is no (N, H, W, C).
+    """
+    return GlobalAvgPool()(x)
+
+
+def _expect_picture(op: str, x: Array) -> None:
+    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")

@@ -1,0 +1,46 @@
+"""Bilinear interpolation."""
+
+from __future__ import annotations
+
+from minran import backend
+from minran.autograd import Array, Op, Tensor
+from minran.backend.geometry import pair
+from minran.errors import expect
+
+
+class UpsampleBilinear2d(Op):
+    """Y = R_h X R_w^T; gX = R_h^T gY R_w."""
+
+    def __init__(self, size: int | tuple[int, int], align_corners: bool) -> None:
+        self.size = pair(size, "upsample_bilinear2d: size")
+        self.align_corners = align_corners
+
+    def forward(self, x: Array) -> Array:
+        expect(x.ndim == 4, f"upsample_bilinear2d: x must be (N, H, W, C), got {tuple(x.shape)}")
+        expect(
+            min(self.size) >= 1 and min(x.shape[1:3]) >= 1,
+            f"upsample_bilinear2d: cannot go from {tuple(x.shape[1:3])} to {self.size} pixels",
+        )
+        self.shape = tuple(x.shape)
+        return backend.current().upsample_bilinear2d(x, self.size, self.align_corners)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        gx = backend.current().upsample_bilinear2d_backward(gy, self.shape, self.align_corners)
+        return (gx,)
+
+
+def upsample_bilinear2d(
+    x: Tensor, size: int | tuple[int, int], align_corners: bool = True
+) -> Tensor:
+    """Interpolate every channel linearly along both axes.
+
+        Y = R_h X R_w^T,  (R_h)[i, l] = max(0, 1 - |src(i) - l|)
+        src(i) = i (h - 1) / (H - 1)         with align_corners (corner pixels stay corners)
+        src(i) = max(0, (i + 1/2) h/H - 1/2)  without
+
+    x: (N, h, w, C) -> y: (N, H, W, C) with (H, W) = size. The authors' interpolation layer is
+    align_corners=True. Smaller sizes than x's are allowed too.
+
+    Raises ShapeError if x is no (N, h, w, C) or a size is below 1.
+    """
+    return UpsampleBilinear2d(size, align_corners)(x)

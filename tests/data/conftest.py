@@ -1,0 +1,42 @@
+"""Fixtures of the data tests; what they are made of is in data_helpers.py."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data_helpers import Server, fake_records
+
+from minran.data import cifar
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    content = np.random.default_rng(0).bytes(300_000)
+    with Server(content) as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, np.ndarray]:
+    """Make the loaders expect files of 4 and 3 records; return such records by file name."""
+    monkeypatch.delenv("MINRAN_DATA", raising=False)
+    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    counts = {"train": 4, "test": 3}
+    monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, records_per_file=counts))
+    monkeypatch.setattr(cifar, "CIFAR100", replace(cifar.CIFAR100, records_per_file=counts))
+    files = {f"data_batch_{i}.bin": fake_records(4, 1, i) for i in range(1, 6)}
+    return files | {
+        "test_batch.bin": fake_records(3, 1, 6),
+        "train.bin": fake_records(4, 2, 7),
+        "test.bin": fake_records(3, 2, 8),
+    }

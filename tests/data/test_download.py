@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import hashlib
+import socket
+
+import pytest
+
+from minran.data.download import fetch
+from minran.errors import DataError
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
+def test_whole_file_comes_and_no_part_stays(server, tmp_path):
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert server.ranges == [None]
+
+
+def test_progress_bar_names_the_file_and_reaches_its_size(server, tmp_path, capsys):
+    fetch(server.url, tmp_path / "file.tar.gz", md5(server.content), progress=True)
+    shown = capsys.readouterr().err
+    assert "file.tar.gz: 100%" in shown and "300k/300k" in shown
+
+
+def test_quiet_when_not_a_terminal(server, tmp_path, capsys):
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert capsys.readouterr().err == ""
+
+
+def test_a_cut_is_taken_up_where_it_was(server, tmp_path):
+    server.cuts = [100_000]
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+    assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_a_later_call_resumes(server, tmp_path):
+    server.cuts = [100_000, 50_000]
+    with pytest.raises(DataError, match="150000 of 300000 bytes; run again"):
+        fetch(server.url, tmp_path / "file", md5(server.content), attempts=2)
+    assert (tmp_path / "file.part").stat().st_size == 150_000
+    assert not (tmp_path / "file").exists()
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+    assert server.ranges[-1] == "bytes=150000-"
+
+
+def test_a_server_without_ranges_sends_all_again(server, tmp_path):
+    server.knows_ranges = False
+    (tmp_path / "file.part").write_bytes(server.content[:1000])
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+def test_a_complete_part_is_only_checked(server, tmp_path):
+    (tmp_path / "file.part").write_bytes(server.content)
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+@pytest.mark.parametrize("foreign", [b"x" * 1000, b"x" * 400_000])
+def test_a_foreign_part_fails_the_checksum_and_is_deleted(server, tmp_path, foreign):
+    (tmp_path / "file.part").write_bytes(foreign)
+    with pytest.raises(DataError, match="expected MD5"):
+        fetch(server.url, tmp_path / "file", md5(server.content))
+    fetch(server.url, tmp_path / "file", md5(server.content))
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+def test_wrong_checksum_names_both(server, tmp_path):
+    expected = md5(b"something else")
+    with pytest.raises(DataError) as caught:
+        fetch(server.url, tmp_path / "file", expected)
+    assert expected in str(caught.value) and md5(server.content) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dead_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/"
+    with pytest.raises(DataError, match="refused"):
+        fetch(url, tmp_path / "file", "0" * 32)
+
+
+def test_silent_server(tmp_path, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        with pytest.raises(DataError, match="timed out"):
+            fetch(url, tmp_path / "file", "0" * 32, timeout=0.2)
+
+
+def test_refusal_names_the_status(server, tmp_path):
+    server.status = 404
+    with pytest.raises(DataError, match="Not Found"):
+        fetch(server.url, tmp_path / "file", "0" * 32)
