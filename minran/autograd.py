@@ -293,7 +293,7 @@ def _walk(root: Tensor, gradient: Array) -> None:
 
 
 def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]:
-    """A + b, in place into the one that the walk owns."""
+    """a + b, in place into the one that the walk owns."""
     out = a if a_owned else b if b_owned else None
     return backend.current().add(a, b, out=out), True
 

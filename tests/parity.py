@@ -49,8 +49,8 @@ def assert_network_parity(
     Loads the minran model's weights into the twin, then compares, each relative to the largest
     magnitude of the twin's array: logits and loss in training mode, the gradient of every
     parameter, the running statistics, parameters and statistics after each of `steps` Nesterov
-    steps, and last the logits in evaluation mode. x_nhwc: (N, H, W, 3) float64; labels: (N,) integers.
-    Both models are changed by the steps. The AssertionError names the worst arrays.
+    steps, and last the logits in evaluation mode. Both models are changed by the steps.
+    x_nhwc: (N, H, W, 3) float64; labels: (N,) integers. The AssertionError names the worst arrays.
     """
     twin = twin.double()
     twin.load_state_dict(to_torch_state_dict(minran_model.state_dict()), strict=True)

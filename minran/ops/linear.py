@@ -31,7 +31,7 @@ class Linear(Op):
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Y = x w + bias. x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
+    """y = x w + bias. x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
 
     Raises ShapeError if the sizes do not fit.
     """

@@ -11,22 +11,22 @@ from minran.backend.cpu.memory import empty_like
 
 
 def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """A + b of one shape, written to `out` (which may be a or b) or to a new array."""
+    """a + b of one shape, written to `out` (which may be a or b) or to a new array."""
     return _elementwise(lambda p, q, r: np.add(p, q, out=r), a, b, out=out)
 
 
 def relu(x: np.ndarray) -> np.ndarray:
-    """Y = max(x, 0)."""
+    """y = max(x, 0)."""
     return _elementwise(lambda p, r: np.maximum(p, 0, out=r), x)
 
 
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Gx = gy where y > 0, else 0: the derivative at the kink is 0, as in PyTorch."""
+    """gx = gy where y > 0, else 0: the derivative at the kink is 0, as in PyTorch."""
     return _elementwise(lambda g, q, r: np.multiply(g, q > 0, out=r), gy, y)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    """Y = 1 / (1 + exp(-x)); exp overflows to infinity for very negative x, and y is 0."""
+    """y = 1 / (1 + exp(-x)); exp overflows to infinity for very negative x, and y is 0."""
     return _elementwise(_sigmoid, x)
 
 
@@ -39,7 +39,7 @@ def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
 
 
 def sigmoid_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Gx = gy y (1 - y)."""
+    """gx = gy y (1 - y)."""
 
     def block(g: np.ndarray, q: np.ndarray, r: np.ndarray) -> None:
         np.subtract(1, q, out=r)
@@ -56,7 +56,7 @@ def channel_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray
 
 
 def channel_attention_backward(gy: np.ndarray, y: np.ndarray, norm: np.ndarray) -> np.ndarray:
-    """Gx = (gy - y <gy, y>) / norm: the part of gy along y only changes the length."""
+    """gx = (gy - y <gy, y>) / norm: the part of gy along y only changes the length."""
     along = np.einsum("nhwc,nhwc->nhw", gy, y)[..., None]
     return (gy - y * along) / norm
 
@@ -75,7 +75,7 @@ def spatial_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray
 def spatial_attention_backward(
     gy: np.ndarray, x: np.ndarray, y: np.ndarray, mean: np.ndarray, inv_std: np.ndarray
 ) -> np.ndarray:
-    """Gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
+    """gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
     g = sigmoid_backward(gy, y)
     normalised = (x - mean) * inv_std
     along = (g * normalised).mean((1, 2), keepdims=True)
@@ -96,7 +96,7 @@ def gate(mask: np.ndarray, trunk: np.ndarray, residual: bool) -> np.ndarray:
 def gate_backward(
     gy: np.ndarray, mask: np.ndarray, trunk: np.ndarray, residual: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """GM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
+    """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
     gmask = _elementwise(lambda g, t, r: np.multiply(g, t, out=r), gy, trunk)
     return gmask, gate(mask, gy, residual)
 

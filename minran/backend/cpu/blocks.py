@@ -62,7 +62,7 @@ def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> list[sl
     """Cut `range(count)` into an even number of nearly equal slices of about `block_bytes`."""
     total = count * bytes_per_sample
     blocks = 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes)))
-    blocks = min(blocks, count)
+    blocks = max(1, min(blocks, count))
     edges = [count * k // blocks for k in range(blocks + 1)]
     return [slice(lo, hi) for lo, hi in pairwise(edges)]
 

@@ -90,7 +90,7 @@ def _backward_general(
     groups: int,
     need_gx: bool,
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """Gw = columns(x)^T gy; gx = col2im(gy w^T), the adjoint of im2col."""
+    """gw = columns(x)^T gy; gx = col2im(gy w^T), the adjoint of im2col."""
     n, ho, wo, k = gy.shape
     kh, kw, cg, _ = w.shape
     gx = empty(x.shape, x.dtype) if need_gx else None
@@ -175,7 +175,7 @@ def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
 
 
 def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int) -> None:
-    """Y = columns @ w, group by group when there are several."""
+    """y = columns @ w, group by group when there are several."""
     k = w.shape[-1]
     if groups == 1:
         np.matmul(columns, w.reshape(-1, k), out=y)

@@ -13,7 +13,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Gx = y (gy - sum_j gy_j y_j)."""
+    """gx = y (gy - sum_j gy_j y_j)."""
     return y * (gy - (gy * y).sum(-1, keepdims=True))
 
 
@@ -24,7 +24,7 @@ def log_softmax(x: np.ndarray) -> np.ndarray:
 
 
 def log_softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Gx = gy - exp(y) sum_j gy_j."""
+    """gx = gy - exp(y) sum_j gy_j."""
     return gy - np.exp(y) * gy.sum(-1, keepdims=True)
 
 
@@ -38,7 +38,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
 def cross_entropy_backward(
     gy: np.ndarray, log_probabilities: np.ndarray, targets: np.ndarray
 ) -> np.ndarray:
-    """Glogits = gy (p sum_k t_k - t) / N; the sum is 1 for probabilities."""
+    """glogits = gy (p sum_k t_k - t) / N; the sum is 1 for probabilities."""
     probabilities = np.exp(log_probabilities)
     total = targets.sum(-1, keepdims=True)
     return (probabilities * total - targets) * (gy / len(targets))

@@ -53,7 +53,7 @@ def batch_norm(
     inv_std: np.ndarray,
     relu: bool,
 ) -> np.ndarray:
-    """Y = gamma (x - mean) inv_std + beta, as a x + b; then max(y, 0) if `relu`."""
+    """y = gamma (x - mean) inv_std + beta, as a x + b; then max(y, 0) if `relu`."""
     scale = gamma * inv_std
     tiled_scale = _tile(scale, x)
     tiled_shift = _tile(beta - mean * scale, x)
@@ -104,7 +104,7 @@ def batch_norm_backward_input(
     gbeta: np.ndarray,
     count: int | None,
 ) -> np.ndarray:
-    """Gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), or gamma inv_std g without count.
+    """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), or gamma inv_std g without count.
 
     Written as a g + c1 x + c0 with c1 = -a inv_std ggamma/count and
     c0 = -a gbeta/count - c1 mean, where a = gamma inv_std: four passes over a block.
