@@ -10,9 +10,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from parity import assert_network_parity, randomise_norms  # noqa: E402
+
 import minran  # noqa: E402
 from minran.interop import create_twin  # noqa: E402
-from tests.parity import assert_network_parity, randomise_norms  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,252 @@
+"""What a gradient check found: a verdict, and a map of where the gradient is wrong."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+_LEVELS = ((1e-4, ":"), (1e-2, "+"), (np.inf, "#"))
+_LEGEND = ". right  : below 1e-4  + below 1e-2  # above  K kink  ? not looked at"
+_MAP_ROWS, _MAP_COLUMNS = 24, 64
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of one input: backward's gradient and the differences'."""
+
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    error: float
+
+    def __str__(self) -> str:
+        place = list(self.index) if self.index else "the number"
+        return f"{place}: backward {self.analytic:.9g}, differences {self.numeric:.9g}"
+
+
+@dataclass(frozen=True)
+class Direction:
+    """The derivative along a random direction; `kink` says that a corner of f is in the way."""
+
+    analytic: float
+    numeric: float
+    error: float
+    kink: bool
+
+
+@dataclass(frozen=True)
+class InputReport:
+    """Everything about one input; the four arrays have its shape.
+
+    analytic    dL/dx of backward
+    numeric     dL/dx of differences, nan where not looked at
+    error       |analytic - numeric| over the largest gradient of the input, nan likewise
+    kinks       where the one-sided differences disagree, so that no derivative exists
+    """
+
+    name: str
+    analytic: np.ndarray
+    numeric: np.ndarray
+    error: np.ndarray
+    kinks: np.ndarray
+    directions: list[Direction] = field(default_factory=list)
+
+    @property
+    def checked(self) -> int:
+        """How many entries were compared and have a derivative."""
+        return int((~np.isnan(self.error) & ~self.kinks).sum())
+
+    @property
+    def worst(self) -> Entry | None:
+        """The entry with the largest error, kinks apart; None if there is none."""
+        if not self.checked:
+            return None
+        masked = np.where(self.kinks | np.isnan(self.error), -1.0, self.error)
+        place = np.unravel_index(int(masked.argmax()), masked.shape)
+        index = tuple(int(i) for i in place)
+        return Entry(
+            index,
+            float(self.analytic[index]),
+            float(self.numeric[index]),
+            float(self.error[index]),
+        )
+
+    @property
+    def relative_error(self) -> float:
+        """The largest error over entries and directions, kinks apart."""
+        worst = self.worst
+        errors = [way.error for way in self.directions if not way.kink]
+        return max([worst.error if worst else 0.0, *errors])
+
+    def kink_indices(self) -> list[tuple[int, ...]]:
+        """Where the kinks are."""
+        return [tuple(int(i) for i in index) for index in np.argwhere(self.kinks)]
+
+    def hint(self, tolerance: float) -> str:
+        """What the pattern of the errors suggests, or nothing."""
+        seen = ~np.isnan(self.error) & ~self.kinks
+        analytic, numeric = self.analytic[seen], self.numeric[seen]
+        wrong = self.error[seen] > tolerance
+        if not np.isfinite(analytic).all():
+            return "backward returned numbers that are not finite"
+        if not analytic.any() and numeric.any():
+            return "backward is zero everywhere: does the op return this gradient at all?"
+        large = abs(numeric) > 1e-2 * abs(numeric).max() if numeric.size else wrong
+        ratios = analytic[large] / numeric[large]
+        if large.sum() > 1 and np.ptp(ratios) < 1e-4 * abs(ratios).max():
+            return f"backward is {np.median(ratios):.6g} times the differences everywhere"
+        return f"{int(wrong.sum())} of {wrong.size} entries are wrong"
+
+    def text_map(self, tolerance: float) -> str:
+        """The errors of the 2-D slice through the worst entry, one character per entry.
+
+        The slice runs along the two longest axes; of a large one, the part around the worst.
+        """
+        worst = self.worst
+        index = worst.index if worst is not None else (0,) * self.error.ndim
+        if not index or self.error.size < 2:
+            return ""
+        axes = sorted(np.argsort([-size for size in self.error.shape], kind="stable")[:2].tolist())
+        cut: tuple[Any, ...] = tuple(slice(None) if a in axes else i for a, i in enumerate(index))
+        error, kinks = np.atleast_2d(self.error[cut]), np.atleast_2d(self.kinks[cut])
+        centre = [index[axis] for axis in axes]
+        rows, columns = (
+            _window(size, at, most)
+            for size, at, most in zip(
+                error.shape, [0, *centre][-2:], (_MAP_ROWS, _MAP_COLUMNS), strict=True
+            )
+        )
+        place = ", ".join(":" if isinstance(part, slice) else str(part) for part in cut)
+        lines = [f"error map of {self.name}[{place}]", f"  {_LEGEND}"]
+        for i in range(*rows):
+            marks = (_mark(error[i, j], kinks[i, j], tolerance) for j in range(*columns))
+            lines.append("    " + " ".join(marks))
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class GradcheckReport:
+    """The verdict on one function; print it, or look into `inputs`."""
+
+    name: str
+    inputs: list[InputReport]
+    tolerance: float
+    eps: float
+    notes: list[str]
+    strict: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gradient that could be judged is right, and something could be."""
+        return all(self._input_passed(one) for one in self.inputs) and any(
+            one.checked for one in self.inputs
+        )
+
+    @property
+    def relative_error(self) -> float:
+        """The largest error of all inputs, kinks apart."""
+        return max(one.relative_error for one in self.inputs)
+
+    @property
+    def worst(self) -> tuple[str, Entry] | None:
+        """The name of the input and its entry with the largest error."""
+        found = [(one.name, one.worst) for one in self.inputs if one.worst is not None]
+        return max(found, key=lambda pair: pair[1].error, default=None)
+
+    def _input_passed(self, one: InputReport) -> bool:
+        bent = bool(one.kinks.any()) or any(way.kink for way in one.directions)
+        return one.relative_error <= self.tolerance and not (self.strict and bent)
+
+    def __bool__(self) -> bool:
+        return self.passed
+
+    def __str__(self) -> str:
+        verdict = "PASSED" if self.passed else "FAILED"
+        lines = [
+            f"gradcheck {self.name}: {verdict}, largest relative error "
+            f"{self.relative_error:.1e} (tolerance {self.tolerance:.0e}, step {self.eps:.0e})"
+        ]
+        width = max(len(_label(one)) for one in self.inputs)
+        for one in self.inputs:
+            good = self._input_passed(one)
+            what = f"{one.checked} of {one.error.size} entries"
+            if one.directions:
+                what += f", {len(one.directions)} directions"
+            mark = "ok   " if good else "WRONG"
+            lines.append(f"  {mark} {_label(one):{width}}  {one.relative_error:.1e}  {what}")
+            if one.worst is not None:
+                lines.append(f"        worst at {one.worst}")
+            if not good and one.relative_error > self.tolerance:
+                lines.append(f"        {one.hint(self.tolerance)}")
+                lines += [f"        {line}" for line in one.text_map(self.tolerance).splitlines()]
+            lines += [f"        {line}" for line in self._kink_lines(one)]
+        if not any(one.checked for one in self.inputs):
+            lines.append("  nothing could be judged: every entry lies at a kink; move the inputs")
+        lines += [f"  note: {note}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _kink_lines(self, one: InputReport) -> list[str]:
+        lines = []
+        places = one.kink_indices()
+        if places:
+            shown = ", ".join(str(list(place)) for place in places[:4])
+            more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+            lines.append(
+                f"warning: a kink near {len(places)} {'entry' if len(places) == 1 else 'entries'} "
+                f"({shown}{more}): left and right differences disagree, as at relu's corner or "
+                f"a tie in a max-pool; {'counted' if self.strict else 'not counted'}"
+            )
+        bent = sum(way.kink for way in one.directions)
+        if bent:
+            lines.append(f"warning: {bent} of {len(one.directions)} directions cross a kink")
+        return lines
+
+    def plot(self) -> Any:
+        """A Matplotlib figure: per input backward, differences, and the error's logarithm."""
+        import matplotlib.pyplot as plt
+
+        rows = len(self.inputs)
+        figure, axes = plt.subplots(rows, 3, figsize=(10, 3 * rows), squeeze=False)
+        for line, one in zip(axes, self.inputs, strict=True):
+            with np.errstate(divide="ignore"):
+                error = np.log10(np.maximum(one.error, 1e-16))
+            limit = float(np.nanmax(abs(np.stack([one.analytic, one.numeric])))) or 1.0
+            for axis, title, values, style in (
+                (line[0], "backward", one.analytic, {"cmap": "RdBu", "vmax": limit}),
+                (line[1], "differences", one.numeric, {"cmap": "RdBu", "vmax": limit}),
+                (line[2], "log10 error", error, {"cmap": "magma", "vmin": -12, "vmax": 0}),
+            ):
+                style.setdefault("vmin", -limit)
+                image = axis.imshow(_as_picture(values), aspect="auto", **style)
+                axis.set_title(f"{_label(one)}: {title}", fontsize=9)
+                figure.colorbar(image, ax=axis)
+        figure.suptitle(f"{self.name}: {'passed' if self.passed else 'FAILED'}")
+        figure.tight_layout()
+        return figure
+
+
+def _label(one: InputReport) -> str:
+    return f"{one.name} {one.error.shape}"
+
+
+def _mark(error: float, kink: bool, tolerance: float) -> str:
+    if kink:
+        return "K"
+    if np.isnan(error):
+        return "?"
+    if error <= tolerance:
+        return "."
+    return next(mark for limit, mark in _LEVELS if error <= limit)
+
+
+def _window(size: int, at: int, most: int) -> tuple[int, int]:
+    """At most `most` places of an axis, around `at`."""
+    first = max(0, min(at - most // 2, size - most))
+    return first, min(size, first + most)
+
+
+def _as_picture(values: np.ndarray) -> np.ndarray:
+    """All entries as rows of the last axis."""
+    return values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)

@@ -1,0 +1,97 @@
+"""Running a network to look at it: nothing about the network changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor, no_grad
+from minran.errors import ShapeError, expect
+from minran.models import AttentionModule
+from minran.nn import Conv2d, Module, observe
+
+Size = int | tuple[int, int] | None
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode; then each module's own mode is back."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
+    """(rows, columns): `image_size`, or the size that the model's specification was drawn for."""
+    if image_size is None:
+        image_size = getattr(getattr(model, "spec", None), "image_size", None)
+    if image_size is None:
+        raise ShapeError(
+            f"{type(model).__name__} does not say for which pictures it was made: give image_size"
+        )
+    rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
+    expect(rows >= 1 and columns >= 1, f"image_size must be positive, got {image_size}")
+    return rows, columns
+
+
+def blank_picture(model: Module, image_size: Size, requires_grad: bool = False) -> Tensor:
+    """One picture of zeros (1, H, W, C), with the channels and dtype of the first convolution."""
+    rows, columns = picture_size(model, image_size)
+    for _, module in model.named_modules():
+        if isinstance(module, Conv2d):
+            channels = module.weight.shape[2] * module.groups
+            zeros = np.zeros((1, rows, columns, channels), module.weight.dtype)
+            return Tensor(backend.to_device(zeros), requires_grad)
+    raise ShapeError(f"{type(model).__name__} has no convolution, so it takes no pictures")
+
+
+def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
+    """`images` (N, H, W, C) in the model's dtype; pictures must be prepared as for training.
+
+    Raises ShapeError for another number of axes, and for whole numbers: raw pixels.
+    """
+    array = images.numpy() if isinstance(images, Tensor) else np.asarray(images)
+    expect(array.ndim == 4, f"{who}: images must be (N, H, W, C), got shape {array.shape}")
+    expect(
+        array.dtype.kind == "f",
+        f"{who}: images must be floating-point and prepared as for training (mean subtracted), "
+        f"got raw pixels of dtype {array.dtype}",
+    )
+    return array.astype(model.parameters()[0].dtype, copy=False)
+
+
+def watch(model: Module, images: Any, callback: Any, who: str, batch_size: int = 64) -> np.ndarray:
+    """Run `images` through the model under `observe(callback)`; returns the logits (N, K).
+
+    Evaluation mode, no gradients, `batch_size` pictures at a time.
+    """
+    array = as_pictures(model, images, who)
+    with evaluating(model), no_grad(), observe(callback):
+        parts = [
+            model(Tensor(backend.to_device(array[start : start + batch_size]))).numpy()
+            for start in range(0, len(array), batch_size)
+        ]
+    expect(bool(parts), f"{who}: there are no pictures")
+    return np.concatenate(parts)
+
+
+def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:
+    """The attention modules that have a mask, in order, with their names.
+
+    Raises ShapeError if there is none.
+    """
+    found = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, AttentionModule) and module.mask is not None
+    ]
+    expect(bool(found), f"{who}: this {type(model).__name__} has no attention module with a mask")
+    return found

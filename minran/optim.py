@@ -1,0 +1,136 @@
+"""Stochastic gradient descent with Nesterov momentum, and learning-rate schedules.
+
+A schedule is a function of the step: `schedule(step) -> lr`. The loop sets
+`optimizer.lr = schedule(step)` before each step, and that is all there is to it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor
+from minran.errors import CheckpointError, GradientError, RecipeError, expect
+
+Schedule = Callable[[int], float]
+
+
+class SGD:
+    """Stochastic gradient descent as PyTorch defines it (dampening 0).
+
+        g = grad + weight_decay p;  v = momentum v + g
+        p = p - lr (g + momentum v)   with Nesterov momentum
+        p = p - lr v                  without
+
+    params: the tensors to train. The paper uses momentum 0.9, Nesterov, weight decay 1e-4
+    (section 4.1). Raises RecipeError for a negative number, or Nesterov without momentum.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.params = list(params)
+        expect(len(self.params) > 0, "SGD: there are no parameters to train", RecipeError)
+        for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
+            expect(value >= 0, f"SGD: {name} must not be negative, got {value}", RecipeError)
+        expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
+        self.lr = lr
+        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.velocity = [backend.current().xp.zeros_like(p.data) for p in self.params]
+
+    def step(self) -> None:
+        """Move every parameter along its gradient. Raises GradientError if one has none."""
+        for param in self.params:
+            expect(
+                param.grad is not None,
+                f"SGD.step: a parameter of shape {param.shape} has no gradient; call "
+                "loss.backward() first, and check that the loss depends on it",
+                GradientError,
+            )
+        kernels = backend.current()
+        for param, velocity in zip(self.params, self.velocity, strict=True):
+            kernels.sgd_update(
+                param.data,
+                param.grad,
+                velocity,
+                self.lr,
+                self.momentum,
+                self.weight_decay,
+                self.nesterov,
+            )
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for param in self.params:
+            param.grad = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Copies of the velocities, in the order of the parameters."""
+        return {
+            f"velocity.{index}": np.array(backend.to_host(velocity))
+            for index, velocity in enumerate(self.velocity)
+        }
+
+    def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
+        """Continue with these velocities. Raises CheckpointError if they do not fit."""
+        shapes = {f"velocity.{i}": tuple(v.shape) for i, v in enumerate(self.velocity)}
+        expect(
+            {name: tuple(array.shape) for name, array in state.items()} == shapes,
+            f"the optimiser's state ({len(state)} velocities) does not belong to these "
+            f"{len(shapes)} parameters",
+            CheckpointError,
+        )
+        for index, velocity in enumerate(self.velocity):
+            velocity[...] = backend.to_device(state[f"velocity.{index}"])
+
+
+def constant(lr: float) -> Schedule:
+    """lr, always."""
+    return lambda step: lr
+
+
+def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
+    """lr times `factor` for every milestone (in steps) that lies behind.
+
+    The paper: lr 0.1, milestones 64,000 and 96,000, factor 0.1 (section 4.1).
+    """
+    return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
+
+
+def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedule:
+    """Up in a line over `warmup` steps, then down to `final` lr along half a cosine.
+
+    lr(s) = final + (1 - final) (1 + cos(pi u)) / 2 times lr, u = (s - warmup)/(total - warmup).
+    """
+
+    def at(step: int) -> float:
+        if step < warmup:
+            return lr * (step + 1) / warmup
+        u = min(1.0, (step - warmup) / max(1, total - warmup))
+        return lr * (final + (1 - final) * (1 + math.cos(math.pi * u)) / 2)
+
+    return at
+
+
+def one_cycle(lr: float, total: int, warmup: float = 0.25, start: float = 0.04) -> Schedule:
+    """From `start` lr up to lr in the first `warmup` share of the steps, then down to near 0.
+
+    Both ways along half a cosine (Smith & Topin 2018): high rates for most of a short run.
+    """
+
+    def at(step: int) -> float:
+        peak = max(1.0, warmup * total)
+        if step < peak:
+            return lr * (1 - (1 - start) * (1 + math.cos(math.pi * step / peak)) / 2)
+        u = min(1.0, (step - peak) / max(1.0, total - peak))
+        return lr * max(1e-4, (1 + math.cos(math.pi * u)) / 2)
+
+    return at

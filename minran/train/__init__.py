@@ -1,0 +1,32 @@
+"""Training: recipes, the loop, resumable runs. Read `recipe`, `loop`, then the rest."""
+
+from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from minran.train.history import History, read_history
+from minran.train.loop import Result, evaluate, train, train_step
+from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
+from minran.train.run import Run, environment
+from minran.train.setup import Parts, build, load_data, load_model, make_model
+
+__all__ = [
+    "Checkpoint",
+    "History",
+    "Parts",
+    "Progress",
+    "Recipe",
+    "Result",
+    "Run",
+    "build",
+    "environment",
+    "evaluate",
+    "list_recipes",
+    "load_checkpoint",
+    "load_data",
+    "load_model",
+    "load_recipe",
+    "make_model",
+    "parse",
+    "read_history",
+    "save_checkpoint",
+    "train",
+    "train_step",
+]

@@ -1,0 +1,90 @@
+"""What a person sees while a run goes on, and how they end it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from tqdm import tqdm
+
+from minran.train.checkpoint import Progress
+
+
+class Reporter:
+    """A progress bar in a terminal, one plain line per epoch when the output is piped."""
+
+    def __init__(self, steps: int, steps_per_epoch: int, batch_size: int, quiet: bool) -> None:
+        self.quiet = quiet
+        self.steps_per_epoch = steps_per_epoch
+        self.batch_size = batch_size
+        self.bar: Any = None
+        self.interactive = sys.stderr.isatty() and not quiet
+        self.steps = steps
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, progress: Progress, loss: float, lr: float) -> None:
+        """After every step."""
+        if not self.interactive:
+            return
+        if self.bar is None:
+            pictures = self.steps * self.batch_size
+            done = (progress.step - 1) * self.batch_size
+            self.bar = tqdm(total=pictures, initial=done, unit="img", smoothing=0.05)
+        self.bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
+        accuracy = progress.correct / progress.seen
+        self.bar.set_postfix(loss=f"{loss:.3f}", acc=f"{accuracy:.1%}", refresh=False)
+        self.bar.update(self.batch_size)
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        """After every epoch."""
+        tested = f", test {row['test_accuracy']:.2%}" if "test_accuracy" in row else ""
+        self.say(
+            f"epoch {row['epoch'] + 1:3d}  step {row['step']:6d}  loss {row['train_loss']:.4f}  "
+            f"train {row['train_accuracy']:.2%}{tested}  ({row['seconds']:.0f} s)"
+        )
+
+    def say(self, text: str) -> None:
+        """One line, above the bar if there is one."""
+        if self.quiet:
+            return
+        if self.interactive:
+            tqdm.write(text, file=sys.stderr)
+        else:
+            print(text, flush=True)
+
+
+class StopRequest:
+    """Turns Ctrl-C (and a polite kill) into a wish to stop after the current step.
+
+    A step that is cut in the middle leaves half-moved parameters; so the first signal only
+    sets `requested`, and a second one interrupts at once.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        print("\nstopping after this step (once more to stop at once)", file=sys.stderr)
