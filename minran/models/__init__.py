@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import fields, replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,8 @@ def create_model(
     Raises RecipeError naming an unknown model or option and the nearest known one.
     """
     specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
+    if num_classes is not None:
+        options["num_classes"] = num_classes
     if name not in specs:
         raise RecipeError(f"unknown model {name!r}{_nearest(name, specs)}")
     spec = specs[name]
@@ -65,8 +68,6 @@ def create_model(
         _check_kind(name, option, value, getattr(spec, option))
         if isinstance(value, list):
             options[option] = tuple(value)
-    if num_classes is not None:
-        options["num_classes"] = num_classes
     if options.get("unit", "preact") not in UNITS:
         raise RecipeError(f"{name}: unit must be one of {tuple(UNITS)}, got {options['unit']!r}")
     try:
@@ -76,24 +77,27 @@ def create_model(
     if dtype not in (np.float32, np.float64):
         raise RecipeError(f"{name}: dtype must be float32 or float64, got {dtype}")
     spec = replace(spec, **options)
-    if name in resnet.SPECS:
-        return ResNet(spec, seed, dtype)
-    stages = {len(spec.widths), len(spec.modules), len(spec.depths)}
-    if len(stages) != 1:
-        raise RecipeError(
-            f"{name}: widths {spec.widths}, modules {spec.modules} and depths {spec.depths} "
-            "must have one entry per stage each"
-        )
-    return ResidualAttentionNetwork(spec, seed, dtype)
+    per_stage = {field: value for field, value in vars(spec).items() if isinstance(value, tuple)}
+    if len({len(value) for value in per_stage.values()}) != 1:
+        listed = ", ".join(f"{field} {value}" for field, value in per_stage.items())
+        raise RecipeError(f"{name}: {listed} must have one entry per stage each")
+    network = ResNet if name in resnet.SPECS else ResidualAttentionNetwork
+    return network(spec, seed, dtype)
 
 
 def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
     """An option's value is of the kind of its default: a whole number, a word, a tuple of them."""
+    least = 0 if option in ("modules", "tail_units") else 1
+
+    def good_number(number: Any) -> bool:
+        # True and False are integers to Python, but never a size.
+        return isinstance(number, Integral) and type(number) is not bool and int(number) >= least
+
     if isinstance(default, tuple):
-        good = isinstance(value, (tuple, list)) and all(isinstance(v, int) for v in value)
-        wanted = f"whole numbers such as {default}"
+        good = isinstance(value, (tuple, list)) and all(good_number(v) for v in value)
+        wanted = f"whole numbers of at least {least} such as {default}"
     elif isinstance(default, int):
-        good, wanted = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+        good, wanted = good_number(value), f"a whole number of at least {least}"
     else:
         good, wanted = isinstance(value, str), f"a word such as {default!r}"
     if not good:
@@ -101,5 +105,5 @@ def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
 
 
 def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

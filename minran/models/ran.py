@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran.autograd import Tensor
+from minran.errors import RecipeError, expect
 from minran.models.attention import AttentionModule
 from minran.models.units import Build, unit
 from minran.nn import Conv2d, GlobalAvgPool, Linear, MaxPool2d, Module, Sequential
@@ -158,5 +159,10 @@ def _stem(build: Build, spec: Spec) -> Sequential:
     if spec.stem == "imagenet":
         conv: Conv2d = build.conv(3, width, 7, stride=2, padding=3)
         return Sequential(conv, build.norm_relu(width), MaxPool2d(3, stride=2, ceil_mode=True))
+    expect(
+        spec.stem in ("cifar", "pooled"),
+        f"stem must be one of ('imagenet', 'cifar', 'pooled'), got {spec.stem!r}",
+        RecipeError,
+    )
     conv = build.conv(3, width, 3, padding=1)
     return Sequential(conv) if spec.stem == "cifar" else Sequential(conv, MaxPool2d(2))

@@ -15,7 +15,7 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor
 from minran.errors import RecipeError, expect
-from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential
+from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential, norm_conv
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,15 @@ class PreActUnit(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        a = self.norm1(x)
-        y = self.conv1(a)
-        y = self.conv2(self.norm2(y))
-        y = self.conv3(self.norm3(y))
-        return y + (x if self.shortcut is None else self.shortcut(a))
+        if self.shortcut is None:
+            y = norm_conv(self.norm1, self.conv1, x)
+            shortcut = x
+        else:
+            a = self.norm1(x)
+            y = self.conv1(a)
+            shortcut = self.shortcut(a)
+        y = norm_conv(self.norm2, self.conv2, y)
+        return norm_conv(self.norm3, self.conv3, y, residual=shortcut)
 
 
 class ResNeXtUnit(Module):

@@ -1,5 +1,6 @@
 """Layers and the Module they are: read `module`, then `layers`."""
 
+from minran.nn.fused import norm_conv
 from minran.nn.layers import (
     BatchNorm2d,
     BatchNormReLU,
@@ -30,5 +31,6 @@ __all__ = [
     "Sigmoid",
     "SpatialAttention",
     "UpsampleBilinear2d",
+    "norm_conv",
     "observe",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor
 from minran.backend.geometry import pair
-from minran.errors import expect
+from minran.errors import ShapeError, expect
 from minran.nn import init
 from minran.nn.module import Module, Parameter
 
@@ -43,6 +43,18 @@ class Conv2d(Module):
         shape = (*pair(kernel_size, "Conv2d: kernel_size"), in_channels // groups, out_channels)
         self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
         self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
+
+    @property
+    def fusable(self) -> bool:
+        """Whether it is a convolution the fused kernel knows: square, one group, no bias."""
+        rows, columns = self.weight.shape[:2]
+        return (
+            rows == columns
+            and self.stride[0] == self.stride[1]
+            and self.padding[0] == self.padding[1] < rows
+            and self.groups == 1
+            and self.bias is None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, Ho, Wo, Cout)."""
@@ -152,7 +164,7 @@ class UpsampleBilinear2d(Module):
         """(N, h, w, C) -> (N, H, W, C), with the height and width of `like` if it is given."""
         size = self.size if like is None else like.shape[1:3]
         if size is None:
-            raise ValueError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
+            raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
         return ops.upsample_bilinear2d(x, size, self.align_corners)  # type: ignore[arg-type]
 
 

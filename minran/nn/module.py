@@ -10,7 +10,7 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Array, Tensor
-from minran.errors import CheckpointError, ShapeError, expect
+from minran.errors import CheckpointError, expect
 
 
 class Parameter(Tensor):
@@ -109,18 +109,23 @@ class Module:
         unknown = [name for name in state if name not in own]
         expect(
             not missing and not unknown,
-            f"the state does not belong to this model: {_some('missing', missing)}"
-            f"{_some('unknown', unknown)}",
+            "the state does not belong to this model: "
+            + "; ".join(_some("missing", missing) + _some("unknown", unknown)),
             CheckpointError,
         )
+        new = {name: backend.to_host(state[name]) for name in own}
         for name, array in own.items():
-            if tuple(state[name].shape) != tuple(array.shape):
-                raise ShapeError(
-                    f"{name}: the model has shape {tuple(array.shape)}, the state "
-                    f"{tuple(state[name].shape)}"
-                )
+            expect(
+                new[name].shape == tuple(array.shape),
+                f"{name}: the model has shape {tuple(array.shape)}, the state {new[name].shape}",
+            )
+            expect(
+                new[name].dtype.kind in "fiu",
+                f"{name}: expected numbers, the state has dtype {new[name].dtype}",
+                CheckpointError,
+            )
         for name, array in own.items():
-            array[...] = backend.to_device(np.asarray(state[name], array.dtype))
+            array[...] = backend.to_device(new[name].astype(array.dtype))
 
 
 class Sequential(Module):
@@ -164,8 +169,13 @@ def observe(callback: Observer) -> Iterator[None]:
         _observers.remove(callback)
 
 
-def _some(what: str, names: list[str]) -> str:
+def is_observed() -> bool:
+    """Whether an `observe` block is active."""
+    return bool(_observers)
+
+
+def _some(what: str, names: list[str]) -> list[str]:
     if not names:
-        return ""
+        return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{what} {', '.join(names[:3])}{more}; "
+    return [f"{what} {', '.join(names[:3])}{more}"]

@@ -3,6 +3,7 @@
 from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
 from minran.ops.arithmetic import concat
 from minran.ops.conv import conv2d
+from minran.ops.fused import has_fused, norm_relu_conv2d
 from minran.ops.gate import LEARNING, gate
 from minran.ops.linear import linear
 from minran.ops.loss import cross_entropy, log_softmax, softmax
@@ -24,9 +25,11 @@ __all__ = [
     "cross_entropy",
     "gate",
     "global_avg_pool",
+    "has_fused",
     "linear",
     "log_softmax",
     "max_pool2d",
+    "norm_relu_conv2d",
     "relu",
     "sigmoid",
     "softmax",

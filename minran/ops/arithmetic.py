@@ -263,15 +263,15 @@ class Concat(Op):
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
-        first = arrays[0]
-        axis = self.axis % first.ndim
+        first = tuple(arrays[0].shape)
+        expect(-len(first) <= self.axis < len(first), f"concat: {first} has no axis {self.axis}")
+        axis = self.axis % len(first)
         for array in arrays[1:]:
-            others = tuple(array.shape[:axis]) + tuple(array.shape[axis + 1 :])
-            expected = tuple(first.shape[:axis]) + tuple(first.shape[axis + 1 :])
+            shape = tuple(array.shape)
+            same = [a == axis or m == n for a, (m, n) in enumerate(zip(first, shape, strict=False))]
             expect(
-                others == expected,
-                f"concat: all axes but {self.axis} must agree, got {tuple(first.shape)} "
-                f"and {tuple(array.shape)}",
+                len(shape) == len(first) and all(same),
+                f"concat: all axes but {self.axis} must agree, got {first} and {shape}",
             )
         self.sizes = [array.shape[axis] for array in arrays]
         return backend.current().xp.concatenate(arrays, axis)
@@ -291,7 +291,9 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
 
 
 def as_tensor(value: Any, like: Tensor) -> Tensor:
-    """`value` as a Tensor; a number or an array takes the dtype of `like`."""
+    """`value` as a Tensor; a number or an array takes the dtype of `like` if that is a float's."""
     if isinstance(value, Tensor):
         return value
-    return Tensor(backend.current().xp.asarray(value, like.dtype))
+    array = backend.current().xp.asarray(value)
+    expect(array.dtype.kind in "fiub", f"arithmetic: expected a number or numbers, got {value!r}")
+    return Tensor(array.astype(like.dtype) if like.dtype.kind == "f" else array)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend.geometry import pair
-from minran.errors import expect
+from minran.errors import expect, naming
 
 Size = int | tuple[int, int]
 
@@ -21,7 +21,8 @@ class Conv2d(Op):
     def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
         _check(x, w, bias, self.groups)
         self.x, self.w = x, w
-        y = backend.current().conv2d(x, w, self.stride, self.padding, self.groups)
+        with naming("conv2d", f"x {tuple(x.shape)}, w {tuple(w.shape)}"):
+            y = backend.current().conv2d(x, w, self.stride, self.padding, self.groups)
         if bias is not None:
             y += bias
         return y
@@ -60,7 +61,10 @@ def _check(x: Array, w: Array, bias: Array | None, groups: int) -> None:
     expect(w.ndim == 4, f"conv2d: w must be (KH, KW, C/groups, K), got {tuple(w.shape)}")
     expect(x.dtype == w.dtype, f"conv2d: x is {x.dtype} but w is {w.dtype}; they must agree")
     expect(
-        groups >= 1 and x.shape[3] % groups == 0 and w.shape[3] % groups == 0,
+        isinstance(groups, int)
+        and groups >= 1
+        and x.shape[3] % groups == 0
+        and w.shape[3] % groups == 0,
         f"conv2d: {x.shape[3]} input and {w.shape[3]} output channels do not divide into "
         f"{groups} groups {shapes}",
     )

@@ -15,6 +15,10 @@ class Linear(Op):
             f"linear: expected x (N, D) and w (D, K), got {tuple(x.shape)} and {tuple(w.shape)}",
         )
         expect(
+            x.dtype == w.dtype,
+            f"linear: x is {x.dtype} but w is {w.dtype}; they must agree",
+        )
+        expect(
             bias is None or tuple(bias.shape) == (w.shape[1],),
             f"linear: bias must be ({w.shape[1]},), got {bias is not None and tuple(bias.shape)}",
         )

@@ -68,7 +68,10 @@ def cross_entropy(logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> 
 
     Raises ShapeError if shapes do not fit, a label lies outside 0..K-1, or e outside [0, 1).
     """
-    expect(logits.ndim == 2, f"cross_entropy: logits must be (N, K), got {logits.shape}")
+    expect(
+        logits.ndim == 2 and logits.size > 0,
+        f"cross_entropy: logits must be (N, K) with N, K >= 1, got {logits.shape}",
+    )
     expect(
         0 <= label_smoothing < 1,
         f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}",

@@ -8,6 +8,9 @@ from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.errors import expect
 
+Moments = tuple[Array, Array]
+"""Mean and biased variance per channel."""
+
 
 class BatchNorm(Op):
     """y = gamma xhat + beta, xhat = (x - mean) / sqrt(var + eps); max(y, 0) if `relu`.
@@ -25,32 +28,36 @@ class BatchNorm(Op):
         momentum: float,
         eps: float,
         relu: bool,
+        moments: Moments | None = None,
     ) -> None:
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
+        self.known = moments
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
-        running_mean, running_var = self.running
-        _check(x, gamma, beta, running_mean, running_var)
-        kernels = backend.current()
-        if self.training:
-            self.count = x.size // x.shape[-1]
-            expect(
-                self.count > 1,
-                f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to "
-                "train on",
-            )
-            mean, var = kernels.batch_moments(x)
-            _update(running_mean, mean, self.momentum)
-            _update(running_var, var * (self.count / (self.count - 1)), self.momentum)
-        else:
-            self.count = None
-            mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
         self.x, self.gamma = x, gamma
-        self.mean, self.inv_std = mean, 1 / (var + self.eps) ** 0.5
-        y = kernels.batch_norm(x, gamma, beta, mean, self.inv_std, self.relu)
+        self.mean, self.inv_std = self.statistics(x, gamma, beta)
+        y = backend.current().batch_norm(x, gamma, beta, self.mean, self.inv_std, self.relu)
         self.y = y if self.relu else None
         return y
+
+    def statistics(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array]:
+        """mean and 1 / sqrt(var + eps): the batch's, moving the running ones, or the running."""
+        running_mean, running_var = self.running
+        _check(x, gamma, beta, running_mean, running_var)
+        self.count = None
+        if not self.training:
+            mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+            return mean, 1 / (var + self.eps) ** 0.5
+        self.count = x.size // x.shape[-1]
+        expect(
+            self.count > 1,
+            f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to train on",
+        )
+        mean, var = self.known or backend.current().batch_moments(x)
+        _update(running_mean, mean, self.momentum)
+        _update(running_var, var * (self.count / (self.count - 1)), self.momentum)
+        return mean, 1 / (var + self.eps) ** 0.5
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         kernels = backend.current()
@@ -87,7 +94,8 @@ def batch_norm(
 
     Raises ShapeError if shapes do not fit, or in training if a channel has a single value.
     """
-    op = BatchNorm(running_mean, running_var, training, momentum, eps, relu=False)
+    known = known_moments(x)
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, False, known)
     return _as_pictures(op, x, gamma, beta)
 
 
@@ -102,8 +110,14 @@ def batch_norm_relu(
     eps: float = 1e-5,
 ) -> Tensor:
     """relu(batch_norm(x, ...)) in one pass; arguments, shapes and errors as `batch_norm`."""
-    op = BatchNorm(running_mean, running_var, training, momentum, eps, relu=True)
+    known = known_moments(x)
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, True, known)
     return _as_pictures(op, x, gamma, beta)
+
+
+def known_moments(x: Tensor) -> Moments | None:
+    """Mean and variance of x per channel, if the op that made x has summed them already."""
+    return getattr(x.op, "moments", None)
 
 
 def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

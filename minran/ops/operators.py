@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
+
+import numpy as np
 
 from minran.autograd import Axis, Tensor
 from minran.errors import expect
@@ -28,36 +31,60 @@ from minran.ops.arithmetic import (
 
 def _pow(x: Tensor, exponent: float) -> Tensor:
     expect(
-        isinstance(exponent, (int, float)),
+        isinstance(exponent, Real),
         f"x ** n: the exponent must be a number, got {type(exponent).__name__}",
     )
-    return Pow(exponent)(x)
+    # A NumPy number would impose its own precision on the result; a Python number does not.
+    return Pow(exponent.item() if isinstance(exponent, np.generic) else exponent)(x)
 
 
 def _sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis` (all axes if None)."""
+    _expect_axis("sum", x, axis)
     return Sum(axis, keepdims)(x)
 
 
 def _mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis` (all axes if None)."""
+    _expect_axis("mean", x, axis)
+    expect(x.size > 0, f"mean: there is nothing to average in shape {x.shape}")
     total = Sum(axis, keepdims)(x)
     return total * (total.size / x.size)
 
 
 def _max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The maximum over `axis` (all axes if None)."""
+    _expect_axis("max", x, axis)
+    expect(x.size > 0, f"max: there is no maximum in shape {x.shape}")
     return Max(axis, keepdims)(x)
 
 
 def _reshape(x: Tensor, *shape: Any) -> Tensor:
     """The same numbers with other axes; one size may be -1."""
-    return Reshape(shape[0] if shape and isinstance(shape[0], tuple) else shape)(x)
+    sizes = _unpack(shape)
+    expect(all(isinstance(size, Integral) for size in sizes), f"reshape: no sizes: {sizes}")
+    return Reshape(sizes)(x)
 
 
 def _transpose(x: Tensor, *axes: Any) -> Tensor:
     """The axes in another order; reversed if none is given."""
-    return Transpose(axes[0] if axes and isinstance(axes[0], tuple) else axes)(x)
+    return Transpose(_unpack(axes))(x)
+
+
+def _unpack(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """f((2, 3)) and f([2, 3]) mean f(2, 3)."""
+    if len(numbers) == 1 and isinstance(numbers[0], (tuple, list)):
+        return tuple(numbers[0])
+    return numbers
+
+
+def _expect_axis(op: str, x: Tensor, axis: Axis) -> None:
+    axes = axis if isinstance(axis, tuple) else () if axis is None else (axis,)
+    good = all(isinstance(a, Integral) and -x.ndim <= a < x.ndim for a in axes)
+    expect(
+        good and len({a % x.ndim for a in axes}) == len(axes),
+        f"{op}: axis {axis} does not fit a tensor of shape {x.shape}",
+    )
 
 
 def install() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend.geometry import pair
-from minran.errors import expect
+from minran.errors import expect, naming
 
 Size = int | tuple[int, int]
 
@@ -22,9 +22,10 @@ class MaxPool2d(Op):
     def forward(self, x: Array) -> Array:
         _expect_picture("max_pool2d", x)
         self.x = x
-        self.y = backend.current().max_pool2d(
-            x, self.kernel, self.stride, self.padding, self.ceil_mode
-        )
+        with naming("max_pool2d", f"x {tuple(x.shape)}"):
+            self.y = backend.current().max_pool2d(
+                x, self.kernel, self.stride, self.padding, self.ceil_mode
+            )
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
@@ -45,7 +46,8 @@ class AvgPool2d(Op):
     def forward(self, x: Array) -> Array:
         _expect_picture("avg_pool2d", x)
         self.shape = tuple(x.shape)
-        return backend.current().avg_pool2d(x, self.kernel, self.stride, self.padding)
+        with naming("avg_pool2d", f"x {tuple(x.shape)}"):
+            return backend.current().avg_pool2d(x, self.kernel, self.stride, self.padding)
 
     def backward(self, gy: Array) -> tuple[Array]:
         gx = backend.current().avg_pool2d_backward(

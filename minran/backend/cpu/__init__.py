@@ -22,6 +22,11 @@ from minran.backend.cpu.activation import (
 )
 from minran.backend.cpu.blocks import set_threads, threads
 from minran.backend.cpu.conv import conv2d, conv2d_backward
+from minran.backend.cpu.fused import (
+    norm_backward_inplace,
+    norm_relu_conv2d,
+    norm_relu_conv2d_backward,
+)
 from minran.backend.cpu.loss import (
     cross_entropy,
     cross_entropy_backward,
@@ -72,6 +77,9 @@ __all__ = [
     "max_pool2d",
     "max_pool2d_backward",
     "name",
+    "norm_backward_inplace",
+    "norm_relu_conv2d",
+    "norm_relu_conv2d_backward",
     "relu",
     "relu_backward",
     "set_threads",

@@ -33,7 +33,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, groups: in
     y = empty((n, ho, wo, k), x.dtype)
 
     def block(samples: slice) -> None:
-        columns = _columns(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
+        columns = columns_of(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
         _grouped_product(columns, w, y[samples].reshape(-1, k), groups)
 
     map_blocks(block, n, *_block_size(x, y, kh * kw))
@@ -72,11 +72,11 @@ def _backward_stride_one(
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> np.ndarray:
-        columns = _columns(gy[samples], (kh, kw), (1, 1), reach, (height, width), 1)
+        columns = columns_of(gy[samples], (kh, kw), (1, 1), reach, (height, width), 1)
         np.matmul(columns, turned, out=gx[samples].reshape(-1, c))
         return x[samples].reshape(-1, c).T @ columns
 
-    gw = _sum(map_blocks(block, n, *_block_size(gy, gx, kh * kw)))
+    gw = sum_of(map_blocks(block, n, *_block_size(gy, gx, kh * kw)))
     gw = gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
     return gx, np.ascontiguousarray(gw)
 
@@ -98,19 +98,19 @@ def _backward_general(
     flat = w.reshape(kh * kw * cg, groups, k // groups).transpose(1, 2, 0)
 
     def block(samples: slice) -> np.ndarray:
-        columns = _columns(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
+        columns = columns_of(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
         grouped = gy[samples].reshape(-1, groups, k // groups).transpose(1, 0, 2)
         gw = np.matmul(columns.reshape(groups, -1, kh * kw * cg).swapaxes(1, 2), grouped)
         if gx is not None:
             _col2im(np.matmul(grouped, flat), gx[samples], (kh, kw), stride, padding, (ho, wo))
         return gw
 
-    gw = _sum(map_blocks(block, n, *_block_size(x, gy, kh * kw)))
+    gw = sum_of(map_blocks(block, n, *_block_size(x, gy, kh * kw)))
     gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
     return gx, np.ascontiguousarray(gw).reshape(w.shape)
 
 
-def _columns(
+def columns_of(
     x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, out: Pair, groups: int
 ) -> np.ndarray:
     """im2col: (N Ho Wo, KH KW C) for one group, (groups, N Ho Wo, KH KW C/groups) for more."""
@@ -185,7 +185,7 @@ def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: 
     out[...] = np.matmul(columns, matrices)
 
 
-def _sum(parts: list[np.ndarray]) -> np.ndarray:
+def sum_of(parts: list[np.ndarray]) -> np.ndarray:
     """The sum of the blocks' results, in block order."""
     total = parts[0]
     for part in parts[1:]:

@@ -7,41 +7,49 @@ in float64.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
-from minran.backend.cpu.memory import empty, empty_like
+from minran.backend.cpu.memory import empty
 
 
 def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """mean_c and (biased) var_c of x (N, H, W, C) over N, H, W: two float64 arrays (C,).
+    """mean_c and (biased) var_c of x (N, H, W, C) over N, H, W: two float64 arrays (C,)."""
+    return join_moments(map_blocks(lambda samples: block_moments(x[samples]), len(x), x[:1].nbytes))
 
-    Each block sums d = x - s and d^2, where s is the mean of its first picture: a large mean
-    then costs no digits. The blocks are joined in float64 by
-    n var = sum_b [sum d^2 - 2 (mean - s) sum d + n_b (mean - s)^2].
+
+Moments = tuple[int, np.ndarray, np.ndarray, np.ndarray]
+
+
+def block_moments(block: np.ndarray) -> Moments:
+    """Count, shift s, sum of d = x - s and sum of d^2 of one block, per channel.
+
+    The shift is the block's own mean, rounded to its dtype: a large mean costs no digits.
     """
-    _, _, width, channels = x.shape
+    channels = block.shape[-1]
+    rows = rows_of(block)
+    count = rows.size // channels
+    sums = channel_sums(rows, channels)
+    shift = (sums / count).astype(block.dtype)
+    shifted = empty(rows.shape, block.dtype)
+    np.subtract(rows, tile(shift, block), out=shifted)
+    squares = channel_dots(shifted, shifted, channels)
+    return count, shift.astype(np.float64), sums - count * shift.astype(np.float64), squares
 
-    def block(samples: slice) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-        rows = _rows(x[samples])
-        shift = _rows(x[samples][:1]).mean(0, dtype=np.float64).reshape(width, channels).mean(0)
-        shift = shift.astype(x.dtype)
-        shifted = empty_like(rows)
-        np.subtract(rows, np.tile(shift, width), out=shifted)
-        count = rows.size // channels
-        sums, squares = _sums(shifted, channels), _dots(shifted, shifted, channels)
-        return count, shift.astype(np.float64), sums, squares
 
-    parts = map_blocks(block, len(x), x[:1].nbytes)
-    total = sum(count for count, *_ in parts)
-    mean = sum(count * shift + sums for count, shift, sums, _ in parts) / total
-    var = (
-        sum(
-            squares - 2 * (mean - shift) * sums + count * (mean - shift) ** 2
-            for count, shift, sums, squares in parts
-        )
-        / total
-    )
+def join_moments(parts: list[Moments]) -> tuple[np.ndarray, np.ndarray]:
+    """mean and var from the blocks' parts, in float64 and in block order.
+
+    n mean = sum_b (n_b s + sum d)
+    n var  = sum_b [sum d^2 - 2 (mean - s) sum d + n_b (mean - s)^2]
+    """
+    counts = np.array([[part[0]] for part in parts], np.float64)
+    shifts, sums, squares = (np.stack([part[k] for part in parts]) for k in (1, 2, 3))
+    mean = (counts * shifts + sums).sum(0) / counts.sum()
+    away = mean - shifts
+    var = (squares - 2 * away * sums + counts * away**2).sum(0) / counts.sum()
     return mean, np.maximum(var, 0)
 
 
@@ -55,13 +63,13 @@ def batch_norm(
 ) -> np.ndarray:
     """y = gamma (x - mean) inv_std + beta, as a x + b; then max(y, 0) if `relu`."""
     scale = gamma * inv_std
-    tiled_scale = _tile(scale, x)
-    tiled_shift = _tile(beta - mean * scale, x)
+    tiled_scale = tile(scale, x)
+    tiled_shift = tile(beta - mean * scale, x)
     y = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        out = _rows(y[samples])
-        np.multiply(_rows(x[samples]), tiled_scale, out=out)
+        out = rows_of(y[samples])
+        np.multiply(rows_of(x[samples]), tiled_scale, out=out)
         np.add(out, tiled_shift, out=out)
         if relu:
             np.maximum(out, 0, out=out)
@@ -79,13 +87,13 @@ def batch_norm_backward_sums(
 ) -> tuple[np.ndarray, np.ndarray]:
     """ggamma_c = sum g xhat and gbeta_c = sum g, with g = gy (y > 0), or gy if y is None."""
     channels = x.shape[-1]
-    tiled_mean = _tile(mean, x)
+    tiled_mean = tile(mean, x)
 
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray]:
-        g = _through_relu(_rows(gy[samples]), None if y is None else _rows(y[samples]))
+        g = _through_relu(rows_of(gy[samples]), None if y is None else rows_of(y[samples]))
         centred = empty(g.shape, x.dtype)
-        np.subtract(_rows(x[samples]), tiled_mean, out=centred)
-        return _dots(g, centred, channels), _sums(g, channels)
+        np.subtract(rows_of(x[samples]), tiled_mean, out=centred)
+        return channel_dots(g, centred, channels), channel_sums(g, channels)
 
     parts = map_blocks(block, len(x), x[:1].nbytes)
     ggamma = sum((part[0] for part in parts), np.zeros(channels)) * inv_std
@@ -112,16 +120,16 @@ def batch_norm_backward_input(
     a = gamma * inv_std
     c1 = -a * inv_std * ggamma / count if count else np.zeros_like(a)
     c0 = -a * gbeta / count - c1 * mean if count else np.zeros_like(a)
-    tiled_a, tiled_c1, tiled_c0 = _tile(a, x), _tile(c1, x), _tile(c0, x)
+    tiled_a, tiled_c1, tiled_c0 = tile(a, x), tile(c1, x), tile(c0, x)
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        out = _rows(gx[samples])
-        g = _through_relu(_rows(gy[samples]), None if y is None else _rows(y[samples]))
+        out = rows_of(gx[samples])
+        g = _through_relu(rows_of(gy[samples]), None if y is None else rows_of(y[samples]))
         np.multiply(g, tiled_a, out=out)
         if count:
             pulled = empty(out.shape, x.dtype)
-            np.multiply(_rows(x[samples]), tiled_c1, out=pulled)
+            np.multiply(rows_of(x[samples]), tiled_c1, out=pulled)
             np.add(pulled, tiled_c0, out=pulled)
             np.add(out, pulled, out=out)
 
@@ -129,30 +137,34 @@ def batch_norm_backward_input(
     return gx
 
 
-def _rows(block: np.ndarray) -> np.ndarray:
+def rows_of(block: np.ndarray) -> np.ndarray:
     """(n, H, W, C) as (n H, W C): long rows; a view when the block is contiguous."""
     n, height, width, channels = block.shape
     return block.reshape(n * height, width * channels)
 
 
-def _tile(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
+def tile(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The per-channel `vector` repeated for the W pixels of a row, in the dtype of x."""
     return np.tile(vector.astype(x.dtype), x.shape[2])
 
 
-def _sums(rows: np.ndarray, channels: int) -> np.ndarray:
+@lru_cache(maxsize=64)
+def _ones(length: int, dtype: str) -> np.ndarray:
+    return np.ones(length, dtype)
+
+
+def channel_sums(rows: np.ndarray, channels: int) -> np.ndarray:
     """Sum over pixels, per channel: a product with ones, then the W repeats in float64."""
-    ones = np.ones(len(rows), rows.dtype)
-    return (ones @ rows).reshape(-1, channels).sum(0, dtype=np.float64)
+    return (_ones(len(rows), rows.dtype.char) @ rows).reshape(-1, channels).sum(0, dtype=np.float64)
 
 
-def _dots(a: np.ndarray, b: np.ndarray, channels: int) -> np.ndarray:
+def channel_dots(a: np.ndarray, b: np.ndarray, channels: int) -> np.ndarray:
     """Sum over pixels of a * b, per channel."""
     return np.einsum("nr,nr->r", a, b).reshape(-1, channels).sum(0, dtype=np.float64)
 
 
 def _through_relu(gy: np.ndarray, y: np.ndarray | None) -> np.ndarray:
-    """Gy where the ReLU let y pass, 0 elsewhere; gy itself without a ReLU."""
+    """gy where the ReLU let y pass, 0 elsewhere; gy itself without a ReLU."""
     if y is None:
         return gy
     g = empty(gy.shape, gy.dtype)

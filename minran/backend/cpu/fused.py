@@ -1,0 +1,185 @@
+"""Batch norm, ReLU and convolution in one pass: the step a pre-activation network repeats.
+
+`conv(relu(a x + b)) + residual` is computed block by block: the normalised block lives in the
+cache, is multiplied with the weights, and is forgotten; the moments of the result, which the
+next batch norm will ask for, are summed while the result is still there. Backward computes the
+normalised block again. Against the separate kernels that is half the memory traffic and half
+the memory, for one more pass of cheap arithmetic.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.conv import columns_of, sum_of
+from minran.backend.cpu.memory import empty, zeros
+from minran.backend.cpu.norm import (
+    block_moments,
+    channel_dots,
+    channel_sums,
+    join_moments,
+    rows_of,
+    tile,
+)
+from minran.backend.geometry import conv_output_size
+
+Pair = tuple[int, int]
+Vectors = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+"""gamma, beta, mean and inv_std, (C,) each."""
+
+BLOCK_BYTES = {1: 1 << 21, 3: 1 << 19}
+"""Bytes of a block by kernel size: the columns of a 3x3 convolution are nine times as many."""
+
+
+def norm_relu_conv2d(
+    x: np.ndarray,
+    norm: Vectors,
+    w: np.ndarray,
+    stride: int,
+    padding: int,
+    residual: np.ndarray | None,
+    with_moments: bool,
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments.
+
+    x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
+    """
+    n, height, width, _ = x.shape
+    kernel, out = w.shape[0], w.shape[-1]
+    ho = conv_output_size(height, kernel, stride, padding)
+    wo = conv_output_size(width, kernel, stride, padding)
+    y = empty((n, ho, wo, out), x.dtype)
+    flat = w.reshape(-1, out)
+    scale, shift = _affine(norm, x)
+
+    def block(samples: slice) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
+        p = _normalise(x[samples], scale, shift, padding)
+        columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
+        part = y[samples]
+        np.matmul(columns, flat, out=part.reshape(-1, out))
+        if residual is not None:
+            np.add(part, residual[samples], out=part)
+        return block_moments(part) if with_moments else None
+
+    parts = map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
+    return y, join_moments([part for part in parts if part]) if with_moments else None
+
+
+def norm_relu_conv2d_backward(
+    gy: np.ndarray,
+    x: np.ndarray,
+    norm: Vectors,
+    w: np.ndarray,
+    stride: int,
+    padding: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The gradients behind the convolution: g (N, H, W, C), gw, ggamma and gbeta (float64).
+
+    g is the gradient at a x + b, already cut by the ReLU; `norm_backward_inplace` makes gx of it.
+    """
+    n, height, width, c = x.shape
+    kernel, out = w.shape[0], w.shape[-1]
+    ho, wo = gy.shape[1:3]
+    g = empty(x.shape, x.dtype)
+    turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, c)
+    reach = kernel - 1 - padding
+    scale, shift = _affine(norm, x)
+    tiled_mean = tile(norm[2], x)
+
+    def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        xs, gs = x[samples], gy[samples]
+        part = g[samples]
+        p = _normalise(xs, scale, shift, 0)
+        if kernel == 1:
+            seen = p if stride == 1 else np.ascontiguousarray(p[:, ::stride, ::stride])
+            flat = gs.reshape(-1, out)
+            gw = seen.reshape(-1, c).T @ flat
+            if stride == 1:
+                np.matmul(flat, turned, out=part.reshape(-1, c))
+            else:
+                part[...] = 0
+                part[:, ::stride, ::stride] = (flat @ turned).reshape(seen.shape)
+        else:
+            # Each gy sits in every stride-th cell of a zeroed picture; one im2col of it serves
+            # both the product with the turned kernel and the one with p.
+            spread = zeros((len(gs), height + kernel - 1, width + kernel - 1, out), x.dtype)
+            stop_h, stop_w = reach + stride * ho, reach + stride * wo
+            spread[:, reach:stop_h:stride, reach:stop_w:stride] = gs
+            columns = columns_of(spread, (kernel, kernel), (1, 1), (0, 0), (height, width), 1)
+            np.matmul(columns, turned, out=part.reshape(-1, c))
+            gw = p.reshape(-1, c).T @ columns
+        rows = rows_of(part)
+        np.multiply(rows, rows_of(p) > 0, out=rows)
+        centred = rows_of(p)  # p has done its work: its memory is used again
+        np.subtract(rows_of(xs), tiled_mean, out=centred)
+        return gw, channel_dots(rows, centred, c), channel_sums(rows, c)
+
+    parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
+    gw = sum_of([part[0] for part in parts])
+    if kernel == 1:
+        gw = gw.reshape(w.shape)
+    else:
+        gw = gw.reshape(c, kernel, kernel, out)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    ggamma = sum_of([part[1] for part in parts]) * norm[3]
+    return g, np.ascontiguousarray(gw), ggamma, sum_of([part[2] for part in parts])
+
+
+def norm_backward_inplace(
+    g: np.ndarray,
+    x: np.ndarray,
+    norm: Vectors,
+    ggamma: np.ndarray,
+    gbeta: np.ndarray,
+    count: int | None,
+) -> np.ndarray:
+    """g becomes gx = gamma inv_std (g - gbeta/count - xhat ggamma/count); see `norm`."""
+    gamma, _, mean, inv_std = norm
+    a = gamma * inv_std
+    tiled_a = tile(a, x)
+    if count is None:
+        map_blocks(
+            lambda samples: np.multiply(rows_of(g[samples]), tiled_a, out=rows_of(g[samples])),
+            len(x),
+            x[:1].nbytes,
+        )
+        return g
+    c1 = -a * inv_std * ggamma / count
+    tiled_c1, tiled_c0 = tile(c1, x), tile(-a * gbeta / count - c1 * mean, x)
+
+    def block(samples: slice) -> None:
+        rows = rows_of(g[samples])
+        pulled = empty(rows.shape, x.dtype)
+        np.multiply(rows_of(x[samples]), tiled_c1, out=pulled)
+        np.add(pulled, tiled_c0, out=pulled)
+        np.multiply(rows, tiled_a, out=rows)
+        np.add(rows, pulled, out=rows)
+
+    map_blocks(block, len(x), x[:1].nbytes)
+    return g
+
+
+def _affine(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Batch norm as a x + b: both vectors repeated for the W pixels of a row."""
+    gamma, beta, mean, inv_std = norm
+    scale = gamma * inv_std
+    return tile(scale, x), tile(beta - mean * scale, x)
+
+
+def _normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int) -> np.ndarray:
+    """max(a x + b, 0) of a block, inside a rim of `padding` zeros."""
+    n, height, width, c = x.shape
+    scratch = empty((n * height, width * c), x.dtype)
+    np.multiply(rows_of(x), scale, out=scratch)
+    np.add(scratch, shift, out=scratch)
+    if padding == 0:
+        np.maximum(scratch, 0, out=scratch)
+        return scratch.reshape(x.shape)
+    padded = empty((n, height + 2 * padding, width + 2 * padding, c), x.dtype)
+    for rim in (np.s_[:, :padding], np.s_[:, padding + height :]):
+        padded[rim] = 0
+    for rim in (np.s_[:, :, :padding], np.s_[:, :, padding + width :]):
+        padded[rim] = 0
+    inside = padded[:, padding : padding + height, padding : padding + width]
+    np.maximum(scratch.reshape(x.shape), 0, out=inside)
+    return padded

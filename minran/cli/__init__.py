@@ -1,0 +1,57 @@
+"""The command line: `minran COMMAND --help` says what each command does, with examples.
+
+A mistake ends with one sentence and exit status 2; `--debug` shows the traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from minran._version import __version__
+from minran.cli import check, look, training
+from minran.errors import MinranError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    parser = make_parser()
+    args = parser.parse_args(arguments)
+    if args.debug:
+        return int(args.run(args) or 0)
+    try:
+        return int(args.run(args) or 0)
+    except MinranError as error:
+        print(f"minran: {error}", file=sys.stderr)
+        return 2
+    except ImportError as error:
+        print(
+            f"minran: {error} (is an extra missing? pip install 'minran[EXTRA]')", file=sys.stderr
+        )
+        return 2
+    except KeyboardInterrupt:
+        print("minran: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="minran",
+        description="The Residual Attention Network from nothing but arrays: train it, test it, "
+        "look inside.",
+        epilog="Start with `minran quickstart`.",
+    )
+    parser.add_argument("--version", action="version", version=f"minran {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    training.add_commands(commands)
+    look.add_commands(commands)
+    check.add_commands(commands)
+    return parser

@@ -1,0 +1,65 @@
+"""gradcheck, bench."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from minran.cli.shared import add_command, add_device, use_device
+
+
+def add_commands(commands: Any) -> None:
+    """The commands about being right and being fast."""
+    parser = add_command(
+        commands,
+        "gradcheck",
+        gradcheck,
+        "compare an operation's gradient with finite differences, and show where it differs",
+        "  minran gradcheck conv2d\n  minran gradcheck --all",
+    )
+    parser.add_argument("op", nargs="?", help="name of the operation")
+    parser.add_argument("--all", action="store_true", help="check every operation, a line each")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the inputs")
+    add_device(parser)
+
+    parser = add_command(
+        commands,
+        "bench",
+        bench,
+        "time a training step, beside PyTorch if it is installed",
+        "  minran bench\n"
+        "  minran bench --model attention56_cifar --batch 64 --rounds 5\n"
+        "  python -m minran.bench --json docs/results/bench.json",
+    )
+    from minran.bench import add_arguments
+
+    add_arguments(parser)
+
+
+def gradcheck(args: argparse.Namespace) -> int:
+    """Print the report; the exit status is 1 if a gradient is wrong."""
+    from minran.errors import RecipeError, expect
+    from minran.gradcheck import OPS, check_op
+
+    use_device(args)
+    expect(
+        args.all or args.op is not None,
+        f"name an operation or say --all; known: {', '.join(OPS)}",
+        RecipeError,
+    )
+    if not args.all:
+        report = check_op(args.op, seed=args.seed)
+        print(report)
+        return 0 if report.passed else 1
+    reports = {name: check_op(name, seed=args.seed) for name in OPS}
+    for name, report in reports.items():
+        verdict = "ok   " if report.passed else "WRONG"
+        print(f"{verdict} {name:24} worst relative error {report.worst_error:.1e}")
+    return 0 if all(report.passed for report in reports.values()) else 1
+
+
+def bench(args: argparse.Namespace) -> int:
+    """Print the table of times."""
+    from minran.bench import run
+
+    return run(args)

@@ -1,0 +1,219 @@
+"""quickstart, train, evaluate, runs, plot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from minran.cli.shared import add_command, add_data_dir, add_device, use_device
+from minran.errors import CheckpointError, expect
+
+
+def add_commands(commands: Any) -> None:
+    """The commands about training."""
+    parser = add_command(
+        commands,
+        "quickstart",
+        quickstart,
+        "train a small network on built-in pictures and show where it looks",
+        "  minran quickstart                 # about 90 seconds on two cores\n"
+        "  minran quickstart --out demo",
+    )
+    parser.add_argument("--out", default="quickstart", help="folder for the run (new)")
+    parser.add_argument("--force", action="store_true", help="overwrite an earlier quickstart")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe entry"
+    )
+    add_device(parser)
+
+    parser = add_command(
+        commands,
+        "train",
+        train,
+        "train a network by a recipe, or continue a run",
+        "  minran train --recipe cifar10-small --data-dir ~/data\n"
+        "  minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow\n"
+        "  minran train --recipe cifar10-small --data folder:my-pictures\n"
+        "  minran train --resume runs/cifar10-small",
+    )
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--recipe", help="a shipped recipe (see --list) or a TOML file")
+    group.add_argument("--resume", metavar="RUN", help="folder of the run to continue")
+    group.add_argument("--list", action="store_true", help="list the shipped recipes")
+    parser.add_argument("--name", help="name of the run (default: the recipe's)")
+    parser.add_argument("--runs", default="runs", metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--data", help="another data set: shapes, cifar10, cifar100, folder:PATH")
+    parser.add_argument("--model", help="another network (see `minran models`)")
+    parser.add_argument("--epochs", type=int, help="another number of epochs")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe entry"
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite a run of that name")
+    parser.add_argument("--quiet", action="store_true", help="print nothing while training")
+    add_data_dir(parser)
+    add_device(parser)
+
+    parser = add_command(
+        commands,
+        "evaluate",
+        evaluate,
+        "test a trained network",
+        "  minran evaluate runs/cifar10-small --data-dir ~/data\n"
+        "  minran evaluate quickstart/last.safetensors",
+    )
+    parser.add_argument("checkpoint", help="a checkpoint file, or a run (its best checkpoint)")
+    parser.add_argument("--data", help="another data set with the same classes")
+    add_data_dir(parser)
+    add_device(parser)
+
+    parser = add_command(
+        commands,
+        "runs",
+        runs,
+        "list and compare runs",
+        "  minran runs\n  minran runs elsewhere/",
+    )
+    parser.add_argument("folder", nargs="?", default="runs", help="folder of the runs")
+
+    parser = add_command(
+        commands,
+        "plot",
+        plot,
+        "draw the curves of one or several runs",
+        "  minran plot runs/cifar10-small\n  minran plot runs/a runs/b --out compare.svg",
+    )
+    parser.add_argument("runs", nargs="+", help="run folders")
+    parser.add_argument("--out", default="curves.png", help="picture file (png, svg or pdf)")
+
+
+def quickstart(args: argparse.Namespace) -> int:
+    """Train on shapes, test, draw curves and masks."""
+    from minran import inspect
+    from minran.data import load_shapes
+    from minran.train import load_recipe
+    from minran.train import train as run_training
+
+    use_device(args)
+    recipe = load_recipe("quickstart", args.set)
+    print(
+        f"training {recipe.model.name} on the built-in shapes pictures (Ctrl-C stops cleanly)",
+        flush=True,
+    )
+    result = run_training(recipe, args.out, force=args.force)
+    tested = [row for row in result.history.epochs if "test_accuracy" in row]
+    if not tested:
+        print("stopped before the first test: nothing to draw yet")
+        return 1
+    print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on pictures it has never seen")
+    picture = result.run.folder / "quickstart.png"
+    test = load_shapes("test", count=200, seed=0)
+    figure = inspect.quickstart_report(result.model, result.history.rows, test, _preprocess(args))
+    figure.savefig(picture, dpi=150)
+    print(f"picture      {picture}\ncheckpoint   {result.run.last_file}")
+    return 0
+
+
+def _preprocess(args: argparse.Namespace) -> Any:
+    from minran.train import load_model
+
+    return load_model(Path(args.out) / "last.safetensors")[1]
+
+
+def train(args: argparse.Namespace) -> int:
+    """Train by a recipe or resume."""
+    from minran.train import Run, list_recipes, load_recipe
+    from minran.train import train as run_training
+
+    if args.list:
+        for name in list_recipes():
+            print(f"{name:24} {load_recipe(name).description}")
+        return 0
+    use_device(args)
+    if args.resume:
+        run = Run(args.resume)
+        recipe = run.recipe()
+        result = run_training(
+            recipe, run.folder, resume=True, data_dir=args.data_dir, quiet=args.quiet
+        )
+    else:
+        changes = list(args.set)
+        for key, value in (
+            ("data.name", args.data),
+            ("model.name", args.model),
+            ("training.epochs", args.epochs),
+        ):
+            if value is not None:
+                changes.append(f"{key}={value}")
+        recipe = load_recipe(args.recipe, changes)
+        recipe.name = args.name or recipe.name
+        result = run_training(
+            recipe,
+            Path(args.runs) / recipe.name,
+            force=args.force,
+            data_dir=args.data_dir,
+            quiet=args.quiet,
+        )
+    for row in result.history.epochs[-1:]:
+        if "test_accuracy" in row:
+            print(f"test accuracy {row['test_accuracy']:.2%}, {row['seconds'] / 60:.1f} minutes")
+    return 0 if result.finished else 130
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Print loss and accuracy of a checkpoint on its test pictures."""
+    from minran.data import Loader
+    from minran.train import evaluate as measure
+    from minran.train import load_data, load_model, parse
+
+    use_device(args)
+    path = find_checkpoint(args.checkpoint)
+    model, preprocess, checkpoint = load_model(path)
+    recipe = parse(checkpoint.recipe)
+    if args.data:
+        recipe.data.name = args.data
+    _, test = load_data(recipe, args.data_dir)
+    expect(
+        list(test.class_names) == checkpoint.class_names,
+        f"{path} knows the classes {', '.join(checkpoint.class_names)}; the data has "
+        f"{', '.join(test.class_names)}",
+        CheckpointError,
+    )
+    loss, accuracy = measure(model, Loader(test, recipe.training.test_batch_size, preprocess))
+    print(f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures")
+    return 0
+
+
+def find_checkpoint(path: str) -> Path:
+    """The checkpoint file itself, or the best (else the last) of a run folder."""
+    from minran.train import Run
+
+    given = Path(path)
+    if given.is_dir():
+        run = Run(given)
+        given = run.best_file if run.best_file.exists() else run.last_file
+    expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
+    return given
+
+
+def runs(args: argparse.Namespace) -> int:
+    """Print the table of runs."""
+    from minran.train.table import compare, list_runs
+
+    print(compare(list_runs(args.folder)))
+    return 0
+
+
+def plot(args: argparse.Namespace) -> int:
+    """Save the curves of runs."""
+    from minran import inspect
+    from minran.train import Run, read_history
+
+    histories = {}
+    for folder in args.runs:
+        run = Run(folder)
+        expect(run.history_file.exists(), f"there is no history in {folder}", CheckpointError)
+        histories[run.folder.name] = read_history(run.history_file)
+    inspect.curves_figure(histories).savefig(args.out, dpi=150)
+    print(args.out)
+    return 0

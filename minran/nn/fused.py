@@ -1,0 +1,39 @@
+"""Where a norm, a ReLU and a convolution follow each other, they may run as one."""
+
+from __future__ import annotations
+
+from minran import ops
+from minran.autograd import Tensor
+from minran.nn.layers import BatchNormReLU, Conv2d
+from minran.nn.module import Module, is_observed
+
+
+def norm_conv(norm: Module, conv: Module, x: Tensor, residual: Tensor | None = None) -> Tensor:
+    """conv(norm(x)) + residual, in one pass if the backend has it.
+
+    Step by step when somebody observes the modules (`nn.observe`), who wants to see each; and
+    for anything but a BatchNormReLU before a plain square convolution.
+    """
+    if (
+        isinstance(norm, BatchNormReLU)
+        and isinstance(conv, Conv2d)
+        and conv.fusable
+        and ops.has_fused()
+        and not is_observed()
+    ):
+        return ops.norm_relu_conv2d(
+            x,
+            norm.gamma,
+            norm.beta,
+            norm.running_mean,
+            norm.running_var,
+            norm.training,
+            conv.weight,
+            conv.stride[0],
+            conv.padding[0],
+            residual,
+            norm.momentum,
+            norm.eps,
+        )
+    y = conv(norm(x))
+    return y if residual is None else y + residual
