@@ -46,17 +46,16 @@ def max_pool2d_backward(
     that equals the row's: the two passes of forward, backward.
     """
     wo = y.shape[2]
-    gx = zeros(x.shape, x.dtype)
+    gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        across = _max_along(x[samples], _COLS, wo, kernel[1], stride[1], padding[1])
-        gacross = zeros(across.shape, x.dtype)
+        xs, gxs = x[samples], gx[samples]
+        across = _max_along(xs, _COLS, wo, kernel[1], stride[1], padding[1])
+        gacross = empty_like(across)
         _route_along(
             gy[samples], across, y[samples], gacross, _ROWS, kernel[0], stride[0], padding[0]
         )
-        _route_along(
-            gacross, x[samples], across, gx[samples], _COLS, kernel[1], stride[1], padding[1]
-        )
+        _route_along(gacross, xs, across, gxs, _COLS, kernel[1], stride[1], padding[1])
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
@@ -64,15 +63,15 @@ def max_pool2d_backward(
 
 def _taps(
     length: int, windows: int, kernel: int, stride: int, padding: int
-) -> Iterator[tuple[slice, slice]]:
-    """For each offset in the window: which windows see a real pixel there, and which pixels."""
+) -> Iterator[tuple[int, slice, slice]]:
+    """Each offset in the window, the windows that see a real pixel there, and those pixels."""
     for offset in range(kernel):
         first = max(0, -((offset - padding) // stride))
         last = min(windows, (length - 1 + padding - offset) // stride + 1)
         if first < last:
             start = first * stride + offset - padding
             stop = start + (last - first - 1) * stride + 1
-            yield slice(first, last), slice(start, stop, stride)
+            yield offset, slice(first, last), slice(start, stop, stride)
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
@@ -93,13 +92,13 @@ def _max_along(
         out = empty((*x.shape[:axis], windows, *x.shape[axis + 1 :]), x.dtype)
     taps = list(_taps(x.shape[axis], windows, kernel, stride, padding))
     # An offset that every window sees starts the maximum; without one, -inf does.
-    start = next((tap for tap in taps if tap[0] == slice(0, windows)), None)
+    start = next((tap for tap in taps if tap[1] == slice(0, windows)), None)
     if start is None:
         out[...] = -np.inf
     else:
         taps.remove(start)
-        out[...] = x[_along(axis, start[1])]
-    for seen, pixels in taps:
+        out[...] = x[_along(axis, start[2])]
+    for _, seen, pixels in taps:
         part = out[_along(axis, seen)]
         np.maximum(part, x[_along(axis, pixels)], out=part)
     return out
@@ -115,16 +114,31 @@ def _route_along(
     stride: int,
     padding: int,
 ) -> None:
-    """Add gy to gx at the first pixel of each window that equals the window's maximum y."""
-    rest = gy.copy()  # what no pixel has claimed yet: once claimed it is exactly zero
+    """gx = gy at the first pixel of each window that equals the window's maximum y, else 0.
+
+    At offsets below the stride no two windows meet, so what they send is written; further
+    offsets fall on pixels that have something already, so it is added.
+    """
+    windows = y.shape[axis]
+    if kernel < stride:
+        gx[...] = 0
+    else:
+        gx[_along(axis, slice(windows * stride - padding, None))] = 0
+    rest = empty_like(y)  # what no pixel has claimed yet: once claimed it is exactly zero
+    np.copyto(rest, gy)
     hit = np.empty(y.shape, bool)
     share = empty_like(y)
-    for seen, pixels in _taps(x.shape[axis], y.shape[axis], kernel, stride, padding):
-        windows, cells = _along(axis, seen), _along(axis, pixels)
-        np.equal(x[cells], y[windows], out=hit[windows])
-        np.multiply(rest[windows], hit[windows], out=share[windows])
-        np.add(gx[cells], share[windows], out=gx[cells])
-        np.subtract(rest[windows], share[windows], out=rest[windows])
+    for offset, seen, pixels in _taps(x.shape[axis], windows, kernel, stride, padding):
+        at, cells = _along(axis, seen), _along(axis, pixels)
+        np.equal(x[cells], y[at], out=hit[at])
+        if offset < stride:
+            np.multiply(rest[at], hit[at], out=gx[cells])
+            sent = gx[cells]
+        else:
+            sent = np.multiply(rest[at], hit[at], out=share[at])
+            np.add(gx[cells], sent, out=gx[cells])
+        if offset < kernel - 1:
+            np.subtract(rest[at], sent, out=rest[at])
 
 
 def avg_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair) -> np.ndarray:
@@ -133,8 +147,8 @@ def avg_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair) -> np.n
     ho = pool_output_size(height, kernel[0], stride[0], padding[0], False)
     wo = pool_output_size(width, kernel[1], stride[1], padding[1], False)
     y = zeros((n, ho, wo, c), x.dtype)
-    for rows, pixel_rows in _taps(height, ho, kernel[0], stride[0], padding[0]):
-        for cols, pixel_cols in _taps(width, wo, kernel[1], stride[1], padding[1]):
+    for _, rows, pixel_rows in _taps(height, ho, kernel[0], stride[0], padding[0]):
+        for _, cols, pixel_cols in _taps(width, wo, kernel[1], stride[1], padding[1]):
             y[:, rows, cols] += x[:, pixel_rows, pixel_cols]
     y *= 1 / math.prod(kernel)
     return y
@@ -147,8 +161,8 @@ def avg_pool2d_backward(
     _, ho, wo, _ = gy.shape
     gx = zeros(x_shape, gy.dtype)
     share = gy * (1 / math.prod(kernel))
-    for rows, pixel_rows in _taps(x_shape[1], ho, kernel[0], stride[0], padding[0]):
-        for cols, pixel_cols in _taps(x_shape[2], wo, kernel[1], stride[1], padding[1]):
+    for _, rows, pixel_rows in _taps(x_shape[1], ho, kernel[0], stride[0], padding[0]):
+        for _, cols, pixel_cols in _taps(x_shape[2], wo, kernel[1], stride[1], padding[1]):
             gx[:, pixel_rows, pixel_cols] += share[:, rows, cols]
     return gx
 
