@@ -62,7 +62,7 @@ class Tensor:
     """
 
     __slots__ = ("__weakref__", "_keep_grad", "data", "grad", "op", "requires_grad")
-    __array_priority__ = 1000  # `array + tensor` asks the Tensor first
+    __array_ufunc__ = None  # `array + tensor` asks the Tensor; np.exp(tensor) is an error
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
@@ -145,10 +145,8 @@ class Tensor:
                 GradientError,
             )
             gradient = backend.current().xp.ones_like(self.data)
-        elif isinstance(gradient, Tensor):
-            gradient = gradient.data
-        else:
-            gradient = backend.current().xp.asarray(gradient, self.dtype)
+        given = gradient.data if isinstance(gradient, Tensor) else gradient
+        gradient = backend.current().xp.asarray(given, self.dtype)
         expect(
             tuple(gradient.shape) == self.shape,
             f"backward: the gradient must have the tensor's shape {self.shape}, "
@@ -160,25 +158,16 @@ class Tensor:
     if TYPE_CHECKING:
         # What operators mean is written in `minran.ops.arithmetic`, which installs them here.
         def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
         def __pow__(self, exponent: float) -> Tensor: ...
         def __neg__(self) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
         def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
-        def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
-        def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor: ...
         def reshape(self, *shape: Any) -> Tensor: ...
         def transpose(self, *axes: Any) -> Tensor: ...
-        def exp(self) -> Tensor: ...
-        def log(self) -> Tensor: ...
-        def sqrt(self) -> Tensor: ...
+
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __add__
+        __truediv__ = __rtruediv__ = __matmul__ = __getitem__ = __add__
+        exp = log = sqrt = __neg__
+        mean = max = sum
 
 
 class Op:
@@ -205,6 +194,10 @@ class Op:
 
     def __call__(self, *tensors: Tensor | None) -> Tensor:
         """Run on tensors (None stands for an optional input left out)."""
+        for t in tensors:
+            if not isinstance(t, Tensor | None):
+                what = f"{type(self).__name__}: expected a Tensor, got {type(t).__name__}"
+                raise ShapeError(f"{what}; make one with minran.tensor(...)")
         self.needs = tuple(t is not None and t.requires_grad for t in tensors)
         y = Tensor(self.forward(*(None if t is None else t.data for t in tensors)))
         if any(self.needs) and is_recording():
@@ -287,7 +280,8 @@ def _walk(root: Tensor, gradient: Array) -> None:
                     f"{source.shape}"
                 )
             # An op may pass on gy itself (a view of it, or to both inputs): not ours alone.
-            arrive(source, grad, owned=not _may_share(grad, gy))
+            shared = backend.current().xp.may_share_memory(grad, gy)
+            arrive(source, grad, owned=not shared)
         del gradients, inputs, gy
         source = grad = None
 
@@ -296,11 +290,6 @@ def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]
     """a + b, in place into the one that the walk owns."""
     out = a if a_owned else b if b_owned else None
     return backend.current().add(a, b, out=out), True
-
-
-def _may_share(a: Array, b: Array) -> bool:
-    """Whether two arrays may lie in the same memory (compares bounds: quick, never wrong)."""
-    return bool(backend.current().xp.may_share_memory(a, b))
 
 
 def _add_to_leaf(leaf: Tensor, grad: Array, owned: bool) -> None:

@@ -5,6 +5,9 @@ Every message names the thing, says what was expected and what came.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class MinranError(Exception):
     """Base class of every error that minran raises on purpose."""
@@ -38,3 +41,12 @@ def expect(condition: bool, message: str, error: type[MinranError] = ShapeError)
     """Raise `error(message)` unless `condition` holds."""
     if not condition:
         raise error(message)
+
+
+@contextmanager
+def naming(op: str, shapes: str) -> Iterator[None]:
+    """Add the operation's name and its shapes to a ShapeError raised in the block."""
+    try:
+        yield
+    except ShapeError as error:
+        raise ShapeError(f"{op}: {error} ({shapes})") from error

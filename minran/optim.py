@@ -25,8 +25,11 @@ class SGD:
         p = p - lr (g + momentum v)   with Nesterov momentum
         p = p - lr v                  without
 
-    params: the tensors to train. The paper uses momentum 0.9, Nesterov, weight decay 1e-4
-    (section 4.1). Raises RecipeError for a negative number, or Nesterov without momentum.
+    params: the tensors to train. `lr` may be set between steps. The paper uses momentum 0.9,
+    Nesterov, weight decay 1e-4 (section 4.1).
+
+    Raises RecipeError for a number that is negative or not finite, for Nesterov without
+    momentum, and for parameters that do not require a gradient or are listed twice.
     """
 
     def __init__(
@@ -37,13 +40,31 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
+        # A Tensor can be iterated over, too: its rows, which would not be what is trained.
+        expect(not isinstance(params, Tensor), "SGD: params must be a list, got one", RecipeError)
         self.params = list(params)
         expect(len(self.params) > 0, "SGD: there are no parameters to train", RecipeError)
+        for index, param in enumerate(self.params):
+            expect(
+                isinstance(param, Tensor) and param.requires_grad,
+                f"SGD: params[{index}] is no Tensor that requires a gradient",
+                RecipeError,
+            )
+        expect(
+            len({id(param) for param in self.params}) == len(self.params),
+            "SGD: a parameter is listed twice; each step would move it twice",
+            RecipeError,
+        )
         for name, value in (("lr", lr), ("momentum", momentum), ("weight_decay", weight_decay)):
-            expect(value >= 0, f"SGD: {name} must not be negative, got {value}", RecipeError)
+            expect(
+                0 <= value < math.inf,
+                f"SGD: {name} must be a number of at least 0, got {value}",
+                RecipeError,
+            )
         expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
         self.lr = lr
-        self.momentum, self.nesterov, self.weight_decay = momentum, nesterov, weight_decay
+        self.momentum, self.weight_decay = float(momentum), float(weight_decay)
+        self.nesterov = nesterov
         self.velocity = [backend.current().xp.zeros_like(p.data) for p in self.params]
 
     def step(self) -> None:
@@ -56,12 +77,14 @@ class SGD:
                 GradientError,
             )
         kernels = backend.current()
+        # As a NumPy float64 scalar it would pull a float32 update up to float64.
+        lr = float(self.lr)
         for param, velocity in zip(self.params, self.velocity, strict=True):
             kernels.sgd_update(
                 param.data,
                 param.grad,
                 velocity,
-                self.lr,
+                lr,
                 self.momentum,
                 self.weight_decay,
                 self.nesterov,
@@ -109,7 +132,13 @@ def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedu
     """Up in a line over `warmup` steps, then down to `final` lr along half a cosine.
 
     lr(s) = final + (1 - final) (1 + cos(pi u)) / 2 times lr, u = (s - warmup)/(total - warmup).
+    Raises RecipeError unless there are steps, and warm-up is a part of them.
     """
+    expect(
+        0 <= warmup <= total and total > 0,
+        f"cosine: needs 0 <= warmup <= total and total > 0, got {warmup} of {total} steps",
+        RecipeError,
+    )
 
     def at(step: int) -> float:
         if step < warmup:
@@ -123,14 +152,25 @@ def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedu
 def one_cycle(lr: float, total: int, warmup: float = 0.25, start: float = 0.04) -> Schedule:
     """From `start` lr up to lr in the first `warmup` share of the steps, then down to near 0.
 
-    Both ways along half a cosine (Smith & Topin 2018): high rates for most of a short run.
+    Both ways along half a cosine (Smith & Topin 2018): high rates for most of a short run. With
+    c(u) = (1 + cos(pi u)) / 2, which falls from 1 to 0, and peak = warmup total:
+
+        lr(s) = lr (1 - (1 - start) c(s / peak))                      before the peak
+        lr(s) = lr max(1e-4, c((s - peak) / (total - peak)))          after it
+
+    Raises RecipeError unless there are steps, and the share is in [0, 1).
     """
+    expect(
+        0 <= warmup < 1 and total > 0,
+        f"one_cycle: needs 0 <= warmup < 1 and total > 0, got {warmup} of {total} steps",
+        RecipeError,
+    )
+    peak = warmup * total
 
     def at(step: int) -> float:
-        peak = max(1.0, warmup * total)
         if step < peak:
             return lr * (1 - (1 - start) * (1 + math.cos(math.pi * step / peak)) / 2)
-        u = min(1.0, (step - peak) / max(1.0, total - peak))
+        u = min(1.0, (step - peak) / (total - peak))
         return lr * max(1e-4, (1 + math.cos(math.pi * u)) / 2)
 
     return at

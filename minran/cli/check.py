@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
 
 def gradcheck(args: argparse.Namespace) -> int:
     """Print the report; the exit status is 1 if a gradient is wrong."""
-    from minran.errors import RecipeError, expect
+    from minran.errors import BackendError, RecipeError, expect
     from minran.gradcheck import OPS, check_op
 
     use_device(args)
@@ -51,11 +51,17 @@ def gradcheck(args: argparse.Namespace) -> int:
         report = check_op(args.op, seed=args.seed)
         print(report)
         return 0 if report.passed else 1
-    reports = {name: check_op(name, seed=args.seed) for name in OPS}
-    for name, report in reports.items():
+    good = True
+    for name in OPS:
+        try:
+            report = check_op(name, seed=args.seed)
+        except BackendError as error:  # a fused operation that this backend does without
+            print(f"-     {name:24} {error}")
+            continue
         verdict = "ok   " if report.passed else "WRONG"
-        print(f"{verdict} {name:24} worst relative error {report.worst_error:.1e}")
-    return 0 if all(report.passed for report in reports.values()) else 1
+        print(f"{verdict} {name:24} worst relative error {report.relative_error:.1e}")
+        good = good and report.passed
+    return 0 if good else 1
 
 
 def bench(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ def add_commands(commands: Any) -> None:
         "  minran summary attention56\n  minran summary attention_small_cifar --depth 6",
     )
     parser.add_argument("model", help="a name from `minran models`")
-    parser.add_argument("--depth", type=int, default=3, help="levels of the tree (default: 3)")
+    parser.add_argument("--depth", type=int, help="levels of the tree (default: the units)")
     parser.add_argument("--num-classes", type=int, help="another number of classes")
 
     parser = add_command(
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
         "  minran graph attention_nano\n  minran graph attention56_cifar --depth 2 --out net.svg",
     )
     parser.add_argument("model", help="a name from `minran models`")
-    parser.add_argument("--depth", type=int, default=3, help="levels that are opened (default: 3)")
+    parser.add_argument("--depth", type=int, help="levels that are opened (default: down to units)")
     parser.add_argument("--out", help="file (default: MODEL.svg)")
 
     parser = add_command(

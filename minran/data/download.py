@@ -17,7 +17,7 @@ _CHUNK = 1 << 16
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException)
 
 
-class _Interrupted(Exception):
+class _ConnectionCutError(Exception):
     """The connection ended before the whole file had come."""
 
 
@@ -44,7 +44,7 @@ def fetch(
         try:
             _stream(url, part, progress, timeout)
             break
-        except _Interrupted as error:
+        except _ConnectionCutError as error:
             if attempt == attempts:
                 raise DataError(f"{url}: {error}; run again to go on from there") from None
         except _NETWORK_ERRORS as error:
@@ -70,7 +70,7 @@ def md5_of(path: Path) -> str:
 
 
 def _stream(url: str, part: Path, progress: bool | None, timeout: float) -> None:
-    """Append to `part` what is missing of `url`; raise _Interrupted if the connection is cut."""
+    """Append to `part` what is missing of `url`; raise _ConnectionCutError if it is cut short."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "minran"})
     if have:
@@ -90,7 +90,7 @@ def _stream(url: str, part: Path, progress: bool | None, timeout: float) -> None
             file.seek(start)
             done = _copy(response, file, start, total, part.stem, progress)
     if total is not None and done < total:
-        raise _Interrupted(f"the connection ended after {done} of {total} bytes")
+        raise _ConnectionCutError(f"the connection ended after {done} of {total} bytes")
 
 
 def _extent(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
@@ -128,7 +128,7 @@ def _copy(
             try:
                 chunk = response.read(_CHUNK)
             except (ConnectionError, TimeoutError, http.client.IncompleteRead) as error:
-                raise _Interrupted(
+                raise _ConnectionCutError(
                     f"the connection broke after {done} bytes ({type(error).__name__})"
                 ) from error
             if not chunk:

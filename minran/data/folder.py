@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,22 @@ def _list_pictures(root: Path) -> list[tuple[int, Path]]:
         )
         pairs += [(label, file) for file in files]
     return pairs
+
+
+def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
+    """Read picture files as (N, size, size, 3) uint8, each cut to a square and resized.
+
+    Raises DataError naming the files that cannot be read, or when Pillow is missing.
+    """
+    pillow = _import_pillow()
+    pictures, bad = [], []
+    for file in map(Path, files):
+        try:
+            pictures.append(_read_picture(pillow, file, size))
+        except (OSError, ValueError, SyntaxError) as error:
+            bad.append(f"{file} ({error})")
+    expect(not bad, f"could not read {', '.join(bad)}", DataError)
+    return np.stack(pictures)
 
 
 def _import_pillow() -> Any:

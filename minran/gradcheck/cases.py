@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend, ops
-from minran.autograd import Tensor
+from minran.autograd import Array, Tensor
 from minran.errors import RecipeError
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
@@ -37,6 +37,19 @@ def _batch_norm(op: Callable[..., Tensor], training: bool) -> Callable[..., Tens
         return op(x, gamma, beta, mean, var, training)
 
     return f
+
+
+def _norm_relu_conv2d(
+    x: Tensor, gamma: Tensor, beta: Tensor, w: Tensor, residual: Tensor
+) -> Tensor:
+    def op(
+        x: Tensor, gamma: Tensor, beta: Tensor, mean: Array, var: Array, training: bool
+    ) -> Tensor:
+        return ops.norm_relu_conv2d(
+            x, gamma, beta, mean, var, training, w, stride=2, padding=1, residual=residual
+        )
+
+    return _batch_norm(op, training=True)(x, gamma, beta)
 
 
 _PICTURE = (2, 5, 4, 3)
@@ -73,6 +86,7 @@ _CASES: dict[str, tuple[Callable[..., Tensor], Callable[[np.random.Generator], A
     "batch_norm": (_batch_norm(ops.batch_norm, training=True), _normal(*_NORM)),
     "batch_norm_eval": (_batch_norm(ops.batch_norm, training=False), _normal(*_NORM)),
     "batch_norm_relu": (_batch_norm(ops.batch_norm_relu, training=True), _normal(*_NORM)),
+    "norm_relu_conv2d": (_norm_relu_conv2d, _normal(*_NORM, (3, 3, 3, 4), (2, 3, 2, 4))),
     "relu": (ops.relu, _normal(_PICTURE)),
     "sigmoid": (ops.sigmoid, _normal(_PICTURE)),
     "channel_attention": (ops.channel_attention, _normal(_PICTURE)),

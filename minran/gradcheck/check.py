@@ -238,9 +238,9 @@ def _check_direction(
     scale = max(float(np.linalg.norm(gradient)), abs(slope.central), floor / tolerance)
     scale = max(scale, np.finfo(float).tiny)
     error = abs(analytic - slope.central) / scale
-    kink = error > tolerance and error * scale <= 1.01 * slope.gap and slope.gap > 2 * floor
-    kink = kink and probe.bends(k, move, eps, slope.gap)
-    return Direction(analytic, slope.central, error if np.isfinite(error) else np.inf, kink)
+    explained = error > tolerance and error * scale <= 1.01 * slope.gap
+    kink = bool(explained and slope.gap > 2 * floor) and probe.bends(k, move, eps, slope.gap)
+    return Direction(analytic, slope.central, error if np.isfinite(error) else float("inf"), kink)
 
 
 def _along_entry(x: Array, i: int) -> Callable[[float], Array]:

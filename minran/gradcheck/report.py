@@ -221,6 +221,8 @@ class GradcheckReport:
                 style.setdefault("vmin", -limit)
                 image = axis.imshow(_as_picture(values), aspect="auto", **style)
                 axis.set_title(f"{_label(one)}: {title}", fontsize=9)
+                axis.set_xlabel("last axis")
+                axis.set_ylabel("all others")
                 figure.colorbar(image, ax=axis)
         figure.suptitle(f"{self.name}: {'passed' if self.passed else 'FAILED'}")
         figure.tight_layout()

@@ -64,12 +64,7 @@ class Summary:
     @property
     def rows(self) -> dict[str, Row]:
         """Every module's row by its dotted name, parents first."""
-        found, waiting = {}, [self.root]
-        while waiting:
-            row = waiting.pop()
-            found[row.name] = row
-            waiting.extend(reversed(row.children))
-        return found
+        return _by_name(self.root)
 
     def text(self, depth: int | None = None) -> str:
         """The table: modules down to `depth` levels, or to the parts of attention modules.
@@ -105,23 +100,29 @@ def summary(model: Module, image_size: Size = None) -> Summary:
         model(x)
 
     root = _row("", model, shapes, cost)
-    masks = [name for name, module in model.named_modules() if isinstance(module, MaskBranch)]
+    rows = _by_name(root)
+    masks = [rows[n] for n, module in model.named_modules() if isinstance(module, MaskBranch)]
     norms = [module for _, module in model.named_modules() if isinstance(module, BatchNorm2d)]
-    counted = Summary(
+    return Summary(
         root=root,
         image_shape=x.shape[1:],
         parameters=root.parameters,
         parameters_without_norm=root.parameters - sum(n.num_parameters() for n in norms),
         multiply_adds=root.multiply_adds,
-        mask_parameters=0,
-        mask_multiply_adds=0,
+        mask_parameters=sum(row.parameters for row in masks),
+        mask_multiply_adds=sum(row.multiply_adds for row in masks),
         trunk_depth=_trunk_depth(model),
         modules_per_stage=_modules_per_stage(model),
     )
-    rows = counted.rows
-    object.__setattr__(counted, "mask_parameters", sum(rows[n].parameters for n in masks))
-    object.__setattr__(counted, "mask_multiply_adds", sum(rows[n].multiply_adds for n in masks))
-    return counted
+
+
+def _by_name(root: Row) -> dict[str, Row]:
+    found, waiting = {}, [root]
+    while waiting:
+        row = waiting.pop()
+        found[row.name] = row
+        waiting.extend(reversed(row.children))
+    return found
 
 
 def _multiply_adds(module: Module, output: Tensor) -> int:
@@ -146,9 +147,10 @@ def _row(
 
 
 def _trunk_depth(model: Module) -> int | None:
-    """Layers with weights on the way through the trunk: three in a unit, the stem, the classifier.
+    """Layers with weights on the way through the trunk: stem, three in each unit, classifier.
 
-    Projection shortcuts lie beside the way and are not counted, as usual.
+    Projection shortcuts lie beside the way and are not counted; nor is the fourth layer on the
+    longest way through an Inception unit, so that Attention*-56 are all 56 deep.
     """
     inside = {
         id(below)

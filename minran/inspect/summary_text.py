@@ -14,7 +14,7 @@ HEAD = ("module", "kind", "output", "parameters", "multiply-adds", "share")
 
 def table(summary: Summary, depth: int | None) -> str:
     """Lines of modules, then the totals."""
-    lines = [HEAD]
+    lines: list[tuple[str, ...]] = [HEAD]
     _add(lines, [summary.root], summary.root, depth, level=0)
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     text = [_join(line, widths) for line in lines]
@@ -30,10 +30,9 @@ def _add(
     label = row.name.rpartition(".")[2] or "(model)"
     kind = row.kind
     if len(copies) > 1:
-        # "3-5" for neighbours in a Sequential; "1 ..." where the copies lie in several parents.
-        number = last.name.rpartition(".")[2]
+        # "1-3" for neighbours; copies that lie in several parents have the same label already.
         siblings = row.name.rpartition(".")[0] == last.name.rpartition(".")[0]
-        label = f"{label}-{number}" if siblings else label
+        label = f"{label}-{last.name.rpartition('.')[2]}" if siblings else label
         kind = f"{len(copies)} x {kind}"
     cost = sum(copy.multiply_adds for copy in copies)
     share = f"{100 * cost / root.multiply_adds:.1f}%" if root.multiply_adds else ""
@@ -96,13 +95,13 @@ def _totals(summary: Summary) -> list[str]:
         )
     if summary.trunk_depth is not None:
         m = summary.modules_per_stage
-        formula = "" if m is None else f" = 36 m + 20 with m = {m:g} attention modules per stage"
+        formula = "" if m is None else f" = 36 m + 20 with m = {m:g} (attention modules per stage)"
         lines.append(f"trunk depth    {summary.trunk_depth} layers{formula}")
     return lines
 
 
 def quantity(number: int, decimals: int = 1) -> str:
-    """6,271,000,000 as "6.271 G": thousands k, millions M, milliards G."""
+    """6,271,000,000 as "6.271 G": thousands k, millions M, billions G."""
     for size, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size:
             digits = 3 if size == 10**9 else decimals

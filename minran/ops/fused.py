@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.errors import BackendError, expect
+from minran.backend.geometry import conv_output_size
+from minran.errors import BackendError, expect, naming
 from minran.ops.norm import BatchNorm, Moments, known_moments
 
 
@@ -35,12 +36,9 @@ class NormReLUConv2d(BatchNorm):
     def forward(  # type: ignore[override]
         self, x: Array, gamma: Array, beta: Array, w: Array, residual: Array | None
     ) -> Array:
+        # Before the running statistics move: a call that fails must not leave a trace in them.
+        _check(x, w, residual, self.stride, self.padding)
         mean, inv_std = self.statistics(x, gamma, beta)
-        expect(
-            w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2] == x.shape[3],
-            f"norm_relu_conv2d: for x {tuple(x.shape)} w must be (K, K, {x.shape[3]}, Cout), "
-            f"got {tuple(w.shape)}",
-        )
         self.x, self.w = x, w
         self.norm = gamma, beta, mean, inv_std
         y, self.moments = backend.current().norm_relu_conv2d(
@@ -89,6 +87,30 @@ def norm_relu_conv2d(
         running_mean, running_var, training, momentum, eps, stride, padding, known_moments(x)
     )
     return op(x, gamma, beta, w, residual)
+
+
+def _check(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:
+    shapes = f"x {tuple(x.shape)}, w {tuple(w.shape)}"
+    expect(
+        x.ndim == w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2] == x.shape[3],
+        f"norm_relu_conv2d: expected x (N, H, W, C) and w (K, K, C, Cout), got {shapes}",
+    )
+    expect(
+        x.dtype == w.dtype,
+        f"norm_relu_conv2d: x is {x.dtype} but w is {w.dtype}; they must agree",
+    )
+    expect(
+        padding < w.shape[0],
+        f"norm_relu_conv2d: padding {padding} must be below the kernel's {w.shape[0]}",
+    )
+    with naming("norm_relu_conv2d", shapes):
+        size = [conv_output_size(n, w.shape[0], stride, padding) for n in x.shape[1:3]]
+    expected = (x.shape[0], *size, w.shape[3])
+    expect(
+        residual is None or tuple(residual.shape) == expected,
+        f"norm_relu_conv2d: residual must be {expected}, got "
+        f"{residual is not None and tuple(residual.shape)}",
+    )
 
 
 def has_fused() -> bool:

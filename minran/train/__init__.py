@@ -2,23 +2,30 @@
 
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.history import History, read_history
+from minran.train.live import LiveCurves
 from minran.train.loop import Result, evaluate, train, train_step
+from minran.train.machine import environment
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
-from minran.train.run import Run, environment
+from minran.train.run import Run
 from minran.train.setup import Parts, build, load_data, load_model, make_model
+from minran.train.table import RunSummary, compare, list_runs
 
 __all__ = [
     "Checkpoint",
     "History",
+    "LiveCurves",
     "Parts",
     "Progress",
     "Recipe",
     "Result",
     "Run",
+    "RunSummary",
     "build",
+    "compare",
     "environment",
     "evaluate",
     "list_recipes",
+    "list_runs",
     "load_checkpoint",
     "load_data",
     "load_model",

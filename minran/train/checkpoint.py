@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,6 +23,8 @@ from minran._version import __version__
 from minran.errors import CheckpointError, expect
 
 FORMAT = "minran-checkpoint-1"
+GROUPS = ("model", "preprocess", "optimizer")
+TEMPORARY = ".minran-tmp"
 
 
 @dataclass
@@ -41,6 +43,13 @@ class Progress:
     """Training time of all sessions."""
     rows: int = 0
     """Rows of the history written when this checkpoint was made."""
+    total_steps: int = 0
+    """Steps at which the run ends."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return 0 < self.total_steps <= self.step
 
 
 @dataclass
@@ -60,10 +69,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
     Raises CheckpointError if the disk refuses (full, not writable).
     """
-    arrays: dict[str, np.ndarray] = {}
-    for group in ("model", "preprocess", "optimizer"):
-        for name, array in getattr(checkpoint, group).items():
-            arrays[f"{group}/{name}"] = np.ascontiguousarray(array)
+    arrays = {
+        f"{group}/{name}": np.asarray(array, order="C")
+        for group in GROUPS
+        for name, array in getattr(checkpoint, group).items()
+    }
     header = {
         "format": FORMAT,
         "minran": __version__,
@@ -71,51 +81,100 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "class_names": json.dumps(checkpoint.class_names),
         "progress": json.dumps(asdict(checkpoint.progress)),
     }
+    header["crc32"] = _fingerprint(arrays, header)
     write_atomically(path, to_bytes(arrays, header))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint. Raises CheckpointError if it is missing, damaged or something else."""
     path = Path(path)
+    header, arrays = _read(path)
+    expect(
+        header.pop("crc32", None) == _fingerprint(arrays, header),
+        f"{path} is damaged: its contents do not match their checksum",
+        CheckpointError,
+    )
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in GROUPS}
+    for key, array in arrays.items():
+        group, _, name = key.partition("/")
+        groups[group][name] = array
+    return Checkpoint(
+        recipe=header["recipe"],
+        class_names=json.loads(header["class_names"]),
+        progress=_progress(path, header),
+        **groups,
+    )
+
+
+def load_progress(path: str | Path) -> Progress:
+    """Read only where the run of a checkpoint stands: quick, whatever the size of the network.
+
+    Raises CheckpointError as `load_checkpoint`, but does not compare the checksum.
+    """
+    path = Path(path)
+    return _progress(path, _read(path, with_arrays=False)[0])
+
+
+def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    """The header and the arrays of a file that says it is a checkpoint."""
     expect(path.is_file(), f"there is no checkpoint {path}", CheckpointError)
-    groups: dict[str, dict[str, np.ndarray]] = {"model": {}, "preprocess": {}, "optimizer": {}}
     try:
         with safe_open(path, framework="numpy") as file:
-            header = file.metadata() or {}
+            header = dict(file.metadata() or {})
             expect(
                 header.get("format") == FORMAT,
-                f"{path} is a safetensors file but no minran checkpoint",
+                f"{path} is a safetensors file but no checkpoint of this version of minran",
                 CheckpointError,
             )
-            for key in file.keys():  # noqa: SIM118 - a safetensors file is no dict
-                group, _, name = key.partition("/")
-                groups[group][name] = file.get_tensor(key)
-        return Checkpoint(
-            recipe=header["recipe"],
-            class_names=json.loads(header["class_names"]),
-            progress=Progress(**json.loads(header["progress"])),
-            **groups,
-        )
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            keys = file.keys() if with_arrays else []
+            return header, {key: file.get_tensor(key) for key in keys}
+    except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
 
 
-def write_atomically(
-    path: Path, data: bytes, replace: Callable[[Any, Any], None] = os.replace
-) -> None:
-    """Write `data` beside `path`, force it to the disk, then put it in place in one move."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def _progress(path: Path, header: dict[str, str]) -> Progress:
+    try:
+        return Progress(**json.loads(header["progress"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} does not say where its run stands: {error}") from error
+
+
+def _fingerprint(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
+    """A checksum of everything in the file: safetensors itself notices a cut, but no other
+    damage, and a network with one wrong byte would go on as if it were right.
+    """
+    crc = zlib.crc32(json.dumps(sorted(header.items())).encode())
+    for name in sorted(arrays):
+        crc = zlib.crc32(name.encode(), crc)
+        crc = zlib.crc32(arrays[name].tobytes(), crc)
+    return f"{crc:08x}"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` beside `path`, force it to the disk, then put it in place in one move.
+
+    Raises CheckpointError if that fails; then what was there before is still there. A process
+    that is killed here leaves a temporary file (`is_temporary`), which nobody reads.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        replace(temporary, path)
+        os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(
-            f"could not write {path} ({error.strerror or error}); the file that was there "
-            "before is unchanged"
+            f"could not write {path} ({error.strerror or error}); what was there before is "
+            "unchanged"
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # Gone already if all went well; and a failure to clean up is not the news.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is what a killed process left of `write_atomically`."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)

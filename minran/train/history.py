@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +17,52 @@ Row = dict[str, Any]
 class History:
     """Rows in a file that only ever grows, except when a run goes back to its checkpoint.
 
-    Rows of `kind` "step" hold step, loss and lr; rows of kind "epoch" also train_loss,
-    train_accuracy and, when the epoch was tested, test_loss and test_accuracy.
+    Rows of `kind` "step" hold step, epoch, loss and lr; rows of kind "epoch" step, epoch,
+    train_loss, train_accuracy, lr, seconds and, when the epoch was tested, test_loss and
+    test_accuracy. Steps and epochs count from 1: step 8 is there when 8 steps are done. A number
+    that is not finite is None (null in the file).
     """
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
-        """Open the history at `path`, with its first `keep` rows (all if None)."""
+        """Open the history at `path`, with its first `keep` rows (all if None).
+
+        Raises CheckpointError if it is damaged, or shorter than `keep`.
+        """
         self.path = path
         self.rows = read_history(path) if path.exists() else []
-        if keep is not None and keep != len(self.rows):
+        if keep is not None:
             expect(
                 keep <= len(self.rows),
-                f"{path} has {len(self.rows)} rows, the checkpoint was made after {keep}; "
-                "the history was shortened by hand?",
+                f"{path} has {len(self.rows)} rows, but its checkpoint was made after {keep}; "
+                "was it shortened by hand?",
                 CheckpointError,
             )
             self.rows = self.rows[:keep]
-            write_atomically(path, "".join(map(_line, self.rows)).encode())
+        # Later rows go, and so does a last line that a crash cut off: the next row must not be
+        # written behind it.
+        content = "".join(map(_line, self.rows)).encode()
+        if path.exists() and path.read_bytes() != content:
+            write_atomically(path, content)
 
-    def append(self, row: Row) -> None:
-        """Add one row, in memory and in the file."""
-        self.rows.append(row)
+    def append(self, row: Row) -> Row:
+        """Add one row, in memory and in the file, and force it to the disk; returns it.
+
+        A checkpoint says how many rows came before it, so they must be safe before it is.
+        Raises CheckpointError if the disk refuses.
+        """
+        row = {key: _finite(value) for key, value in row.items()}
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(_line(row))
+                file.flush()
+                os.fsync(file.fileno())
         except OSError as error:
-            raise CheckpointError(f"could not write {self.path}: {error.strerror}") from error
+            raise CheckpointError(
+                f"could not write {self.path} ({error.strerror or error})"
+            ) from error
+        self.rows.append(row)
+        return row
 
     @property
     def epochs(self) -> list[Row]:
@@ -50,17 +71,31 @@ class History:
 
 
 def read_history(path: str | Path) -> list[Row]:
-    """The rows of a history file; a last line cut off by a crash is left out."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines(keepends=True)
+    """The rows of a history file; a last line cut off by a crash is left out.
+
+    Raises CheckpointError if the file is missing or another line is damaged.
+    """
+    path = Path(path)
+    expect(path.is_file(), f"there is no history {path}", CheckpointError)
+    *lines, _cut_off = path.read_text(encoding="utf-8", errors="replace").split("\n")
     rows = []
     for number, line in enumerate(lines, 1):
-        if number == len(lines) and not line.endswith("\n"):
-            break
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise CheckpointError(f"{path}, line {number} is no JSON: {error}") from error
+            raise CheckpointError(f"{path}, line {number} is damaged: {error}") from error
+        expect(
+            isinstance(row, dict) and "kind" in row,
+            f"{path}, line {number} is no row of a history: {line[:60]!r}",
+            CheckpointError,
+        )
+        rows.append(row)
     return rows
+
+
+def _finite(value: Any) -> Any:
+    """Infinity and NaN are not JSON: other programs could not read the file."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _line(row: Row) -> str:

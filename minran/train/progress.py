@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
@@ -16,13 +17,12 @@ from minran.train.checkpoint import Progress
 class Reporter:
     """A progress bar in a terminal, one plain line per epoch when the output is piped."""
 
-    def __init__(self, steps: int, steps_per_epoch: int, batch_size: int, quiet: bool) -> None:
-        self.quiet = quiet
-        self.steps_per_epoch = steps_per_epoch
-        self.batch_size = batch_size
-        self.bar: Any = None
-        self.interactive = sys.stderr.isatty() and not quiet
+    def __init__(self, steps: int, batch_size: int, quiet: bool) -> None:
         self.steps = steps
+        self.batch_size = batch_size
+        self.quiet = quiet
+        self.interactive = sys.stderr.isatty() and not quiet
+        self.bar: Any = None
 
     def __enter__(self) -> Reporter:
         return self
@@ -48,7 +48,7 @@ class Reporter:
         """After every epoch."""
         tested = f", test {row['test_accuracy']:.2%}" if "test_accuracy" in row else ""
         self.say(
-            f"epoch {row['epoch'] + 1:3d}  step {row['step']:6d}  loss {row['train_loss']:.4f}  "
+            f"epoch {row['epoch']:3d}  step {row['step']:6d}  loss {row['train_loss']:.4f}  "
             f"train {row['train_accuracy']:.2%}{tested}  ({row['seconds']:.0f} s)"
         )
 
@@ -66,7 +66,8 @@ class StopRequest:
     """Turns Ctrl-C (and a polite kill) into a wish to stop after the current step.
 
     A step that is cut in the middle leaves half-moved parameters; so the first signal only
-    sets `requested`, and a second one interrupts at once.
+    sets `requested`, and a second one interrupts at once. Signals reach the main thread only:
+    in another thread nothing changes, and setting `requested` by hand does the same.
     """
 
     def __init__(self) -> None:
@@ -81,10 +82,13 @@ class StopRequest:
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None stands for a handler that was not set from Python and cannot be put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        print("\nstopping after this step (once more to stop at once)", file=sys.stderr)
+        # The signal may have come in the middle of another print, where one more is an error.
+        with suppress(RuntimeError):
+            print("\nstopping after this step (once more to stop at once)", file=sys.stderr)

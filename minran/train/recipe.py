@@ -20,9 +20,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
+import math
 import tomllib
-import types
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import RecipeError, expect
+from minran.train.toml import read_value, write_value
 
 
 @dataclass
@@ -119,14 +119,51 @@ class Recipe:
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
 
     def to_toml(self) -> str:
-        """The recipe as TOML that `parse` reads back."""
-        lines = [f"{key} = {_toml(value)}" for key, value in _plain(self) if value is not None]
+        """The recipe as TOML that `parse` reads back. Raises RecipeError for what TOML has not."""
+        lines = [f"{key} = {write_value(value, key)}" for key, value in _plain(self)]
         for section in dataclasses.fields(self):
             table = getattr(self, section.name)
             if dataclasses.is_dataclass(table):
                 lines += ["", f"[{section.name}]"]
-                lines += [f"{key} = {_toml(value)}" for key, value in _plain(table)]
+                lines += [f"{key} = {write_value(value, key)}" for key, value in _plain(table)]
         return "\n".join(lines) + "\n"
+
+    def entries(self) -> dict[str, Any]:
+        """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
+        found = dict(_plain(self))
+        for section in dataclasses.fields(self):
+            table = getattr(self, section.name)
+            if dataclasses.is_dataclass(table):
+                found.update({f"{section.name}.{key}": value for key, value in _plain(table)})
+        return found
+
+
+# What a number may be: at least the first, and below the second if there is one.
+RANGES: dict[str, tuple[float, float]] = {
+    "seed": (0, math.inf),
+    "data.train_count": (0, math.inf),
+    "data.test_count": (0, math.inf),
+    "data.label_noise": (0, 1),
+    "augment.cutout": (0, math.inf),
+    "augment.mixup": (0, math.inf),
+    "optimizer.lr": (0, math.inf),
+    "optimizer.momentum": (0, 1),
+    "optimizer.weight_decay": (0, math.inf),
+    "schedule.factor": (0, math.inf),
+    "schedule.warmup": (0, 1),
+    "training.epochs": (0, math.inf),
+    "training.iterations": (0, math.inf),
+    "training.batch_size": (1, math.inf),
+    "training.label_smoothing": (0, 1),
+    "training.test_batch_size": (1, math.inf),
+    "training.test_every": (1, math.inf),
+    "training.log_every": (1, math.inf),
+    "training.checkpoint_every": (0, math.inf),
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("fp32", "tf32"),
+    "schedule.kind": ("constant", "multistep", "cosine", "one_cycle"),
+}
 
 
 def list_recipes() -> list[str]:
@@ -147,18 +184,27 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
         text = (folder / f"{name_or_file}.toml").read_text(encoding="utf-8")
     elif path.suffix == ".toml" or path.is_file():
         expect(path.is_file(), f"there is no recipe file {path}", RecipeError)
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path} is no text in UTF-8: {error}") from error
     else:
-        raise RecipeError(f"unknown recipe {str(name_or_file)!r}{_nearest(path.name, shipped)}")
+        close = difflib.get_close_matches(path.name, shipped, n=1, cutoff=0.5)
+        advice = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(shipped)}"
+        raise RecipeError(f"unknown recipe {str(name_or_file)!r}; {advice}")
     return parse(text, str(name_or_file), changes)
 
 
 def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Recipe:
-    """The recipe that `text` (TOML) describes, with `changes`. Raises RecipeError."""
+    """The recipe that `text` (TOML) describes, with `changes`. Raises RecipeError.
+
+    A recipe that does not say its name takes that of its `source`.
+    """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is not valid TOML: {error}") from error
+    table.setdefault("name", Path(source).stem)
     for change in changes:
         key, equals, value = change.partition("=")
         expect(equals == "=", f"--set wants KEY=VALUE, got {change!r}", RecipeError)
@@ -167,11 +213,8 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
         for section in sections:
             inner = inner.setdefault(section, {})
             expect(isinstance(inner, dict), f"--set {key}: {section!r} is no table", RecipeError)
-        inner[last] = _value(value.strip())
-    recipe = _build(Recipe, table, "")
-    if recipe.name == "unnamed":
-        recipe.name = Path(source).stem
-    return recipe
+        inner[last] = read_value(value.strip())
+    return _build(Recipe, table, "")
 
 
 def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
@@ -180,52 +223,52 @@ def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
     arguments: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise RecipeError(f"unknown entry {prefix + key!r}{_nearest(key, list(hints))}")
+            raise RecipeError(f"unknown entry {prefix + key!r}; {_advice(key, prefix, hints)}")
         arguments[key] = _convert(hints[key], value, prefix + key)
     return kind(**arguments)
 
 
 def _convert(hint: Any, value: Any, name: str) -> Any:
+    """`value` as the kind that the entry `name` wants; raises RecipeError if it is another."""
     if dataclasses.is_dataclass(hint):
         expect(isinstance(value, dict), f"{name} must be a table, got {value!r}", RecipeError)
         return _build(hint, value, name + ".")
-    origin = typing.get_origin(hint)
-    if isinstance(hint, types.UnionType):  # pragma: no cover - no such entry yet
-        raise TypeError(f"{name}: unions are not supported in recipes")
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    base = origin or hint
-    good = isinstance(value, base) and (base is not int or not isinstance(value, bool))
-    if good and origin is list:
-        good = all(isinstance(v, typing.get_args(hint)[0]) for v in value)
+    kind = typing.get_origin(hint) or hint
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    wanted = words.get(base, "a list of whole numbers" if base is list else "a table")
+    wanted = words.get(kind, "a list of whole numbers" if kind is list else "a table")
+    # bool is a kind of int in Python, not in a recipe: `type`, not `isinstance`.
+    good = type(value) is kind or (kind is float and type(value) is int)
+    if good and kind is list:
+        good = all(type(item) is int for item in value)
+    if good and kind is float:
+        value = float(value)
+        good = math.isfinite(value)
     expect(good, f"{name} must be {wanted}, got {value!r}", RecipeError)
+    low, high = RANGES.get(name, (-math.inf, math.inf))
+    if name in RANGES:
+        limits = f"at least {low}" + (f" and below {high}" if high < math.inf else "")
+        expect(low <= value < high, f"{name} must be {limits}, got {value}", RecipeError)
+    if name in CHOICES:
+        choices = " or ".join(map(repr, CHOICES[name]))
+        expect(value in CHOICES[name], f"{name} must be {choices}, got {value!r}", RecipeError)
     return value
 
 
-def _value(text: str) -> Any:
-    """A value of --set: as TOML reads it, or else the bare word."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+def _advice(key: str, prefix: str, siblings: Iterable[str]) -> str:
+    """The entry that someone who wrote `key` may have meant: beside it, or in another section."""
+    close = difflib.get_close_matches(key.lower(), siblings, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {prefix + close[0]!r}?"
+    elsewhere = {name.rpartition(".")[2]: name for name in Recipe().entries()}
+    close = difflib.get_close_matches(key.lower(), elsewhere, n=1, cutoff=0.75)
+    if close:
+        return f"did you mean {elsewhere[close[0]]!r}?"
+    known = ", ".join(prefix + sibling for sibling in siblings)
+    hint = " (the network's own options are entries of model.options)" if prefix == "model." else ""
+    return f"known: {known}{hint}"
 
 
 def _plain(table: Any) -> list[tuple[str, Any]]:
+    """The entries of a dataclass that are no sections."""
     pairs = ((f.name, getattr(table, f.name)) for f in dataclasses.fields(table))
     return [(key, value) for key, value in pairs if not dataclasses.is_dataclass(value)]
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{ " + ", ".join(f"{k} = {_toml(v)}" for k, v in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml(v) for v in value) + "]"
-    # JSON's numbers, booleans and escaped strings are TOML's too.
-    return json.dumps(value)
-
-
-def _nearest(word: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

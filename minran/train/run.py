@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import platform
-import shutil
-import subprocess
-import sys
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from minran import backend
-from minran._version import __version__
 from minran.errors import CheckpointError, RecipeError, expect
-from minran.train.checkpoint import Checkpoint, load_checkpoint, write_atomically
-from minran.train.recipe import Recipe, parse
+from minran.train.checkpoint import (
+    Checkpoint,
+    Progress,
+    is_temporary,
+    load_checkpoint,
+    load_progress,
+    write_atomically,
+)
+from minran.train.machine import environment
+from minran.train.recipe import Recipe, load_recipe, parse
+
+try:
+    import fcntl
+except ImportError:  # Windows: runs work, two processes in one folder are not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 
 class Run:
@@ -39,14 +44,14 @@ class Run:
         self.best_file = self.folder / "best.safetensors"
 
     def exists(self) -> bool:
-        """Whether something is there already."""
+        """Whether a run is there already."""
         return self.recipe_file.exists()
 
-    def create(self, recipe: Recipe, force: bool = False) -> None:
-        """Start the folder for `recipe`.
+    def expect_free(self, force: bool = False) -> None:
+        """Raise CheckpointError unless a new run may start in the folder.
 
-        Raises CheckpointError if a run is there already, unless `force` clears it; a folder
-        that is not empty and holds no run is never cleared.
+        It may where nothing is; with `force` also where a run is. A folder that is not empty
+        and holds no run is never touched.
         """
         if self.exists():
             expect(
@@ -55,20 +60,62 @@ class Run:
                 "choose another --name, or overwrite it with --force",
                 CheckpointError,
             )
-            shutil.rmtree(self.folder)
         elif self.folder.exists():
-            expect(
-                self.folder.is_dir() and not any(self.folder.iterdir()),
-                f"{self.folder} exists and is no run; choose another --name",
-                CheckpointError,
-            )
+            others = self.folder.is_dir() and all(map(is_temporary, self.folder.iterdir()))
+            expect(others, f"{self.folder} exists and is no run; choose another", CheckpointError)
+
+    def create(self, recipe: Recipe, force: bool = False) -> None:
+        """Start the folder for `recipe`; `force` overwrites the run that is there.
+
+        Only a run's own files are removed, so figures and notes beside them stay. The recipe
+        comes last: whoever is killed in the middle leaves a run without results.
+
+        Raises CheckpointError as `expect_free` does.
+        """
+        self.expect_free(force)
+        try:
+            for file in (self.last_file, self.best_file, self.history_file, self.environment_file):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"could not clear {self.folder} ({error.strerror})") from error
         write_atomically(self.recipe_file, recipe.to_toml().encode())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Within the block, no other process trains in the folder, which is made if missing.
+
+        The system lets go of the lock when the process ends, however it ends. Raises
+        CheckpointError if another process holds it.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(f"could not make {self.folder} ({error.strerror})") from error
+        handle = _lock_folder(self.folder)
+        expect(
+            handle is not None,
+            f"another process is training in {self.folder}; let it end or stop it first",
+            CheckpointError,
+        )
+        try:
+            # What killed processes left; nobody else can be writing now.
+            for file in filter(is_temporary, self.folder.iterdir()):
+                file.unlink(missing_ok=True)
+            yield
+        finally:
+            _unlock(handle)
+
+    def is_running(self) -> bool:
+        """Whether a process trains in the folder at this moment."""
+        handle = _lock_folder(self.folder)
+        _unlock(handle)
+        return handle is None
 
     def recipe(self) -> Recipe:
         """The recipe the run was started with. Raises CheckpointError if there is no run."""
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
         try:
-            return parse(self.recipe_file.read_text(encoding="utf-8"), str(self.recipe_file))
+            return load_recipe(self.recipe_file)
         except RecipeError as error:
             raise CheckpointError(f"{self.recipe_file}: {error}") from error
 
@@ -76,57 +123,61 @@ class Run:
         """The newest checkpoint. Raises CheckpointError if none was written yet."""
         return load_checkpoint(self.last_file)
 
+    def progress(self) -> Progress:
+        """Where the run stands, by its newest checkpoint; at the start if there is none."""
+        return load_progress(self.last_file) if self.last_file.exists() else Progress()
+
+    def continued(self, recipe: Recipe) -> Checkpoint | None:
+        """The checkpoint to go on from with `recipe`, None if the run did not come to one.
+
+        Raises CheckpointError if there is no run, or it was started with another recipe: its
+        losses would be those of neither.
+        """
+        expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
+        checkpoint = self.checkpoint() if self.last_file.exists() else None
+        # The checkpoint knows even where somebody has edited recipe.toml since.
+        started = self.recipe() if checkpoint is None else parse(checkpoint.recipe)
+        before, now = started.entries(), recipe.entries()
+        changed = [
+            f"{key} was {before[key]!r} and is {value!r} now"
+            for key, value in now.items()
+            if value != before[key] and key not in ("name", "description")
+        ]
+        expect(
+            not changed,
+            f"the run in {self.folder} was started with another recipe: {', '.join(changed)}; "
+            "start a new run for it",
+            CheckpointError,
+        )
+        return checkpoint
+
     def note_session(self) -> None:
         """Add what this session runs on to environment.json."""
         sessions = []
         if self.environment_file.exists():
-            sessions = json.loads(self.environment_file.read_text(encoding="utf-8"))
+            try:
+                sessions = list(json.loads(self.environment_file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise CheckpointError(f"{self.environment_file} is damaged: {error}") from error
         sessions.append(environment())
         write_atomically(self.environment_file, json.dumps(sessions, indent=2).encode())
 
 
-def environment() -> dict[str, Any]:
-    """Versions, hardware and time: what must stand beside any figure."""
-    kernels = backend.current()
-    facts: dict[str, Any] = {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "minran": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "backend": kernels.name,
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": os.cpu_count(),
-        "command": " ".join(sys.argv),
-    }
-    if hasattr(kernels, "threads"):
-        facts["threads"] = kernels.threads()
-    if hasattr(kernels, "describe"):
-        facts["device"] = kernels.describe()
-    return facts
-
-
-def _commit() -> str | None:
-    """The commit of the source tree minran is imported from, if it is one."""
-    here = Path(__file__).resolve().parent
+def _lock_folder(folder: Path) -> int | None:
+    """A file descriptor that holds the folder's lock; None if another process has it."""
+    if fcntl is None or not folder.is_dir():
+        return -1
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
         return None
-    return answer.stdout.strip() or None
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        pass  # a file system without locks: no protection, but no obstacle either
+    return handle
+
+
+def _unlock(handle: int | None) -> None:
+    if handle is not None and handle >= 0:
+        os.close(handle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +10,14 @@ import numpy as np
 
 from minran import data, optim
 from minran.data import Dataset, Loader, Preprocess
-from minran.errors import RecipeError, expect
+from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
 from minran.models import create_model
 from minran.nn import Module
 from minran.train.checkpoint import Checkpoint, load_checkpoint
 from minran.train.recipe import Recipe, parse
+
+# First word of the random stream of label noise; 1 and 2 are the loader's.
+_NOISE_STREAM = 3
 
 
 @dataclass
@@ -34,9 +37,30 @@ class Parts:
         """The names of the classes."""
         return list(self.train.dataset.class_names)
 
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Put model and optimiser where `checkpoint` left them.
+
+        Raises CheckpointError if it does not belong to this network or these pictures.
+        """
+        mean = checkpoint.preprocess["mean"]
+        # Shapes pictures may differ in single roundings between processors, not by more.
+        same = mean.shape == self.preprocess.mean.shape and bool(
+            np.abs(mean - self.preprocess.mean).max() < 0.05
+        )
+        expect(
+            same and checkpoint.class_names == self.class_names,
+            "the training pictures are not those that the run started with",
+            CheckpointError,
+        )
+        self.model.load_state_dict(checkpoint.model)
+        self.optimizer.load_state_dict(checkpoint.optimizer)
+
 
 def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
-    """Load the data and make model, optimiser and schedule, all from the recipe's seed."""
+    """Load the data and make model, optimiser and schedule, all from the recipe's seed.
+
+    Raises RecipeError or DataError for a recipe that cannot be run.
+    """
     train_data, test_data = load_data(recipe, data_dir)
     preprocess = Preprocess.fit(train_data.images, recipe.data.std)
     training = recipe.training
@@ -67,32 +91,43 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
 
 
 def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
-    """Training and test pictures of the recipe, cut to its counts, labels made noisy."""
+    """Training and test pictures of the recipe, cut to its counts, training labels made noisy.
+
+    Of a data set with more pictures than `data.train_count` (or `test_count`) every so many-th
+    is taken, so that a folder of pictures, which is sorted by class, keeps all its classes.
+    """
     wanted = recipe.data
-    sets = []
-    for split, count in (("train", wanted.train_count), ("test", wanted.test_count)):
-        options: dict[str, Any] = {}
-        if wanted.name == "shapes" and count:
-            options["count"] = count
-        dataset = data.load(wanted.name, split, data_dir, **options)
-        sets.append(dataset.subset(slice(0, count)) if count else dataset)
-    train, test = sets
+    train = _load(wanted.name, "train", wanted.train_count, data_dir)
+    test = _load(wanted.name, "test", wanted.test_count, data_dir)
     if wanted.label_noise:
-        expect(
-            0 <= wanted.label_noise < 1,
-            f"data.label_noise must be in [0, 1), got {wanted.label_noise}",
-            RecipeError,
-        )
         matrix = data.label_noise_matrix(train.num_classes, 1 - wanted.label_noise)
-        rng = np.random.default_rng([recipe.seed, 7])
-        noisy = data.corrupt_labels(train.labels, matrix, rng)
-        train = Dataset(train.images, noisy, train.class_names, train.name, train.masks)
+        rng = np.random.default_rng([_NOISE_STREAM, recipe.seed])
+        train = replace(train, labels=data.corrupt_labels(train.labels, matrix, rng))
     return train, test
 
 
+def _load(name: str, split: str, count: int, data_dir: str | Path | None) -> Dataset:
+    """One split, with `count` pictures (0: all)."""
+    if name == "shapes" and count:
+        return data.load(name, split, count=count)
+    dataset = data.load(name, split, data_dir)
+    expect(
+        count <= len(dataset),
+        f"data.{split}_count is {count}, but {name} has {len(dataset)} {split} pictures",
+        RecipeError,
+    )
+    return dataset.subset(np.arange(count) * len(dataset) // count) if count else dataset
+
+
 def make_model(recipe: Recipe, num_classes: int) -> Module:
-    """The recipe's network with fresh weights."""
+    """The recipe's network with fresh weights. Raises RecipeError for a wrong option."""
     options = dict(recipe.model.options)
+    for option, source in (("seed", "the recipe's seed"), ("num_classes", "the data")):
+        expect(
+            option not in options,
+            f"model.options.{option} must not be set: it comes from {source}",
+            RecipeError,
+        )
     return create_model(recipe.model.name, num_classes, seed=recipe.seed, **options)
 
 
@@ -103,10 +138,12 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     class names, progress). Raises CheckpointError.
     """
     checkpoint = load_checkpoint(path)
-    recipe = parse(checkpoint.recipe, str(path))
-    model = make_model(recipe, len(checkpoint.class_names))
-    model.load_state_dict(checkpoint.model)
-    return model.eval(), Preprocess.from_state(checkpoint.preprocess), checkpoint
+    try:
+        model = make_model(parse(checkpoint.recipe, str(path)), len(checkpoint.class_names))
+        model.load_state_dict(checkpoint.model)
+        return model.eval(), Preprocess.from_state(checkpoint.preprocess), checkpoint
+    except (RecipeError, ShapeError, DataError) as error:
+        raise CheckpointError(f"{path} does not fit this version of minran: {error}") from error
 
 
 def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
@@ -117,9 +154,4 @@ def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
         "cosine": lambda: optim.cosine(lr, total, int(settings.warmup * total)),
         "one_cycle": lambda: optim.one_cycle(lr, total, settings.warmup),
     }
-    expect(
-        settings.kind in schedules,
-        f"schedule.kind must be one of {', '.join(schedules)}, got {settings.kind!r}",
-        RecipeError,
-    )
     return schedules[settings.kind]()

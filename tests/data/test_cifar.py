@@ -134,7 +134,9 @@ def test_wrong_size_is_named_with_both_sizes(tmp_path, small, no_network, change
     assert len(load_cifar10(tmp_path, "test")) == 3
 
 
-@pytest.mark.parametrize("split, name", [("train", "data_batch_3.bin"), ("test", "test_batch.bin")])
+@pytest.mark.parametrize(
+    ("split", "name"), [("train", "data_batch_3.bin"), ("test", "test_batch.bin")]
+)
 @pytest.mark.parametrize("direct", [False, True])
 def test_renamed_file_is_named(tmp_path, small, no_network, split, name, direct):
     folder = write_cifar10(tmp_path / ("x" if direct else "cifar-10-batches-bin"), small)

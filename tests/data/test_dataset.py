@@ -30,7 +30,7 @@ def test_subset_takes_everything_along():
 
 
 @pytest.mark.parametrize(
-    "change, message",
+    ("change", "message"),
     [
         ({"images": np.zeros((4, 8, 8, 3), np.float32)}, "images must be"),
         ({"images": np.zeros((4, 8, 8), np.uint8)}, "images must be"),

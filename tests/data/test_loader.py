@@ -108,15 +108,26 @@ def test_batches_of_an_epoch_are_augmented_differently():
     assert (first != again).any()
 
 
-def test_the_order_is_not_the_stream_of_batch_zero():
+def test_all_random_streams_differ(monkeypatch):
     """Seed sequences ignore trailing zeros: [seed, epoch] and [seed, epoch, 0] are one stream."""
-    loader = Loader(numbered(40), 40, RAW, shuffle=True, mixup=1.0, seed=9)
-    states = {
-        np.random.default_rng(words).bit_generator.state["state"]["state"]
-        for words in ([1, 9, 0], [2, 9, 0, 0], [1, 9, 1], [2, 9, 1, 0], [2, 9, 0, 1])
-    }
-    assert len(states) == 5
-    assert sorted(loader.order(0)) == list(range(40)) and (loader.order(0) != loader.order(1)).any()
+    streams = []
+
+    def recording(words):
+        streams.append(tuple(np.random.SeedSequence(words).generate_state(4)))
+        return np.random.Generator(np.random.PCG64(words))
+
+    monkeypatch.setattr(np.random, "default_rng", recording)
+    for seed in range(3):
+        loader = Loader(numbered(40), 10, RAW, shuffle=True, augment=True, seed=seed, prefetch=0)
+        for epoch in range(3):
+            list(loader.epoch(epoch))
+    assert len(streams) == len(set(streams)) == 3 * 3 * (1 + 4)
+
+
+def test_the_order_of_another_epoch_is_another():
+    loader = Loader(numbered(40), 10, RAW, shuffle=True, seed=9)
+    assert sorted(loader.order(0)) == list(range(40))
+    assert (loader.order(0) != loader.order(1)).any()
 
 
 def test_without_preprocess_the_data_sets_own_mean_goes():
@@ -164,8 +175,7 @@ def test_an_exception_in_the_thread_reaches_the_consumer(error):
     loader = Loader(numbered(50), 8, Breaking(RAW.mean), prefetch=2)
     served = []
     with pytest.raises(type(error)) as caught:
-        for images, _ in loader.epoch(0):
-            served.append(images)
+        served.extend(loader.epoch(0))
     assert caught.value is error and len(served) == 2
     assert loader_threads() == []
 
@@ -190,7 +200,7 @@ def test_batches_are_prepared_ahead_but_not_without_bound():
 
 
 @pytest.mark.parametrize(
-    "options, name",
+    ("options", "name"),
     [
         ({"batch_size": 0}, "batch_size"),
         ({"batch_size": 11, "drop_last": True}, "drop_last"),

@@ -108,6 +108,22 @@ def test_outlines_stay_in_the_unit_disc_and_differ():
             assert np.abs(profiles[i] - profiles[j]).max() > 0.1, (OUTLINES[i], OUTLINES[j])
 
 
+def compactness(mask):
+    """Area over the mean squared distance from the centroid: 2 pi for a disc, less for others."""
+    rows, columns = np.nonzero(mask)
+    reach = (rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2
+    return len(rows) / reach.mean()
+
+
+def test_masks_have_the_outline_of_their_label():
+    data = load_shapes("test", 200, size=96)
+    grid = np.linspace(-1.1, 1.1, 221, dtype=np.float32)
+    u, v = np.meshgrid(grid, grid)
+    for label, outline in enumerate(OUTLINES):
+        drawn = [compactness(mask) for mask in data.masks[data.labels == label]]
+        np.testing.assert_allclose(np.mean(drawn), compactness(outline(u, v)), rtol=0.05)
+
+
 def ridge_accuracy(train_x, train_y, test_x, test_y, decay):
     mean = train_x.mean(axis=0)
     x, targets = train_x - mean, np.eye(10)[train_y] - 0.1

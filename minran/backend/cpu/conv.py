@@ -161,17 +161,25 @@ def _col2im(
 
 def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
     """`x` with `padding` zeros around rows and columns, C-contiguous; only the rim is cleared."""
-    ph, pw = padding
     if padding == (0, 0):
         return np.ascontiguousarray(x)
-    n, height, width, c = x.shape
-    padded = empty((n, height + 2 * ph, width + 2 * pw, c), x.dtype)
+    padded, inside = framed(x.shape, padding, x.dtype)
+    inside[...] = x
+    return padded
+
+
+def framed(
+    shape: tuple[int, ...], padding: Pair, dtype: np.dtype
+) -> tuple[np.ndarray, np.ndarray]:
+    """An array with a rim of `padding` zeros, and the view of its inside, (N, H, W, C), to fill."""
+    n, height, width, c = shape
+    ph, pw = padding
+    padded = empty((n, height + 2 * ph, width + 2 * pw, c), dtype)
     padded[:, :ph] = 0
     padded[:, ph + height :] = 0
     padded[:, :, :pw] = 0
     padded[:, :, pw + width :] = 0
-    padded[:, ph : ph + height, pw : pw + width] = x
-    return padded
+    return padded, padded[:, ph : ph + height, pw : pw + width]
 
 
 def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int) -> None:

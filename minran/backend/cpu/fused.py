@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
-from minran.backend.cpu.conv import columns_of, sum_of
+from minran.backend.cpu.conv import columns_of, framed, sum_of
 from minran.backend.cpu.memory import empty, zeros
 from minran.backend.cpu.norm import (
     block_moments,
@@ -175,11 +175,6 @@ def _normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int
     if padding == 0:
         np.maximum(scratch, 0, out=scratch)
         return scratch.reshape(x.shape)
-    padded = empty((n, height + 2 * padding, width + 2 * padding, c), x.dtype)
-    for rim in (np.s_[:, :padding], np.s_[:, padding + height :]):
-        padded[rim] = 0
-    for rim in (np.s_[:, :, :padding], np.s_[:, :, padding + width :]):
-        padded[rim] = 0
-    inside = padded[:, padding : padding + height, padding : padding + width]
+    padded, inside = framed(x.shape, (padding, padding), x.dtype)
     np.maximum(scratch.reshape(x.shape), 0, out=inside)
     return padded

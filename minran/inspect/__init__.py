@@ -1,0 +1,73 @@
+"""Looking inside: what a network is made of, how it is put together, and where it attends.
+
+Read `summary`, then `masks` and `figures`; `flow`, `layout` and `svg` draw graphs. Figures come
+back as matplotlib Figures, made without pyplot: show them in a notebook or `savefig` them.
+"""
+
+from minran.inspect.curves import curves_figure, quickstart_figure
+from minran.inspect.figures import (
+    before_after_figure,
+    histogram_figure,
+    mask_figure,
+    mask_over_epochs_figure,
+)
+from minran.inspect.flow import record
+from minran.inspect.gradcam import gradcam
+from minran.inspect.graph import graph, module_graph
+from minran.inspect.masks import (
+    RULES,
+    Attention,
+    Channels,
+    added,
+    attention_maps,
+    channel_mean,
+    choose_channels,
+    overlay,
+    resize_maps,
+)
+from minran.inspect.predictions import (
+    class_probabilities,
+    prediction_figure,
+    quickstart_report,
+)
+from minran.inspect.receptive import Reach, mask_reach
+from minran.inspect.response import response_figure, stage_responses
+from minran.inspect.score import Scores, centre_map, score
+from minran.inspect.summary import Row, Summary, summary
+from minran.inspect.svg import Svg
+
+__all__ = [
+    "RULES",
+    "Attention",
+    "Channels",
+    "Reach",
+    "Row",
+    "Scores",
+    "Summary",
+    "Svg",
+    "added",
+    "attention_maps",
+    "before_after_figure",
+    "centre_map",
+    "channel_mean",
+    "choose_channels",
+    "class_probabilities",
+    "curves_figure",
+    "gradcam",
+    "graph",
+    "histogram_figure",
+    "mask_figure",
+    "mask_over_epochs_figure",
+    "mask_reach",
+    "module_graph",
+    "overlay",
+    "prediction_figure",
+    "quickstart_figure",
+    "quickstart_report",
+    "record",
+    "resize_maps",
+    "response_figure",
+    "score",
+    "stage_responses",
+    "summary",
+]

@@ -1,0 +1,220 @@
+"""Who made what: the ops behind a tensor, sorted into the modules that called them.
+
+`record()` notes every module call with its input and output tensors. `flow(tensor, recording)`
+then walks back from the tensor through `op.inputs`. Inside one call, what lies between the
+call's output and its inputs was computed by it: directly, or by calls that it made. So the
+calls become a tree whose leaves are ops, without the modules knowing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from minran.autograd import Op, Tensor
+from minran.errors import GradientError, expect
+from minran.nn import Module, Parameter, observe
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of a module; `reached` are the inputs that its output was computed from."""
+
+    module: Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+    reached: list[Tensor] = field(default_factory=list)
+
+
+@contextmanager
+def record() -> Iterator[list[Call]]:
+    """Within the block, every module call is noted in the list: `graph` can then group by module.
+
+    The list keeps the tensors, and so their memory, as long as you keep the list.
+    """
+    calls: list[Call] = []
+    with observe(lambda module, inputs, output: calls.append(Call(module, inputs, output))):
+        yield calls
+
+
+@dataclass(eq=False)
+class Node:
+    """A box of a drawing: an op, a leaf (data or parameter), or a module with nodes inside."""
+
+    content: Op | Tensor | Module | None
+    name: str = ""
+    shape: tuple[int, ...] = ()
+    parent: Node | None = None
+    children: list[Node] = field(default_factory=list)
+    closed: bool = False
+    """Drawn as one box, whatever is inside."""
+    title: str = ""
+    """What to write instead of the last part of the name."""
+
+    def add(self, child: Node) -> Node:
+        """Put `child` into this node."""
+        child.parent = self
+        self.children.append(child)
+        return child
+
+    @property
+    def open(self) -> bool:
+        """Whether the drawing shows what is inside."""
+        return bool(self.children) and not self.closed
+
+
+@dataclass(frozen=True)
+class Flow:
+    """The tree of nodes under `root`, and which leaf of the tree feeds which."""
+
+    root: Node
+    edges: list[tuple[Node, Node]]
+    last: Node
+    """The op that made the tensor which was asked about."""
+
+
+def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool) -> Flow:
+    """The ops behind `tensor` in the tree of the recorded calls.
+
+    names: of modules, parameters and other leaves, by `id`. leaves: draw parameters and other
+    leaf tensors too; without them only leaves that no parameter is (the pictures) are kept.
+
+    Raises GradientError if the tensor has no graph, or backward() has freed it.
+    """
+    made = _ops_behind(tensor)
+    owners, parents = _owners(calls, made)
+    root = Node(None)
+    boxes: dict[int, Node] = {}
+
+    def box(call: Call | None) -> Node:
+        """The node of a call, with those of the calls around it."""
+        if call is None:
+            return root
+        if id(call) not in boxes:
+            node = Node(call.module, names.get(id(call.module), ""), call.output.shape)
+            boxes[id(call)] = node
+            box(parents.get(id(call))).add(node)
+        return boxes[id(call)]
+
+    nodes: dict[int, Node] = {}
+    edges: list[tuple[Node, Node]] = []
+    for op, output in made:
+        node = box(owners.get(id(op))).add(Node(op, shape=output.shape))
+        nodes[id(output)] = node
+        for source in op.inputs or ():
+            if source is None:
+                continue
+            if id(source) not in nodes:
+                if isinstance(source, Parameter) and not leaves:
+                    continue
+                # A leaf stands beside what it feeds; data comes from outside of all modules.
+                home = (node.parent or root) if isinstance(source, Parameter) else root
+                leaf = Node(source, names.get(id(source), ""), source.shape)
+                nodes[id(source)] = home.add(leaf)
+            edges.append((nodes[id(source)], node))
+    return Flow(root, edges, nodes[id(tensor)])
+
+
+def _ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
+    """Every op behind `tensor` with its output, oldest first; no recursion."""
+    expect(
+        tensor.op is not None,
+        "graph: this tensor was not computed from any tensor that requires a gradient (or was "
+        "computed under no_grad), so there is no graph behind it",
+        GradientError,
+    )
+    found: dict[int, tuple[Op, Tensor]] = {}
+    waiting = [tensor]
+    while waiting:
+        output = waiting.pop()
+        op = output.op
+        if op is None or id(op) in found:
+            continue
+        expect(
+            op.__dict__.get("inputs") is not None,
+            "graph: backward() has freed this graph; draw it before",
+            GradientError,
+        )
+        found[id(op)] = (op, output)
+        waiting.extend(source for source in op.inputs or () if source is not None)
+    return sorted(found.values(), key=lambda pair: pair[0].order)
+
+
+def _owners(
+    calls: list[Call], made: list[tuple[Op, Tensor]]
+) -> tuple[dict[int, Call], dict[int, Call]]:
+    """The innermost call of each op, and the call around each call (both by id)."""
+    wanted = {id(op) for op, _ in made}
+    owners: dict[int, Call] = {}
+    parents: dict[int, Call] = {}
+    # The outermost finished call that put out a tensor. Children report before their parents.
+    made_by: dict[int, Call] = {}
+    for call in calls:
+        borders = {id(source): source for source in call.inputs}
+        if id(call.output) in borders or (
+            call.output.op is not None and id(call.output.op) not in wanted
+        ):
+            continue
+        call.reached = []
+        waiting, seen = [call.output], set()
+        while waiting:
+            tensor = waiting.pop()
+            if id(tensor) in seen:
+                continue
+            seen.add(id(tensor))
+            if id(tensor) in borders:
+                call.reached.append(tensor)
+            elif id(tensor) in made_by:
+                child = made_by[id(tensor)]
+                parents[id(child)] = call
+                waiting.extend(child.reached)
+            elif tensor.op is not None and id(tensor.op) not in owners:
+                owners[id(tensor.op)] = call
+                waiting.extend(source for source in tensor.op.inputs or () if source is not None)
+        made_by[id(call.output)] = call
+    return owners, parents
+
+
+Link = tuple[Node | None, Node | None, Node]
+"""From, to, and the node where the edge starts; None is the border of the box."""
+
+
+def visible(node: Node) -> Node:
+    """The box that stands for `node` in the drawing: the outermost closed one around it."""
+    found, at = node, node.parent
+    while at is not None:
+        if at.closed:
+            found = at
+        at = at.parent
+    return found
+
+
+def split_at_borders(flow: Flow) -> dict[Node, list[Link]]:
+    """Split every edge at the borders of the open boxes that it crosses."""
+    links: dict[Node, dict[Link, None]] = defaultdict(dict)
+    for source, target in flow.edges:
+        start, end = visible(source), visible(target)
+        if start is end:
+            continue
+        above, below = _chain(start), _chain(end)
+        while above[-2:-1] == below[-2:-1] and len(above) > 1 and len(below) > 1:
+            above.pop()
+            below.pop()
+        # Now the last of both is the innermost box around the edge's two ends.
+        links[above[-1]][above[-2], below[-2], start] = None
+        for inner, box in pairwise(above[:-1]):
+            links[box][inner, None, start] = None
+        for inner, box in pairwise(below[:-1]):
+            links[box][None, inner, start] = None
+    return defaultdict(list, {box: list(found) for box, found in links.items()})
+
+
+def _chain(node: Node) -> list[Node]:
+    """The node and all boxes around it, outwards."""
+    chain = [node]
+    while chain[-1].parent is not None:
+        chain.append(chain[-1].parent)
+    return chain

@@ -1,0 +1,131 @@
+"""Drawings without graphviz: what a tensor was computed from, and how a network is put together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from minran.autograd import Tensor
+from minran.errors import MinranError, expect
+from minran.inspect.flow import Call, Flow, Node, flow, record
+from minran.inspect.labels import label
+from minran.inspect.layout import layout
+from minran.inspect.probe import Size, blank_picture, evaluating
+from minran.inspect.svg import Svg, render
+from minran.models.units import UNITS
+from minran.nn import Module, Sequential
+
+MOST_BOXES = 3000
+UNIT_NAMES = tuple(unit.__name__ for unit in UNITS.values())
+
+
+def graph(
+    tensor: Tensor,
+    calls: list[Call] | None = None,
+    model: Module | None = None,
+    depth: int | None = None,
+    collapse: Collection[str] = (),
+) -> Svg:
+    """Draw the autograd graph behind `tensor`: ops, parameters and data, shapes on the edges.
+
+    calls: module calls noted by `record()` around the computation; ops are then grouped in the
+    modules that ran them. model: gives names to the modules and parameters. depth: modules
+    nested deeper are drawn as one box each (0: the outermost ones). collapse: names
+    ("stages.0.1.mask") or kinds ("PreActUnit") of modules to draw as one box.
+
+    Raises GradientError if there is no graph or backward() freed it, MinranError if the drawing
+    would have more than 3,000 boxes: group and collapse then.
+
+    >>> with record() as calls:
+    ...     loss = cross_entropy(model(x), labels)
+    >>> graph(loss, calls, model, collapse=["PreActUnit"]).save("graph.svg")
+    """
+    names = _names(model)
+    drawn = flow(tensor, calls or [], names, leaves=True)
+    _close(drawn.root, depth, collapse, level=-1)
+    return _draw(drawn, skip=0, title="autograd graph")
+
+
+def module_graph(
+    model: Module,
+    image_size: Size = None,
+    depth: int | None = None,
+    collapse: Collection[str] | None = None,
+) -> Svg:
+    """Draw how a network (or one attention module) is put together, with shapes on the edges.
+
+    One picture of zeros is run through it; shapes are of one picture, H x W x C. image_size,
+    depth and collapse are as in `summary` and `graph`; collapse=None closes the residual units,
+    collapse=() opens everything. Clicking a title in a browser folds its box.
+    """
+    x = blank_picture(model, image_size, requires_grad=True)
+    with evaluating(model), record() as calls:
+        y = model(x)
+    names = _names(model)
+    names[id(x)] = "picture" if x.shape[3] <= 4 else "input"
+    drawn = flow(y, calls, names, leaves=False)
+    end = Node(y, "logits" if y.ndim == 2 else "output", y.shape)
+    drawn.edges.append((drawn.last, drawn.root.add(end)))
+    _simplify(drawn.root)
+    closed = UNIT_NAMES if collapse is None else collapse
+    # The root is around the model's own box, which has level 0.
+    _close(drawn.root, depth, closed, level=-1)
+    return _draw(drawn, skip=1, title=type(model).__name__)
+
+
+def _names(model: Module | None) -> dict[int, str]:
+    """Modules and parameters by id."""
+    if model is None:
+        return {}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    names.update((id(module), name) for name, module in model.named_modules())
+    return names
+
+
+def _simplify(node: Node) -> None:
+    """Draw a layer as one box, whatever ops it runs, and a sequence of one module as that one."""
+    for index, child in enumerate(node.children):
+        _simplify(child)
+        if isinstance(child.content, Module) and not any(True for _ in child.content.children()):
+            child.closed = True
+        if isinstance(child.content, Sequential) and child.name and len(child.children) == 1:
+            only = child.children[0]
+            if not isinstance(only.content, Module):
+                continue
+            last = child.name.rpartition(".")[2]
+            only.title = f"{last}.{only.title or only.name.rpartition('.')[2]}"
+            only.parent, node.children[index] = node, only
+
+
+def _close(node: Node, depth: int | None, collapse: Collection[str], level: int) -> None:
+    """Close the boxes that `collapse` names, and those at `depth`."""
+    if isinstance(node.content, Module):
+        kinds = {node.name, type(node.content).__name__}
+        if not kinds.isdisjoint(collapse) or (depth is not None and level >= depth):
+            node.closed = True
+    for child in node.children:
+        _close(child, depth, collapse, level + 1)
+
+
+def _draw(drawn: Flow, skip: int, title: str) -> Svg:
+    boxes = _shown(drawn.root)
+    expect(
+        len(boxes) <= MOST_BOXES,
+        f"graph: {len(boxes):,} boxes would be too many to read (at most {MOST_BOXES:,}); record "
+        "the module calls and give depth or collapse",
+        MinranError,
+    )
+    labels = {node: label(node, skip) for node in boxes}
+    sizes = {node: labels[node].size(node.open) for node in boxes}
+    sizes[drawn.root] = (0.0, 0.0)
+    return render(drawn.root, layout(drawn, sizes), labels, title)
+
+
+def _shown(root: Node) -> list[Node]:
+    """Every node that the drawing shows, without the root."""
+    shown, waiting = [], list(root.children)
+    while waiting:
+        node = waiting.pop()
+        shown.append(node)
+        if node.open:
+            waiting.extend(node.children)
+    return shown

@@ -1,0 +1,208 @@
+"""The masks of a network as arrays: take them out, reduce them to maps, lay them over pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor
+from minran.errors import expect
+from minran.inspect.probe import attention_modules, watch
+from minran.nn import Module
+
+
+@dataclass(frozen=True)
+class Attention:
+    """What one attention module did to N pictures (paper section 3).
+
+    mask: M (N, h, w, C); trunk: T (N, h, w, C); output: the gated features
+    H = (1 + M) T, or M T under naive attention learning (N, h, w, C).
+    """
+
+    name: str
+    mask: np.ndarray
+    trunk: np.ndarray
+    output: np.ndarray
+
+    @property
+    def title(self) -> str:
+        """Words for figures: "stage 1" for stages.0.1, "stage 2, module 3" for stages.1.3."""
+        parts = self.name.split(".")
+        if len(parts) == 3 and parts[0] == "stages":
+            number = "" if parts[2] == "1" else f", module {parts[2]}"
+            return f"stage {int(parts[1]) + 1}{number}"
+        return self.name or "attention"
+
+
+def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Attention]:
+    """The mask, trunk and output of every attention module, in order, for some pictures.
+
+    images: (N, H, W, C) floating-point, prepared as for training. The model runs in evaluation
+    mode without gradients, `batch_size` pictures at a time, and is left as it was. All maps of
+    all pictures are kept: for thousands of pictures call it in parts.
+
+    Raises ShapeError if the model has no mask, or the pictures do not fit.
+    """
+    found = attention_modules(model, "attention_maps")
+    parts: dict[tuple[str, str], list[np.ndarray]] = {
+        (name, part): [] for name, _ in found for part in ("mask", "trunk", "output")
+    }
+    # `after` reads what the gate put out: the module's H.
+    wanted = {id(m.mask): (n, "mask") for n, m in found}
+    wanted |= {id(m.trunk): (n, "trunk") for n, m in found}
+    wanted |= {id(m.after): (n, "output") for n, m in found}
+
+    def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if id(module) in wanted:
+            key = wanted[id(module)]
+            parts[key].append((inputs[0] if key[1] == "output" else output).numpy())
+
+    watch(model, images, keep, "attention_maps", batch_size)
+    whole = {key: np.concatenate(arrays) for key, arrays in parts.items()}
+    return [
+        Attention(name, whole[name, "mask"], whole[name, "trunk"], whole[name, "output"])
+        for name, _ in found
+    ]
+
+
+def channel_mean(mask: np.ndarray) -> np.ndarray:
+    """The mean over channels: (N, h, w, C) -> (N, h, w)."""
+    _check(mask, "channel_mean")
+    return mask.mean(axis=3)
+
+
+def added(attention: Attention) -> np.ndarray:
+    """What the mask adds to the trunk under residual learning, H - T = M T, as one map.
+
+    The mean over channels of |M T|: (N, h, w). Unlike the mask alone it tells a position that is
+    weighted from one where there is nothing to weight.
+    """
+    return np.abs(attention.mask * attention.trunk).mean(axis=3)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """Chosen channels of a mask: indices (k,), maps (N, h, w, k), and the rule in words."""
+
+    indices: tuple[int, ...]
+    maps: np.ndarray
+    rule: str
+
+
+RULES = {
+    "variance": "largest variance over positions, averaged over the pictures",
+    "mean": "largest mean over positions and pictures",
+    "range": "largest difference between highest and lowest position, averaged over the pictures",
+    "spots": "largest skewness over positions (few bright ones), averaged over the pictures",
+}
+
+
+def choose_channels(
+    mask: np.ndarray,
+    rule: str = "variance",
+    count: int = 3,
+    channels: Sequence[int] | None = None,
+) -> Channels:
+    """The `count` channels of a mask (N, h, w, C) that rank first under a stated rule.
+
+    rule: a key of `RULES` ("variance", "mean", "range", "spots": masks that pick out few
+    positions) or "given", which takes `channels` as they are. The paper does not say how the
+    channels of its Figure 1 were chosen; a figure that says so can be believed.
+
+    Raises ShapeError for an unknown rule or channels that the mask does not have.
+    """
+    _check(mask, "choose_channels")
+    total = mask.shape[3]
+    known = (*RULES, "given")
+    expect(rule in known, f"choose_channels: rule must be one of {known}, got {rule!r}")
+    if rule == "given" or channels is not None:
+        chosen = tuple(int(channel) for channel in channels or ())
+        expect(
+            bool(chosen) and all(0 <= channel < total for channel in chosen),
+            f"choose_channels: give channels from 0 to {total - 1}, got {channels}",
+        )
+        return Channels(chosen, mask[..., list(chosen)], "given by hand")
+    expect(1 <= count <= total, f"choose_channels: count must be 1 to {total}, got {count}")
+    rank = _rank(np.asarray(mask, np.float64), rule)
+    chosen = tuple(int(channel) for channel in np.argsort(-rank, kind="stable")[:count])
+    return Channels(chosen, mask[..., list(chosen)], RULES[rule])
+
+
+def _rank(mask: np.ndarray, rule: str) -> np.ndarray:
+    """What the rule compares, for each channel: (N, h, w, C) -> (C,)."""
+    if rule == "mean":
+        return mask.mean(axis=(0, 1, 2))
+    if rule == "range":
+        return (mask.max(axis=(1, 2)) - mask.min(axis=(1, 2))).mean(axis=0)
+    variance = mask.var(axis=(1, 2))
+    if rule == "variance":
+        return variance.mean(axis=0)
+    # Skewness: mean((m - mean)^3) / std^3. Maps without variance count as 0.
+    third = ((mask - mask.mean(axis=(1, 2), keepdims=True)) ** 3).mean(axis=(1, 2))
+    scale = variance**1.5
+    return np.divide(third, scale, out=np.zeros_like(third), where=scale > 1e-12).mean(axis=0)
+
+
+def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(N, h, w) -> (N, H, W), bilinear; each value stands at the middle of the pixels it covers.
+
+    (Pixel centres, `align_corners=False`: a map's value was made from the patch around it.)
+    """
+    expect(maps.ndim == 3, f"resize_maps: maps must be (N, h, w), got {maps.shape}")
+    if maps.shape[1:] == size:
+        return maps
+    resize = backend.load("numpy").upsample_bilinear2d
+    array = np.ascontiguousarray(maps[..., None], np.float32)
+    return resize(array, size, False)[..., 0]
+
+
+def stretch(maps: np.ndarray) -> np.ndarray:
+    """Each map of (N, h, w) from its own lowest to its own highest value onto 0 to 1.
+
+    A map that is the same everywhere becomes 0.
+    """
+    low = maps.min(axis=(1, 2), keepdims=True)
+    span = maps.max(axis=(1, 2), keepdims=True) - low
+    return (maps - low) / np.where(span > 0, span, 1)
+
+
+def overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.ndarray:
+    """A picture with a map laid over it: colours for the map, brightness from the picture.
+
+    image: (H, W, 3), uint8 or between 0 and 1; values: (h, w), stretched to 0..1 and resized to
+    the picture. strength: 0 shows the picture alone, 1 the map alone. Returns (H, W, 3) between
+    0 and 1. Raises ShapeError if the shapes do not fit.
+    """
+    from matplotlib import colormaps
+
+    from minran.inspect.style import MAP_COLOURS
+
+    picture = as_colours(image)
+    expect(values.ndim == 2, f"overlay: the map must be (h, w), got {values.shape}")
+    level = stretch(resize_maps(values[None], picture.shape[:2]))[0]
+    heat = colormaps[MAP_COLOURS](level)[..., :3]
+    grey = picture @ np.array([0.299, 0.587, 0.114])
+    return np.clip((1 - strength) * grey[..., None] + strength * heat, 0, 1)
+
+
+def as_colours(image: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) or (H, W, 1) as colours between 0 and 1 (uint8 is divided by 255)."""
+    expect(
+        image.ndim == 3 and image.shape[2] in (1, 3),
+        f"a picture must be (H, W, 3) or (H, W, 1), got {image.shape}",
+    )
+    picture = image / 255 if image.dtype == np.uint8 else np.asarray(image, np.float64)
+    expect(
+        float(picture.min()) >= -1e-6 and float(picture.max()) <= 1 + 1e-6,
+        "a picture to show must be uint8 or between 0 and 1; pass the pictures as they were "
+        f"before preparation (got values {picture.min():.3g} to {picture.max():.3g})",
+    )
+    return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def _check(mask: np.ndarray, who: str) -> None:
+    expect(mask.ndim == 4, f"{who}: the mask must be (N, h, w, C), got {mask.shape}")

@@ -1,0 +1,97 @@
+"""What a network answers, and the picture of a first training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minran.errors import expect
+from minran.inspect.curves import History, quickstart_figure
+from minran.inspect.masks import as_colours, attention_maps
+from minran.inspect.probe import watch
+from minran.nn import Module
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.ndarray:
+    """The softmax of the logits: pictures (N, H, W, C), prepared as for training -> (N, K)."""
+    logits = watch(model, images, lambda *call: None, "class_probabilities", batch_size)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def prediction_figure(
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    count: int = 5,
+    dark: bool = False,
+) -> Figure:
+    """A row for each picture: the picture, and bars for its `count` most probable classes.
+
+    images: (N, H, W, 3) to show, uint8 or between 0 and 1; probabilities: (N, K).
+    """
+    from minran.inspect.style import dress, new_figure, show, theme
+
+    expect(
+        probabilities.shape == (len(images), len(class_names)) and len(images) >= 1,
+        f"prediction_figure: probabilities must be ({len(images)}, {len(class_names)}), got "
+        f"{probabilities.shape}",
+    )
+    colours = theme(dark)
+    figure = new_figure(5.4, 1.6 * len(images) + 0.3, dark)
+    grid = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, 2.2])
+    for (left, right), image, row in zip(grid, images, probabilities, strict=True):
+        show(left, as_colours(image), colours)
+        best = np.argsort(-row, kind="stable")[:count][::-1]
+        dress(right, colours)
+        right.barh([class_names[k] for k in best], row[best], color=colours.colours[0], height=0.7)
+        right.set_xlim(0, 1.14)
+        right.set_xticks([])
+        right.grid(False)
+        right.spines["bottom"].set_visible(False)
+        for place, k in enumerate(best):
+            right.text(
+                row[k] + 0.015,
+                place,
+                f"{row[k]:.1%}",
+                va="center",
+                fontsize=8.5,
+                color=colours.text,
+            )
+    return figure
+
+
+def quickstart_report(
+    model: Module,
+    history: History,
+    test: Any,
+    preprocess: Callable[[np.ndarray], np.ndarray],
+    count: int = 5,
+    dark: bool = False,
+) -> Figure:
+    """`quickstart_figure` of a trained model on a test set.
+
+    test: has images, labels, class_names and masks (or None), as the data sets of minran have.
+    Shown are the first pictures of `count` different classes, whatever the answers; channels
+    are chosen over all pictures of `test`: a few hundred are enough.
+    """
+    _, firsts = np.unique(test.labels, return_index=True)
+    shown = np.sort(firsts)[:count]
+    order = np.concatenate([shown, np.setdiff1d(np.arange(len(test.labels)), shown)])
+    inputs = preprocess(test.images[order])
+    answers = class_probabilities(model, inputs[: len(shown)]).argmax(axis=1)
+    return quickstart_figure(
+        history,
+        test.images[shown],
+        attention_maps(model, inputs),
+        None if test.masks is None else test.masks[shown],
+        test.class_names,
+        answers,
+        test.labels[shown],
+        dark=dark,
+    )

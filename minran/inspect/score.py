@@ -1,0 +1,125 @@
+"""How well do masks mark the objects? Scored against true object masks (the shapes data)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minran.errors import expect
+from minran.inspect.masks import resize_maps, stretch
+
+THRESHOLDS = np.linspace(0, 1, 101)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of maps over a set of pictures; `str(scores)` says them in words.
+
+    iou: mean over pictures of |map and object| / |map or object|, the map cut at `threshold`,
+    with its standard error `iou_error`. pointing: share of pictures whose brightest pixel lies
+    in the object. centre_iou, centre_pointing: of a Gaussian around the middle of the picture,
+    treated in the same way: what one gets without looking.
+    """
+
+    iou: float
+    iou_error: float
+    threshold: float
+    pointing: float
+    centre_iou: float
+    centre_pointing: float
+    pictures: int
+    inverted: bool
+    threshold_given: bool
+
+    def __str__(self) -> str:
+        how = "given" if self.threshold_given else "best for the whole set, not per picture"
+        inverted = ", map inverted" if self.inverted else ""
+        return (
+            f"IoU            {self.iou:.3f} ± {self.iou_error:.3f}   centre baseline "
+            f"{self.centre_iou:.3f}   (threshold {self.threshold:.2f}, {how}{inverted})\n"
+            f"pointing game  {self.pointing:.1%}           centre baseline "
+            f"{self.centre_pointing:.1%}   (brightest pixel inside the object)\n"
+            f"pictures       {self.pictures:,}"
+        )
+
+
+def score(
+    maps: np.ndarray,
+    true_masks: np.ndarray,
+    invert: bool = False,
+    threshold: float | None = None,
+) -> Scores:
+    """Score maps (N, h, w) against true object masks (N, H, W) bool.
+
+    Each map is resized to the object masks and stretched to 0..1 (inverted: one minus that).
+    One threshold is chosen for the whole set: of 101 from 0 to 1, the one with the highest mean
+    IoU. It is chosen on the set that it is scored on, for the maps and for the baseline alike;
+    pass the `threshold` found on other pictures for a score without that favour.
+
+    Raises ShapeError if the shapes do not fit, or an object mask is empty.
+    """
+    true_masks = np.asarray(true_masks)
+    expect(
+        maps.ndim == 3 and true_masks.ndim == 3 and len(maps) == len(true_masks) >= 1,
+        f"score: maps must be (N, h, w) and true_masks (N, H, W), got {maps.shape} and "
+        f"{true_masks.shape}",
+    )
+    expect(true_masks.dtype == np.bool_, f"score: true_masks must be bool, got {true_masks.dtype}")
+    expect(bool(true_masks.any(axis=(1, 2)).all()), "score: a true mask has no object pixel at all")
+    expect(
+        threshold is None or 0 <= threshold <= 1,
+        f"score: the threshold must be between 0 and 1, got {threshold}",
+    )
+    size = (int(true_masks.shape[1]), int(true_masks.shape[2]))
+    level = stretch(resize_maps(maps, size))
+    if invert:
+        level = 1 - level
+    best, ious = _best_threshold(level, true_masks, threshold)
+    centre = np.broadcast_to(centre_map(size), true_masks.shape)
+    _, centre_ious = _best_threshold(centre, true_masks, None)
+    return Scores(
+        iou=float(ious.mean()),
+        iou_error=float(ious.std(ddof=1) / np.sqrt(len(ious))) if len(ious) > 1 else 0.0,
+        threshold=best,
+        pointing=_pointing(level, true_masks),
+        centre_iou=float(centre_ious.mean()),
+        centre_pointing=_pointing(centre, true_masks),
+        pictures=len(maps),
+        inverted=invert,
+        threshold_given=threshold is not None,
+    )
+
+
+def centre_map(size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
+    """A Gaussian around the middle, (H, W), stretched to 0..1: exp(-(d / spread)^2 / 2).
+
+    d: distance from the middle as a share of the picture's height and width.
+    """
+    rows, columns = ((np.arange(n) + 0.5) / n - 0.5 for n in size)
+    square = (rows[:, None] ** 2 + columns[None, :] ** 2) / spread**2
+    return stretch(np.exp(-square / 2)[None])[0]
+
+
+def _best_threshold(
+    level: np.ndarray, true_masks: np.ndarray, given: float | None
+) -> tuple[float, np.ndarray]:
+    """The threshold with the highest mean IoU, and the IoU of each picture with it."""
+    candidates = THRESHOLDS if given is None else np.array([given])
+    size = true_masks.sum(axis=(1, 2))
+    best, best_ious = 0.0, np.full(len(level), -1.0)
+    for candidate in candidates:
+        cut = level >= candidate
+        both = (cut & true_masks).sum(axis=(1, 2))
+        ious = both / (cut.sum(axis=(1, 2)) + size - both)
+        if ious.mean() > best_ious.mean():
+            best, best_ious = float(candidate), ious
+    return best, best_ious
+
+
+def _pointing(level: np.ndarray, true_masks: np.ndarray) -> float:
+    """Share of pictures whose maximum lies in the object; equal maxima each count in part."""
+    flat = level.reshape(len(level), -1)
+    top = flat == flat.max(axis=1, keepdims=True)
+    hits = (top & true_masks.reshape(len(level), -1)).sum(axis=1) / top.sum(axis=1)
+    return float(hits.mean())

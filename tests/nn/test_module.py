@@ -1,0 +1,377 @@
+"""Module: names, state, modes, observers; the layers' own arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from minran import Tensor, nn, ops, tensor, use
+from minran.errors import CheckpointError, MinranError, ShapeError
+from minran.nn.module import is_observed
+
+RNG = np.random.default_rng(3)
+
+
+class Inner(nn.Module):
+    def __init__(self) -> None:
+        self.norm = nn.BatchNormReLU(4)
+        self.conv = nn.Conv2d(4, 4, 3, padding=1, rng=np.random.default_rng(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.norm(x))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        self.conv = nn.Conv2d(3, 4, 1, bias=True, rng=np.random.default_rng(0))
+        self.absent = None
+        self.body = nn.Sequential(Inner(), nn.ReLU(), Inner())
+        self.scale = nn.Parameter(np.ones(4, np.float32))
+        self.fc = nn.Linear(4, 2, rng=np.random.default_rng(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.body(self.conv(x)) * self.scale
+        return self.fc(ops.global_avg_pool(x))
+
+
+def x_small() -> Tensor:
+    return tensor(np.random.default_rng(5).standard_normal((2, 4, 4, 3)).astype(np.float32))
+
+
+PARAMETERS = [
+    "scale",
+    "conv.weight",
+    "conv.bias",
+    "body.0.norm.gamma",
+    "body.0.norm.beta",
+    "body.0.conv.weight",
+    "body.2.norm.gamma",
+    "body.2.norm.beta",
+    "body.2.conv.weight",
+    "fc.weight",
+    "fc.bias",
+]
+BUFFERS = [f"body.{i}.norm.running_{what}" for i in (0, 2) for what in ("mean", "var")]
+
+
+def test_names_follow_the_attributes() -> None:
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == PARAMETERS
+    assert [name for name, _ in net.named_buffers()] == BUFFERS
+    assert [id(p) for p in net.parameters()] == [id(p) for _, p in net.named_parameters()]
+    modules = dict(net.named_modules())
+    assert list(modules)[:5] == ["", "conv", "body", "body.0", "body.0.norm"]
+    assert modules["body.2.conv"] is net.body[2].conv
+    assert modules[""] is net
+
+
+def test_running_statistics_are_no_parameters() -> None:
+    net = Net()
+    parameters = {id(p.data) for p in net.parameters()}
+    assert all(id(array) not in parameters for _, array in net.named_buffers())
+    assert net.num_parameters() == 4 + 12 + 4 + 2 * (8 + 144) + 8 + 2
+
+
+def test_parameters_are_leaves_that_require_a_gradient() -> None:
+    for parameter in Net().parameters():
+        assert isinstance(parameter, nn.Parameter)
+        assert parameter.requires_grad
+        assert parameter.op is None
+        assert parameter.dtype == np.float32
+
+
+def test_sequential() -> None:
+    layers = [nn.ReLU(), nn.Sigmoid(), nn.ReLU()]
+    chain = nn.Sequential(*layers)
+    assert len(chain) == 3
+    assert list(chain) == layers
+    assert chain[1] is layers[1]
+    assert chain[-1] is layers[2]
+    x = tensor([-1.0, 2.0])
+    np.testing.assert_array_equal(chain(x).numpy(), ops.sigmoid(ops.relu(x)).numpy())
+    assert nn.Sequential()(x) is x
+
+
+def test_train_and_eval_reach_every_module() -> None:
+    net = Net()
+    assert all(module.training for _, module in net.named_modules())
+    assert net.eval() is net
+    assert not any(module.training for _, module in net.named_modules())
+    assert net.train() is net
+    assert all(module.training for _, module in net.named_modules())
+
+
+def test_only_training_moves_running_statistics() -> None:
+    net = Net()
+    before = net.state_dict()
+    net.eval()(x_small())
+    for name in BUFFERS:
+        np.testing.assert_array_equal(net.state_dict()[name], before[name])
+    net.train()(x_small())
+    for name in BUFFERS:
+        assert (net.state_dict()[name] != before[name]).any()
+
+
+def test_state_dict_round_trip() -> None:
+    net, other = Net(), Net()
+    for parameter in net.parameters():
+        parameter.data += RNG.standard_normal(parameter.shape).astype(np.float32)
+    net(x_small())  # moves the running statistics
+    state = net.state_dict()
+    assert sorted(state) == sorted(PARAMETERS + BUFFERS)
+    other.load_state_dict(state)
+    for name, array in other.state_dict().items():
+        np.testing.assert_array_equal(array, state[name])
+    np.testing.assert_array_equal(other.eval()(x_small()).data, net.eval()(x_small()).data)
+
+
+def test_state_dict_holds_copies() -> None:
+    net = Net()
+    state = net.state_dict()
+    state["fc.weight"][:] = 7
+    assert (net.fc.weight.data != 7).any()
+    net.load_state_dict(state)
+    state["fc.weight"][:] = 8
+    assert (net.fc.weight.data == 7).all()
+
+
+def test_load_state_dict_keeps_tensors_and_precision() -> None:
+    """An optimiser holds on to the parameters: loading must fill them, not replace them."""
+    net = Net()
+    tensors, arrays = net.parameters(), [p.data for p in net.parameters()]
+    net.load_state_dict({k: v.astype(np.float64) for k, v in net.state_dict().items()})
+    assert all(a is b for a, b in zip(tensors, net.parameters(), strict=True))
+    assert all(p.data is a and p.dtype == np.float32 for p, a in zip(tensors, arrays, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda s: s.pop("fc.bias"), CheckpointError, r"missing fc\.bias$"),
+        (lambda s: s.update(extra=np.ones(1)), CheckpointError, r"unknown extra$"),
+        (
+            lambda s: (s.clear(), s.update(a=0, b=0, c=0, d=0)),
+            CheckpointError,
+            r"missing .* and 12 more; unknown a, b, c and 1 more",
+        ),
+        (
+            lambda s: s.update({"fc.bias": np.ones(3)}),
+            ShapeError,
+            r"fc\.bias: the model has shape \(2,\), the state \(3,\)",
+        ),
+        (
+            lambda s: s.update({"fc.bias": np.array(["a", "b"])}),
+            CheckpointError,
+            r"fc\.bias: expected numbers, the state has dtype <U1",
+        ),
+        (
+            lambda s: s.update({"fc.bias": np.ones(2, complex)}),
+            CheckpointError,
+            r"fc\.bias: expected numbers, the state has dtype complex128",
+        ),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(
+    change: Callable[[dict[str, Any]], Any], error: type[MinranError], message: str
+) -> None:
+    net = Net()
+    before = net.state_dict()
+    state = {name: array + 1 for name, array in before.items()}
+    change(state)
+    with pytest.raises(error, match=message):
+        net.load_state_dict(state)
+    for name, array in net.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_zero_grad() -> None:
+    net = Net()
+    net(x_small()).sum().backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    net.zero_grad()
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+def test_observers_see_every_call_children_first() -> None:
+    net = Net()
+    names = {id(module): name for name, module in net.named_modules()}
+    seen: list[tuple[str, tuple[int, ...], tuple[int, ...]]] = []
+
+    def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((names[id(module)], inputs[0].shape, output.shape))
+
+    assert not is_observed()
+    with nn.observe(note):
+        assert is_observed()
+        net(x_small())
+    assert not is_observed()
+    net(x_small())
+    assert [name for name, *_ in seen] == [
+        "conv",
+        "body.0.norm",
+        "body.0.conv",
+        "body.0",
+        "body.1",
+        "body.2.norm",
+        "body.2.conv",
+        "body.2",
+        "body",
+        "fc",
+        "",
+    ]
+    assert seen[0][1:] == ((2, 4, 4, 3), (2, 4, 4, 4))
+    assert seen[-1][1:] == ((2, 4, 4, 3), (2, 2))
+
+
+def test_observers_nest_and_go_after_an_error() -> None:
+    outer: list[nn.Module] = []
+    inner: list[nn.Module] = []
+    relu = nn.ReLU()
+
+    def stop(module: nn.Module, *_: Any) -> None:
+        inner.append(module)
+        raise ZeroDivisionError
+
+    with nn.observe(lambda module, *_: outer.append(module)):
+        with pytest.raises(ZeroDivisionError), nn.observe(stop):
+            relu(tensor([1.0]))
+        relu(tensor([1.0]))
+    relu(tensor([1.0]))
+    assert (len(outer), len(inner)) == (2, 1)
+
+
+def test_a_module_without_forward_says_so() -> None:
+    with pytest.raises(NotImplementedError, match="Module has no forward"):
+        nn.Module()(tensor([1.0]))
+
+
+LAYERS: list[tuple[nn.Module, Callable[[Tensor], Tensor]]] = [
+    (nn.ReLU(), ops.relu),
+    (nn.Sigmoid(), ops.sigmoid),
+    (nn.ChannelAttention(), ops.channel_attention),
+    (nn.SpatialAttention(), ops.spatial_attention),
+    (nn.GlobalAvgPool(), ops.global_avg_pool),
+    (nn.MaxPool2d(2), lambda x: ops.max_pool2d(x, 2)),
+    (nn.MaxPool2d(3, 1, 1), lambda x: ops.max_pool2d(x, 3, 1, 1)),
+    (nn.MaxPool2d(3, 2, ceil_mode=True), lambda x: ops.max_pool2d(x, 3, 2, 0, True)),
+    (nn.UpsampleBilinear2d((5, 6)), lambda x: ops.upsample_bilinear2d(x, (5, 6))),
+    (nn.UpsampleBilinear2d(7, False), lambda x: ops.upsample_bilinear2d(x, 7, False)),
+]
+
+
+@pytest.mark.parametrize(("layer", "op"), LAYERS, ids=lambda v: type(v).__name__)
+def test_layers_without_parameters_call_their_op(
+    layer: nn.Module, op: Callable[[Tensor], Tensor]
+) -> None:
+    assert layer.parameters() == []
+    np.testing.assert_array_equal(layer(x_small()).numpy(), op(x_small()).numpy())
+
+
+def test_layers_with_parameters_call_their_op() -> None:
+    x = x_small()
+    conv = nn.Conv2d(3, 6, (3, 2), (2, 1), (1, 0), groups=3, bias=True)
+    conv.bias.data += 1
+    assert conv.weight.shape == (3, 2, 1, 6)
+    expected = ops.conv2d(x, conv.weight, conv.bias, (2, 1), (1, 0), 3)
+    np.testing.assert_array_equal(conv(x).numpy(), expected.numpy())
+    assert nn.Conv2d(3, 6, 3).bias is None
+
+    for layer, op in ((nn.BatchNorm2d, ops.batch_norm), (nn.BatchNormReLU, ops.batch_norm_relu)):
+        norm = layer(3, momentum=0.3, eps=0.1)
+        mean, var = np.zeros(3, np.float32), np.ones(3, np.float32)
+        expected = op(x, norm.gamma, norm.beta, mean, var, True, 0.3, 0.1)
+        np.testing.assert_array_equal(norm(x).numpy(), expected.numpy())
+        np.testing.assert_array_equal(norm.running_mean, mean)
+        np.testing.assert_array_equal(norm.running_var, var)
+
+    linear = nn.Linear(3, 5)
+    pooled = ops.global_avg_pool(x)
+    expected = ops.linear(pooled, linear.weight, linear.bias)
+    np.testing.assert_array_equal(linear(pooled).numpy(), expected.numpy())
+    assert nn.Linear(3, 5, bias=False).bias is None
+
+
+def test_upsample_takes_the_size_of_another_tensor() -> None:
+    up = nn.UpsampleBilinear2d()
+    like = tensor(np.zeros((1, 6, 5, 1), np.float32))
+    assert up(x_small(), like).shape == (2, 6, 5, 3)
+    with pytest.raises(ShapeError, match="give a size"):
+        up(x_small())
+
+
+def test_conv_refuses_groups_that_do_not_divide() -> None:
+    for groups in (2, 0):
+        with pytest.raises(ShapeError, match=f"3 input and 4 output channels .* {groups} groups"):
+            nn.Conv2d(3, 4, 1, groups=groups)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_initial_weights(dtype: Any) -> None:
+    conv = nn.Conv2d(64, 96, 3, rng=np.random.default_rng(0), dtype=dtype)
+    assert conv.weight.dtype == dtype
+    assert conv.weight.data.std() == pytest.approx(np.sqrt(2 / (9 * 64)), rel=0.02)
+    assert abs(conv.weight.data.mean()) < 1e-3
+    grouped = nn.Conv2d(64, 96, 3, groups=4, rng=np.random.default_rng(0), dtype=dtype)
+    assert grouped.weight.data.std() == pytest.approx(np.sqrt(2 / (9 * 16)), rel=0.02)
+    linear = nn.Linear(400, 50, rng=np.random.default_rng(0), dtype=dtype)
+    assert abs(linear.weight.data).max() <= 1 / 20
+    assert abs(linear.weight.data).max() > 0.99 / 20
+    assert linear.weight.dtype == linear.bias.dtype == dtype
+    norm = nn.BatchNorm2d(5, dtype=dtype)
+    assert norm.gamma.dtype == norm.running_var.dtype == dtype
+
+
+def test_layers_without_a_generator_differ() -> None:
+    assert (nn.Linear(3, 3).weight.data != nn.Linear(3, 3).weight.data).any()
+
+
+def build_and_run(fuse: bool, conv: nn.Conv2d, residual: bool) -> list[np.ndarray]:
+    norm = nn.BatchNormReLU(3, dtype=np.float64)
+    norm.gamma.data += np.linspace(-0.5, 0.5, 3)
+    x = tensor(np.random.default_rng(0).standard_normal((2, 5, 4, 3)), requires_grad=True)
+    shape = conv(tensor(x.data)).shape
+    shortcut = tensor(np.random.default_rng(1).standard_normal(shape), requires_grad=True)
+    if fuse:
+        y = nn.norm_conv(norm, conv, x, shortcut if residual else None)
+    else:
+        y = conv(norm(x)) + shortcut if residual else conv(norm(x))
+    conv.zero_grad()
+    y.backward(np.random.default_rng(2).standard_normal(shape))
+    results = [y.numpy(), x.grad, norm.gamma.grad, norm.beta.grad, conv.weight.grad]
+    return [*results, norm.running_mean, norm.running_var, *([shortcut.grad] if residual else [])]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "naive"])
+@pytest.mark.parametrize("observed", [False, True])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"kernel_size": 1},
+        {"kernel_size": 3, "padding": 1, "stride": 2},
+        {"kernel_size": (3, 1), "padding": (1, 0)},
+        {"kernel_size": 3, "groups": 3},
+        {"kernel_size": 1, "bias": True},
+        {"kernel_size": 1, "padding": 1},
+    ],
+    ids=str,
+)
+def test_norm_conv_is_the_norm_and_the_convolution(
+    arguments: dict[str, Any], residual: bool, observed: bool, backend: str
+) -> None:
+    """Fused or not, observed or not, on a backend with the fused kernel or without."""
+    with use(backend):
+        conv = nn.Conv2d(3, 6, **arguments, dtype=np.float64, rng=np.random.default_rng(0))
+        plain = build_and_run(False, conv, residual)
+        seen: list[nn.Module] = []
+        if observed:
+            with nn.observe(lambda module, *_: seen.append(module)):
+                together = build_and_run(True, conv, residual)
+            assert sum(isinstance(module, nn.BatchNormReLU) for module in seen) == 1
+        else:
+            together = build_and_run(True, conv, residual)
+    for mine, theirs in zip(together, plain, strict=True):
+        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)

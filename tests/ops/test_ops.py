@@ -1,0 +1,250 @@
+"""Every operation on tensors: values, gradients, dtypes, running statistics, properties."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from op_cases import (
+    CASES,
+    OpCase,
+    both,
+    check_float32,
+    check_parity,
+    check_running_statistics,
+    compare,
+)
+
+from minran import Tensor, backend, ops, tensor, use
+
+EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+@pytest.fixture(params=["numpy", "naive"])
+def each_backend(request: pytest.FixtureRequest) -> Iterator[None]:
+    with use(request.param):
+        yield
+
+
+def skip_without_fused(case: OpCase) -> None:
+    if case.name.startswith("norm_relu_conv2d") and not ops.has_fused():
+        pytest.skip(f"{backend.current().name} has no fused kernels")
+
+
+@pytest.mark.usefixtures("each_backend")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_agrees_with_pytorch(case: OpCase) -> None:
+    skip_without_fused(case)
+    check_parity(case)
+
+
+def test_case_names_are_unique() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_every_public_operation_has_a_case() -> None:
+    alias = {"upsample_bilinear2d": "upsample", "batch_norm_relu": "batch_norm relu"}
+    names = [name for name in ops.__all__ if name.islower() and name != "has_fused"]
+    missing = [
+        name
+        for name in names
+        if not any(case.name.startswith(alias.get(name, name)) for case in CASES)
+    ]
+    assert not missing
+
+
+@pytest.mark.usefixtures("each_backend")
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_float32_stays_float32(case: OpCase) -> None:
+    skip_without_fused(case)
+    check_float32(case)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [2, 2.0, np.float64(2), np.int64(2), np.full(3, 2.0), np.full(3, 2)],
+    ids=lambda other: type(other).__name__ + str(getattr(other, "dtype", "")),
+)
+def test_numbers_and_arrays_take_the_tensors_precision(other: object) -> None:
+    """NumPy's float64 scalars and arrays must not make a float32 network a float64 one."""
+    x = tensor([1.0, 2.0, 4.0], requires_grad=True)
+    results = [x + other, other + x, x - other, other - x, x * other, other * x, x / other]
+    results.append(other / x)
+    if np.ndim(other) == 0:
+        results.append(x**other)
+    for y in results:
+        assert isinstance(y, Tensor)
+        assert y.dtype == np.float32
+        x.grad = None
+        y.backward(np.ones(3))  # a float64 gradient is no leak either
+        assert x.grad.dtype == np.float32
+
+
+def test_integers_are_not_rounded() -> None:
+    x = tensor([1, 2, 4])
+    assert x.mean().item() == pytest.approx(7 / 3)
+    np.testing.assert_allclose((x * 0.5).numpy(), [0.5, 1, 2])
+    np.testing.assert_array_equal((x + 1).numpy(), [2, 3, 5])
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", [(3, 4, 5, 2), (4, 2)])
+@pytest.mark.parametrize("momentum", [0.1, 0.7])
+@pytest.mark.usefixtures("each_backend")
+def test_running_statistics(relu: bool, shape: tuple[int, ...], momentum: float) -> None:
+    check_running_statistics(relu, shape, momentum)
+
+
+def fused_and_plain(x: Tensor, norm: list[Tensor], w: Tensor, training: bool) -> list[Tensor]:
+    """conv(relu(bn(x))) + x twice over: the second norm reads what the first call gave."""
+    results = []
+    for fuse in (True, False):
+        running = [np.zeros(3), np.ones(3)]
+        y = x
+        for _ in range(2):
+            if fuse:
+                y = ops.norm_relu_conv2d(y, *norm, *running, training, w, 1, 1, residual=y)
+            else:
+                y = ops.conv2d(ops.batch_norm_relu(y, *norm, *running, training), w, padding=1) + y
+        results += [y, ops.batch_norm(y, *norm, *running, training), *map(tensor, running)]
+    return results
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("record", [True, False])
+def test_the_fused_operation_is_the_plain_ones(training: bool, record: bool) -> None:
+    """Also where a norm takes over the moments that the operation before it has summed."""
+    rng = np.random.default_rng(0)
+    x = tensor(5 + rng.standard_normal((3, 5, 4, 3)), requires_grad=record)
+    norm = [tensor(rng.uniform(0.5, 2, 3), requires_grad=record) for _ in range(2)]
+    w = tensor(rng.standard_normal((3, 3, 3, 3)), requires_grad=record)
+    results = fused_and_plain(x, norm, w, training)
+    for mine, theirs in zip(results[:4], results[4:], strict=True):
+        compare("result", mine.numpy(), theirs.numpy(), 1e-12)
+    if record:
+        gradients = []
+        for y in (results[1], results[5]):
+            for leaf in (x, *norm, w):
+                leaf.grad = None
+            y.backward(np.random.default_rng(1).standard_normal(y.shape))
+            gradients.append([leaf.grad for leaf in (x, *norm, w)])
+        for mine, theirs in zip(*gradients, strict=True):
+            compare("gradient", mine, theirs, 1e-11)
+
+
+def test_evaluation_leaves_running_statistics_alone() -> None:
+    mean, var = np.array([0.5]), np.array([2.0])
+    x, one = tensor(np.ones((2, 3, 3, 1))), tensor(np.ones(1), requires_grad=True)
+    ops.batch_norm(x, one, one, mean, var, training=False).sum().backward()
+    assert mean == 0.5
+    assert var == 2.0
+
+
+def test_evaluation_gradients_use_the_statistics_of_the_forward_pass() -> None:
+    """Training in between moves the running arrays; a graph made before must not notice."""
+    rng = np.random.default_rng(0)
+    mean, var = np.zeros(2), np.ones(2)
+    x = tensor(rng.standard_normal((3, 2, 2, 2)), requires_grad=True)
+    gamma, beta = tensor(np.ones(2), requires_grad=True), tensor(np.zeros(2), requires_grad=True)
+    y = ops.batch_norm(x, gamma, beta, mean, var, training=False)
+    ops.batch_norm(tensor(9 * x.data), gamma, beta, mean, var, training=True)
+    y.backward(np.ones(y.shape))
+    np.testing.assert_allclose(x.grad, 1 / np.sqrt(1 + 1e-5), rtol=1e-12)
+
+
+def test_float32_running_statistics_stay_float32() -> None:
+    mean, var = np.zeros(3, np.float32), np.ones(3, np.float32)
+    x = tensor(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32))
+    one = tensor(np.ones(3, np.float32))
+    ops.batch_norm(x, one, one, mean, var, training=True)
+    assert mean.dtype == var.dtype == np.float32
+    assert mean.any()
+
+
+def test_no_gradient_is_computed_for_what_needs_none() -> None:
+    x, w = tensor(np.ones((1, 3, 3, 2))), tensor(np.ones((3, 3, 2, 1)), requires_grad=True)
+    ops.conv2d(x, w).sum().backward()
+    assert x.grad is None
+    assert w.grad is not None
+
+
+def test_cross_entropy_takes_labels_of_any_kind() -> None:
+    logits = tensor(np.random.default_rng(0).standard_normal((3, 4)))
+    expected = ops.cross_entropy(logits, np.array([1, 0, 3])).item()
+    one_hot = np.eye(4)[[1, 0, 3]]
+    for labels in ([1, 0, 3], tensor([1, 0, 3]), one_hot, tensor(one_hot), one_hot.tolist()):
+        assert ops.cross_entropy(logits, labels).item() == pytest.approx(expected, rel=1e-12)
+
+
+shapes_2d = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3)
+
+
+@EXAMPLES
+@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3))
+def test_any_broadcast(shapes: hnp.BroadcastableShapes) -> None:
+    a, b = shapes.input_shapes
+    check_parity(both(f"a b + b {a} {b}", lambda x, y: x * y + y, a, b))
+
+
+@EXAMPLES
+@given(st.data())
+def test_any_reduction(data: st.DataObject) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
+    axes = data.draw(hnp.valid_tuple_axes(len(shape), min_size=1))
+    keep = data.draw(st.booleans())
+    for name in ("sum", "mean"):
+        case = both(f"{name} {shape} {axes}", lambda x, n=name: getattr(x, n)(axes, keep), shape)
+        check_parity(case)
+
+
+@EXAMPLES
+@given(st.data())
+def test_any_slice(data: st.DataObject) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=4))
+    index = data.draw(hnp.basic_indices(shape, allow_newaxis=True))
+    x = np.random.default_rng(0).standard_normal(shape)
+    leaf = tensor(x, requires_grad=True)
+    y = leaf[index]
+    np.testing.assert_array_equal(y.numpy(), x[index])
+    gy = np.asarray(np.random.default_rng(1).standard_normal(y.shape))
+    y.backward(gy)
+    expected = np.zeros(shape)
+    expected[index] = gy  # a slice picks no entry twice
+    np.testing.assert_array_equal(leaf.grad, expected)
+
+
+@EXAMPLES
+@given(st.data())
+def test_any_concat(data: st.DataObject) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=3))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
+    shapes = [
+        tuple(size if a == axis % len(shape) else n for a, n in enumerate(shape)) for size in sizes
+    ]
+    case = OpCase(
+        f"concat {shapes} {axis}",
+        lambda *parts: ops.concat(parts, axis),
+        lambda *parts: torch.cat(parts, axis),
+        tuple(shapes),
+    )
+    check_parity(case)
+
+
+@EXAMPLES
+@given(st.data())
+def test_any_transpose(data: st.DataObject) -> None:
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
+    order = tuple(data.draw(st.permutations(range(len(shape)))))
+    case = OpCase(
+        f"transpose {order}",
+        lambda x: x.transpose(order),
+        lambda x: x.permute(order),
+        (shape,),
+    )
+    check_parity(case)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from train_helpers import tiny
+
+from minran.errors import CheckpointError
+from minran.train import Run, environment, train
+from minran.train.machine import _commit
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run that was started and came to no checkpoint."""
+    run = Run(tmp_path / "runs" / "one")
+    run.create(tiny())
+    return run
+
+
+def test_create_writes_the_recipe(run):
+    assert run.exists()
+    assert run.recipe() == tiny()
+    assert [path.name for path in run.folder.iterdir()] == ["recipe.toml"]
+
+
+def test_no_run_is_overwritten_without_force(run):
+    run.last_file.write_text("precious")
+    for start in (
+        lambda: run.create(tiny("seed=9")),
+        lambda: train(tiny("seed=9"), run.folder, quiet=True),
+    ):
+        with pytest.raises(CheckpointError, match="holds a run already; continue it with --resume"):
+            start()
+    assert run.recipe() == tiny()
+    assert run.last_file.read_text() == "precious"
+
+
+def test_force_removes_the_files_of_a_run_and_no_others(run):
+    for file in (run.last_file, run.best_file, run.history_file, run.environment_file):
+        file.write_text("old")
+    (run.folder / "notes.txt").write_text("mine")
+    (run.folder / "figures").mkdir()
+    (run.folder / "figures" / "a.png").write_text("mine")
+    run.create(tiny("seed=9"), force=True)
+    assert run.recipe().seed == 9
+    assert sorted(p.name for p in run.folder.iterdir()) == ["figures", "notes.txt", "recipe.toml"]
+    assert (run.folder / "figures" / "a.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_folder_that_is_no_run_is_never_touched(tmp_path, force):
+    (tmp_path / "thesis.tex").write_text("mine")
+    for start in (
+        lambda: Run(tmp_path).create(tiny(), force),
+        lambda: train(tiny(), tmp_path, force=force, quiet=True),
+        lambda: train(tiny(), tmp_path / "thesis.tex", force=force, quiet=True),
+    ):
+        with pytest.raises(CheckpointError, match="exists and is no run"):
+            start()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_an_empty_folder_will_do_and_so_will_one_with_what_a_killed_process_left(tmp_path):
+    (tmp_path / ".recipe.toml.123.minran-tmp").write_text("half a rec")
+    Run(tmp_path).create(tiny())
+    assert Run(tmp_path).recipe() == tiny()
+
+
+def test_nothing_is_written_for_a_run_that_cannot_start(tmp_path):
+    for recipe in (tiny("data.name=nothing"), tiny("model.name=nothing")):
+        with pytest.raises(ValueError, match="unknown"):
+            train(recipe, tmp_path / "runs" / "x", quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_is_no_run_to_resume(tmp_path):
+    with pytest.raises(CheckpointError, match=r"there is no run in .*nowhere"):
+        train(tiny(), tmp_path / "nowhere", resume=True, quiet=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_recipe_is_named(run):
+    run.recipe_file.write_text("seed = ")
+    with pytest.raises(CheckpointError, match=r"recipe\.toml.*not valid TOML"):
+        run.recipe()
+
+
+def test_resume_refuses_another_recipe(run):
+    changed = tiny("optimizer.lr=0.3", "name=renamed")
+    with pytest.raises(CheckpointError, match=r"optimizer\.lr was 0\.2 and is 0\.3 now; start"):
+        train(changed, run.folder, resume=True, quiet=True)
+    assert run.continued(tiny("name=renamed", "description=x")) is None
+
+
+def test_two_processes_cannot_train_in_one_folder(run):
+    pytest.importorskip("fcntl")
+    assert not run.is_running()
+    with run.lock():
+        assert run.is_running()
+        with pytest.raises(CheckpointError, match="another process is training in"):
+            train(tiny(), run.folder, resume=True, quiet=True)
+    assert not run.is_running()
+    with run.lock():
+        pass
+
+
+def test_a_lock_clears_what_killed_processes_left(run):
+    left = run.folder / ".last.safetensors.123.minran-tmp"
+    left.write_text("half")
+    with run.lock():
+        assert not left.exists()
+
+
+def test_each_session_notes_what_it_ran_on(run):
+    run.note_session()
+    run.note_session()
+    sessions = json.loads(run.environment_file.read_text())
+    assert len(sessions) == 2
+    wanted = {"date", "minran", "commit", "python", "numpy", "backend", "platform", "cpu", "cores"}
+    assert wanted <= set(sessions[1])
+    assert sessions[0]["backend"] == "numpy"
+    run.environment_file.write_text("{")
+    with pytest.raises(CheckpointError, match=r"environment\.json is damaged"):
+        run.note_session()
+
+
+def test_the_commit_is_that_of_minran_not_of_a_project_around_it(tmp_path, monkeypatch):
+    environment()
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    installed = tmp_path / "venv" / "site-packages" / "minran" / "train"
+    installed.mkdir(parents=True)
+    monkeypatch.setattr("minran.train.machine.__file__", str(installed / "machine.py"))
+    assert _commit() is None
