@@ -1,5 +1,8 @@
 """minran: the Residual Attention Network (Wang et al., CVPR 2017) from nothing but arrays."""
 
+import importlib
+from typing import Any
+
 from minran import nn, ops, optim
 from minran._version import __version__
 from minran.autograd import Op, Tensor, no_grad, tensor
@@ -14,6 +17,7 @@ __all__ = [
     "create_model",
     "gradcheck",
     "list_models",
+    "load_pretrained",
     "nn",
     "no_grad",
     "ops",
@@ -22,3 +26,14 @@ __all__ = [
     "to_host",
     "use",
 ]
+
+_SUBPACKAGES = ("data", "inspect", "interop", "train")
+
+
+def __getattr__(name: str) -> Any:
+    """Load what most programs do not need when it is first asked for: `import minran` is quick."""
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"minran.{name}")
+    if name == "load_pretrained":
+        return importlib.import_module("minran.train").load_pretrained
+    raise AttributeError(f"module 'minran' has no attribute {name!r}")

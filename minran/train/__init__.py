@@ -1,10 +1,16 @@
-"""Training: recipes, the loop, resumable runs. Read `recipe`, `loop`, then the rest."""
+"""Training: recipes, the loop, resumable runs. Read `recipe`, `loop`, `run`, then the rest."""
 
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.history import History, read_history
 from minran.train.live import LiveCurves
 from minran.train.loop import Result, evaluate, train, train_step
 from minran.train.machine import environment
+from minran.train.pretrained import (
+    Pretrained,
+    export_weights,
+    list_pretrained,
+    load_pretrained,
+)
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
 from minran.train.run import Run
 from minran.train.setup import Parts, build, load_data, load_model, make_model
@@ -15,6 +21,7 @@ __all__ = [
     "History",
     "LiveCurves",
     "Parts",
+    "Pretrained",
     "Progress",
     "Recipe",
     "Result",
@@ -24,11 +31,14 @@ __all__ = [
     "compare",
     "environment",
     "evaluate",
+    "export_weights",
+    "list_pretrained",
     "list_recipes",
     "list_runs",
     "load_checkpoint",
     "load_data",
     "load_model",
+    "load_pretrained",
     "load_recipe",
     "make_model",
     "parse",

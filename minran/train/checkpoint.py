@@ -2,8 +2,8 @@
 
 A checkpoint holds what a run needs to go on bit for bit: the model's state, the optimiser's
 velocities, the statistics of the preprocessing, the recipe and the position in the epoch. It
-is plain data: nothing in it is ever executed. The same file, without the optimiser, is what
-`load_model` and `minran predict` read.
+is plain data: nothing in it is ever executed. `load_model` and `minran predict` read the same
+file, without the optimiser's part.
 """
 
 from __future__ import annotations
@@ -140,8 +140,10 @@ def _progress(path: Path, header: dict[str, str]) -> Progress:
 
 
 def _fingerprint(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
-    """A checksum of everything in the file: safetensors itself notices a cut, but no other
-    damage, and a network with one wrong byte would go on as if it were right.
+    """A checksum of everything in the file.
+
+    safetensors itself notices a file that was cut, but no other damage, and a network with one
+    wrong byte would go on as if it were right.
     """
     crc = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name in sorted(arrays):

@@ -61,8 +61,8 @@ class Run:
                 CheckpointError,
             )
         elif self.folder.exists():
-            others = self.folder.is_dir() and all(map(is_temporary, self.folder.iterdir()))
-            expect(others, f"{self.folder} exists and is no run; choose another", CheckpointError)
+            empty = self.folder.is_dir() and all(map(is_temporary, self.folder.iterdir()))
+            expect(empty, f"{self.folder} exists and is no run; choose another", CheckpointError)
 
     def create(self, recipe: Recipe, force: bool = False) -> None:
         """Start the folder for `recipe`; `force` overwrites the run that is there.

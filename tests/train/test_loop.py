@@ -241,6 +241,8 @@ def test_broken_weights_are_never_saved(tmp_path, monkeypatch, step, place):
         train(tiny(), tmp_path / "run", quiet=True)
     checkpoint = load_checkpoint(tmp_path / "run" / "last.safetensors")
     assert checkpoint.progress.step == (4 if step < 8 else 6)
+    rows = read_history(tmp_path / "run" / "history.jsonl")
+    assert sum(row["kind"] == "epoch" for row in rows) == (step == 8)
     assert all(np.isfinite(array).all() for array in checkpoint.model.values())
 
 
