@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from emulation import EmulatedBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
@@ -23,7 +24,7 @@ from torch.nn import functional
 from minran import backend
 from minran.errors import BackendError
 
-BACKENDS = ("naive", "cpu")
+BACKENDS = ("naive", "cpu", "emulated", pytest.param("cupy", marks=pytest.mark.gpu))
 
 FLOAT32_FLOOR = 4 * np.finfo(np.float32).eps
 """PyTorch may be exact by luck on a tiny case; this much error is always allowed."""
@@ -39,9 +40,11 @@ class Kernels:
     def __init__(self, name: str, strided: bool = False) -> None:
         self.name, self.strided = name, strided
         try:
-            self.module = backend.load(name)
+            self.module: Any = EmulatedBackend() if name == "emulated" else backend.load(name)
         except BackendError as error:
             pytest.skip(str(error))
+        if name == "cupy":
+            self.module.set_precision("fp32")
 
     def __getattr__(self, kernel: str) -> Callable[..., Any]:
         def call(*args: Any) -> Any:

@@ -1,0 +1,149 @@
+"""Element-wise kernels and the attention activations: `elementwise.cu`, `attention.cu`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from minran.backend.gpu.launch import (
+    Program,
+    ceil_divide,
+    empty,
+    empty_like,
+    operand,
+    operands,
+    real,
+)
+from minran.errors import expect
+
+Array = Any
+
+TILE = 16
+"""Blocks that sum over pixels have 16 x 16 threads, for 16 channels (TILE in common.cuh)."""
+
+LINE = 64
+"""Blocks that sum over channels or classes have 64 threads (LINE in common.cuh)."""
+
+_ELEMENTWISE = Program(
+    "elementwise.cu",
+    ("add", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "gate", "gate_backward"),
+)
+_ATTENTION = Program(
+    "attention.cu",
+    (
+        "channel_attention",
+        "channel_attention_backward",
+        "spatial_attention",
+        "spatial_attention_backward",
+    ),
+)
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a + b of one shape, written to `out` (which may be a or b) or to a new array."""
+    expect(a.shape == b.shape, f"add: shapes differ, {a.shape} and {b.shape}")
+    a, b = operands(a, b)
+    # A kernel writes contiguous arrays of the right dtype only; any other `out` takes a copy.
+    direct = out is not None and out.flags.c_contiguous and out.dtype == a.dtype
+    y = out if direct else empty_like(a)
+    _ELEMENTWISE.map(f"add<{real(a.dtype)}>", a.size, a, b, y, a.size)
+    if out is None or direct:
+        return y
+    out[...] = y
+    return out
+
+
+def relu(x: Array) -> Array:
+    """y = max(x, 0)."""
+    return _map("relu", x)
+
+
+def relu_backward(gy: Array, y: Array) -> Array:
+    """gx = gy where y > 0, else 0."""
+    return _map("relu_backward", gy, y)
+
+
+def sigmoid(x: Array) -> Array:
+    """y = 1 / (1 + exp(-x))."""
+    return _map("sigmoid", x)
+
+
+def sigmoid_backward(gy: Array, y: Array) -> Array:
+    """gx = gy y (1 - y)."""
+    return _map("sigmoid_backward", gy, y)
+
+
+def gate(mask: Array, trunk: Array, residual: bool) -> Array:
+    """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
+    mask, trunk = operands(mask, trunk)
+    h = empty_like(trunk)
+    kernel = f"gate<{real(trunk.dtype)}>"
+    _ELEMENTWISE.map(kernel, h.size, mask, trunk, h, residual, h.size)
+    return h
+
+
+def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
+    """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
+    gy, mask, trunk = operands(gy, mask, trunk)
+    gmask, gtrunk = empty_like(gy), empty_like(gy)
+    kernel = f"gate_backward<{real(gy.dtype)}>"
+    _ELEMENTWISE.map(kernel, gy.size, gy, mask, trunk, gmask, gtrunk, residual, gy.size)
+    return gmask, gtrunk
+
+
+def _map(kernel: str, *arrays: Array) -> Array:
+    """One new array out of arrays of its shape."""
+    inputs = operands(*arrays)
+    y = empty_like(inputs[0])
+    _ELEMENTWISE.map(f"{kernel}<{real(y.dtype)}>", y.size, *inputs, y, y.size)
+    return y
+
+
+def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
+    """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
+    x = operand(x)
+    channels = x.shape[3]
+    y, norm = empty_like(x), empty((*x.shape[:3], 1), x.dtype)
+    kernel = f"channel_attention<{real(x.dtype)}>"
+    _ATTENTION.launch(kernel, (norm.size,), (LINE,), x, y, norm, x.dtype.type(eps), channels)
+    return y, norm
+
+
+def channel_attention_backward(gy: Array, y: Array, norm: Array) -> Array:
+    """gx = (gy - y <gy, y>) / norm."""
+    gy, y, norm = operands(gy, y, norm)
+    gx = empty_like(gy)
+    kernel = f"channel_attention_backward<{real(gy.dtype)}>"
+    _ATTENTION.launch(kernel, (norm.size,), (LINE,), gy, y, norm, gx, gy.shape[3])
+    return gx
+
+
+def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
+    """Eq. 6: y = sigmoid((x - mean) inv_std) with mean and std of each (n, c) map.
+
+    Returns y (N, H, W, C), mean and inv_std (N, 1, 1, C).
+    """
+    x = operand(x)
+    n, height, width, channels = x.shape
+    y = empty_like(x)
+    mean, inv_std = (empty((n, 1, 1, channels), x.dtype) for _ in range(2))
+    _ATTENTION.launch(
+        f"spatial_attention<{real(x.dtype)}>",
+        (ceil_divide(channels, TILE), n),
+        (TILE, TILE),
+        *(x, y, mean, inv_std, x.dtype.type(eps), height * width, channels),
+    )
+    return y, mean, inv_std
+
+
+def spatial_attention_backward(gy: Array, x: Array, y: Array, mean: Array, inv_std: Array) -> Array:
+    """gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
+    gy, x, y, mean, inv_std = operands(gy, x, y, mean, inv_std)
+    n, height, width, channels = x.shape
+    gx = empty_like(x)
+    _ATTENTION.launch(
+        f"spatial_attention_backward<{real(x.dtype)}>",
+        (ceil_divide(channels, TILE), n),
+        (TILE, TILE),
+        *(gy, x, y, mean, inv_std, gx, height * width, channels),
+    )
+    return gx

@@ -1,0 +1,119 @@
+"""Training batches made on the GPU, from pictures that stay there: `augment.cu`.
+
+Chance comes from a hash of (seed, step, place in the batch) instead of a generator with a state:
+the GPU and NumPy make the same batches, in any order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minran.backend.gpu.launch import Program, empty
+from minran.errors import expect
+
+Array = Any
+
+_PROGRAM = Program("augment.cu", (), instances=("augment", "one_hot"))
+
+
+def random_bits(seed: int, step: int, place: Any, draw: int) -> np.ndarray:
+    """The 32 random bits of draw number `draw` for place(s) in the batch of a step, with NumPy.
+
+    The same bits as `random_bits` in augment.cu.
+    """
+    start = _mixed(np.array([seed], np.uint32)) ^ np.uint32(step)
+    here = _mixed(start) ^ np.asarray(place, np.uint32)
+    return _mixed(_mixed(here) ^ np.uint32(draw))
+
+
+def _mixed(bits: np.ndarray) -> np.ndarray:
+    # Products of uint32 arrays wrap around, as on the GPU.
+    bits = (bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return np.asarray(bits ^ (bits >> np.uint32(16)))
+
+
+def augmented_batch(
+    images: Array,
+    order: Array,
+    mean: Array,
+    std: float,
+    seed_and_step: Array,
+    batch: int,
+    pad: int = 4,
+    mirror: bool = True,
+) -> Array:
+    """Batch number `step` of an epoch, padded, cropped, mirrored, normalised: (batch, H, W, C).
+
+    images: (M, H, W, C) uint8; order: (P,) int32, the epoch's pictures in their order, P >= batch;
+    mean: (H, W, C) float32; seed_and_step: (2,) uint32. All are on the device and are read when
+    the kernel runs, so a captured step finds what they hold then. Pictures behind the last full
+    batch are left out. pad=0 and mirror=False only pick and normalise.
+
+    Raises ShapeError if an array has another shape or dtype than that.
+    """
+    _check(images, order, seed_and_step, batch, "augmented_batch")
+    expect(
+        images.ndim == 4 and mean.shape == images.shape[1:] and mean.dtype == np.float32,
+        f"augmented_batch: for images {images.shape} mean must be float32 {images.shape[1:]}, "
+        f"got {mean.dtype} {mean.shape}",
+    )
+    y = empty((batch, *images.shape[1:]), np.float32)
+    sizes = (len(order), batch, *images.shape[1:])
+    args = (images, order, mean, seed_and_step, y, np.float32(std), pad, mirror, *sizes)
+    _PROGRAM.map("augment", y.size, *args)
+    return y
+
+
+def augmented_batch_on_host(
+    images: np.ndarray,
+    order: np.ndarray,
+    mean: np.ndarray,
+    std: float,
+    seed_and_step: np.ndarray,
+    batch: int,
+    pad: int = 4,
+    mirror: bool = True,
+) -> np.ndarray:
+    """`augmented_batch` in NumPy: the same arguments give the same batch."""
+    seed, step = (int(number) for number in seed_and_step)
+    first = step % (len(order) // batch) * batch
+    places = np.arange(batch)
+    top, left = (random_bits(seed, step, places, draw) % np.uint32(2 * pad + 1) for draw in (0, 1))
+    flip = (random_bits(seed, step, places, 2) & np.uint32(1)).astype(bool) & mirror
+    height, width = images.shape[1:3]
+    padded = np.pad(images[order[first : first + batch]], ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    columns = np.where(flip[:, None], np.arange(width)[::-1], np.arange(width)) + left[:, None]
+    rows = np.arange(height) + top[:, None]
+    windows = padded[places[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return np.asarray((windows.astype(np.float32) - mean) / np.float32(std))
+
+
+def one_hot_batch(
+    labels: Array, order: Array, seed_and_step: Array, batch: int, classes: int
+) -> Array:
+    """The targets of the same batch, (batch, classes) float32; labels: (M,) uint8 on the device."""
+    _check(labels, order, seed_and_step, batch, "one_hot_batch")
+    y = empty((batch, classes), np.float32)
+    args = (labels, order, seed_and_step, y, len(order), batch, classes)
+    _PROGRAM.map("one_hot", y.size, *args)
+    return y
+
+
+def _check(items: Array, order: Array, seed_and_step: Array, batch: int, name: str) -> None:
+    expect(
+        items.dtype == np.uint8 and items.flags.c_contiguous,
+        f"{name}: pictures or labels must be uint8 and contiguous, got {items.dtype} {items.shape}",
+    )
+    expect(
+        order.dtype == np.int32 and order.ndim == 1 and len(order) >= batch,
+        f"{name}: order must be int32 with at least {batch} entries (a batch), got "
+        f"{order.dtype} {order.shape}",
+    )
+    expect(
+        seed_and_step.dtype == np.uint32 and seed_and_step.shape == (2,),
+        f"{name}: seed_and_step must be (2,) uint32, got "
+        f"{seed_and_step.dtype} {seed_and_step.shape}",
+    )

@@ -1,0 +1,122 @@
+"""The GPU through CuPy: is there one, how its memory is had, how kernels are compiled and run.
+
+The only file that names CuPy. Each way to fail ends in one sentence with its remedy.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from minran.backend.gpu.launch import Program, Size
+from minran.errors import BackendError, expect
+
+_INSTALL = 'pip install "minran[gpu]"'
+_WITHOUT = 'without a GPU, minran.use("numpy") runs everything on the CPU'
+_OPTIONS = ("-std=c++17",)
+
+
+def ensure_available() -> None:
+    """Raise BackendError, saying what is missing and what helps, unless CuPy can use a GPU."""
+    cupy = _import_cupy()
+    runtime = cupy.cuda.runtime
+    driver, built = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    expect(
+        driver > 0,
+        f"no NVIDIA driver was found, which the cupy backend needs; {_WITHOUT}",
+        BackendError,
+    )
+    expect(
+        driver // 1000 >= built // 1000,
+        f"the installed CuPy is made for CUDA {built // 1000}, but the NVIDIA driver knows CUDA "
+        f"{driver // 1000} at most: update the driver, or install the CuPy for it "
+        f'(pip install "cupy-cuda{driver // 1000}x[ctk]")',
+        BackendError,
+    )
+    try:
+        count = runtime.getDeviceCount()
+    except runtime.CUDARuntimeError as error:
+        raise BackendError(f"the NVIDIA driver finds no usable GPU ({error}); {_WITHOUT}") from None
+    expect(count > 0, f"the NVIDIA driver finds no GPU; {_WITHOUT}", BackendError)
+    try:
+        cupy.cuda.nvrtc.getVersion()
+    except (RuntimeError, ImportError):  # what CuPy raises when the library is not there
+        raise BackendError(
+            f"CuPy lacks NVRTC, the compiler that builds our kernels; run {_INSTALL}"
+        ) from None
+
+
+def _import_cupy() -> ModuleType:
+    try:
+        import cupy
+    except ModuleNotFoundError:
+        raise BackendError(
+            f"CuPy, which the cupy backend needs, is not installed; run {_INSTALL}"
+        ) from None
+    except ImportError as error:
+        reason = str(error).strip().splitlines()
+        raise BackendError(
+            f"CuPy is installed but cannot be imported ({reason[0] if reason else 'no reason'}); "
+            f"run {_INSTALL}"
+        ) from error
+    return cupy  # type: ignore[no-any-return]
+
+
+def describe() -> str:
+    """The GPU and the versions beneath it, for the record of a run."""
+    cupy = _import_cupy()
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
+    cuda = runtime.runtimeGetVersion()
+    return f"{name}, CUDA {cuda // 1000}.{cuda % 1000 // 10}, CuPy {cupy.__version__}"
+
+
+class CudaDevice:
+    """CuPy's arrays, and our kernels on its current stream."""
+
+    def __init__(self) -> None:
+        self.xp: Any = _import_cupy()
+        self._kernels: dict[tuple[str, str], Any] = {}
+
+    @cached_property
+    def has_tf32(self) -> bool:
+        """Do the tensor cores know TF32? They do from compute capability 8.0 on."""
+        return int(self.xp.cuda.Device().compute_capability) >= 80
+
+    def launch(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
+        """Launch on the current stream, and return before the kernel has run."""
+        key = program.file, kernel
+        if key not in self._kernels:
+            self._kernels[key] = self._compile(program, kernel)
+        self._kernels[key](grid, block, tuple(args))
+
+    def _compile(self, program: Program, kernel: str) -> Any:
+        # One module for each instance: only what is used is compiled, a second or so each, and
+        # CuPy keeps the result on disk.
+        module = self.xp.RawModule(
+            code=program.source, options=_OPTIONS, name_expressions=(kernel,)
+        )
+        return module.get_function(kernel)
+
+    def address(self, array: Any) -> int:
+        """Where the array starts in the GPU's memory."""
+        return int(array.data.ptr)
+
+    def empty(self, shape: Size, dtype: Any) -> Any:
+        """An uninitialised array; BackendError with what is free when there is no room."""
+        try:
+            return self.xp.empty(shape, dtype)
+        except self.xp.cuda.memory.OutOfMemoryError:
+            raise BackendError(self._no_room(shape, dtype)) from None
+
+    def _no_room(self, shape: Size, dtype: Any) -> str:
+        needed = self.xp.dtype(dtype).itemsize
+        for size in shape:
+            needed *= size
+        free, total = self.xp.cuda.runtime.memGetInfo()
+        free += self.xp.get_default_memory_pool().free_bytes()
+        return (
+            f"the GPU's memory is full: {needed / 2**20:,.0f} MiB more were needed, "
+            f"{free / 2**20:,.0f} of its {total / 2**20:,.0f} MiB are free; use a smaller batch"
+        )

@@ -1,0 +1,89 @@
+// What every kernel file starts from: NVRTC needs no other header.
+//
+// A kernel runs as a grid of blocks of threads. Each thread works out from its place in the grid
+// (blockIdx, threadIdx) which numbers are its own. Threads of one block can talk to each other
+// through __shared__ memory; __syncthreads() makes every thread of the block wait for the others,
+// so that what one wrote before it, all may read behind it.
+//
+// Arrays are NHWC and contiguous, T is float or double. Sums are always added in the same order,
+// never with atomics: a run that is repeated gives the same bits.
+
+#pragma once
+
+// The grid-stride loop: thread t of T takes the items t, t + T, t + 2T, ... below `count`.
+// Neighbouring threads take neighbouring items, which the memory serves together.
+#define FOR_EACH(item, count)                                             \
+  for (int item = blockIdx.x * blockDim.x + threadIdx.x; item < (count); \
+       item += gridDim.x * blockDim.x)
+
+// Where a number lies in an (N, rows, columns, channels) array.
+struct Position {
+  int n, i, j, c;
+};
+
+__device__ inline Position unravel(int index, int rows, int columns, int channels) {
+  const int pixel = index / channels, line = pixel / columns;
+  return {line / rows, line % rows, pixel % columns, index % channels};
+}
+
+__device__ inline int offset(Position p, int rows, int columns, int channels) {
+  return ((p.n * rows + p.i) * columns + p.j) * channels + p.c;
+}
+
+// Blocks that sum over pixels have 16 columns of threads (threadIdx.x), one for each channel, and
+// 16 rows (threadIdx.y) that share the pixels: 16 neighbouring channels are read together.
+constexpr int TILE = 16;
+
+// The sum of `value` over the 16 rows of threads, for each column; every thread gets it.
+// A tree: 16 numbers become 8, 4, 2, 1. T is the type to add up in.
+template <typename T>
+__device__ T sum_over_rows(T value) {
+  __shared__ T cells[TILE][TILE];
+  __syncthreads();  // an earlier call may still be reading the cells
+  cells[threadIdx.y][threadIdx.x] = value;
+  for (int half = TILE / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.y < half)
+      cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
+  }
+  __syncthreads();
+  return cells[0][threadIdx.x];
+}
+
+// Blocks that sum over channels or classes are one row of 64 threads.
+constexpr int LINE = 64;
+
+// The sum of `value` over the 64 threads of a block; every thread gets it.
+template <typename T>
+__device__ T sum_over_line(T value) {
+  __shared__ T cells[LINE];
+  __syncthreads();
+  cells[threadIdx.x] = value;
+  for (int half = LINE / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) cells[threadIdx.x] += cells[threadIdx.x + half];
+  }
+  __syncthreads();
+  return cells[0];
+}
+
+// The same tree for the largest value.
+template <typename T>
+__device__ T max_over_line(T value) {
+  __shared__ T cells[LINE];
+  __syncthreads();
+  cells[threadIdx.x] = value;
+  for (int half = LINE / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half)
+      cells[threadIdx.x] = max(cells[threadIdx.x], cells[threadIdx.x + half]);
+  }
+  __syncthreads();
+  return cells[0];
+}
+
+template <typename T>
+__device__ inline T logistic(T x) {
+  // For a very negative x, exp overflows to infinity and the quotient is 0, as it should be.
+  return T(1) / (T(1) + exp(-x));
+}

@@ -1,0 +1,171 @@
+// The matrices of a convolution (see conv.cu) as views for product.cuh: where number [line, k] of
+// each lies in x, w or gy.
+
+#pragma once
+
+// The last arguments of every kernel of conv.cu.
+#define CONV_SIZES                                                                               \
+  int N, int H, int W, int C, int OH, int OW, int O, int KH, int KW, int SH, int SW, int PH,     \
+      int PW, int G
+
+// The same for one group, with its share of the channels.
+struct Sizes {
+  int N, H, W, C, OH, OW, O, KH, KW, SH, SW, PH, PW, CG, OG, group;
+};
+
+#define CONV_SIZES_OF_GROUP(group) \
+  {N, H, W, C, OH, OW, O, KH, KW, SH, SW, PH, PW, C / G, O / G, int(group)}
+
+// The place of a filter's number: a triple (a, b, channel), of CG or OG channels.
+struct Tap {
+  int a, b, channel;
+};
+
+__device__ inline Tap tap(int k, int columns, int channels) {
+  const int place = k / channels;
+  return {place / columns, place % columns, k % channels};
+}
+
+// The window of x behind a pixel of y: its picture, and its first row and column.
+struct Window {
+  int n, top, left;
+};
+
+__device__ inline Window window(int pixel, const Sizes& s) {
+  // Behind the last pixel: a window so far outside that all of it is padding.
+  if (pixel >= s.N * s.OH * s.OW) return {0, -(1 << 28), 0};
+  const int line = pixel / s.OW;
+  return {line / s.OH, line % s.OH * s.SH - s.PH, pixel % s.OW * s.SW - s.PW};
+}
+
+// x at tap t of window p, or null in the padding.
+template <typename T>
+__device__ const T* pixel_of_x(const T* x, Window p, Tap t, const Sizes& s) {
+  const int row = p.top + t.a, column = p.left + t.b;
+  const bool inside = unsigned(row) < unsigned(s.H) && unsigned(column) < unsigned(s.W);
+  return inside ? x + ((p.n * s.H + row) * s.W + column) * s.C + s.group * s.CG + t.channel
+                : nullptr;
+}
+
+// The batch norm and the ReLU before a convolution: relu(scale[c] value + shift[c]).
+template <typename T>
+__device__ T normalised(T value, int c, const T* scale, const T* shift) {
+  const T normal = scale[c] * value + shift[c];
+  return normal < T(0) ? T(0) : normal;
+}
+
+// A of forward: a line is a pixel of y, k a tap. Unless `scale` is null, every
+// number is normalised on the way, so that the result of the batch norm is never stored.
+template <typename T>
+struct Patches {
+  static constexpr bool ALONG_K = true;
+  using Line = Window;
+  using Step = Tap;
+  const T *x, *scale, *shift;
+  Sizes s;
+
+  __device__ Line line(int pixel) const { return window(pixel, s); }
+  __device__ Step step(int k) const { return tap(k, s.KW, s.CG); }
+  __device__ const T* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
+  __device__ T prepare(T value, Line, Step t, int e) const {
+    return scale ? normalised(value, s.group * s.CG + t.channel + e, scale, shift) : value;
+  }
+};
+
+// B of forward: a line is an output channel, k a tap.
+template <typename T>
+struct Filters {
+  static constexpr bool ALONG_K = false;
+  using Line = int;
+  using Step = int;
+  const T* w;
+  Sizes s;
+
+  __device__ Line line(int o) const { return o; }
+  __device__ Step step(int k) const { return k; }
+  __device__ const T* find(Line o, Step k) const {
+    return o < s.OG ? w + k * s.O + s.group * s.OG + o : nullptr;
+  }
+  __device__ T prepare(T value, Line, Step, int) const { return value; }
+};
+
+// A of the input gradient: a line is a pixel of x, k a triple (a, b, o). Pixel row r was read at
+// tap a by window row i if r = i SH - PH + a: i = (r + PH - a) / SH, if that is whole.
+template <typename T>
+struct Readers {
+  static constexpr bool ALONG_K = true;
+  using Line = Window;
+  using Step = Tap;
+  const T* gy;
+  Sizes s;
+
+  __device__ Line line(int pixel) const {
+    if (pixel >= s.N * s.H * s.W) return {0, -(1 << 28), 0};
+    const int line = pixel / s.W;
+    return {line / s.H, line % s.H + s.PH, pixel % s.W + s.PW};
+  }
+  __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
+  __device__ const T* find(Line p, Step t) const {
+    const int down = p.top - t.a, across = p.left - t.b;
+    const int i = down / s.SH, j = across / s.SW;
+    const bool reads = down >= 0 && across >= 0 && i * s.SH == down && j * s.SW == across &&
+                       i < s.OH && j < s.OW;
+    return reads ? gy + ((p.n * s.OH + i) * s.OW + j) * s.O + s.group * s.OG + t.channel
+                 : nullptr;
+  }
+  __device__ T prepare(T value, Line, Step, int) const { return value; }
+};
+
+// B of the input gradient: a line is an input channel, k a triple (a, b, o).
+template <typename T>
+struct TransposedFilters {
+  static constexpr bool ALONG_K = true;
+  using Line = int;
+  using Step = Tap;
+  const T* w;
+  Sizes s;
+
+  __device__ Line line(int c) const { return c; }
+  __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
+  __device__ const T* find(Line c, Step t) const {
+    const int place = (t.a * s.KW + t.b) * s.CG + c;
+    return c < s.CG ? w + place * s.O + s.group * s.OG + t.channel : nullptr;
+  }
+  __device__ T prepare(T value, Line, Step, int) const { return value; }
+};
+
+// A of the filters' gradient: the patches transposed, a line is a tap and k a pixel of y.
+template <typename T>
+struct TransposedPatches {
+  static constexpr bool ALONG_K = false;
+  using Line = Tap;
+  using Step = Window;
+  const T *x, *scale, *shift;
+  Sizes s;
+
+  __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
+  __device__ Step step(int pixel) const { return window(pixel, s); }
+  __device__ const T* find(Line t, Step p) const {
+    return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
+  }
+  __device__ T prepare(T value, Line t, Step, int e) const {
+    return scale ? normalised(value, s.group * s.CG + t.channel + e, scale, shift) : value;
+  }
+};
+
+// B of the filters' gradient: a line is an output channel, k a pixel of y.
+template <typename T>
+struct OutputGradient {
+  static constexpr bool ALONG_K = false;
+  using Line = int;
+  using Step = int;
+  const T* gy;
+  Sizes s;
+
+  __device__ Line line(int o) const { return o; }
+  __device__ Step step(int pixel) const { return pixel; }
+  __device__ const T* find(Line o, Step pixel) const {
+    return o < s.OG ? gy + pixel * s.O + s.group * s.OG + o : nullptr;
+  }
+  __device__ T prepare(T value, Line, Step, int) const { return value; }
+};

@@ -1,0 +1,150 @@
+// Batch normalisation. x is seen as (P, C): P = N H W pixels, C channels.
+//
+// Sums over all pixels are made in two launches. In the first, the pixels are cut into chunks and
+// each block sums one chunk for 16 channels; in the second, one block adds the chunks, in order.
+// Sums are kept in double: they are waiting for memory anyway, and the digits are worth it.
+
+#include "common.cuh"
+
+// Chunk blockIdx.y of channels 16 blockIdx.x + (0..15): sums of d and d^2 with d = x - shift, where
+// shift is the channel's very first value. mean(x^2) - mean(x)^2 on the raw numbers would lose its
+// digits when the mean is large; the shift takes the large part out.
+// partial: (2, chunks, C), first all sums of d, then all sums of d^2.
+template <typename T>
+__global__ void moments_of_chunk(const T* x, double* partial, int pixels, int channels,
+                                 int chunk_pixels) {
+  const int c = blockIdx.x * TILE + threadIdx.x, chunk = blockIdx.y;
+  const int first = chunk * chunk_pixels, last = min(first + chunk_pixels, pixels);
+  double sum = 0, squares = 0;
+  if (c < channels) {
+    const double shift = x[c];
+    for (int p = first + threadIdx.y; p < last; p += TILE) {
+      const double d = x[p * channels + c] - shift;
+      sum += d;
+      squares += d * d;
+    }
+  }
+  sum = sum_over_rows(sum);
+  squares = sum_over_rows(squares);
+  if (threadIdx.y == 0 && c < channels) {
+    partial[chunk * channels + c] = sum;
+    partial[(gridDim.y + chunk) * channels + c] = squares;
+  }
+}
+
+// Adds the chunks of channel c: each row of threads takes every 16th, then the tree adds the rows.
+// Columns behind the last channel bring zeros.
+__device__ inline double sum_of_chunks(const double* partial, int c, int channels, int chunks) {
+  double sum = 0;
+  if (c < channels)
+    for (int chunk = threadIdx.y; chunk < chunks; chunk += TILE)
+      sum += partial[chunk * channels + c];
+  return sum_over_rows(sum);
+}
+
+// mean = shift + mean(d), var = mean(d^2) - mean(d)^2 (biased).
+template <typename T>
+__global__ void moments(const T* x, const double* partial, double* mean, double* var, int pixels,
+                        int channels, int chunks) {
+  const int c = blockIdx.x * TILE + threadIdx.x;
+  const double d = sum_of_chunks(partial, c, channels, chunks) / pixels;
+  const double d2 = sum_of_chunks(partial + chunks * channels, c, channels, chunks) / pixels;
+  if (threadIdx.y == 0 && c < channels) {
+    mean[c] = x[c] + d;
+    var[c] = max(d2 - d * d, 0.0);
+  }
+}
+
+// y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`.
+template <typename T>
+__global__ void batch_norm(const T* x, const T* gamma, const T* beta, const double* mean,
+                           const double* inv_std, T* y, int relu, int count, int channels) {
+  FOR_EACH(i, count) {
+    const int c = i % channels;
+    const T value = (x[i] - T(mean[c])) * (gamma[c] * T(inv_std[c])) + beta[c];
+    y[i] = relu && value < T(0) ? T(0) : value;
+  }
+}
+
+// What a training step does with its moments, for every channel in one launch:
+//   inv_std = 1 / sqrt(var + eps)
+//   running = (1 - momentum) running + momentum batch, with the unbiased variance var `unbias`.
+template <typename T>
+__global__ void batch_statistics(const double* mean, const double* var, T* running_mean,
+                                 T* running_var, double* inv_std, double momentum, double unbias,
+                                 double eps, int channels) {
+  FOR_EACH(c, channels) {
+    inv_std[c] = 1 / sqrt(var[c] + eps);
+    running_mean[c] = T((1 - momentum) * running_mean[c] + momentum * mean[c]);
+    running_var[c] = T((1 - momentum) * running_var[c] + momentum * unbias * var[c]);
+  }
+}
+
+// Batch norm as scale x + shift: scale = gamma inv_std, shift = beta - mean scale.
+template <typename T>
+__global__ void scale_and_shift(const T* gamma, const T* beta, const double* mean,
+                                const double* inv_std, T* scale, T* shift, int channels) {
+  FOR_EACH(c, channels) {
+    const double product = double(gamma[c]) * inv_std[c];
+    scale[c] = T(product);
+    shift[c] = T(double(beta[c]) - mean[c] * product);
+  }
+}
+
+// The gradient behind the ReLU: gy where the output y was positive. Without a ReLU, y is null.
+template <typename T>
+__device__ inline T through_relu(const T* gy, const T* y, int i) {
+  return !y || y[i] > T(0) ? gy[i] : T(0);
+}
+
+// Chunk sums of g and g (x - mean), laid out as in moments_of_chunk.
+template <typename T>
+__global__ void backward_sums_of_chunk(const T* gy, const T* x, const T* y, const double* mean,
+                                       double* partial, int pixels, int channels,
+                                       int chunk_pixels) {
+  const int c = blockIdx.x * TILE + threadIdx.x, chunk = blockIdx.y;
+  const int first = chunk * chunk_pixels, last = min(first + chunk_pixels, pixels);
+  double sum = 0, sum_along = 0;
+  if (c < channels) {
+    const double centre = mean[c];
+    for (int p = first + threadIdx.y; p < last; p += TILE) {
+      const int i = p * channels + c;
+      const double g = through_relu(gy, y, i);
+      sum += g;
+      sum_along += g * (x[i] - centre);
+    }
+  }
+  sum = sum_over_rows(sum);
+  sum_along = sum_over_rows(sum_along);
+  if (threadIdx.y == 0 && c < channels) {
+    partial[chunk * channels + c] = sum;
+    partial[(gridDim.y + chunk) * channels + c] = sum_along;
+  }
+}
+
+// gbeta = sum g, ggamma = sum g xhat with xhat = (x - mean) inv_std.
+__global__ void backward_sums(const double* partial, const double* inv_std, double* ggamma,
+                              double* gbeta, int channels, int chunks) {
+  const int c = blockIdx.x * TILE + threadIdx.x;
+  const double sum = sum_of_chunks(partial, c, channels, chunks);
+  const double sum_along = sum_of_chunks(partial + chunks * channels, c, channels, chunks);
+  if (threadIdx.y == 0 && c < channels) {
+    gbeta[c] = sum;
+    ggamma[c] = sum_along * inv_std[c];
+  }
+}
+
+// gx = gamma inv_std (g - gbeta / count - xhat ggamma / count): what x does directly, through the
+// mean and through the variance. per_count is 1 / count, or 0 when the statistics are constants.
+template <typename T>
+__global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y, const T* gamma,
+                                          const double* mean, const double* inv_std,
+                                          const double* ggamma, const double* gbeta, T* gx,
+                                          T per_count, int count, int channels) {
+  FOR_EACH(i, count) {
+    const int c = i % channels;
+    const T scale = T(inv_std[c]), xhat = (x[i] - T(mean[c])) * scale;
+    const T pulled = (T(gbeta[c]) + xhat * T(ggamma[c])) * per_count;
+    gx[i] = gamma[c] * scale * (through_relu(gy, y, i) - pulled);
+  }
+}

@@ -1,0 +1,127 @@
+// Pooling. Window (i, j) starts at row i SH - PH and column j SW - PW and has KH x KW pixels.
+// Backward kernels gather: each thread owns one input pixel and asks the windows that hold it,
+// instead of windows writing into pixels that they share.
+
+#include "common.cuh"
+
+// The rows (or columns) of a window that are real pixels: first <= r < last.
+struct Span {
+  int first, last;
+};
+
+__device__ inline Span pixels_of_window(int window, int kernel, int stride, int padding,
+                                        int size) {
+  const int start = window * stride - padding;
+  return {max(start, 0), min(start + kernel, size)};
+}
+
+// The windows that hold row (or column) r: first <= window < last.
+__device__ inline Span windows_of_pixel(int r, int kernel, int stride, int padding, int windows) {
+  const int place = r + padding;  // counted from the start of the padding
+  const int first = place < kernel ? 0 : (place - kernel) / stride + 1;
+  return {first, min(place / stride + 1, windows)};
+}
+
+// y = the largest real pixel of each window. Padding is never read. A NaN wins, and stays.
+template <typename T>
+__global__ void max_pool(const T* x, T* y, int count, int H, int W, int C, int OH, int OW, int KH,
+                         int KW, int SH, int SW, int PH, int PW) {
+  FOR_EACH(index, count) {
+    const Position p = unravel(index, OH, OW, C);
+    const Span rows = pixels_of_window(p.i, KH, SH, PH, H);
+    const Span columns = pixels_of_window(p.j, KW, SW, PW, W);
+    T largest = x[offset({p.n, rows.first, columns.first, p.c}, H, W, C)];
+    for (int r = rows.first; r < rows.last; r++)
+      for (int s = columns.first; s < columns.last; s++) {
+        const T value = x[offset({p.n, r, s, p.c}, H, W, C)];
+        if (value > largest || value != value) largest = value;
+      }
+    y[index] = largest;
+  }
+}
+
+// Is pixel `p`, which equals the window's maximum, the first in row-major order that does?
+template <typename T>
+__device__ bool is_first(const T* x, Position p, Span rows, Span columns, T largest, int H, int W,
+                         int C) {
+  for (int r = rows.first; r <= p.i; r++) {
+    const int end = r < p.i ? columns.last : p.j;
+    for (int s = columns.first; s < end; s++)
+      if (x[offset({p.n, r, s, p.c}, H, W, C)] == largest) return false;
+  }
+  return true;
+}
+
+// gx = the sum of gy over the windows whose first maximum this pixel is.
+template <typename T>
+__global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, int count, int H,
+                                  int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
+                                  int PH, int PW) {
+  FOR_EACH(index, count) {
+    const Position p = unravel(index, H, W, C);
+    const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
+    const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
+    const T value = x[index];
+    T sum = 0;
+    for (int i = down.first; i < down.last; i++)
+      for (int j = across.first; j < across.last; j++) {
+        const int window = offset({p.n, i, j, p.c}, OH, OW, C);
+        if (y[window] == value &&
+            is_first(x, p, pixels_of_window(i, KH, SH, PH, H),
+                     pixels_of_window(j, KW, SW, PW, W), value, H, W, C))
+          sum += gy[window];
+      }
+    gx[index] = sum;
+  }
+}
+
+// y = sum of the window / (KH KW): zeros outside the picture count.
+template <typename T>
+__global__ void avg_pool(const T* x, T* y, int count, int H, int W, int C, int OH, int OW, int KH,
+                         int KW, int SH, int SW, int PH, int PW) {
+  FOR_EACH(index, count) {
+    const Position p = unravel(index, OH, OW, C);
+    const Span rows = pixels_of_window(p.i, KH, SH, PH, H);
+    const Span columns = pixels_of_window(p.j, KW, SW, PW, W);
+    T sum = 0;
+    for (int r = rows.first; r < rows.last; r++)
+      for (int s = columns.first; s < columns.last; s++)
+        sum += x[offset({p.n, r, s, p.c}, H, W, C)];
+    y[index] = sum / (KH * KW);
+  }
+}
+
+// gx = the sum of gy over the windows that hold this pixel / (KH KW).
+template <typename T>
+__global__ void avg_pool_backward(const T* gy, T* gx, int count, int H, int W, int C, int OH,
+                                  int OW, int KH, int KW, int SH, int SW, int PH, int PW) {
+  FOR_EACH(index, count) {
+    const Position p = unravel(index, H, W, C);
+    const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
+    const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
+    T sum = 0;
+    for (int i = down.first; i < down.last; i++)
+      for (int j = across.first; j < across.last; j++)
+        sum += gy[offset({p.n, i, j, p.c}, OH, OW, C)];
+    gx[index] = sum / (KH * KW);
+  }
+}
+
+// y[n, c] = the mean over the pixels of x[n, :, :, c]. One block for 16 channels of a picture:
+// blockIdx.x counts 16 channels at a time, blockIdx.y the pictures.
+template <typename T>
+__global__ void global_avg_pool(const T* x, T* y, int pixels, int channels) {
+  const int c = blockIdx.x * TILE + threadIdx.x, n = blockIdx.y;
+  T sum = 0;
+  if (c < channels)
+    for (int p = threadIdx.y; p < pixels; p += TILE) sum += x[(n * pixels + p) * channels + c];
+  sum = sum_over_rows(sum);
+  if (threadIdx.y == 0 && c < channels) y[n * channels + c] = sum / pixels;
+}
+
+// gx[n, p, c] = gy[n, c] / pixels.
+template <typename T>
+__global__ void global_avg_pool_backward(const T* gy, T* gx, int count, int pixels,
+                                         int channels) {
+  FOR_EACH(i, count) gx[i] = gy[i / (pixels * channels) * channels + i % channels] / pixels;
+}

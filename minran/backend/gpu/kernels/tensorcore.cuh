@@ -1,0 +1,73 @@
+// The tensor cores' engine: float numbers, rounded to TF32 (8 bits of exponent like a float, but
+// 10 bits of mantissa) when they enter shared memory, multiplied exactly, summed in float.
+
+#pragma once
+
+#include "product.cuh"
+
+#ifndef MINRAN_EMULATION
+
+// The nearest TF32 number; its last 13 bits are zero.
+__device__ inline float to_tf32(float x) {
+  unsigned bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  return __uint_as_float(bits);
+}
+
+// One instruction of a whole warp: C (16 x 8) += A (16 x 8) B (8 x 8). Each of the 32 threads
+// holds 4 numbers of A, 2 of B and 4 of C. With g = lane / 4 and q = lane % 4 these are
+//   a: (g, q) (g+8, q) (g, q+4) (g+8, q+4)    b: (q, g) (q+4, g)
+//   c: (g, 2q) (g, 2q+1) (g+8, 2q) (g+8, 2q+1)
+__device__ inline void multiply_fragments(float* c, const float* a, const float* b) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+      : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
+        "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+}
+
+#endif
+
+// Each warp of 32 threads owns 32 rows and all columns of the tile: 2 fragments of 16 rows times
+// COLUMNS / 8 fragments of 8 columns.
+template <int ROWS_, int COLUMNS_>
+struct Tf32 {
+  using Number = float;
+  static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, THREADS = ROWS;
+  static constexpr int MY_ROWS = 4, MY_COLUMNS = COLUMNS / 4;
+  // 8 rows (g) times 4 numbers (q) of a fragment lie in 32 different banks with this pitch.
+  static constexpr int PITCH = DEPTH + 4;
+
+  float sums[2][COLUMNS / 8][4] = {};
+
+  static __device__ float round(float value) { return to_tf32(value); }
+  static __device__ int g() { return threadIdx.x % 32 / 4; }
+  static __device__ int q() { return threadIdx.x % 4; }
+  static __device__ int row(int i) {
+    return threadIdx.x / 32 * 32 + i / 2 * 16 + i % 2 * 8 + g();
+  }
+  static __device__ int column(int j) { return j / 2 * 8 + 2 * q() + j % 2; }
+  __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
+
+  __device__ void multiply(const float (*a)[PITCH], const float (*b)[PITCH]) {
+#pragma unroll
+    for (int k = 0; k < DEPTH; k += 8) {
+      float a_fragment[2][4];
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        const int top = row(2 * i), bottom = row(2 * i + 1);
+        a_fragment[i][0] = a[top][k + q()];
+        a_fragment[i][1] = a[bottom][k + q()];
+        a_fragment[i][2] = a[top][k + q() + 4];
+        a_fragment[i][3] = a[bottom][k + q() + 4];
+      }
+#pragma unroll
+      for (int j = 0; j < COLUMNS / 8; j++) {
+        const float b_fragment[2] = {b[8 * j + g()][k + q()], b[8 * j + g()][k + q() + 4]};
+#pragma unroll
+        for (int i = 0; i < 2; i++) multiply_fragments(sums[i][j], a_fragment[i], b_fragment);
+      }
+    }
+  }
+};

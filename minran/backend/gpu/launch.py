@@ -1,0 +1,172 @@
+"""From a file of kernels to a launch: which code, on which device, with which arguments.
+
+A `Program` is one `.cu` file and the names of its kernels. `program.launch(...)` hands a kernel,
+its grid of blocks and its arguments to the current device: the GPU through CuPy (`cuda.py`), or
+in the tests an emulation that runs the same source on the CPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from minran.errors import ShapeError, expect
+
+_FOLDER = Path(__file__).parent / "kernels"
+
+MAX_ELEMENTS = 1 << 30
+"""Kernels count numbers with 32-bit integers: no array may hold more than this."""
+
+THREADS = 256
+"""Threads of a block of the kernels that treat each number alone."""
+
+MAX_BLOCKS = 4096
+"""Enough blocks to fill any GPU; a grid-stride loop covers what lies beyond."""
+
+Size = tuple[int, ...]
+
+
+class Device(Protocol):
+    """Where kernels run: an array library and a way to launch compiled source."""
+
+    xp: Any
+
+    @property
+    def has_tf32(self) -> bool:
+        """Does it multiply in TF32?"""
+
+    def launch(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
+        """Run `kernel`, an instance such as "relu<float>", over a grid of blocks."""
+
+    def address(self, array: Any) -> int:
+        """Where the array starts in the device's memory."""
+
+    def empty(self, shape: Size, dtype: Any) -> Any:
+        """An array with nothing in it; BackendError in one sentence if memory is short."""
+
+
+_device: Device | None = None
+
+
+def device() -> Device:
+    """The device in use: the GPU, unless `using` said otherwise."""
+    global _device
+    if _device is None:
+        from minran.backend.gpu.cuda import CudaDevice
+
+        _device = CudaDevice()
+    return _device
+
+
+@contextmanager
+def using(other: Device) -> Iterator[None]:
+    """Run kernels on another device for a while."""
+    global _device
+    previous, _device = _device, other
+    try:
+        yield
+    finally:
+        _device = previous
+
+
+class Program:
+    """The kernels of one file; each instance is compiled when it is first launched.
+
+    `kernels` names them, with all template arguments (`"pool<float>"`), or without for those
+    that exist for float and double alike.
+    """
+
+    def __init__(self, file: str, kernels: Sequence[str], instances: Sequence[str] = ()) -> None:
+        both = [f"{name}<{real}>" for name, real in product(kernels, ("float", "double"))]
+        self.file, self.instances = file, (*both, *instances)
+
+    @property
+    def source(self) -> str:
+        """The text of the file, with the files that it includes in their places."""
+        return _read(self.file, set())
+
+    def launch(self, kernel: str, grid: Size, block: Size, *args: Any) -> None:
+        """Launch `kernel` over `grid` blocks of `block` threads; nothing if the grid is empty.
+
+        Arguments: arrays, ints (int in the kernel), NumPy scalars (their own type) and None (a
+        null pointer).
+        """
+        if 0 not in grid:
+            device().launch(self, kernel, grid, block, [_argument(arg) for arg in args])
+
+    def map(self, kernel: str, count: int, *args: Any) -> None:
+        """Launch a kernel whose threads each treat their share of `count` numbers."""
+        self.launch(kernel, (min(ceil_divide(count, THREADS), MAX_BLOCKS),), (THREADS,), *args)
+
+
+def _read(file: str, seen: set[str]) -> str:
+    lines = []
+    for line in (_FOLDER / file).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#include"):
+            lines.append(line)
+        elif (name := line.split('"')[1]) not in seen:
+            seen.add(name)
+            lines.append(_read(name, seen))
+    return "\n".join(lines).replace("#pragma once", "") + "\n"
+
+
+def _argument(arg: Any) -> Any:
+    if arg is None:
+        return np.uintp(0)
+    # A plain int would travel as 64 bits, and a kernel's int has 32.
+    return np.int32(arg) if isinstance(arg, (bool, int)) else arg
+
+
+def ceil_divide(a: int, b: int) -> int:
+    """How many pieces of `b` cover `a`."""
+    return -(-a // b)
+
+
+def real(dtype: Any) -> str:
+    """What C++ calls `dtype`: float or double. Raises ShapeError for any other."""
+    name = {"float32": "float", "float64": "double"}.get(np.dtype(dtype).name)
+    expect(name is not None, f"GPU kernels work on float32 or float64, got {np.dtype(dtype)}")
+    return str(name)
+
+
+def operand(x: Any, dtype: Any = None) -> Any:
+    """`x` as a kernel reads it: on the device, contiguous, of `dtype` if one is given.
+
+    Nothing is copied if x is so already. Raises ShapeError for arrays that are too large.
+    """
+    x = device().xp.asarray(x, dtype, order="C")
+    expect(
+        x.size <= MAX_ELEMENTS,
+        f"GPU kernels take arrays of at most {MAX_ELEMENTS} numbers, got {x.size}: "
+        "use a smaller batch",
+        ShapeError,
+    )
+    return x
+
+
+def operands(*arrays: Any) -> list[Any]:
+    """Arrays as kernels read them, all in the dtype of the first; None stays None."""
+    first = operand(arrays[0])
+    return [first, *(None if x is None else operand(x, first.dtype) for x in arrays[1:])]
+
+
+def put_back(arrays: Sequence[Any], changed: Sequence[Any]) -> None:
+    """After an update in place: what was updated as a contiguous copy goes where it belongs."""
+    for array, copy in zip(arrays, changed, strict=True):
+        if copy is not array:
+            array[...] = copy
+
+
+def empty(shape: Size, dtype: Any) -> Any:
+    """A new array for a kernel to write to."""
+    return device().empty(shape, dtype)
+
+
+def empty_like(x: Any) -> Any:
+    """A new array with the shape and the dtype of x."""
+    return device().empty(x.shape, x.dtype)

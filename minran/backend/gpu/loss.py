@@ -1,0 +1,102 @@
+"""Softmax, cross-entropy and the optimiser's step: `loss.cu`, `optim.cu`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minran.backend.gpu.activation import LINE
+from minran.backend.gpu.launch import Program, empty, empty_like, operand, operands, put_back, real
+
+Array = Any
+
+_LOSS = Program(
+    "loss.cu",
+    (
+        "softmax",
+        "softmax_backward",
+        "log_softmax",
+        "log_softmax_backward",
+        "cross_entropy",
+        "cross_entropy_backward",
+    ),
+)
+_OPTIM = Program("optim.cu", ("sgd_update",))
+
+
+def softmax(x: Array) -> Array:
+    """y_k = exp(x_k - max x) / sum_j exp(x_j - max x) over the last axis."""
+    return _rows("softmax", x)
+
+
+def softmax_backward(gy: Array, y: Array) -> Array:
+    """gx = y (gy - sum_j gy_j y_j)."""
+    return _rows("softmax_backward", gy, y)
+
+
+def log_softmax(x: Array) -> Array:
+    """y_k = x_k - log sum_j exp(x_j), with the maximum taken out first."""
+    return _rows("log_softmax", x)
+
+
+def log_softmax_backward(gy: Array, y: Array) -> Array:
+    """gx = gy - exp(y) sum_j gy_j."""
+    return _rows("log_softmax_backward", gy, y)
+
+
+def _rows(kernel: str, *arrays: Array) -> Array:
+    """One block for each row along the last axis."""
+    inputs = operands(*arrays)
+    y = empty_like(inputs[0])
+    classes = y.shape[-1]
+    _LOSS.launch(f"{kernel}<{real(y.dtype)}>", (y.size // classes,), (LINE,), *inputs, y, classes)
+    return y
+
+
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """L = -1/N sum_nk t_nk log p_nk: the loss (a 0-d array) and log p (N, K)."""
+    logits, targets = operands(logits, targets)
+    log_probabilities = log_softmax(logits)
+    loss = empty((), logits.dtype)
+    kernel = f"cross_entropy<{real(logits.dtype)}>"
+    _LOSS.launch(kernel, (1,), (LINE,), log_probabilities, targets, loss, *logits.shape)
+    return loss, log_probabilities
+
+
+def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) -> Array:
+    """glogits = gy (p sum_k t_k - t) / N; gy is a 0-d array."""
+    log_probabilities, targets, gy = operands(log_probabilities, targets, gy)
+    glogits = empty_like(targets)
+    kernel = f"cross_entropy_backward<{real(gy.dtype)}>"
+    rows, classes = targets.shape
+    args = (gy, log_probabilities, targets, glogits, rows, classes)
+    _LOSS.launch(kernel, (rows,), (LINE,), *args)
+    return glogits
+
+
+def sgd_update(
+    param: Array,
+    grad: Array,
+    velocity: Array,
+    lr: float | Array,
+    momentum: float,
+    weight_decay: float,
+    nesterov: bool,
+) -> None:
+    """In place: g += wd p; v = mu v + g; p -= lr (g + mu v) if `nesterov`, else lr v.
+
+    One launch, whatever the shape: give it one flat buffer of all parameters. `lr` is a number,
+    or an array of one number on the device, which is read when the step runs: a captured step
+    follows it.
+    """
+    number = param.dtype.type
+    on_device = not isinstance(lr, (int, float, np.generic))
+    p, g, v = operands(param, grad, velocity)
+    _OPTIM.map(
+        f"sgd_update<{real(p.dtype)}>",
+        p.size,
+        *(p, g, v, number(0 if on_device else lr), operand(lr, p.dtype) if on_device else None),
+        *(number(momentum), number(weight_decay), nesterov, p.size),
+    )
+    put_back((param, velocity), (p, v))

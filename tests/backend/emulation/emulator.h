@@ -1,0 +1,205 @@
+// Enough of CUDA to run a kernel's source on the CPU, for tests: one block after another, and in
+// a block one fiber for each thread. A fiber runs until it meets a barrier or returns; when all
+// of its block (or warp) wait there, they go on. Nothing here is fast or parallel, but what a
+// missing barrier, a wrong index or a wrong size does to the result, it shows.
+
+#include <csetjmp>
+#include <ucontext.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#define __global__
+#define __device__
+#define __shared__ static
+#define __restrict__
+#define __launch_bounds__(...)
+#define MINRAN_EMULATION 1
+
+using std::exp;
+using std::log;
+using std::max;
+using std::min;
+using std::sqrt;
+
+struct Size3 {
+  unsigned x, y, z;
+};
+static Size3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace emulator {
+
+enum State { RUNNING, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+
+struct Fiber {
+  ucontext_t start;
+  jmp_buf place;
+  std::unique_ptr<char[]> stack;
+  State state;
+  bool started = false;
+};
+
+static std::vector<std::unique_ptr<Fiber>> fibers;
+static jmp_buf scheduler;
+static unsigned current;
+static void (*kernel)(const void*);
+static const void* arguments;
+
+// ucontext builds the stacks; jumping between them costs a tenth of swapcontext.
+static void __attribute__((noinline)) pause(State state) {
+  Fiber& fiber = *fibers[current];
+  fiber.state = state;
+  if (_setjmp(fiber.place) == 0) _longjmp(scheduler, 1);
+}
+
+static void live() {
+  for (;;) {
+    kernel(arguments);
+    pause(DONE);
+  }
+}
+
+static void __attribute__((noinline)) resume(unsigned index) {
+  Fiber& fiber = *fibers[index];
+  current = index;
+  threadIdx = {index % blockDim.x, index / blockDim.x % blockDim.y,
+               index / (blockDim.x * blockDim.y)};
+  if (_setjmp(scheduler) != 0) return;
+  if (fiber.started) _longjmp(fiber.place, 1);
+  fiber.started = true;
+  constexpr size_t bytes = 1 << 17;
+  if (!fiber.stack) fiber.stack.reset(new char[bytes]);
+  getcontext(&fiber.start);
+  fiber.start.uc_stack.ss_sp = fiber.stack.get();
+  fiber.start.uc_stack.ss_size = bytes;
+  fiber.start.uc_link = nullptr;
+  makecontext(&fiber.start, live, 0);
+  setcontext(&fiber.start);
+}
+
+// Lets the threads [first, last) go on if all that have not returned wait in `state`.
+static bool release(unsigned first, unsigned last, State state) {
+  bool waiting = false;
+  for (unsigned i = first; i < last; i++) {
+    if (fibers[i]->state == DONE) continue;
+    if (fibers[i]->state != state) return false;
+    waiting = true;
+  }
+  for (unsigned i = first; waiting && i < last; i++)
+    if (fibers[i]->state != DONE) fibers[i]->state = RUNNING;
+  return waiting;
+}
+
+// Runs one block; false if its threads wait for each other at different barriers. The threads
+// take turns upwards or, if `downwards`, from the last to the first: a result that depends on it
+// misses a barrier.
+static bool run_block(unsigned threads, bool downwards) {
+  while (fibers.size() < threads) fibers.emplace_back(new Fiber);
+  for (unsigned i = 0; i < threads; i++) fibers[i]->state = RUNNING;
+  for (;;) {
+    for (unsigned i = 0; i < threads; i++) {
+      const unsigned index = downwards ? threads - 1 - i : i;
+      if (fibers[index]->state == RUNNING) resume(index);
+    }
+    bool going = false, done = true;
+    for (unsigned i = 0; i < threads; i++) done = done && fibers[i]->state == DONE;
+    if (done) return true;
+    for (unsigned i = 0; i < threads; i += 32)
+      going = release(i, std::min(i + 32, threads), AT_WARP_BARRIER) || going;
+    going = release(0, threads, AT_BLOCK_BARRIER) || going;
+    if (!going) {
+      fibers.clear();
+      return false;
+    }
+  }
+}
+
+static bool run_grid(const unsigned* grid, const unsigned* block, bool downwards) {
+  gridDim = {grid[0], grid[1], grid[2]};
+  blockDim = {block[0], block[1], block[2]};
+  for (unsigned z = 0; z < grid[2]; z++)
+    for (unsigned y = 0; y < grid[1]; y++)
+      for (unsigned x = 0; x < grid[0]; x++) {
+        blockIdx = {x, y, z};
+        if (!run_block(block[0] * block[1] * block[2], downwards)) return false;
+      }
+  return true;
+}
+
+// What a parameter is called, for the launcher to check the arguments against.
+template <typename T> struct Name;
+template <> struct Name<float> { static std::string of() { return "float32"; } };
+template <> struct Name<double> { static std::string of() { return "float64"; } };
+template <> struct Name<int> { static std::string of() { return "int32"; } };
+template <> struct Name<unsigned> { static std::string of() { return "uint32"; } };
+template <> struct Name<unsigned char> { static std::string of() { return "uint8"; } };
+template <typename T> struct Name<T*> { static std::string of() { return Name<T>::of() + "*"; } };
+template <typename T> struct Name<const T*> {
+  static std::string of() { return "const " + Name<T>::of() + "*"; }
+};
+
+template <typename... A>
+std::string signature(void (*)(A...)) {
+  std::string text;
+  ((text += (text.empty() ? "" : ",") + Name<A>::of()), ...);
+  return text;
+}
+
+// Calls `function` with args[i] pointing to argument i, as cuLaunchKernel takes them.
+template <auto function, typename... A, size_t... I>
+void call(void* const* args, std::index_sequence<I...>, void (*)(A...)) {
+  function(*static_cast<A*>(args[I])...);
+}
+
+template <auto function, typename... A>
+void unpack(const void* args, void (*pointer)(A...)) {
+  call<function>(static_cast<void* const*>(args), std::index_sequence_for<A...>{}, pointer);
+}
+
+template <auto function>
+void entry(const void* args) {
+  unpack<function>(args, function);
+}
+
+struct Kernel {
+  const char* name;
+  std::string signature;
+  void (*entry)(const void*);
+};
+
+}  // namespace emulator
+
+static inline void __syncthreads() { emulator::pause(emulator::AT_BLOCK_BARRIER); }
+static inline void __syncwarp() { emulator::pause(emulator::AT_WARP_BARRIER); }
+
+// The tensor core's part, see tensorcore.cuh: rounding to the nearest TF32 (ties away from zero),
+// and the product of a warp's fragments.
+static inline float to_tf32(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  if ((bits & 0x7f800000) != 0x7f800000) bits = (bits + 0x1000) & 0xffffe000;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+
+static inline void multiply_fragments(float* c, const float* a, const float* b) {
+  static float fragments[32][32][6];  // of each thread of each warp: 4 of A, then 2 of B
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  std::copy(a, a + 4, fragments[warp][lane]);
+  std::copy(b, b + 2, fragments[warp][lane] + 4);
+  __syncwarp();
+  for (int i = 0; i < 4; i++) {
+    const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+    for (unsigned k = 0; k < 8; k++)
+      c[i] += fragments[warp][row % 8 * 4 + k % 4][row / 8 + k / 4 * 2] *
+              fragments[warp][column * 4 + k % 4][4 + k / 4];
+  }
+  __syncwarp();
+}

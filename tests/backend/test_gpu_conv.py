@@ -1,0 +1,206 @@
+"""The GPU's convolution beyond `conv2d`: what it fuses, its tensor cores, its choices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from emulation import EmulatedBackend, EmulatedDevice
+
+from minran import backend
+from minran.backend import cpu, naive
+from minran.backend.gpu import engine
+from minran.errors import BackendError
+
+
+@dataclass(frozen=True)
+class Case:
+    """A convolution with a batch norm and a ReLU before it, and a sum behind."""
+
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    stride: int = 1
+    padding: int = 0
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        return (self.stride,) * 2, (self.padding,) * 2, 1
+
+    def arrays(self, dtype: Any = np.float32) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal(self.x), rng.standard_normal(self.w)
+        shape = cpu.conv2d(x, w, *self.options).shape
+        channels = self.x[3]
+        vectors = rng.uniform(0.5, 2, channels), rng.standard_normal(channels)
+        arrays = (x, w, *vectors, rng.standard_normal(shape), rng.standard_normal(shape))
+        names = ("x", "w", "gamma", "beta", "residual", "gy")
+        # Statistics that are not x's own: no one may count on xhat having mean 0.
+        statistics = {"mean": rng.standard_normal(channels), "inv_std": rng.random(channels) + 0.5}
+        return {n: a.astype(dtype) for n, a in zip(names, arrays, strict=True)} | statistics
+
+
+# On both sides of a tile's edge, with pieces of 1 and of 4, and several slices.
+CASES = [
+    Case((2, 9, 7, 16), (3, 3, 16, 16), padding=1),
+    Case((3, 5, 5, 4), (1, 1, 4, 20)),
+    Case((2, 8, 9, 36), (1, 1, 36, 68), stride=2),
+    Case((1, 11, 6, 8), (3, 3, 8, 24), stride=2, padding=1),
+    Case((2, 6, 5, 3), (3, 3, 3, 16), padding=1),
+    Case((1, 7, 5, 5), (2, 2, 5, 70), padding=1),
+    Case((2, 13, 12, 4), (1, 1, 4, 4)),
+]
+
+ENGINES: dict[str, dict[str, Any]] = {"fp32": {}, "tf32": {"has_tf32": True}}
+
+
+def in_tf32(x: np.ndarray) -> np.ndarray:
+    """The nearest number with 10 bits of mantissa, ties away from zero."""
+    mantissa, exponent = np.frexp(x)
+    return np.copysign(np.floor(np.abs(mantissa) * 2**11 + 0.5), x) * np.exp2(exponent - 11.0)
+
+
+def expected(case: Case, arrays: dict[str, np.ndarray], precision: str) -> dict[str, np.ndarray]:
+    """Step by step in float64, with the factors of a product rounded as the engine does it."""
+    x, w, gamma, beta, residual, gy, mean, inv_std = (
+        array.astype(np.float64) for array in arrays.values()
+    )
+    scale = (gamma * inv_std).astype(arrays["x"].dtype)
+    shift = (beta - mean * gamma * inv_std).astype(arrays["x"].dtype)
+    # The GPU normalises in the dtype of x, and TF32 rounds what came of that.
+    normal = np.maximum((scale * x + shift).astype(arrays["x"].dtype), 0).astype(np.float64)
+    if precision == "tf32":
+        normal, w, gy = in_tf32(normal), in_tf32(w), in_tf32(gy)
+    y = cpu.conv2d(normal, w, *case.options) + residual
+    g, gw = cpu.conv2d_backward(gy, normal, w, *case.options)
+    g = g * (normal > 0)
+    ggamma, gbeta = naive.batch_norm_backward_sums(g, x, None, mean, inv_std)
+    sums = gamma, mean, inv_std, ggamma, gbeta
+    return {
+        "y": y,
+        "mean": y.mean((0, 1, 2)),
+        "var": y.var((0, 1, 2)),
+        "gw": gw,
+        "ggamma": ggamma,
+        "gbeta": gbeta,
+        "gx": cpu.batch_norm_backward_input(g, x, None, *sums, x.size // x.shape[3]),
+        "gx of constants": cpu.batch_norm_backward_input(g, x, None, *sums, None),
+    }
+
+
+def actual(case: Case, arrays: dict[str, np.ndarray], kernels: Any) -> dict[str, np.ndarray]:
+    placed = map(kernels.xp.asarray, arrays.values())
+    x, w, gamma, beta, residual, gy, mean, inv_std = placed
+    norm = gamma, beta, mean, inv_std
+    window = case.stride, case.padding
+    y, moments = kernels.norm_relu_conv2d(x, norm, w, *window, residual, True)
+    g, gw, *sums = kernels.norm_relu_conv2d_backward(gy, x, norm, w, *window)
+    constants = kernels.norm_backward_inplace(g.copy(), x, norm, *sums, None)
+    gx = kernels.norm_backward_inplace(g, x, norm, *sums, x.size // x.shape[3])
+    assert gx is g
+    assert kernels.norm_relu_conv2d(x, norm, w, *window, residual, False)[1] is None
+    results = y, *moments, gw, *sums, gx, constants
+    names = ("y", "mean", "var", "gw", "ggamma", "gbeta", "gx", "gx of constants")
+    return {name: backend.to_host(array) for name, array in zip(names, results, strict=True)}
+
+
+def assert_close(
+    actual: dict[str, np.ndarray], truth: dict[str, np.ndarray], allowed: float
+) -> None:
+    for name, array in truth.items():
+        error = np.abs(actual[name] - array).max() / np.abs(array).max()
+        assert error <= allowed, f"{name} is off by {error:.1e}"
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("precision", ENGINES)
+def test_norm_relu_conv2d(case: Case, precision: str) -> None:
+    kernels = EmulatedBackend(EmulatedDevice(**ENGINES[precision]))
+    assert kernels.precision() == precision
+    arrays = case.arrays()
+    assert_close(actual(case, arrays, kernels), expected(case, arrays, precision), 1e-5)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_norm_relu_conv2d_in_float64(case: Case) -> None:
+    arrays = case.arrays(np.float64)
+    results = actual(case, arrays, EmulatedBackend(EmulatedDevice(has_tf32=True)))
+    assert_close(results, expected(case, arrays, "fp64"), 1e-12)
+
+
+@pytest.mark.parametrize("rows", [64, 128])
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("case", [CASES[0], CASES[2]], ids=str)
+def test_every_tensor_core_engine(
+    case: Case, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = engine._tf32(rows, width, 4)
+    monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_: chosen)
+    kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
+    arrays = case.arrays()
+    assert_close(actual(case, arrays, kernels), expected(case, arrays, "tf32"), 1e-5)
+
+
+def test_moments_far_from_zero() -> None:
+    """The tiles' moments keep their digits where mean(x^2) - mean(x)^2 would lose all."""
+    rng = np.random.default_rng(0)
+    x = (1000 + rng.standard_normal((3, 9, 7, 4))).astype(np.float32)
+    identity = np.eye(4, dtype=np.float32)[None, None]
+    norm = np.ones(4, np.float32), np.zeros(4, np.float32), np.zeros(4), np.ones(4)
+    _, (mean, var) = EmulatedBackend().norm_relu_conv2d(x, norm, identity, 1, 0, None, True)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-5)
+
+
+def test_pieces_of_four_only_where_aligned() -> None:
+    """A filter that starts one number into a buffer must not be read four numbers at a time."""
+    case = CASES[0]
+    arrays = case.arrays()
+    kernels = EmulatedBackend()
+    buffer = np.empty(arrays["w"].size + 8, np.float32)
+    offset = next(i for i in range(8) if buffer[i:].ctypes.data % 16 == 4)
+    w = buffer[offset : offset + arrays["w"].size].reshape(case.w)
+    w[...] = arrays["w"]
+    launched: list[str] = []
+    kernels.device.launch = lambda program, kernel, *rest: launched.append(kernel)
+    kernels.conv2d(arrays["x"], w, *case.options)
+    kernels.conv2d(arrays["x"], arrays["w"], *case.options)
+    assert [kernel[-3:] for kernel in launched] == [" 1>", " 4>"]
+
+
+def test_large_products_take_tall_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minran.backend.gpu.launch._device", EmulatedDevice(has_tf32=True))
+    assert engine.choose(np.float32, 131072, 16, 4).rows == 128
+    assert engine.choose(np.float32, 8192, 64, 4).rows == 64
+    assert engine.choose(np.float32, 131072, 16, 1).rows == 64
+    assert engine.choose(np.float64, 131072, 16, 4).name == "Simt<double, 64, 16>"
+
+
+def test_precision_is_checked() -> None:
+    kernels = EmulatedBackend()
+    with pytest.raises(BackendError, match="fp16"):
+        kernels.set_precision("fp16")
+    with pytest.raises(BackendError, match="no TF32"):
+        kernels.set_precision("tf32")
+    capable = EmulatedBackend(EmulatedDevice(has_tf32=True))
+    assert capable.precision() == "tf32"
+    try:
+        capable.set_precision("fp32")
+        assert capable.precision() == "fp32"
+    finally:
+        capable.set_precision(None)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("precision", ENGINES)
+def test_norm_relu_conv2d_on_a_gpu(case: Case, precision: str) -> None:
+    kernels: Any = backend.load("cupy")
+    arrays = case.arrays()
+    try:
+        kernels.set_precision(precision)
+        assert_close(actual(case, arrays, kernels), expected(case, arrays, precision), 2e-5)
+    finally:
+        kernels.set_precision(None)

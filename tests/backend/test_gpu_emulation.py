@@ -1,0 +1,271 @@
+"""The emulated GPU finds what it is there to find: planted bugs, and results left to luck."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from emulation import EmulatedBackend, EmulatedDevice
+from test_kernels import CASES, Case, Kernels, assert_agrees
+
+from minran import backend
+from minran.backend import cpu
+from minran.backend.gpu import launch
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_order_of_threads_changes_no_bit(case: Case) -> None:
+    """Between two barriers threads run in any order: upwards or downwards must be the same."""
+    inputs = case.inputs(np.float32)
+    gy = case.cotangent(inputs)
+    results = []
+    for downwards in (False, True):
+        kernels = Kernels("emulated")
+        kernels.module = EmulatedBackend(EmulatedDevice(downwards=downwards))
+        results.append(case.on(kernels, gy, inputs))
+    for upwards, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(upwards, other)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if len(case.shapes[0]) == 4][::4], ids=str)
+def test_few_blocks_do_all_the_work(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Grid-stride loops go on where the grid ends; elsewhere in the tests it never does."""
+    monkeypatch.setattr(launch, "MAX_BLOCKS", 1)
+    monkeypatch.setattr(launch, "THREADS", 8)
+    assert_agrees(case, Kernels("emulated"))
+
+
+def run_conv(kernels: Any) -> Any:
+    return (kernels.conv2d(noise((2, 9, 7, 4)), noise((3, 3, 4, 20)), (2, 2), (1, 1), 1),)
+
+
+def run_input_gradient(kernels: Any) -> Any:
+    x, w, gy = (noise(shape) for shape in ((2, 9, 7, 4), (3, 3, 4, 20), (2, 5, 4, 20)))
+    return kernels.conv2d_backward(gy, x, w, (2, 2), (1, 1), 1)[:1]
+
+
+def run_filter_gradient(kernels: Any) -> Any:
+    x, w, gy = (noise(shape) for shape in ((2, 13, 11, 4), (1, 1, 4, 4), (2, 13, 11, 4)))
+    return kernels.conv2d_backward(gy, x, w, (1, 1), (0, 0), 1, False)[1:]
+
+
+def run_fused(kernels: Any) -> Any:
+    """What a convolution sums on the way, forwards and backwards."""
+    x, w, gy = noise((3, 9, 7, 4)), noise((1, 1, 4, 20)), noise((3, 9, 7, 20))
+    gamma, beta = 1 + noise((4,)) / 9, noise((4,))
+    norm = gamma, beta, beta.astype(np.float64), np.ones(4)
+    moments = kernels.norm_relu_conv2d(x, norm, w, 1, 0, None, True)[1]
+    return *moments, *kernels.norm_relu_conv2d_backward(gy, x, norm, w, 1, 0)
+
+
+def run_max_pool(kernels: Any) -> Any:
+    x = np.round(noise((2, 7, 6, 3)))  # with ties
+    y = kernels.max_pool2d(x, (3, 3), (2, 2), (1, 1), True)
+    return y, kernels.max_pool2d_backward(noise(y.shape), x, y, (3, 3), (2, 2), (1, 1))
+
+
+def run_upsample(kernels: Any) -> Any:
+    x, gy = noise((1, 3, 4, 2)), noise((1, 7, 5, 2))
+    return [
+        result
+        for corners in (True, False)
+        for result in (
+            kernels.upsample_bilinear2d(x, (7, 5), corners),
+            kernels.upsample_bilinear2d_backward(gy, x.shape, corners),
+        )
+    ]
+
+
+def run_moments(kernels: Any) -> Any:
+    return kernels.batch_moments(1e6 + noise((5, 7, 9, 3)).astype(np.float64))
+
+
+def run_softmax(kernels: Any) -> Any:
+    return kernels.softmax(noise((3, 100)))
+
+
+def run_global_pool(kernels: Any) -> Any:
+    return (kernels.global_avg_pool(noise((2, 5, 7, 18))),)
+
+
+def run_spatial_attention(kernels: Any) -> Any:
+    return kernels.spatial_attention(noise((2, 5, 7, 18)), 1e-5)
+
+
+def noise(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).standard_normal(shape).astype(np.float32)
+
+
+BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
+    "missing barrier before the product": (
+        run_conv,
+        "__syncthreads();  // the tiles are complete",
+        "",
+    ),
+    "missing barrier behind the product": (
+        run_conv,
+        "__syncthreads();  // everybody is done with the tiles",
+        "",
+    ),
+    "missing barrier in the tree over rows": (
+        run_global_pool,
+        "__syncthreads();\n    if (threadIdx.y < half)",
+        "if (threadIdx.y < half)",
+    ),
+    "missing barrier behind the tree over rows": (
+        run_spatial_attention,
+        "__syncthreads();\n  return cells[0][threadIdx.x];",
+        "return cells[0][threadIdx.x];",
+    ),
+    "missing barrier in the tree over a line": (
+        run_softmax,
+        "__syncthreads();\n    if (threadIdx.x < half) cells[threadIdx.x] +=",
+        "if (threadIdx.x < half) cells[threadIdx.x] +=",
+    ),
+    "missing barrier in the sums of columns": (
+        run_fused,
+        "__syncthreads();\n#pragma unroll\n  for (int j = 0; j < Engine::MY_COLUMNS; j++) {\n"
+        "    sums[j] = 0;",
+        "#pragma unroll\n  for (int j = 0; j < Engine::MY_COLUMNS; j++) {\n    sums[j] = 0;",
+    ),
+    "moments of rows that are not there": (
+        run_fused,
+        "if (engine.row(i) < rows) sum += f(i, j);",
+        "sum += f(i, j);",
+    ),
+    "ReLU forgotten on the way back": (run_fused, "engine.value(i, j) = 0;", ";"),
+    "barrier that some threads never reach": (
+        run_global_pool,
+        "  sum = sum_over_rows(sum);\n  if (threadIdx.y == 0 && c < channels) y[",
+        "  if (threadIdx.x % 2) __syncthreads();\n  else sum = sum_over_rows(sum);\n"
+        "  if (threadIdx.y == 0 && c < channels) y[",
+    ),
+    "convolution without padding": (run_conv, "line % s.OH * s.SH - s.PH", "line % s.OH * s.SH"),
+    "wrong padding of the input gradient": (
+        run_input_gradient,
+        "pixel % s.W + s.PW",
+        "pixel % s.W + s.PW - 1",
+    ),
+    "stride forgotten in the input gradient": (
+        run_input_gradient,
+        "i * s.SH == down && j * s.SW == across",
+        "i * s.SH == down",
+    ),
+    "tile one row too short": (
+        run_conv,
+        "pixel < N * OH * OW && o < s.OG",
+        "pixel < N * OH * OW - 1 && o < s.OG",
+    ),
+    "tile one row too long": (
+        run_conv,
+        "pixel < N * OH * OW && o < s.OG",
+        "pixel < N * OH * OW + 1 && o < s.OG",
+    ),
+    "tile one column too long": (
+        run_input_gradient,
+        "< N * H * W && column + engine.column(j) < s.CG)",
+        "< N * H * W && column + engine.column(j) <= s.CG)",
+    ),
+    "slice one pixel too long": (
+        run_filter_gradient,
+        "min(first + slice_pixels, N * OH * OW)",
+        "min(first + slice_pixels + 1, N * OH * OW)",
+    ),
+    "slice forgotten": (
+        run_filter_gradient,
+        "for (int slice = threadIdx.y; slice < count;",
+        "for (int slice = threadIdx.y; slice < count - 1;",
+    ),
+    "pool that reads above the picture": (run_max_pool, "return {max(start, 0),", "return {start,"),
+    "pool that reads below the picture": (
+        run_max_pool,
+        "min(start + kernel, size)};",
+        "start + kernel};",
+    ),
+    "gradient to every maximum": (
+        run_max_pool,
+        "== largest) return false;",
+        "== largest) return true;",
+    ),
+    "one reader forgotten": (
+        run_upsample,
+        "min(before / a.slope + 1, a.target)",
+        "min(before / a.slope, a.target)",
+    ),
+    "half a pixel off": (run_upsample, "source - target, 2 * target", "source, 2 * target"),
+    "moments of raw numbers": (
+        run_moments,
+        "const double shift = x[c];",
+        "const double shift = 0;",
+    ),
+}
+
+
+def is_caught(run: Callable[..., Any], change: Callable[[str], str]) -> bool:
+    """Does the emulation complain, or a result differ from NumPy's, in either order of threads?"""
+    truth = run(cpu)
+    for downwards in (False, True):
+        try:
+            results = run(EmulatedBackend(EmulatedDevice(change, downwards)))
+        except AssertionError:
+            return True
+        for result, expected in zip(results, truth, strict=True):
+            error = np.abs(backend.to_host(result) - expected).max()
+            if not error <= 1e-4 * np.abs(expected).max():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("bug", BUGS)
+def test_planted_bug_is_caught(bug: str) -> None:
+    run, right, wrong = BUGS[bug]
+    changes = 0
+
+    def plant(source: str) -> str:
+        nonlocal changes
+        changes += source.count(right)
+        return source.replace(right, wrong)
+
+    caught = is_caught(run, plant)
+    assert changes, f"the kernels no longer contain {right!r}"
+    assert caught
+
+
+@pytest.mark.parametrize("run", sorted({bug[0] for bug in BUGS.values()}, key=str))
+def test_without_a_bug_nothing_is_caught(run: Callable[..., Any]) -> None:
+    assert not is_caught(run, lambda source: source)
+
+
+def test_wrong_arguments_are_refused() -> None:
+    """What a GPU would take for numbers of another kind, without a word."""
+    device = EmulatedDevice()
+    program = launch.Program("optim.cu", ("sgd_update",))
+    x = np.zeros(4, np.float32)
+    good: list[Any] = [x, x.copy(), x.copy(), np.float32(0), np.uintp(0), *[np.float32(0)] * 2]
+    good += [np.int32(0), np.int32(4)]
+
+    def run(**changes: Any) -> None:
+        args = list(good)
+        for place, value in changes.items():
+            args[int(place[1:])] = value
+        device.launch(program, "sgd_update<float>", (1,), (32,), args)
+
+    run()
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    for wrong, message in [
+        ({"_0": x.astype(np.float64)}, "argument 0"),
+        ({"_1": np.zeros(8, np.float32)[::2]}, "not contiguous"),
+        ({"_0": frozen}, "may not be written"),
+        ({"_3": 0.1}, "argument 3"),
+        ({"_8": 4}, "argument 8"),
+        ({"_8": np.int32(5)}, "outside an array"),
+    ]:
+        with pytest.raises(AssertionError, match=message):
+            run(**wrong)
+
+
+def test_what_is_not_written_is_nan() -> None:
+    assert np.isnan(EmulatedDevice().empty((3,), np.float32)).all()

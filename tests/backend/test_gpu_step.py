@@ -1,0 +1,118 @@
+"""What a step on the GPU does besides the network: batches, statistics, the optimiser's step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from emulation import EmulatedBackend
+
+from minran import backend
+from minran.backend.gpu.augment import augmented_batch_on_host, random_bits
+from minran.errors import ShapeError
+
+
+@pytest.fixture(params=["emulated", pytest.param("cupy", marks=pytest.mark.gpu)])
+def kernels(request: pytest.FixtureRequest) -> Any:
+    return EmulatedBackend() if request.param == "emulated" else backend.load("cupy")
+
+
+def arguments(step: int) -> tuple[Any, ...]:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (23, 9, 7, 3), dtype=np.uint8)
+    order = rng.permutation(23).astype(np.int32)
+    mean = rng.uniform(0, 255, images.shape[1:]).astype(np.float32)
+    return images, order, mean, 64.0, np.array([12345, step], np.uint32)
+
+
+@pytest.mark.parametrize("step", [0, 3, 4, 4_000_000_000])
+@pytest.mark.parametrize(("pad", "mirror"), [(4, True), (2, False), (0, True), (0, False)])
+def test_gpu_and_numpy_make_the_same_batch(kernels: Any, step: int, pad: int, mirror: bool) -> None:
+    arrays = arguments(step)
+    placed = [kernels.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    batch = backend.to_host(kernels.augmented_batch(*placed, 5, pad, mirror))
+    np.testing.assert_array_equal(
+        batch, augmented_batch_on_host(*arrays, 5, pad, mirror), strict=True
+    )
+
+
+def test_without_augmentation_pictures_come_in_order(kernels: Any) -> None:
+    images, order, mean, std, seed_and_step = arguments(step=6)  # 4 steps an epoch: the third
+    place = kernels.xp.asarray
+    batch = kernels.augmented_batch(
+        *map(place, (images, order, mean)), std, place(seed_and_step), 5, 0, False
+    )
+    truth = (images[order[10:15]] - mean) / np.float32(std)
+    np.testing.assert_array_equal(backend.to_host(batch), truth)
+    labels = np.arange(23, dtype=np.uint8)
+    targets = kernels.one_hot_batch(*map(place, (labels, order, seed_and_step)), 5, 23)
+    np.testing.assert_array_equal(backend.to_host(targets), np.eye(23)[order[10:15]])
+
+
+def test_chance_is_fair_and_depends_on_everything() -> None:
+    draws = random_bits(1, 2, np.arange(90_000), 0)
+    shares = np.bincount(draws % 9) / len(draws)
+    np.testing.assert_allclose(shares, 1 / 9, atol=0.004)
+    for other in (random_bits(2, 2, np.arange(90_000), 0), random_bits(1, 3, np.arange(90_000), 0)):
+        assert (other == draws).mean() < 0.001
+        assert abs(np.corrcoef(other, draws)[0, 1]) < 0.02
+    assert abs(np.corrcoef(draws[1:], draws[:-1])[0, 1]) < 0.02
+
+
+def test_wrong_arrays_are_named(kernels: Any) -> None:
+    place = kernels.xp.asarray
+    images, order, mean, std, seed_and_step = (
+        place(a) if isinstance(a, np.ndarray) else a for a in arguments(0)
+    )
+    good = {
+        "images": images,
+        "order": order,
+        "mean": mean,
+        "std": std,
+        "seed_and_step": seed_and_step,
+        "batch": 5,
+    }
+    for name, wrong, message in [
+        ("images", images.astype("float32"), "uint8"),
+        ("order", order.astype("int64"), "order must be int32"),
+        ("batch", 24, "at least 24"),
+        ("mean", mean[1:], "mean must be"),
+        ("seed_and_step", seed_and_step.astype("int32"), "seed_and_step must be"),
+    ]:
+        with pytest.raises(ShapeError, match=message):
+            kernels.augmented_batch(**{**good, name: wrong})
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_learning_rate_on_the_device(kernels: Any, nesterov: bool) -> None:
+    """A learning rate in an array gives the same step, and the next one follows its change."""
+    rng = np.random.default_rng(0)
+    first = [rng.standard_normal(1000).astype(np.float32) for _ in range(3)]
+    a, b = ([kernels.xp.asarray(array.copy()) for array in first] for _ in range(2))
+    rate = kernels.xp.asarray(np.array(0.1, np.float32))
+    for lr in (0.1, 0.01):
+        rate[...] = lr
+        kernels.sgd_update(*a, lr, 0.9, 1e-4, nesterov)
+        kernels.sgd_update(*b, rate, 0.9, 1e-4, nesterov)
+        np.testing.assert_array_equal(backend.to_host(a[0]), backend.to_host(b[0]))
+        np.testing.assert_array_equal(backend.to_host(a[2]), backend.to_host(b[2]))
+    assert np.abs(backend.to_host(a[0]) - first[0]).max() > 0
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("strided", [False, True])
+def test_batch_statistics(kernels: Any, dtype: Any, strided: bool) -> None:
+    rng = np.random.default_rng(0)
+    mean, var, momentum, eps, count = rng.standard_normal(300), rng.random(300), 0.1, 1e-5, 24
+    running = rng.random((300, 2)).astype(dtype)
+    place = kernels.xp.asarray
+    columns = place(running.copy()) if strided else place(running.T.copy()).T
+    moved = columns[:, 0], columns[:, 1]
+    inv_std = kernels.batch_statistics(place(mean), place(var), *moved, momentum, eps, count)
+    np.testing.assert_allclose(backend.to_host(inv_std), 1 / np.sqrt(var + eps), rtol=1e-14)
+    for column, batch in enumerate((mean, var * count / (count - 1))):
+        expected = 0.9 * running[:, column].astype(np.float64) + momentum * batch
+        np.testing.assert_allclose(
+            backend.to_host(moved[column]), expected, rtol=4 * np.finfo(dtype).eps
+        )
