@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
+from minran import distributed
 from minran._version import __version__
 from minran.cli import check, look, training
 from minran.errors import MinranError
@@ -21,19 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.debug:
         return int(args.run(args) or 0)
+    # A run that diverges says so in a sentence of its own; NumPy's warnings would hide it.
+    warnings.simplefilter("ignore", RuntimeWarning)
     try:
         return int(args.run(args) or 0)
     except MinranError as error:
-        print(f"minran: {error}", file=sys.stderr)
-        return 2
+        return distributed.fail(f"minran: {error}", 2)
     except ImportError as error:
-        print(
-            f"minran: {error} (is an extra missing? pip install 'minran[EXTRA]')", file=sys.stderr
-        )
-        return 2
+        hint = "is an extra missing? pip install 'minran[EXTRA]'"
+        return distributed.fail(f"minran: {error} ({hint})", 2)
     except KeyboardInterrupt:
-        print("minran: interrupted", file=sys.stderr)
-        return 130
+        return distributed.fail("minran: interrupted", 130)
     except BrokenPipeError:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

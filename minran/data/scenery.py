@@ -89,7 +89,7 @@ def paint_backgrounds(rng: np.random.Generator, lightness: np.ndarray, size: int
 
 
 def paint_distractors(
-    rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray, strokes: int = 6
+    rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray, strokes: int = 5
 ) -> np.ndarray:
     """Paint up to `strokes` short strokes and dots all over each picture, as light as its object.
 

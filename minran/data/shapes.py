@@ -104,7 +104,7 @@ def _object_coverage(rng: np.random.Generator, labels: np.ndarray, size: int) ->
     (u, v) = R(-angle) (point - centre) / radius.
     """
     each = (BLOCK, 1, 1)
-    radius, angle = uniform(rng, 0.2, 0.36, each), uniform(rng, 0, 2 * np.pi, each)
+    radius, angle = uniform(rng, 0.26, 0.4, each), uniform(rng, 0, 2 * np.pi, each)
     # The whole object stays inside the picture, so no mask is cut by the border.
     row, column = radius + uniform(rng, 0, 1, (2, *each)) * (1 - 2 * radius)
     cosine, sine = np.cos(angle) / radius, np.sin(angle) / radius

@@ -1,0 +1,162 @@
+"""Every command is run as a user runs it, on tiny inputs, and every mistake ends in a sentence."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minran.cli import main, make_parser
+from minran.models import list_models
+
+TINY = [
+    "--set=data.train_count=64",
+    "--set=data.test_count=32",
+    "--set=model.name=attention_nano",
+    "--set=model.options={}",
+    "--set=training.batch_size=16",
+    "--set=training.epochs=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def _keep_warning_filters():
+    with warnings.catch_warnings():
+        yield
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "demo"
+    assert main(["quickstart", "--out", str(folder), *TINY]) == 0
+    return folder
+
+
+def _picture(path: Path) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_quickstart_leaves_picture_checkpoint_and_history(run_folder):
+    for name in ("quickstart.png", "last.safetensors", "best.safetensors", "history.jsonl"):
+        assert (run_folder / name).stat().st_size > 0
+    with Image.open(run_folder / "quickstart.png") as picture:
+        assert picture.width > 800
+
+
+def test_quickstart_does_not_overwrite(run_folder, capsys):
+    before = (run_folder / "last.safetensors").read_bytes()
+    assert main(["quickstart", "--out", str(run_folder), *TINY]) == 2
+    assert "--force" in capsys.readouterr().err
+    assert (run_folder / "last.safetensors").read_bytes() == before
+
+
+def test_evaluate_predict_masks_plot(run_folder, tmp_path, capsys):
+    assert main(["evaluate", str(run_folder)]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    picture = _picture(tmp_path / "photo.png")
+    drawing = tmp_path / "predicted.png"
+    assert main(["predict", str(run_folder), str(picture), "--out", str(drawing)]) == 0
+    assert "%" in capsys.readouterr().out
+    assert drawing.stat().st_size > 0
+    for arguments in ([], [str(picture)]):
+        out = tmp_path / f"masks{len(arguments)}.png"
+        assert main(["masks", str(run_folder), *arguments, "--out", str(out), "--count", "2"]) == 0
+        assert out.stat().st_size > 0
+    curves = tmp_path / "curves.svg"
+    assert main(["plot", str(run_folder), "--out", str(curves)]) == 0
+    assert "<svg" in curves.read_text()
+
+
+def test_train_list_train_resume_and_runs(tmp_path, capsys):
+    runs = str(tmp_path / "runs")
+    assert main(["train", "--list"]) == 0
+    assert "cifar10-attention56" in capsys.readouterr().out
+    arguments = ["train", "--recipe", "quickstart", "--runs", runs, "--name", "a", *TINY]
+    assert main(arguments) == 0
+    assert main(arguments) == 2, "a run of that name is there already"
+    assert main(["train", "--resume", f"{runs}/a"]) == 0
+    capsys.readouterr()
+    assert main(["runs", runs]) == 0
+    assert "attention_nano" in capsys.readouterr().out
+
+
+def test_train_on_a_folder_of_pictures(tmp_path):
+    for name in ("cat", "dog"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for index in range(10):
+            _picture(tmp_path / "mine" / name / f"{index}.png")
+    arguments = ["train", "--recipe", "quickstart", "--runs", str(tmp_path / "runs")]
+    arguments += ["--data", f"folder:{tmp_path / 'mine'}", "--name", "own", "--epochs", "1"]
+    arguments += ["--set=model.name=attention_nano", "--set=model.options={}"]
+    assert main([*arguments, "--set=training.batch_size=4"]) == 0
+
+
+def test_summary_prints_the_exact_count(capsys):
+    assert main(["summary", "attention_small_cifar"]) == 0
+    assert "239,786" in capsys.readouterr().out
+    assert main(["models"]) == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in list_models())
+
+
+def test_graph_writes_svg(tmp_path, capsys):
+    out = tmp_path / "net.svg"
+    assert main(["graph", "attention_nano", "--out", str(out)]) == 0
+    assert out.read_text().lstrip().startswith(("<svg", "<?xml"))
+
+
+def test_gradcheck_of_one_operation(capsys):
+    assert main(["gradcheck", "gate"]) == 0
+    assert "gate" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["summary", "attention57"], ["attention57", "did you mean"]),
+        (["train", "--recipe", "cifar10-smal"], ["did you mean", "cifar10-small"]),
+        (["train", "--recipe", "quickstart", "--set=optimizer.lrr=1"], ["optimizer.lr"]),
+        (["train", "--recipe", "quickstart", "--set=training.epochs=two"], ["whole number"]),
+        (["train", "--recipe", "quickstart", "--data", "cifar11"], ["cifar11"]),
+        (["train", "--resume", "nowhere"], ["nowhere"]),
+        (["evaluate", "nowhere.safetensors"], ["nowhere.safetensors"]),
+        (["gradcheck", "conv3d"], ["conv3d"]),
+        (["gradcheck"], ["--all"]),
+        (["plot", "nowhere"], ["nowhere"]),
+    ],
+)
+def test_a_mistake_ends_with_one_sentence(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("minran: ")
+    assert "Traceback" not in captured
+    assert all(word in captured for word in words), captured
+    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
+
+
+def test_no_network_says_where_to_put_the_files(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("minran.data.cifar.BASE_URL", "http://127.0.0.1:9/", raising=False)
+    arguments = ["train", "--recipe", "cifar10-small", "--data-dir", str(tmp_path / "data")]
+    assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 2
+    message = capsys.readouterr().err
+    assert "--data shapes" in message
+    assert str(tmp_path / "data") in message
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(Exception, match="attention57"):
+        main(["--debug", "summary", "attention57"])
+
+
+def test_every_command_has_help_with_examples(capsys):
+    parser = make_parser()
+    commands = next(a for a in parser._actions if hasattr(a, "choices") and a.choices).choices
+    for name, command in commands.items():
+        text = command.format_help()
+        assert "example" in text, name
