@@ -65,7 +65,7 @@ class Tensor:
     __array_ufunc__ = None  # `array + tensor` asks the Tensor; np.exp(tensor) is an error
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        self.data = data
+        self.data = np.asarray(data) if isinstance(data, np.generic) else data
         self.requires_grad = requires_grad
         self.grad: Array | None = None
         self.op: Op | None = None
@@ -287,8 +287,8 @@ def _walk(root: Tensor, gradient: Array) -> None:
 
 
 def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]:
-    """a + b, in place into the one that the walk owns."""
-    out = a if a_owned else b if b_owned else None
+    """a + b, in place into the one that the walk owns (NumPy makes scalars of 0-d arrays)."""
+    out = None if a.ndim == 0 else a if a_owned else b if b_owned else None
     return backend.current().add(a, b, out=out), True
 
 

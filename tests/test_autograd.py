@@ -622,3 +622,11 @@ def test_one_graph_may_cross_backends() -> None:
     s = 1 / (1 + np.exp(-x.data))
     t = 1 / (1 + np.exp(-s))
     np.testing.assert_allclose(x.grad, t * (1 - t) * s * (1 - s), rtol=1e-12)
+
+
+def test_a_scalar_tensor_used_twice():
+    a, b = (minran.tensor(value, requires_grad=True, dtype="float64") for value in (2.0, 3.0))
+    p = a * b
+    (p * (p + a)).backward()
+    assert float(a.grad) == 2 * 2 * 9 + 2 * 2 * 3  # d/da (a^2 b^2 + a^2 b)
+    assert float(b.grad) == 2 * 4 * 3 + 4

@@ -24,6 +24,7 @@ FLOORS = [
     ["models"],
     ["optim", "data", "inspect"],
     ["train"],
+    ["ablate"],
     ["cli"],
 ]
 """From the cellar up: a part may use what lies on lower floors, and itself."""
@@ -33,7 +34,7 @@ BELOW_NN = {part for part, height in HEIGHT.items() if height < HEIGHT["nn"]}
 HELPERS = {"gradcheck": BELOW_NN, "distributed": BELOW_NN}
 """Beside the stairs; they may use only what lies below nn."""
 
-TOOLS = {"interop", "bench"}
+TOOLS = {"interop", "bench", "course"}
 """May use anything but the command line."""
 
 EVERYONE = {"_version"}

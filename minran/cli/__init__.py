@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from minran import distributed
 from minran._version import __version__
-from minran.cli import check, look, training
+from minran.cli import ablate, attention, check, course, look, training
 from minran.errors import MinranError
 
 
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ImportError as error:
         hint = "is an extra missing? pip install 'minran[EXTRA]'"
         return distributed.fail(f"minran: {error} ({hint})", 2)
+    except MemoryError as error:
+        return distributed.fail(f"minran: out of memory ({error}); use a smaller batch", 2)
     except KeyboardInterrupt:
         return distributed.fail("minran: interrupted", 130)
     except BrokenPipeError:
@@ -52,6 +54,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     training.add_commands(commands)
+    ablate.add_commands(commands)
     look.add_commands(commands)
+    attention.add_commands(commands)
     check.add_commands(commands)
+    course.add_commands(commands)
     return parser

@@ -1,4 +1,4 @@
-"""models, summary, graph, masks, predict."""
+"""models, summary, graph, predict, export."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minran.cli.shared import add_command, add_device, use_device
+from minran.cli.shared import add_command, add_device, save_figure, use_device
+from minran.errors import RecipeError, expect
 
 
 def add_commands(commands: Any) -> None:
@@ -40,27 +41,34 @@ def add_commands(commands: Any) -> None:
         "predict",
         predict,
         "class probabilities of your own pictures",
-        "  minran predict quickstart photo.png",
+        "  minran predict quickstart photo.png\n"
+        "  minran predict runs/cifar10-small *.jpg --top 5 --out answers.png\n\n"
+        "Pictures may have any size: the central square is cut out and resized.",
     )
     parser.add_argument("checkpoint", help="a checkpoint file, or a run")
     parser.add_argument("files", nargs="+", help="pictures (any format Pillow reads)")
+    parser.add_argument("--top", type=int, default=3, help="classes to print (default: 3)")
     parser.add_argument("--out", help="also draw the pictures with their probabilities")
+    parser.add_argument("--dark", action="store_true", help="for dark pages")
     add_device(parser)
 
     parser = add_command(
         commands,
-        "masks",
-        masks,
-        "draw the attention masks over pictures",
-        "  minran masks quickstart\n  minran masks runs/cifar10-small photo1.jpg photo2.jpg",
+        "export",
+        export,
+        "write a trained network as an ONNX file",
+        "  minran export runs/cifar10-small --out model.onnx\n"
+        "  minran export quickstart --prepared      # input: numbers as for training\n\n"
+        "The file takes uint8 pictures (N, H, W, 3) and gives logits (N, K).\n"
+        'Needs the onnx package: pip install "minran[onnx]".',
     )
     parser.add_argument("checkpoint", help="a checkpoint file, or a run")
-    parser.add_argument("files", nargs="*", help="pictures (default: test pictures of its data)")
-    parser.add_argument("--count", type=int, default=6, help="test pictures to draw (default: 6)")
-    parser.add_argument("--out", default="masks.png", help="picture file (png, svg or pdf)")
-    parser.add_argument("--dark", action="store_true", help="for dark pages")
-    parser.add_argument("--data-dir", metavar="FOLDER", help="where CIFAR lies")
-    add_device(parser)
+    parser.add_argument("--out", default="model.onnx", help="file (default: model.onnx)")
+    parser.add_argument(
+        "--prepared",
+        action="store_true",
+        help="leave the preprocessing out: the input is float32, the mean subtracted already",
+    )
 
 
 def models(args: argparse.Namespace) -> int:
@@ -100,37 +108,35 @@ def predict(args: argparse.Namespace) -> int:
     from minran.train import load_model
 
     use_device(args)
+    expect(args.top >= 1, f"--top must be at least 1, got {args.top}", RecipeError)
     model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
     pictures = read_pictures(args.files, preprocess.mean.shape[0])
     probabilities = inspect.class_probabilities(model, preprocess(pictures))
     for file, row in zip(args.files, probabilities, strict=True):
-        best = sorted(zip(row, checkpoint.class_names, strict=True), reverse=True)[:3]
+        best = sorted(zip(row, checkpoint.class_names, strict=True), reverse=True)[: args.top]
         print(f"{file}: " + ", ".join(f"{name} {share:.1%}" for share, name in best))
     if args.out:
-        figure = inspect.prediction_figure(pictures, probabilities, checkpoint.class_names)
-        figure.savefig(args.out, dpi=150)
-        print(args.out)
+        figure = inspect.prediction_figure(
+            pictures, probabilities, checkpoint.class_names, max(args.top, 3), args.dark
+        )
+        save_figure(figure, args.out)
     return 0
 
 
-def masks(args: argparse.Namespace) -> int:
-    """Save a figure of masks laid over pictures."""
-    from minran import inspect
+def export(args: argparse.Namespace) -> int:
+    """Save a network as ONNX."""
     from minran.cli.training import find_checkpoint
-    from minran.data import read_pictures
-    from minran.train import load_data, load_model, parse
+    from minran.interop import export_onnx
+    from minran.train import load_model
 
-    use_device(args)
     model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
-    true_masks = None
-    if args.files:
-        pictures = read_pictures(args.files, preprocess.mean.shape[0])
-    else:
-        _, test = load_data(parse(checkpoint.recipe), args.data_dir)
-        pictures = test.images[: args.count]
-        true_masks = None if test.masks is None else test.masks[: args.count]
-    attentions = inspect.attention_maps(model, preprocess(pictures))
-    figure = inspect.mask_figure(pictures, attentions, true_masks=true_masks, dark=args.dark)
-    figure.savefig(args.out, dpi=150, facecolor=figure.get_facecolor())
-    print(args.out)
+    rows, columns = preprocess.mean.shape[:2]
+    path = export_onnx(
+        model,
+        args.out,
+        (rows, columns),
+        None if args.prepared else preprocess,
+        checkpoint.class_names,
+    )
+    print(path)
     return 0

@@ -51,6 +51,16 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--force", action="store_true", help="overwrite a run of that name")
     parser.add_argument("--quiet", action="store_true", help="print nothing while training")
+    parser.add_argument(
+        "--precision",
+        choices=["fp32", "tf32", "bf16"],
+        help="how a GPU multiplies (default: the recipe's, which is tf32 unless it says otherwise)",
+    )
+    parser.add_argument(
+        "--no-capture",
+        action="store_true",
+        help="on a GPU, launch every kernel of a step by itself instead of one recorded graph",
+    )
     add_data_dir(parser)
     add_device(parser)
 
@@ -121,7 +131,8 @@ def _preprocess(args: argparse.Namespace) -> Any:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train by a recipe or resume."""
+    """Train by a recipe or resume; under mpiexec on all its processes."""
+    from minran import distributed
     from minran.train import Run, list_recipes, load_recipe
     from minran.train import train as run_training
 
@@ -130,11 +141,17 @@ def train(args: argparse.Namespace) -> int:
             print(f"{name:24} {load_recipe(name).description}")
         return 0
     use_device(args)
+    distributed.start()
     if args.resume:
         run = Run(args.resume)
-        recipe = run.recipe()
+        recipe = distributed.from_leader(run.recipe)
         result = run_training(
-            recipe, run.folder, resume=True, data_dir=args.data_dir, quiet=args.quiet
+            recipe,
+            run.folder,
+            resume=True,
+            data_dir=args.data_dir,
+            quiet=args.quiet,
+            capture=not args.no_capture,
         )
     else:
         changes = list(args.set)
@@ -142,6 +159,7 @@ def train(args: argparse.Namespace) -> int:
             ("data.name", args.data),
             ("model.name", args.model),
             ("training.epochs", args.epochs),
+            ("precision", args.precision),
         ):
             if value is not None:
                 changes.append(f"{key}={value}")
@@ -153,23 +171,27 @@ def train(args: argparse.Namespace) -> int:
             force=args.force,
             data_dir=args.data_dir,
             quiet=args.quiet,
+            capture=not args.no_capture,
         )
     for row in result.history.epochs[-1:]:
-        if "test_accuracy" in row:
+        if "test_accuracy" in row and distributed.leads():
             print(f"test accuracy {row['test_accuracy']:.2%}, {row['seconds'] / 60:.1f} minutes")
     return 0 if result.finished else 130
 
 
 def evaluate(args: argparse.Namespace) -> int:
     """Print loss and accuracy of a checkpoint on its test pictures."""
+    from minran import distributed
     from minran.data import Loader
     from minran.train import evaluate as measure
-    from minran.train import load_data, load_model, parse
+    from minran.train import load_data, load_model, parse, use_precision
 
     use_device(args)
+    distributed.start()
     path = find_checkpoint(args.checkpoint)
     model, preprocess, checkpoint = load_model(path)
     recipe = parse(checkpoint.recipe)
+    use_precision(recipe)
     if args.data:
         recipe.data.name = args.data
     _, test = load_data(recipe, args.data_dir)
@@ -180,7 +202,10 @@ def evaluate(args: argparse.Namespace) -> int:
         CheckpointError,
     )
     loss, accuracy = measure(model, Loader(test, recipe.training.test_batch_size, preprocess))
-    print(f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures")
+    if distributed.leads():
+        print(
+            f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures"
+        )
     return 0
 
 

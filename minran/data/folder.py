@@ -150,7 +150,7 @@ def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
     for file in map(Path, files):
         try:
             pictures.append(_read_picture(pillow, file, size))
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, pillow.Image.DecompressionBombError) as error:
             bad.append(f"{file} ({error})")
     expect(not bad, f"could not read {', '.join(bad)}", DataError)
     return np.stack(pictures)

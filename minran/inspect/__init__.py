@@ -4,6 +4,7 @@ Read `summary`, then `masks` and `figures`; `flow`, `layout` and `svg` draw grap
 back as matplotlib Figures, made without pyplot: show them in a notebook or `savefig` them.
 """
 
+from minran.inspect.comparison import gradcam_figure, score_attention, score_table
 from minran.inspect.curves import curves_figure, quickstart_figure
 from minran.inspect.figures import (
     before_after_figure,
@@ -54,6 +55,7 @@ __all__ = [
     "class_probabilities",
     "curves_figure",
     "gradcam",
+    "gradcam_figure",
     "graph",
     "histogram_figure",
     "mask_figure",
@@ -68,6 +70,8 @@ __all__ = [
     "resize_maps",
     "response_figure",
     "score",
+    "score_attention",
+    "score_table",
     "stage_responses",
     "summary",
 ]

@@ -32,12 +32,14 @@ def mask_figure(
     rule: str | None = None,
     count: int = 2,
     dark: bool = False,
+    channels: Sequence[int] | None = None,
 ) -> Figure:
     """A row for each picture: the picture, each stage's mask laid over it, the true object mask.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1, not prepared. true_masks: (N, H, W)
     bool. labels name the rows through class_names. The map is the mean over channels; with a
-    `rule` of `choose_channels`, its first `count` channels follow. The title says which.
+    `rule` of `choose_channels`, its first `count` channels follow, or the `channels` that are
+    given. The title says which.
     """
     from minran.inspect.style import new_figure, row_label, show, theme
 
@@ -46,10 +48,12 @@ def mask_figure(
     note = f"Masks: mean over channels, {SCALE_NOTE}"
     for attention in attentions:
         columns.append((attention.title, channel_mean(attention.mask)))
-        if rule is not None:
-            chosen = choose_channels(attention.mask, rule, min(count, attention.mask.shape[3]))
+        if rule is not None or channels is not None:
+            most = min(count, attention.mask.shape[3])
+            chosen = choose_channels(attention.mask, rule or "given", most, channels)
             columns += _channel_columns(chosen)
-            note = f"Masks: mean over channels, then channels of {chosen.rule};\n{SCALE_NOTE}"
+            which = "given by hand" if channels is not None else f"of {chosen.rule}"
+            note = f"Masks: mean over channels, then channels {which};\n{SCALE_NOTE}"
     colours = theme(dark)
     width = 1 + len(columns) + (true_masks is not None)
     figure = new_figure(1.25 * width + 0.6, 1.25 * len(images) + 0.7, dark)

@@ -84,7 +84,7 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
 
     Raises GradientError if the tensor has no graph, or backward() has freed it.
     """
-    made = _ops_behind(tensor)
+    made = ops_behind(tensor)
     owners, parents = _owners(calls, made)
     root = Node(None)
     boxes: dict[int, Node] = {}
@@ -118,7 +118,7 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
     return Flow(root, edges, nodes[id(tensor)])
 
 
-def _ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
+def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
     """Every op behind `tensor` with its output, oldest first; no recursion."""
     expect(
         tensor.op is not None,

@@ -1,18 +1,27 @@
-"""minran beside PyTorch: the same networks in torch, and weights carried both ways.
+"""minran beside others: networks in PyTorch, weights carried both ways, ONNX files.
 
-Importing this package does not import PyTorch; calling its functions does.
+Importing this package imports neither PyTorch nor onnx; calling its functions does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from minran.interop.onnx_export import export_onnx
 from minran.interop.weights import from_torch_state_dict, require_torch, to_torch_state_dict
+from minran.nn import Module
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["create_twin", "from_torch_state_dict", "to_torch_state_dict"]
+__all__ = [
+    "create_twin",
+    "export_onnx",
+    "from_torch_state_dict",
+    "load_torch",
+    "to_torch_state_dict",
+]
 
 
 def create_twin(name: str, num_classes: int | None = None, **options: object) -> torch.nn.Module:
@@ -25,3 +34,13 @@ def create_twin(name: str, num_classes: int | None = None, **options: object) ->
     from minran.interop.twin import create_twin as create
 
     return create(name, num_classes, **options)
+
+
+def load_torch(model: Module, state: Mapping[str, torch.Tensor]) -> Module:
+    """Copy the state dict of a network's PyTorch twin into the network; returns it.
+
+    `torch_model.load_state_dict(to_torch_state_dict(model.state_dict()))` goes the other way.
+    Raises BackendError without PyTorch, CheckpointError or ShapeError if the state does not fit.
+    """
+    model.load_state_dict(from_torch_state_dict(state))
+    return model

@@ -51,7 +51,8 @@ class NormReLUConv2d(BatchNorm):
         g, gw, ggamma, gbeta = kernels.norm_relu_conv2d_backward(
             gy, self.x, self.norm, self.w, self.stride, self.padding
         )
-        gx = kernels.norm_backward_inplace(g, self.x, self.norm, ggamma, gbeta, self.count)
+        sums = self.whole(ggamma, gbeta)
+        gx = kernels.norm_backward_inplace(g, self.x, self.norm, *sums, self.count)
         dtype = self.w.dtype
         return gx, ggamma.astype(dtype), gbeta.astype(dtype), gw, gy if self.needs[4] else None
 

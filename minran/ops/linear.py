@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.errors import expect
 
@@ -23,14 +24,20 @@ class Linear(Op):
             f"linear: bias must be ({w.shape[1]},), got {bias is not None and tuple(bias.shape)}",
         )
         self.x, self.w = x, w
-        y = x @ w
+        kernels = backend.current()
+        # A GPU's own products cannot be part of a captured step; its backend brings others.
+        y = kernels.linear(x, w) if hasattr(kernels, "linear") else x @ w
         return y if bias is None else y + bias
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        kernels = backend.current()
+        gbias = gy.sum(0) if self.needs[2] else None
+        if hasattr(kernels, "linear_backward"):
+            return *kernels.linear_backward(gy, self.x, self.w, self.needs[0]), gbias
         return (
             gy @ self.w.T if self.needs[0] else None,
             self.x.T @ gy if self.needs[1] else None,
-            gy.sum(0) if self.needs[2] else None,
+            gbias,
         )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
+from minran.backend import world
 from minran.errors import expect
 
 Moments = tuple[Array, Array]
@@ -18,6 +21,10 @@ class BatchNorm(Op):
     In training, mean and var are the batch's, so they move with x and
     gx = gamma / std (g - mean(g) - xhat mean(g xhat)); otherwise they are constants and
     gx = gamma / std g. Always ggamma = sum g xhat and gbeta = sum g.
+
+    The batch is that of all processes (`minran.distributed`): mean, var and the two means in gx
+    run over every share of it. ggamma and gbeta are this process's own, as all gradients of
+    parameters are; the training loop sums them.
     """
 
     def __init__(
@@ -49,12 +56,17 @@ class BatchNorm(Op):
         if not self.training:
             mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
             return mean, 1 / (var + self.eps) ** 0.5
-        self.count = x.size // x.shape[-1]
+        counts = world.current().counts(x.size // x.shape[-1])
+        self.count = sum(counts)
         expect(
             self.count > 1,
             f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to train on",
         )
-        mean, var = self.known or backend.current().batch_moments(x)
+        kernels = backend.current()
+        mean, var = _join(counts, self.known or kernels.batch_moments(x))
+        if hasattr(kernels, "batch_statistics"):  # the three lines below as one launch
+            rates = self.momentum, self.eps, self.count
+            return mean, kernels.batch_statistics(mean, var, running_mean, running_var, *rates)
         _update(running_mean, mean, self.momentum)
         _update(running_var, var * (self.count / (self.count - 1)), self.momentum)
         return mean, 1 / (var + self.eps) ** 0.5
@@ -66,11 +78,19 @@ class BatchNorm(Op):
         )
         gx = None
         if self.needs[0]:
+            sums = self.whole(ggamma, gbeta)
             gx = kernels.batch_norm_backward_input(
-                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, ggamma, gbeta, self.count
+                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, *sums, self.count
             )
         dtype = self.gamma.dtype
         return gx, ggamma.astype(dtype), gbeta.astype(dtype)
+
+    def whole(self, ggamma: Array, gbeta: Array) -> Sequence[Array]:
+        """ggamma and gbeta of the whole batch, which its statistics pass on to every gx."""
+        together = world.current()
+        if together.size == 1 or self.count is None:
+            return ggamma, gbeta
+        return together.sum(backend.current().xp.stack([ggamma, gbeta]))
 
 
 def batch_norm(
@@ -126,6 +146,22 @@ def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tenso
         n, c = x.shape
         return op(x.reshape(n, 1, 1, c), gamma, beta).reshape(n, c)
     return op(x, gamma, beta)
+
+
+def _join(counts: list[int], moments: Moments) -> Moments:
+    """The moments of the whole batch from those of each process's share.
+
+        n mean = sum_r n_r mean_r;    n var = sum_r n_r (var_r + (mean_r - mean)^2)
+
+    In the order of the processes, so that all get the same bits.
+    """
+    if len(counts) == 1:
+        return moments
+    xp = backend.current().xp
+    means, variances = xp.moveaxis(world.current().gather(xp.stack(moments)), 1, 0)
+    share = xp.asarray(counts, means.dtype)[:, None] / sum(counts)
+    mean = (share * means).sum(0)
+    return mean, (share * (variances + (means - mean) ** 2)).sum(0)
 
 
 def _update(running: Array, batch: Array, momentum: float) -> None:

@@ -1,9 +1,10 @@
 """Training: recipes, the loop, resumable runs. Read `recipe`, `loop`, `run`, then the rest."""
 
+from minran.train.capture import CapturedStep, CaptureError, capture_step
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.history import History, read_history
 from minran.train.live import LiveCurves
-from minran.train.loop import Result, evaluate, train, train_step
+from minran.train.loop import Result, train
 from minran.train.machine import environment
 from minran.train.pretrained import (
     Pretrained,
@@ -13,10 +14,20 @@ from minran.train.pretrained import (
 )
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
 from minran.train.run import Run
-from minran.train.setup import Parts, build, load_data, load_model, make_model
+from minran.train.setup import (
+    Parts,
+    build,
+    load_data,
+    load_model,
+    make_model,
+    use_precision,
+)
+from minran.train.steps import evaluate, train_step
 from minran.train.table import RunSummary, compare, list_runs
 
 __all__ = [
+    "CaptureError",
+    "CapturedStep",
     "Checkpoint",
     "History",
     "LiveCurves",
@@ -28,6 +39,7 @@ __all__ = [
     "Run",
     "RunSummary",
     "build",
+    "capture_step",
     "compare",
     "environment",
     "evaluate",
@@ -46,4 +58,5 @@ __all__ = [
     "save_checkpoint",
     "train",
     "train_step",
+    "use_precision",
 ]

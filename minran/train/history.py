@@ -21,7 +21,11 @@ class History:
     train_loss, train_accuracy, lr, seconds and, when the epoch was tested, test_loss and
     test_accuracy. Steps and epochs count from 1: step 8 is there when 8 steps are done. A number
     that is not finite is None (null in the file).
+
+    With `writes` set to False, rows are kept in memory only: of several processes one writes.
     """
+
+    writes = True
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
         """Open the history at `path`, with its first `keep` rows (all if None).
@@ -51,6 +55,12 @@ class History:
         Raises CheckpointError if the disk refuses.
         """
         row = {key: _finite(value) for key, value in row.items()}
+        if self.writes:
+            self._write(row)
+        self.rows.append(row)
+        return row
+
+    def _write(self, row: Row) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
@@ -61,8 +71,6 @@ class History:
             raise CheckpointError(
                 f"could not write {self.path} ({error.strerror or error})"
             ) from error
-        self.rows.append(row)
-        return row
 
     @property
     def epochs(self) -> list[Row]:

@@ -1,32 +1,30 @@
 """The training loop, on one page: `train` runs a recipe, `evaluate` tests a network.
 
-Read `train_step` first, then `_Session.fit` around it, then `train` around that.
+Read `train_step` (in `steps`) first, then `HostSteps` and `_Session.fit` around it, then `train`
+around that. On a GPU `DeviceSteps` (in `device`) takes the place of `HostSteps`.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from minran import backend, ops
-from minran.autograd import Tensor, no_grad, tensor
-from minran.data import Batch, Loader
+from minran import backend, distributed
 from minran.errors import MinranError, RecipeError, expect
 from minran.nn import Module
-from minran.optim import SGD
 from minran.train.checkpoint import Checkpoint, Progress, save_checkpoint
+from minran.train.device import DeviceSteps, on_device
 from minran.train.history import History
 from minran.train.progress import Reporter, StopRequest
 from minran.train.recipe import Recipe, parse
 from minran.train.run import Run
 from minran.train.setup import Parts, build, load_model
+from minran.train.steps import Outcome, Steps, evaluate, train_step
 
 OnRow = Callable[[dict[str, Any]], Any]
 
@@ -50,12 +48,17 @@ def train(
     data_dir: str | Path | None = None,
     quiet: bool = False,
     on_row: OnRow | None = None,
+    capture: bool = True,
 ) -> Result:
     """Train the recipe's network in `folder`; `resume` goes on where the run there stopped.
 
     A run that was interrupted and resumed has the losses of one that was not, bit for bit on
     one backend. Ctrl-C finishes the step, writes a checkpoint and returns. `on_row` is called
-    with every new row of the history (for live curves in a notebook).
+    with every new row of the history (for live curves in a notebook). On a GPU the step is
+    recorded once and replayed as one graph if `capture`; the losses are the same without.
+
+    Under mpiexec (`minran.distributed`) every process calls this and computes its share of each
+    batch; process 0 writes the files, prints and calls `on_row`.
 
     Raises RecipeError, DataError or CheckpointError before anything is written; MinranError if
     the loss diverges.
@@ -63,31 +66,62 @@ def train(
     expect(not (resume and force), "train: resume and force exclude each other", RecipeError)
     # What is run is what is stored: checked, and with the kinds that TOML has.
     recipe = parse(recipe.to_toml())
-    run = Run(folder)
+    run, leads = Run(folder), distributed.leads()
+    quiet = quiet or not leads
     if resume:
-        checkpoint = run.continued(recipe)
+        checkpoint = distributed.from_leader(lambda: run.continued(recipe))
         if checkpoint is not None and checkpoint.progress.finished:
             Reporter(0, 0, quiet).say(f"the run in {folder} is finished already")
             return Result(run, load_model(run.last_file)[0], History(run.history_file), True)
     else:
-        run.expect_free(force)
-    parts = build(recipe, data_dir)
-    with run.lock():
+        distributed.from_leader(lambda: run.expect_free(force))
+    with distributed.leader_first():
+        parts = build(recipe, data_dir)
+    with run.lock() if leads else nullcontext():
+        checkpoint, history = distributed.from_leader(lambda: _open(run, recipe, resume, force))
+        history.writes = leads
         progress = Progress()
-        if not resume:
-            run.create(recipe, force)
-        # Read once more: until now another process may have worked in the folder.
-        elif (checkpoint := run.continued(recipe)) is not None:
+        if checkpoint is not None:
             parts.restore(checkpoint)
             progress = checkpoint.progress
         progress.total_steps = parts.total_steps
-        history = History(run.history_file, keep=progress.rows)
-        run.note_session()
+        # The same seed makes the same weights, but perhaps not on another kind of processor.
+        parts.model.load_state_dict(distributed.from_leader(parts.model.state_dict))
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
-        with StopRequest() as stop, reporter:
-            session = _Session(recipe, parts, run, progress, history, stop, reporter, on_row)
+        with StopRequest(quiet=not leads) as stop, reporter:
+            steps = DeviceSteps(recipe, parts, capture) if on_device() else HostSteps(recipe, parts)
+            session = _Session(recipe, parts, steps, run, progress, history, stop, reporter, on_row)
             finished = session.fit()
     return Result(run, parts.model.eval(), history, finished)
+
+
+def _open(run: Run, recipe: Recipe, resume: bool, force: bool) -> tuple[Checkpoint | None, History]:
+    """Start the run's files, or find where they stand: the checkpoint to go on from, if any."""
+    checkpoint = None
+    if resume:
+        # Read once more: until now another process may have worked in the folder.
+        checkpoint = run.continued(recipe)
+    else:
+        run.create(recipe, force)
+    history = History(run.history_file, keep=checkpoint.progress.rows if checkpoint else 0)
+    run.note_session()
+    return checkpoint, history
+
+
+class HostSteps:
+    """Step by step, on batches that the loader prepares meanwhile."""
+
+    def __init__(self, recipe: Recipe, parts: Parts) -> None:
+        self.parts, self.label_smoothing = parts, recipe.training.label_smoothing
+
+    def epoch(self, progress: Progress) -> Generator[list[Outcome], None, None]:
+        """The outcome of one step at a time."""
+        parts = self.parts
+        # closing: the thread that prepares batches ends with the loop, however that ends.
+        with closing(parts.train.epoch(progress.epoch, start=progress.batch)) as batches:
+            for batch in batches:
+                parts.optimizer.lr = parts.schedule(progress.step)
+                yield [train_step(parts.model, parts.optimizer, batch, self.label_smoothing)]
 
 
 @dataclass
@@ -96,6 +130,7 @@ class _Session:
 
     recipe: Recipe
     parts: Parts
+    steps: Steps
     run: Run
     progress: Progress
     history: History
@@ -112,7 +147,7 @@ class _Session:
             if self._epoch_is_done():
                 self._close_epoch()
             self._save(self.run.last_file)
-            if self.stop.requested and not progress.finished:
+            if not progress.finished and self._asked_to_stop():
                 self.reporter.say(
                     f"stopped after step {progress.step}; go on with --resume {self.run.folder}"
                 )
@@ -122,31 +157,32 @@ class _Session:
     def _steps(self) -> None:
         """The steps of this epoch that are still to do, or those until a request to stop."""
         progress, parts, settings = self.progress, self.parts, self.recipe.training
-        clock = time.perf_counter()
-        # closing: the thread that prepares batches ends with the loop, however that ends.
-        with closing(parts.train.epoch(progress.epoch, start=progress.batch)) as batches:
-            for batch in batches:
-                lr = parts.optimizer.lr = parts.schedule(progress.step)
-                loss, correct = train_step(
-                    parts.model, parts.optimizer, batch, settings.label_smoothing
-                )
-                progress.step += 1
-                if not math.isfinite(loss):
-                    raise self._diverged(f"the loss of step {progress.step} is {loss}")
-                progress.batch += 1
-                progress.loss_sum += loss * len(batch[0])
-                progress.correct += correct
-                progress.seen += len(batch[0])
+        clock, size = time.perf_counter(), parts.train.batch_size
+        with closing(self.steps.epoch(progress)) as stretches:
+            for outcomes in stretches:
                 now = time.perf_counter()
                 progress.seconds += now - clock
                 clock = now
-                self.reporter.step(progress, loss, lr)
-                if progress.step % settings.log_every == 0:
-                    self._log("step", loss=loss, lr=lr)
-                if self._epoch_is_done() or self.stop.requested:
+                for loss, correct in outcomes:
+                    lr = parts.schedule(progress.step)
+                    progress.step += 1
+                    if not math.isfinite(loss):
+                        raise self._diverged(f"the loss of step {progress.step} is {loss}")
+                    progress.batch += 1
+                    progress.loss_sum += loss * size
+                    progress.correct += correct
+                    progress.seen += size
+                    self.reporter.step(progress, loss, lr)
+                    if progress.step % settings.log_every == 0:
+                        self._log("step", loss=loss, lr=lr)
+                if self._epoch_is_done() or self._asked_to_stop():
                     return
                 if settings.checkpoint_every and progress.step % settings.checkpoint_every == 0:
                     self._save(self.run.last_file)
+
+    def _asked_to_stop(self) -> bool:
+        """Whether any process was asked to: all end with the same step, or none does."""
+        return distributed.sum_numbers(self.stop.requested) != [0]
 
     def _epoch_is_done(self) -> bool:
         return self.progress.finished or self.progress.batch == len(self.parts.train)
@@ -176,6 +212,9 @@ class _Session:
         if accuracy > progress.best_accuracy:
             progress.best_accuracy = accuracy
             self._save(self.run.best_file)
+        keep = self.recipe.training.keep_every
+        if keep and progress.epoch % keep == 0:
+            self._save(self.run.epoch_file(progress.epoch))
 
     def _log(self, kind: str, **values: Any) -> dict[str, Any]:
         """Add a row to the history, and tell whoever wants to know."""
@@ -183,13 +222,15 @@ class _Session:
         row = {"kind": kind, "step": progress.step, "epoch": progress.epoch + 1, **values}
         row = self.history.append(row)
         progress.rows = len(self.history.rows)
-        if self.on_row is not None:
+        if self.on_row is not None and distributed.leads():
             self.on_row(row)
         return row
 
     def _save(self, path: Path) -> None:
         parts = self.parts
         self._expect_finite_state()
+        if not distributed.leads():
+            return
         checkpoint = Checkpoint(
             recipe=self.recipe.to_toml(),
             model=parts.model.state_dict(),
@@ -211,51 +252,3 @@ class _Session:
         last = self.run.last_file
         kept = f"; {last} is from before that" if last.exists() else ""
         return MinranError(f"training diverged: {what}; try a smaller optimizer.lr{kept}")
-
-
-def train_step(
-    model: Module, optimizer: SGD, batch: Batch, label_smoothing: float = 0.0
-) -> tuple[float, int]:
-    """One step of gradient descent on a batch; returns its loss and how many it got right.
-
-    batch: images (N, H, W, 3) float32, labels (N,) integers, and with mixup soft labels (N, K),
-    which the loss is then taken against.
-    """
-    images, labels, targets = batch[0], batch[1], batch[-1]
-    logits = model(_inputs(model, images))
-    loss = ops.cross_entropy(logits, targets, label_smoothing)
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    return loss.item(), _count_correct(logits, labels)
-
-
-def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
-    """The mean loss and the accuracy (0 to 1) of `model` on all pictures of `loader`.
-
-    The network is in evaluation mode meanwhile, and afterwards in the mode it had before.
-    """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    loss_sum, correct, seen = 0.0, 0, 0
-    try:
-        with no_grad(), closing(loader.epoch(0)) as batches:
-            for images, labels, *_ in batches:
-                logits = model(_inputs(model, images))
-                loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
-                correct += _count_correct(logits, labels)
-                seen += len(labels)
-    finally:
-        for module, training in modes:
-            module.training = training
-    return loss_sum / seen, correct / seen
-
-
-def _inputs(model: Module, images: np.ndarray) -> Tensor:
-    """Pictures as a Tensor of the network's precision."""
-    _, parameter = next(model.named_parameters())
-    return tensor(images, dtype=parameter.dtype)
-
-
-def _count_correct(logits: Tensor, labels: np.ndarray) -> int:
-    return int((logits.numpy().argmax(1) == labels).sum())

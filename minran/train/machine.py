@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minran import backend
+from minran import backend, distributed
 from minran._version import __version__
 
 
@@ -30,6 +30,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
+        "processes": distributed.current().size,
         "command": shlex.join(sys.argv),
     }
     if hasattr(kernels, "threads"):

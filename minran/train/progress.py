@@ -70,8 +70,9 @@ class StopRequest:
     in another thread nothing changes, and setting `requested` by hand does the same.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, quiet: bool = False) -> None:
         self.requested = False
+        self.quiet = quiet
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -89,6 +90,8 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
+        if self.quiet:
+            return
         # The signal may have come in the middle of another print, where one more is an error.
         with suppress(RuntimeError):
             print("\nstopping after this step (once more to stop at once)", file=sys.stderr)

@@ -33,6 +33,7 @@ class Run:
     environment.json     what it ran on: versions, hardware, commit, one entry per session
     history.jsonl        losses and accuracies (`minran.train.history`)
     last.safetensors     the newest checkpoint; best.safetensors the one with the best test
+    epoch-*.safetensors  those that `training.keep_every` asked for
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -42,6 +43,15 @@ class Run:
         self.history_file = self.folder / "history.jsonl"
         self.last_file = self.folder / "last.safetensors"
         self.best_file = self.folder / "best.safetensors"
+
+    def epoch_file(self, epoch: int) -> Path:
+        """The checkpoint that is kept of an epoch."""
+        return self.folder / f"epoch-{epoch:03d}.safetensors"
+
+    def epoch_files(self) -> list[Path]:
+        """The checkpoints that were kept, in the order of epochs."""
+        files = self.folder.glob("epoch-*.safetensors")
+        return sorted(files, key=lambda file: (len(file.name), file.name))
 
     def exists(self) -> bool:
         """Whether a run is there already."""
@@ -74,7 +84,8 @@ class Run:
         """
         self.expect_free(force)
         try:
-            for file in (self.last_file, self.best_file, self.history_file, self.environment_file):
+            own = (self.last_file, self.best_file, self.history_file, self.environment_file)
+            for file in (*own, *self.epoch_files()):
                 file.unlink(missing_ok=True)
         except OSError as error:
             raise CheckpointError(f"could not clear {self.folder} ({error.strerror})") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minran import data, optim
+from minran import backend, data, distributed, optim
 from minran.data import Dataset, Loader, Preprocess
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
 from minran.models import create_model
@@ -61,9 +61,17 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
 
     Raises RecipeError or DataError for a recipe that cannot be run.
     """
+    use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
     preprocess = Preprocess.fit(train_data.images, recipe.data.std)
     training = recipe.training
+    processes = distributed.current().size
+    expect(
+        training.batch_size >= processes,
+        f"training.batch_size is {training.batch_size}: not a picture for each of the {processes} "
+        "processes",
+        RecipeError,
+    )
     train = Loader(
         train_data,
         training.batch_size,
@@ -78,7 +86,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
     settings = recipe.optimizer
-    optimizer = optim.SGD(
+    optimizer = (optim.FlatSGD if hasattr(backend.current(), "gather") else optim.SGD)(
         model.parameters(),
         settings.lr,
         settings.momentum,
@@ -88,6 +96,13 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     total = training.iterations or training.epochs * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     return Parts(model, optimizer, _schedule(recipe, total), train, test, preprocess, total)
+
+
+def use_precision(recipe: Recipe) -> None:
+    """Let a GPU multiply as the recipe says, until told otherwise; a CPU knows one way only."""
+    choose = getattr(backend.current(), "set_precision", None)
+    if choose is not None:
+        choose("fp32" if recipe.precision == "fp32" else None)  # None: tf32 where the GPU has it
 
 
 def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:

@@ -116,3 +116,64 @@ def test_batch_statistics(kernels: Any, dtype: Any, strided: bool) -> None:
         np.testing.assert_allclose(
             backend.to_host(moved[column]), expected, rtol=4 * np.finfo(dtype).eps
         )
+
+
+@pytest.mark.parametrize("cutout", [1, 4, 9])
+def test_cutout(kernels: Any, cutout: int) -> None:
+    arrays = arguments(step=5)
+    placed = [kernels.xp.asarray(a) if isinstance(a, np.ndarray) else a for a in arrays]
+    batch = backend.to_host(kernels.augmented_batch(*placed, 5, cutout=cutout))
+    expected = augmented_batch_on_host(*arrays, 5, cutout=cutout)
+    np.testing.assert_array_equal(batch, expected, strict=True)
+    whole = augmented_batch_on_host(*arrays, 5)
+    hidden = (expected == 0).all(-1) & (whole != 0).any(-1)
+    assert 0 < hidden.reshape(5, -1).sum(1).max() <= cutout**2
+    np.testing.assert_array_equal(expected[~hidden], whole[~hidden])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("rows", [1, 5, 130])
+def test_the_record_of_a_step(kernels: Any, dtype: Any, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.integers(0, 4, (rows, 7)).astype(dtype)  # many ties: the first one counts
+    labels = rng.integers(0, 7, rows)
+    place = kernels.xp.asarray
+    outcomes = place(np.full((4, 2), -1, dtype))
+    arrays = place(np.array(0.75, dtype)), place(logits), place(np.eye(7, dtype=dtype)[labels])
+    kernels.record_step(*arrays, place(np.array([9, 6], np.uint32)), outcomes)
+    expected = np.full((4, 2), -1.0)
+    expected[2] = 0.75, (logits.argmax(1) == labels).sum()
+    np.testing.assert_array_equal(backend.to_host(outcomes), expected)
+    with pytest.raises(ShapeError, match="outcomes must be"):
+        kernels.record_step(*arrays, place(np.array([9, 6], np.uint32)), outcomes[0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_gather(kernels: Any, dtype: Any) -> None:
+    rng = np.random.default_rng(0)
+    sizes, starts = [3, 1, 70_000, 256], [0, 4, 8, 70_010]
+    place = kernels.xp.asarray
+    arrays = [place(rng.standard_normal(size).astype(dtype)) for size in sizes]
+    flat = place(np.zeros(70_300, dtype))
+    places = place(np.array([starts, sizes], np.int32).T.copy())
+    kernels.gather(place(kernels.addresses(arrays)), places, flat)
+    expected = np.zeros(70_300, dtype)
+    for start, array in zip(starts, arrays, strict=True):
+        expected[start : start + array.size] = backend.to_host(array)
+    np.testing.assert_array_equal(backend.to_host(flat), expected)
+
+
+@pytest.mark.parametrize("need_gx", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 7, 10), (33, 64, 12)])
+def test_linear(kernels: Any, sizes: tuple[int, int, int], need_gx: bool) -> None:
+    n, inputs, outputs = sizes
+    rng = np.random.default_rng(0)
+    x, w, gy = (rng.standard_normal(s) for s in ((n, inputs), (inputs, outputs), (n, outputs)))
+    place = kernels.xp.asarray
+    y = kernels.linear(place(x), place(w))
+    gx, gw = kernels.linear_backward(place(gy), place(x), place(w), need_gx)
+    np.testing.assert_allclose(backend.to_host(y), x @ w, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(backend.to_host(gw), x.T @ gy, rtol=1e-12, atol=1e-12)
+    assert (gx is not None) == need_gx
+    if need_gx:
+        np.testing.assert_allclose(backend.to_host(gx), gy @ w.T, rtol=1e-12, atol=1e-12)

@@ -3,9 +3,9 @@
 Read `launch` first (how a kernel file becomes a launch), then a pair of files at a time: the
 Python that knows shapes and the CUDA that knows numbers, `pool.py` and `kernels/pool.cu`. The
 convolution comes last: `conv.py`, `kernels/conv.cu`, `conv_views.cuh`, `product.cuh`, and
-`tensorcore.cuh`. Each kernel has the name and the meaning of its loop version in
-`backend/naive`. Everything is launched on CuPy's current stream, and nothing here waits for the
-GPU or copies to it, so that a training step can be captured as a CUDA graph.
+`tensorcore.cuh`. Each kernel has the name and the meaning of its loop version in `backend/naive`.
+Everything is launched on CuPy's current stream, and nothing here waits for the GPU or copies to
+it, so that a training step can be captured as a CUDA graph: `graph.py` does that.
 """
 
 from __future__ import annotations
@@ -31,11 +31,16 @@ from minran.backend.gpu.conv import conv2d, conv2d_backward
 from minran.backend.gpu.cuda import describe, ensure_available
 from minran.backend.gpu.engine import precision, set_precision
 from minran.backend.gpu.fused import norm_relu_conv2d, norm_relu_conv2d_backward
+from minran.backend.gpu.launch import is_recording, place, recorder
+from minran.backend.gpu.linear import linear, linear_backward
 from minran.backend.gpu.loss import (
+    addresses,
     cross_entropy,
     cross_entropy_backward,
+    gather,
     log_softmax,
     log_softmax_backward,
+    record_step,
     sgd_update,
     softmax,
     softmax_backward,
@@ -62,6 +67,7 @@ name = "cupy"
 
 __all__ = [
     "add",
+    "addresses",
     "augmented_batch",
     "augmented_batch_on_host",
     "avg_pool2d",
@@ -81,8 +87,12 @@ __all__ = [
     "ensure_available",
     "gate",
     "gate_backward",
+    "gather",
     "global_avg_pool",
     "global_avg_pool_backward",
+    "is_recording",
+    "linear",
+    "linear_backward",
     "log_softmax",
     "log_softmax_backward",
     "max_pool2d",
@@ -92,7 +102,10 @@ __all__ = [
     "norm_relu_conv2d",
     "norm_relu_conv2d_backward",
     "one_hot_batch",
+    "place",
     "precision",
+    "record_step",
+    "recorder",
     "relu",
     "relu_backward",
     "set_precision",

@@ -44,13 +44,15 @@ def augmented_batch(
     batch: int,
     pad: int = 4,
     mirror: bool = True,
+    cutout: int = 0,
 ) -> Array:
     """Batch number `step` of an epoch, padded, cropped, mirrored, normalised: (batch, H, W, C).
 
     images: (M, H, W, C) uint8; order: (P,) int32, the epoch's pictures in their order, P >= batch;
     mean: (H, W, C) float32; seed_and_step: (2,) uint32. All are on the device and are read when
     the kernel runs, so a captured step finds what they hold then. Pictures behind the last full
-    batch are left out. pad=0 and mirror=False only pick and normalise.
+    batch are left out. pad=0 and mirror=False only pick and normalise; cutout is the side of a
+    square that is hidden (0: none).
 
     Raises ShapeError if an array has another shape or dtype than that.
     """
@@ -62,7 +64,7 @@ def augmented_batch(
     )
     y = empty((batch, *images.shape[1:]), np.float32)
     sizes = (len(order), batch, *images.shape[1:])
-    args = (images, order, mean, seed_and_step, y, np.float32(std), pad, mirror, *sizes)
+    args = (images, order, mean, seed_and_step, y, np.float32(std), pad, mirror, cutout, *sizes)
     _PROGRAM.map("augment", y.size, *args)
     return y
 
@@ -76,6 +78,7 @@ def augmented_batch_on_host(
     batch: int,
     pad: int = 4,
     mirror: bool = True,
+    cutout: int = 0,
 ) -> np.ndarray:
     """`augmented_batch` in NumPy: the same arguments give the same batch."""
     seed, step = (int(number) for number in seed_and_step)
@@ -88,7 +91,13 @@ def augmented_batch_on_host(
     columns = np.where(flip[:, None], np.arange(width)[::-1], np.arange(width)) + left[:, None]
     rows = np.arange(height) + top[:, None]
     windows = padded[places[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return np.asarray((windows.astype(np.float32) - mean) / np.float32(std))
+    batch_of_floats = (windows.astype(np.float32) - mean) / np.float32(std)
+    hidden = np.ones((batch, height, width), bool)
+    for draw, size, axis in ((3, height, 1), (4, width, 2)):
+        start = (random_bits(seed, step, places, draw) % np.uint32(size)).astype(int) - cutout // 2
+        offset = np.arange(size) - start[:, None]
+        hidden &= np.expand_dims((offset >= 0) & (offset < cutout), 3 - axis)
+    return np.asarray(np.where(hidden[..., None], np.float32(0), batch_of_floats))
 
 
 def one_hot_batch(

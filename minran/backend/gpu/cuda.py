@@ -9,6 +9,9 @@ from functools import cached_property
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
+from minran.backend.gpu.graph import CudaRecorder
 from minran.backend.gpu.launch import Program, Size
 from minran.errors import BackendError, expect
 
@@ -109,6 +112,22 @@ class CudaDevice:
             return self.xp.empty(shape, dtype)
         except self.xp.cuda.memory.OutOfMemoryError:
             raise BackendError(self._no_room(shape, dtype)) from None
+
+    def place(self, array: np.ndarray) -> Any:
+        """A copy of a host's array; BackendError with what is free when there is no room."""
+        try:
+            return self.xp.asarray(array)
+        except self.xp.cuda.memory.OutOfMemoryError:
+            raise BackendError(self._no_room(array.shape, array.dtype)) from None
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether the current stream writes launches down."""
+        return bool(self.xp.cuda.get_current_stream().is_capturing())
+
+    def recorder(self) -> CudaRecorder:
+        """What records a training step and replays it."""
+        return CudaRecorder(self.xp)
 
     def _no_room(self, shape: Size, dtype: Any) -> str:
         needed = self.xp.dtype(dtype).itemsize

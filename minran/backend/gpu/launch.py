@@ -8,7 +8,7 @@ in the tests an emulation that runs the same source on the CPU.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
@@ -48,6 +48,37 @@ class Device(Protocol):
 
     def empty(self, shape: Size, dtype: Any) -> Any:
         """An array with nothing in it; BackendError in one sentence if memory is short."""
+
+    def place(self, array: np.ndarray) -> Any:
+        """A copy of a host's array; BackendError in one sentence if memory is short."""
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether launches are written down at the moment instead of carried out."""
+
+    def recorder(self) -> Recorder:
+        """What records a training step and replays it."""
+
+
+class Recorder(Protocol):
+    """Records launches as one CUDA graph and replays them; `graph.py` says how.
+
+    Use: inside `working()`, run the step a few times, then once more inside `recording()`;
+    outside, `launch()` as often as wanted.
+    """
+
+    def working(self) -> AbstractContextManager[None]:
+        """The block runs on a stream of its own and takes memory that nobody else gets."""
+
+    def recording(self) -> AbstractContextManager[None]:
+        """The block's launches are written down, not carried out; it may not wait or copy."""
+
+    def launch(self) -> None:
+        """Carry out what was recorded, all at once."""
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device's memory that the recorded step keeps."""
 
 
 _device: Device | None = None
@@ -170,3 +201,18 @@ def empty(shape: Size, dtype: Any) -> Any:
 def empty_like(x: Any) -> Any:
     """A new array with the shape and the dtype of x."""
     return device().empty(x.shape, x.dtype)
+
+
+def place(array: np.ndarray) -> Any:
+    """A copy of a host's array on the device. Raises BackendError if memory is short."""
+    return device().place(array)
+
+
+def is_recording() -> bool:
+    """Whether launches are written down for a graph at the moment, not carried out."""
+    return device().is_recording
+
+
+def recorder() -> Recorder:
+    """A new recorder: see `Recorder`."""
+    return device().recorder()

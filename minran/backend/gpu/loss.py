@@ -1,13 +1,25 @@
-"""Softmax, cross-entropy and the optimiser's step: `loss.cu`, `optim.cu`."""
+"""Softmax, cross-entropy, the record of a step and the optimiser's: `loss.cu`, `optim.cu`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minran.backend.gpu.activation import LINE
-from minran.backend.gpu.launch import Program, empty, empty_like, operand, operands, put_back, real
+from minran.backend.gpu.launch import (
+    THREADS,
+    Program,
+    device,
+    empty,
+    empty_like,
+    operand,
+    operands,
+    put_back,
+    real,
+)
+from minran.errors import expect
 
 Array = Any
 
@@ -20,9 +32,10 @@ _LOSS = Program(
         "log_softmax_backward",
         "cross_entropy",
         "cross_entropy_backward",
+        "record_step",
     ),
 )
-_OPTIM = Program("optim.cu", ("sgd_update",))
+_OPTIM = Program("optim.cu", ("sgd_update", "gather"))
 
 
 def softmax(x: Array) -> Array:
@@ -75,6 +88,25 @@ def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) 
     return glogits
 
 
+def record_step(
+    loss: Array, logits: Array, truth: Array, seed_and_step: Array, outcomes: Array
+) -> None:
+    """outcomes[step % slots] = the loss, and how many rows of logits are largest at the truth.
+
+    loss: 0-d; logits (N, K) and truth (N, K), which is 1 at the true class; outcomes: (slots, 2).
+    seed_and_step: (2,) uint32 as for `augmented_batch`. Nobody waits: the host reads many steps
+    at once.
+    """
+    logits, loss, truth = operands(logits, loss, truth)
+    expect(
+        outcomes.dtype == logits.dtype and outcomes.ndim == 2 and outcomes.shape[1] == 2,
+        f"record_step: outcomes must be (slots, 2) {logits.dtype}, got "
+        f"{outcomes.dtype} {outcomes.shape}",
+    )
+    args = (loss, logits, truth, seed_and_step, outcomes, len(outcomes), *logits.shape)
+    _LOSS.launch(f"record_step<{real(logits.dtype)}>", (1,), (LINE,), *args)
+
+
 def sgd_update(
     param: Array,
     grad: Array,
@@ -100,3 +132,23 @@ def sgd_update(
         *(number(momentum), number(weight_decay), nesterov, p.size),
     )
     put_back((param, velocity), (p, v))
+
+
+GATHER_BLOCKS = 16
+"""Blocks that copy one array in `gather`; those for which nothing is left end at once."""
+
+
+def addresses(arrays: Sequence[Array]) -> np.ndarray:
+    """Where each array starts in the device's memory, as `gather` wants it: (P,) uint64."""
+    return np.array([device().address(array) for array in arrays], np.uint64)
+
+
+def gather(table: Array, places: Array, flat: Array) -> None:
+    """flat[first : first + size] = the array at table[p], for (first, size) = places[p].
+
+    table: (P,) uint64 on the device, from `addresses`; places: (P, 2) int32. One launch brings
+    all gradients together. The arrays must be contiguous, of flat's dtype, and still there when
+    the kernel runs.
+    """
+    grid = (GATHER_BLOCKS, len(table))
+    _OPTIM.launch(f"gather<{real(flat.dtype)}>", grid, (THREADS,), table, places, flat)

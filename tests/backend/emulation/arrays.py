@@ -10,6 +10,17 @@ from typing import Any
 
 import numpy as np
 
+from emulation.graph import compute, forbid
+
+IN_PLACE = {"fill", "sort", "partition", "put", "copyto", "__setitem__"}
+"""Methods and functions that write to their first argument."""
+
+
+def launch(function: Any, name: str, args: Any, options: Any) -> Any:
+    """Call a function of NumPy on device arrays: carried out now or, in a recording, later."""
+    in_place = name in IN_PLACE or options.get("out") is not None
+    return _wrap(compute(function, _unwrap(args), _unwrap(options), in_place))
+
 
 class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
     """A NumPy array that plays to be far away; `waits` counts how often someone read from it."""
@@ -23,28 +34,41 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         raise TypeError("Implicit conversion to a NumPy array is not allowed; use get()")
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
-        return _wrap(getattr(ufunc, method)(*_unwrap(inputs), **_unwrap(options)))
+        call = ufunc if method == "__call__" else getattr(ufunc, method)
+        if "out" in options:
+            # NumPy hands the one output over in a tuple.
+            (options["out"],) = options["out"]
+        result = launch(call, ufunc.__name__, inputs, options)
+        return options.get("out", result)
 
     def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
-        return _wrap(function(*_unwrap(args), **_unwrap(options)))
+        return launch(function, function.__name__, args, options)
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self.host, name)
         if not callable(value):
             return _wrap(value) if isinstance(value, np.ndarray) else value
-        return lambda *args, **options: _wrap(value(*_unwrap(args), **_unwrap(options)))
+
+        def method(host: Any, *args: Any, **options: Any) -> Any:
+            return getattr(host, name)(*args, **options)
+
+        return lambda *args, **options: launch(method, name, (self, *args), options)
 
     def __getitem__(self, index: Any) -> DeviceArray:
-        return _wrap(self.host[_unwrap(index)])
+        return launch(lambda host, index: host[index], "__getitem__", (self, index), {})
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        self.host[_unwrap(index)] = _unwrap(value)
+        def assign(host: Any, index: Any, value: Any) -> None:
+            host[index] = value
+
+        launch(assign, "__setitem__", (self, index, value), {})
 
     def __len__(self) -> int:
         return len(self.host)
 
     def get(self) -> np.ndarray:
         """A copy on the host; this waits for the device."""
+        forbid("cudaMemcpy to the host")
         DeviceArray.waits += 1
         return self.host.copy()
 
@@ -74,8 +98,10 @@ class Library:
     def asarray(self, array: Any, dtype: Any = None, order: Any = None) -> DeviceArray:
         """To the device, the same object if it is there already and needs no change."""
         if isinstance(array, DeviceArray):
-            host = np.asarray(array.host, dtype, order=order)
-            return array if host is array.host else DeviceArray(host)
+            if np.asarray(array.host, dtype, order=order) is array.host:
+                return array
+            return launch(np.asarray, "asarray", (array, dtype), {"order": order})
+        forbid("cudaMemcpy from the host")
         Library.copies += 1
         return DeviceArray(np.array(array, dtype, order=order or "C"))
 
@@ -90,7 +116,7 @@ class _Function:
         self.function = function
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        return _wrap(self.function(*_unwrap(args), **_unwrap(options)))
+        return launch(self.function, self.function.__name__, args, options)
 
     def __getattr__(self, name: str) -> Any:  # np.add.at, np.add.reduce
         return _Function(getattr(self.function, name))

@@ -16,6 +16,7 @@ import numpy as np
 
 from emulation.arrays import DeviceArray, Library
 from emulation.build import build, ensure_compiler
+from emulation.graph import EmulatedRecorder, Held, Pool, Tape
 from minran.backend import gpu
 from minran.backend.gpu import launch
 from minran.backend.gpu.launch import Program, Size
@@ -52,17 +53,39 @@ class EmulatedDevice:
 
     def empty(self, shape: Size, dtype: Any) -> np.ndarray:
         """An array full of NaN: what a kernel forgets to write is seen."""
-        array = np.empty(shape, dtype)
+        array = Pool.current.array(shape, dtype) if Pool.current else np.empty(shape, dtype)
+        if Tape.current is not None:
+            return array
         array.reshape(-1).view(np.uint8)[...] = _NAN
         return array
 
+    def place(self, array: np.ndarray) -> Any:
+        """A copy of a host's array."""
+        return self.xp.array(array)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether launches are written down."""
+        return Tape.current is not None
+
+    def recorder(self) -> EmulatedRecorder:
+        """What records a step."""
+        return EmulatedRecorder()
+
     def launch(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
-        """Check the arguments, run the kernel, and check what it wrote."""
+        """Check the arguments, run the kernel, and check what it wrote; or write it all down."""
+        args = [arg.host if isinstance(arg, DeviceArray) else arg for arg in args]
+        if Tape.current is not None:
+            held = Held(args)
+            Tape.current.runs.append(lambda: self._run(program, kernel, grid, block, held.get()))
+            return
+        self._run(program, kernel, grid, block, args)
+
+    def _run(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
         assert 1 <= np.prod(block) <= 1024, f"{kernel}: no GPU has blocks of {block} threads"
         assert max(grid[1:], default=1) < 2**16, f"{kernel}: no GPU takes a grid of {grid}"
         library, index = self._find(program, kernel)
         parameters = library.signature(index).decode().split(",")
-        args = [arg.host if isinstance(arg, DeviceArray) else arg for arg in args]
         assert len(parameters) == len(args), f"{kernel} takes {len(parameters)}, got {len(args)}"
 
         guarded: dict[int, _Guarded] = {}
@@ -158,6 +181,10 @@ class EmulatedBackend:
     def __init__(self, device: EmulatedDevice | None = None) -> None:
         self.device = device or EmulatedDevice()
         self.xp = self.device.xp
+
+    def describe(self) -> str:
+        """What there is instead of a GPU."""
+        return "emulated GPU"
 
     def __getattr__(self, kernel: str) -> Callable[..., Any]:
         function = getattr(gpu, kernel)

@@ -139,6 +139,7 @@ template <> struct Name<float> { static std::string of() { return "float32"; } }
 template <> struct Name<double> { static std::string of() { return "float64"; } };
 template <> struct Name<int> { static std::string of() { return "int32"; } };
 template <> struct Name<unsigned> { static std::string of() { return "uint32"; } };
+template <> struct Name<unsigned long long> { static std::string of() { return "uint64"; } };
 template <> struct Name<unsigned char> { static std::string of() { return "uint8"; } };
 template <typename T> struct Name<T*> { static std::string of() { return Name<T>::of() + "*"; } };
 template <typename T> struct Name<const T*> {

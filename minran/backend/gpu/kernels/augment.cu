@@ -28,10 +28,10 @@ __device__ inline int picture_at(const int* order, int pictures, unsigned step, 
 // y = (window of the padded picture - mean) / std; rows and columns of padding are black (0).
 // seed_and_step: two numbers in device memory; images: (pictures, H, W, C); mean: (H, W, C).
 // The window is `pad` more or less to each side, at random; half of the windows are mirrored if
-// `mirror`.
+// `mirror`. A square of `cutout` pixels a side, its centre anywhere, is 0 (Cutout; 0: none).
 __global__ void augment(const unsigned char* images, const int* order, const float* mean,
                         const unsigned* seed_and_step, float* y, float std, int pad, int mirror,
-                        int pictures, int batch, int H, int W, int C) {
+                        int cutout, int pictures, int batch, int H, int W, int C) {
   const unsigned seed = seed_and_step[0], step = seed_and_step[1];
   FOR_EACH(index, batch * H * W * C) {
     const Position p = unravel(index, H, W, C);
@@ -43,7 +43,11 @@ __global__ void augment(const unsigned char* images, const int* order, const flo
     const int picture = picture_at(order, pictures, step, batch, p.n);
     const bool inside = unsigned(row) < unsigned(H) && unsigned(column) < unsigned(W);
     const float pixel = inside ? images[offset({picture, row, column, p.c}, H, W, C)] : 0;
-    y[index] = (pixel - mean[index % (H * W * C)]) / std;
+    const int top = int(random_bits(seed, step, p.n, 3) % H) - cutout / 2;
+    const int left = int(random_bits(seed, step, p.n, 4) % W) - cutout / 2;
+    const bool hidden =
+        unsigned(p.i - top) < unsigned(cutout) && unsigned(p.j - left) < unsigned(cutout);
+    y[index] = hidden ? 0 : (pixel - mean[index % (H * W * C)]) / std;
   }
 }
 

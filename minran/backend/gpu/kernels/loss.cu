@@ -84,3 +84,25 @@ __global__ void cross_entropy_backward(const T* gy, const T* log_probabilities, 
     glogits[first + k] = gy[0] / rows * (probability * total - targets[first + k]);
   }
 }
+
+// outcomes[step % slots] = loss and how many rows are right: those whose first largest score has
+// the truth 1. The step is read from device memory, for a captured step to find its place.
+template <typename T>
+__global__ void record_step(const T* loss, const T* logits, const T* truth,
+                            const unsigned* seed_and_step, T* outcomes, int slots, int rows,
+                            int classes) {
+  int right = 0;
+  for (int row = threadIdx.x; row < rows; row += LINE) {
+    const T* scores = logits + row * classes;
+    int best = 0;
+    for (int k = 1; k < classes; k++)
+      if (scores[k] > scores[best]) best = k;
+    right += truth[row * classes + best] == T(1);
+  }
+  right = sum_over_line(right);
+  if (threadIdx.x == 0) {
+    T* slot = outcomes + 2 * (seed_and_step[1] % slots);
+    slot[0] = loss[0];
+    slot[1] = T(right);
+  }
+}

@@ -1,4 +1,5 @@
-// Stochastic gradient descent with momentum: one launch for a whole buffer of parameters.
+// Stochastic gradient descent with momentum: one launch for a whole buffer of parameters, and one
+// before it that brings all gradients together.
 
 #include "common.cuh"
 
@@ -18,4 +19,13 @@ __global__ void sgd_update(T* param, const T* grad, T* velocity, T lr, const T* 
     velocity[i] = v;
     param[i] -= rate * (nesterov ? g + momentum * v : v);
   }
+}
+
+// flat[first + i] = array[i] for the array of each row of blocks. The arrays lie anywhere in the
+// memory: `addresses` says where each starts, `places` its first number in `flat` and its size.
+template <typename T>
+__global__ void gather(const unsigned long long* addresses, const int* places, T* flat) {
+  const T* array = reinterpret_cast<const T*>(addresses[blockIdx.y]);
+  const int first = places[2 * blockIdx.y], size = places[2 * blockIdx.y + 1];
+  FOR_EACH(i, size) flat[first + i] = array[i];
 }

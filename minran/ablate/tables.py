@@ -1,0 +1,183 @@
+"""What is varied: a base recipe for each scale, and rows and columns of changes for each table.
+
+Everything here is data. A cell of a table is the scale's recipe with the changes of its row and
+of its column, as `minran train --set` takes them, once for each seed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from minran.errors import RecipeError, expect
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the networks are, and how long they train.
+
+    recipe: a shipped recipe. stages: of its network, for changes of depth. resnet: the changes
+    that make the baseline of Table 5, and `resnet_words`, which say what it is.
+    """
+
+    name: str
+    recipe: str
+    words: str
+    stages: int
+    resnet: tuple[str, ...]
+    resnet_words: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row or a column of a table: words, and changes to the recipe.
+
+    modules: attention modules in each stage (None: as the recipe says). resnet: the baseline
+    without attention, which differs from scale to scale.
+    """
+
+    label: str
+    changes: tuple[str, ...] = ()
+    modules: int | None = None
+    resnet: bool = False
+
+    def changes_at(self, scale: Scale) -> list[str]:
+        """The changes at a scale."""
+        changes = list(self.changes)
+        if self.modules is not None:
+            changes.append(f"model.options.modules={[self.modules] * scale.stages}")
+        return [*changes, *scale.resnet] if self.resnet else changes
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One table or figure of the paper.
+
+    The first row is what the others are compared with, column by column. paper: the published
+    error (%) of every row and column; empty where the paper only draws. kind: "error" (test
+    error after the last epoch) or "response" (mean absolute response; then the columns are the
+    stages, and `columns` has the one setting that is trained).
+    """
+
+    name: str
+    title: str
+    question: str
+    rows: tuple[Line, ...]
+    columns: tuple[Line, ...]
+    paper: tuple[tuple[float, ...], ...] = ()
+    paper_words: str = ""
+    kind: str = "error"
+
+    def published(self, row: str, column: str) -> float | None:
+        """The paper's number in a row and column, None if it has none."""
+        rows, columns = [[line.label for line in lines] for lines in (self.rows, self.columns)]
+        if not self.paper or row not in rows or column not in columns:
+            return None
+        return self.paper[rows.index(row)][columns.index(column)]
+
+
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            "nano",
+            "ablation-nano",
+            "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
+            2,
+            ('model.options.mask="none"', "model.options.modules=[5, 4]"),
+            "the trunk alone (mask = none), deeper until it has about as many parameters",
+        ),
+        Scale(
+            "small",
+            "ablation-small",
+            "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
+            3,
+            ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
+            "the trunk alone (mask = none), deeper until it has about as many parameters",
+        ),
+        Scale(
+            "paper",
+            "ablation-paper",
+            "the paper's networks and recipe on CIFAR-10 (160,000 steps each)",
+            3,
+            ('model.name="resnet164_cifar"', "model.options={}"),
+            "ResNet-164",
+        ),
+    )
+}
+
+_RESIDUAL = Line("residual (ARL)", ('model.options.learning="residual"',))
+_NAIVE = Line("naive (NAL)", ('model.options.learning="naive"',))
+
+ABLATIONS = {
+    ablation.name: ablation
+    for ablation in (
+        Ablation(
+            "table1",
+            "Table 1: the activation of the mask",
+            "Does it matter how the mask's last map is turned into attention (Eq. 4-6)?",
+            (
+                Line("mixed", ('model.options.attention="mixed"',)),
+                Line("channel", ('model.options.attention="channel"',)),
+                Line("spatial", ('model.options.attention="spatial"',)),
+            ),
+            (Line("1 module a stage (A-56)", modules=1),),
+            ((5.52,), (6.24,), (6.33,)),
+        ),
+        Ablation(
+            "table3",
+            "Table 3: residual against naive attention learning, by depth",
+            "Does the 1 in (1 + M) T matter, and more so in deeper networks (Eq. 1 and 3)?",
+            (_RESIDUAL, _NAIVE),
+            tuple(Line(f"{m} a stage (A-{36 * m + 20})", modules=m) for m in (1, 2, 3, 4)),
+            ((5.52, 4.99, 4.44, 4.31), (5.89, 5.35, 5.57, 7.18)),
+        ),
+        Ablation(
+            "table4",
+            "Table 4: the structure of the mask",
+            "Does the mask need pooling and interpolation, or do local convolutions do as well?",
+            (
+                Line("encoder-decoder", ('model.options.mask="hourglass"',)),
+                Line("local convolutions", ('model.options.mask="local"',)),
+            ),
+            (Line("1 module a stage (A-56)", modules=1),),
+            ((5.52,), (6.48,)),
+        ),
+        Ablation(
+            "table5",
+            "Table 5: wrong labels",
+            "Does attention resist wrong training labels better than a network without it?",
+            (Line("Attention-92", modules=2), Line("ResNet", resnet=True)),
+            tuple(
+                Line(f"{noise}% wrong", (f"data.label_noise={noise / 100}",))
+                for noise in (10, 30, 50, 70)
+            ),
+            ((5.15, 5.79, 7.27, 15.75), (5.93, 6.61, 8.35, 17.21)),
+        ),
+        Ablation(
+            "figure4",
+            "Figure 4: mean absolute response of each stage's output",
+            "Do features fade from stage to stage where masks below 1 multiply them (NAL)?",
+            (_RESIDUAL, _NAIVE),
+            (Line("4 a stage (A-164)", modules=4),),
+            paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
+            "depth, ARL's does not.",
+            kind="response",
+        ),
+    )
+}
+
+
+def find(name: str) -> Ablation:
+    """The ablation of that name. Raises RecipeError naming the known ones."""
+    expect(
+        name in ABLATIONS,
+        f"there is no ablation {name!r}; known: {', '.join(ABLATIONS)}",
+        RecipeError,
+    )
+    return ABLATIONS[name]
+
+
+def find_scale(name: str) -> Scale:
+    """The scale of that name. Raises RecipeError naming the known ones."""
+    expect(name in SCALES, f"there is no scale {name!r}; known: {', '.join(SCALES)}", RecipeError)
+    return SCALES[name]

@@ -1,0 +1,30 @@
+"""`python -m minran.bench`: the same as `minran bench`, with nothing of the command line loaded.
+
+Needs NumPy alone, and for `--device gpu` CuPy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from minran.bench import add_arguments, run
+from minran.errors import MinranError
+
+
+def main() -> int:
+    """Read the command line and measure."""
+    parser = argparse.ArgumentParser(prog="python -m minran.bench", description=__doc__)
+    add_arguments(parser)
+    try:
+        return run(parser.parse_args())
+    except MinranError as error:
+        print(f"minran.bench: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("minran.bench: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

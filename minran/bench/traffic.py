@@ -1,0 +1,48 @@
+"""How many bytes a training step has to move: the other floor, besides the products.
+
+Each operation is taken to read and write its maps once, with batch norm and ReLU as one:
+
+    convolution      x and y forward; gy and gx for the input; x and gy for the weights
+    norm and ReLU    x for the statistics, x and y to apply; backward twice: g and x, then gx
+    everything else  what goes in and comes out, forward and backward, and once more its input
+
+Weights and vectors are small beside the maps and left out. An implementation that fuses more
+moves less, one that fuses nothing moves more: it is a measuring stick, no hard limit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor, no_grad, tensor
+from minran.nn import BatchNorm2d, Conv2d, Module, observe
+
+
+def bytes_of_step(model: Module, batch: int, size: int) -> int:
+    """Bytes of float32 maps that one training step of `model` reads and writes.
+
+    size: height and width of the pictures. Counted by running one picture through the model,
+    which is in training mode afterwards.
+    """
+    numbers = 0
+
+    def count(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal numbers
+        x, y = inputs[0].size, output.size
+        if isinstance(module, Conv2d):
+            numbers += 3 * (x + y)
+        elif isinstance(module, BatchNorm2d):
+            numbers += 3 * x + 5 * x
+        elif not any(True for _ in module.children()):
+            numbers += 3 * x + 2 * y
+        # A unit adds its input at the end, and the gradients of both ways meet there again.
+        elif hasattr(module, "conv3"):
+            numbers += 3 * y
+
+    picture = backend.current().xp.zeros((1, size, size, 3), np.float32)
+    model.eval()
+    with no_grad(), observe(count):
+        model(tensor(picture))
+    model.train()
+    return 4 * batch * numbers

@@ -1,0 +1,107 @@
+"""ablate: the paper's tables in small."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from minran.cli.shared import add_command, add_data_dir, add_device, use_device
+
+NAMES = ("table1", "table3", "table4", "table5", "figure4")
+
+
+def add_commands(commands: Any) -> None:
+    """The command about the paper's ablations."""
+    parser = add_command(
+        commands,
+        "ablate",
+        ablate,
+        "train the variants of one of the paper's tables with several seeds, and compare",
+        "  minran ablate table1                          # minutes on one core\n"
+        "  minran ablate table3 table5 --seeds 5 --out runs/ablate\n"
+        "  minran ablate all --scale small --data-dir ~/data\n"
+        "  minran ablate table4 --scale paper --device gpu --seeds 1\n"
+        "  minran ablate table3 --scale paper --list     # the runs, as minran train commands\n\n"
+        "  table1   mixed, channel and spatial attention\n"
+        "  table3   residual against naive attention learning, over depth\n"
+        "  table4   encoder-decoder masks against local convolutions\n"
+        "  table5   10 to 70% wrong labels, attention against ResNet\n"
+        "  figure4  how strong the features are from stage to stage\n\n"
+        "Each variant and seed is a run of its own below OUT/SCALE. The same command goes on\n"
+        "where it was stopped, and with more --seeds it adds those that are missing. The table\n"
+        "is written there too: NAME.md, NAME.json, NAME.png.",
+    )
+    parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help="below")
+    parser.add_argument(
+        "--scale",
+        choices=["nano", "small", "paper"],
+        default="nano",
+        help="nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
+        "the paper's networks and recipe, on a GPU (default: nano)",
+    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds (default: 3)")
+    parser.add_argument("--out", default="runs/ablate", metavar="FOLDER", help="folder of the runs")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change all recipes"
+    )
+    parser.add_argument("--list", action="store_true", help="list the runs and train nothing")
+    parser.add_argument("--force", action="store_true", help="train again what is there")
+    parser.add_argument("--quiet", action="store_true", help="print the tables only")
+    add_data_dir(parser)
+    add_device(parser)
+
+
+def ablate(args: argparse.Namespace) -> int:
+    """Train what is missing, then print and write each table."""
+    from minran.ablate import Cell, make_cells, measure, text, train_cells, write
+    from minran.ablate.tables import find, find_scale
+
+    use_device(args)
+    scale = find_scale(args.scale)
+    wanted = NAMES if "all" in args.names else tuple(dict.fromkeys(args.names))
+    tables: list[list[Cell]] = [
+        make_cells(find(name), scale, args.seeds, args.out, args.set) for name in wanted
+    ]
+    trained: set[Path] = set()
+    for name, cells in zip(wanted, tables, strict=True):
+        # A variant that an earlier table has too is there already.
+        fresh = [cell for cell in cells if cell.folder not in trained]
+        trained.update(cell.folder for cell in fresh)
+        if args.list:
+            for cell in fresh:
+                print(_as_command(cell, scale.recipe))
+            continue
+        done = train_cells(
+            fresh,
+            args.data_dir,
+            force=args.force,
+            quiet=args.quiet,
+            say=(lambda words: None) if args.quiet else lambda words: print(words, flush=True),
+        )
+        results = measure(find(name), scale, cells, args.data_dir)
+        paths = write(results, Path(args.out) / scale.name)
+        print(f"\n{text(results)}\n\n{'  '.join(map(str, paths))}\n", flush=True)
+        if not done:
+            print("stopped; the same command goes on from here")
+            return 130
+    return 0
+
+
+def _as_command(cell: Any, base: str) -> str:
+    """The `minran train` command that makes the cell's run."""
+    from minran.train import load_recipe
+    from minran.train.toml import write_value
+
+    before = load_recipe(base).entries()
+    changes = [
+        f"--set {shlex.quote(f'{key}={write_value(value, key)}')}"
+        for key, value in cell.recipe.entries().items()
+        if key not in ("name", "description") and before[key] != value
+    ]
+    folder = cell.folder
+    return (
+        f"minran train --recipe {base} --runs {shlex.quote(str(folder.parent))} "
+        f"--name {folder.name} {' '.join(changes)}"
+    ).rstrip()

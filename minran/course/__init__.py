@@ -1,0 +1,28 @@
+"""The course: what its notebooks use, and what makes copies of them and grades them.
+
+A notebook imports `check`, `show_source`, `frames` and `explore` from here. Read `checking`,
+`outcome`, then `notebook`, `build`, `run`, `grade`; the checks themselves are in `checks`.
+"""
+
+from minran.course.checking import (
+    Wrong,
+    compare,
+    compare_gradients,
+    expect_function,
+    unpack,
+)
+from minran.course.outcome import check
+from minran.course.player import explore, frames
+from minran.course.source import show_source
+
+__all__ = [
+    "Wrong",
+    "check",
+    "compare",
+    "compare_gradients",
+    "expect_function",
+    "explore",
+    "frames",
+    "show_source",
+    "unpack",
+]

@@ -1,0 +1,274 @@
+"""The bug clinic (notebook 16): attention modules with the bugs of public ports of the network.
+
+`healthy()` is our own attention module. `patient(name)` is the same module, same weights, with
+one bug. `trace(module, x)` notes every call inside. Each bug runs without an error, trains, and
+lowers the loss: that is why it went unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minran import ops
+from minran.autograd import Tensor, tensor
+from minran.errors import RecipeError, expect
+from minran.models import AttentionModule, Hourglass, MaskBranch, PreActUnit
+from minran.models.attention import Head
+from minran.models.units import Build
+from minran.nn import Module, Sequential, UpsampleBilinear2d, observe
+
+# --- the bugs
+
+
+class LeakyMask(MaskBranch):
+    """The trunk's features are added to the mask's last map, before the head."""
+
+    def forward(self, x: Tensor, trunk: Tensor | None = None) -> Tensor:
+        """(N, H, W, C), (N, H, W, C) -> (N, H, W, C)."""
+        y = self.body(x)
+        return self.head(y if trunk is None else y + trunk)
+
+
+class TrunkInMask(AttentionModule):
+    """H = (1 + M(u, T)) T: the mask is a function of what it should judge."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        u = self.before(x)
+        t = self.trunk(u)
+        return self.after(ops.gate(_mask_of(self)(u, t), t, self.learning))
+
+
+class FlatHourglass(Hourglass):
+    """Every pool reads the input of the mask: all levels have half its size, none is deeper."""
+
+    inner: FlatHourglass
+
+    def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
+        super().__init__(build, channels, depth, r)
+        if depth > 1:
+            self.inner = FlatHourglass(build, channels, depth - 1, r)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return self.interpolate(self.level(x), x)
+
+    def level(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H // 2, W // 2, C)."""
+        d = self.down(self.pool(x))
+        if self.depth == 1:
+            return self.bottom(d)
+        return self.up(self.skip(d) + self.inner.level(x))
+
+
+class NearestUpsample(UpsampleBilinear2d):
+    """Every pixel is repeated: steps where the mask should be smooth."""
+
+    def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
+        """(N, h, w, C) -> (N, H, W, C), with the height and width of `like`."""
+        if like is None:
+            return x
+        rows, columns = (
+            np.arange(large) * small // large
+            for small, large in zip(x.shape[1:3], like.shape[1:3], strict=True)
+        )
+        return x[:, rows][:, :, columns]
+
+
+class NearestHourglass(Hourglass):
+    """Nearest neighbours instead of bilinear interpolation, at every level."""
+
+    def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
+        super().__init__(build, channels, depth, r)
+        self.interpolate = NearestUpsample()
+        if depth > 1:
+            self.inner = NearestHourglass(build, channels, depth - 1, r)
+
+
+class NormedHead(Head):
+    """A batch norm right before the sigmoid: BN-ReLU, conv, BN-ReLU, conv, BN, sigmoid."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        return Sequential.forward(self, x)
+
+
+class ProjectingUnit(PreActUnit):
+    """Makes a projection for the shortcut always, and uses it only where shapes change."""
+
+    def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
+        super().__init__(build, cin, cout, stride)
+        self.projection = build.conv(cin, cout, 1, stride)
+
+
+class NakedGate(AttentionModule):
+    """H = M T where H = (1 + M) T was promised."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C)."""
+        u = self.before(x)
+        return self.after(_mask_of(self)(u) * self.trunk(u))
+
+
+# --- the waiting room
+
+
+@dataclass(frozen=True)
+class Bug:
+    """One bug: its name, what is done wrong, and how to put it into a healthy module."""
+
+    name: str
+    words: str
+    infect: Callable[[AttentionModule, Build, int, int], AttentionModule]
+
+
+def _new_module(kind: type[AttentionModule]) -> Callable[..., AttentionModule]:
+    def infect(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
+        return _like(kind(build, channels, depth), module)
+
+    return infect
+
+
+def _new_body(kind: type[Hourglass]) -> Callable[..., AttentionModule]:
+    def infect(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
+        mask = _mask_of(module)
+        mask.body = _like(kind(build, channels, depth, 1), mask.body)
+        return module
+
+    return infect
+
+
+def _leak(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
+    leaky = TrunkInMask(build, channels, depth)
+    leaky.mask = LeakyMask(build, channels, depth, 1, "mixed", "hourglass")
+    return _like(leaky, module)
+
+
+def _norm(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
+    mask = _mask_of(module)
+    *layers, activation = mask.head
+    mask.head = NormedHead(*layers, build.norm(channels), activation)
+    return module
+
+
+def _project(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
+    for _, parent in list(module.named_modules()):
+        for name, child in list(parent.children()):
+            if type(child) is PreActUnit:
+                cin, cout = child.conv1.weight.shape[2], child.conv3.weight.shape[3]
+                unit = ProjectingUnit(build, cin, cout)
+                state = {**unit.state_dict(), **child.state_dict()}
+                unit.load_state_dict(state)
+                setattr(parent, name, unit)
+    return module
+
+
+BUGS = {
+    bug.name: bug
+    for bug in (
+        Bug("trunk in mask", "adds the trunk's output to the mask's last map", _leak),
+        Bug("never nests", "lets every pool read the mask's input", _new_body(FlatHourglass)),
+        Bug("nearest", "repeats pixels instead of interpolating", _new_body(NearestHourglass)),
+        Bug("norm before sigmoid", "puts a batch norm right before the sigmoid", _norm),
+        Bug("unused projections", "makes projections in every unit, uses none", _project),
+        Bug("gate without 1", "multiplies by M instead of 1 + M", _new_module(NakedGate)),
+    )
+}
+"""The six bugs, by name, in the order of the tasks."""
+
+
+def healthy(channels: int = 16, depth: int = 2, seed: int = 0) -> AttentionModule:
+    """Our attention module in float64 with fresh weights: p = 1, t = 2, r = 1, mixed attention."""
+    return AttentionModule(_build(seed), channels, depth)
+
+
+def patient(name: str, channels: int = 16, depth: int = 2, seed: int = 0) -> AttentionModule:
+    """`healthy(channels, depth, seed)` with the bug `name` of `BUGS`, and the same weights.
+
+    Raises RecipeError for an unknown name.
+    """
+    expect(name in BUGS, f"patient: name must be one of {tuple(BUGS)}, got {name!r}", RecipeError)
+    return BUGS[name].infect(healthy(channels, depth, seed), _build(seed), channels, depth)
+
+
+def features(channels: int = 16, size: int = 16, count: int = 2, seed: int = 1) -> Tensor:
+    """What could come into a module: standard normal noise (count, size, size, channels)."""
+    rng = np.random.default_rng(seed)
+    return tensor(rng.standard_normal((count, size, size, channels)))
+
+
+def features_for(module: AttentionModule, size: int = 16) -> Tensor:
+    """`features` of the width that the module takes."""
+    first: Any = module.before[0]
+    return features(first.norm1.gamma.size, size)
+
+
+# --- looking inside
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a module: what went in and what came out, as Tensors."""
+
+    module: Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+def trace(module: Module, x: Tensor) -> dict[str, Call]:
+    """Run `module` on x and return the call of every module inside by its name, in order.
+
+    The module itself has the name "". A module stands behind those inside it.
+    """
+    names = {id(inside): name for name, inside in module.named_modules()}
+    calls: dict[str, Call] = {}
+
+    def note(inside: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls[names[id(inside)]] = Call(inside, inputs, output)
+
+    with observe(note):
+        module(x)
+    return calls
+
+
+def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = False) -> str:
+    """The calls within the part `inside`, one a line: name, kind, shapes in and out.
+
+    units: also what happens inside residual units.
+    """
+    lines = []
+    for name, call in trace(module, x).items():
+        parents = [p for p, m in module.named_modules() if isinstance(m, PreActUnit)]
+        hidden = not units and any(name.startswith(f"{parent}.") for parent in parents)
+        if hidden or not (name == inside or name.startswith(f"{inside}.")):
+            continue
+        if isinstance(call.module, Sequential) and name != inside:
+            continue
+        came = " and ".join(_size(x) for x in call.inputs)
+        kind = type(call.module).__name__
+        lines.append(f"{name:32}{kind:20}{came:>12} -> {_size(call.output)}")
+    return "\n".join(lines)
+
+
+def _size(x: Tensor) -> str:
+    return "x".join(map(str, x.shape[1:3]))
+
+
+def _mask_of(module: AttentionModule) -> MaskBranch:
+    mask = module.mask
+    if mask is None:
+        raise RecipeError("the module has no mask")
+    return mask
+
+
+def _build(seed: int) -> Build:
+    return Build(np.random.default_rng(seed), np.float64)
+
+
+def _like(new: Any, old: Module) -> Any:
+    new.load_state_dict(old.state_dict())
+    return new

@@ -1,0 +1,291 @@
+"""Data-parallel training: every process computes its share of each batch.
+
+    mpiexec -n 2 minran train --recipe cifar10-small
+
+All processes hold the same network. A batch B is cut into shares B_r, and with
+
+    L = sum_r |B_r| / |B| L_r      gradient of L = sum_r |B_r| / |B| gradient of L_r
+
+each process weighs its own loss L_r, goes backward, and the gradients are summed. Batch norm
+takes its statistics over all shares (`ops.norm`), so this is the step that one process would do
+on the whole batch, up to rounding; all sums run in a fixed order, so that a run repeats bit for
+bit with the same number of processes.
+
+The messages are MPI's (mpi4py); between GPUs sums go through NCCL. Nothing here is imported
+before `start()` finds that mpiexec has started this process.
+
+Own training loops do what `minran.train.train_step` does, about so:
+
+    distributed.start()
+    mine = distributed.share(len(images))
+    loss = ops.cross_entropy(model(tensor(images[mine])), labels[mine])
+    loss.backward(distributed.weight(len(images)))
+    distributed.sum_gradients(model.parameters())
+    optimizer.step()
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from minran import backend
+from minran.autograd import Array, Tensor
+from minran.backend.world import World, current, install
+from minran.errors import BackendError, MinranError, expect
+
+Value = TypeVar("Value")
+
+RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
+SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+"""What the mpiexec of MPICH, Open MPI and their kin tells the processes that it starts."""
+
+SMALL = 1 << 16
+"""Bytes up to which everybody sends everything to everybody: one message takes longest."""
+
+PATIENCE = 0.5
+"""Seconds that the others let process 0 speak first: what all stumble over is told once."""
+
+
+class MPIWorld(World):
+    """The processes of one mpiexec. Sums run in the order of ranks, whatever MPI it is."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm = comm
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+
+    def counts(self, count: int) -> list[int]:
+        """The `count` of every process, by rank."""
+        every = np.empty(self.size, np.int64)
+        self.comm.Allgather(np.array([count], np.int64), every)
+        return [int(each) for each in every]
+
+    def gather(self, array: Array) -> Array:
+        """The `array` (...) of every process, by rank: (size, ...)."""
+        every = np.empty((self.size, *array.shape), array.dtype)
+        self.comm.Allgather(np.ascontiguousarray(array), every)
+        return every
+
+    def sum(self, array: Array) -> Array:
+        """The sum of `array` over all processes, added in the order of ranks."""
+        if array.nbytes <= SMALL:
+            return self.gather(array).sum(0)
+        # Process k adds up part k of everybody's array, and tells everybody the result.
+        length = -(-array.size // self.size)
+        mine = np.zeros((self.size, length), array.dtype)
+        mine.ravel()[: array.size] = array.ravel()
+        parts = np.empty_like(mine)
+        self.comm.Alltoall(mine, parts)
+        total = self.gather(parts.sum(0)).ravel()[: array.size]
+        return total.reshape(array.shape)
+
+    def broadcast(self, value: Any) -> Any:
+        """The value that process 0 has."""
+        return self.comm.bcast(value)
+
+    def abort(self, status: int) -> None:
+        """End all processes at once."""
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.comm.Abort(status)
+
+
+class NCCLWorld(MPIWorld):
+    """One GPU for each process: CuPy's arrays go from GPU to GPU, NumPy's still through MPI.
+
+    NCCL adds in an order that depends on the GPUs and their wiring alone.
+    """
+
+    def __init__(self, comm: Any, local_rank: int) -> None:
+        super().__init__(comm)
+        import cupy
+        from cupy.cuda import nccl
+
+        found = cupy.cuda.runtime.getDeviceCount()
+        expect(
+            local_rank < found,
+            f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s); "
+            "start one process for each GPU",
+            BackendError,
+        )
+        self.cupy = cupy
+        cupy.cuda.Device(local_rank).use()
+        identity = self.broadcast(nccl.get_unique_id() if self.rank == 0 else None)
+        self.nccl = nccl.NcclCommunicator(self.size, identity, self.rank)
+        self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
+        self.add = nccl.NCCL_SUM
+
+    def gather(self, array: Array) -> Array:
+        """The `array` (...) of every process, by rank: (size, ...)."""
+        if isinstance(array, np.ndarray):
+            return super().gather(array)
+        array = self.cupy.ascontiguousarray(array)
+        every = self.cupy.empty((self.size, *array.shape), array.dtype)
+        self.nccl.allGather(*self._ends(array, every))
+        return every
+
+    def sum(self, array: Array) -> Array:
+        """The sum of `array` over all processes."""
+        if isinstance(array, np.ndarray):
+            return super().sum(array)
+        array = self.cupy.ascontiguousarray(array)
+        total = self.cupy.empty_like(array)
+        *ends, stream = self._ends(array, total)
+        self.nccl.allReduce(*ends, self.add, stream)
+        return total
+
+    def _ends(self, source: Array, target: Array) -> tuple[int, int, int, int, int]:
+        """From where, to where, how many, of which type, behind which other work of the GPU."""
+        stream = self.cupy.cuda.get_current_stream().ptr
+        return source.data.ptr, target.data.ptr, source.size, self.types[source.dtype.char], stream
+
+
+def start() -> World:
+    """Join the processes that mpiexec has started; alone, nothing happens. Returns the world.
+
+    Call it once, after `backend.use` and before anything is computed. From then on an error
+    that nobody catches ends all processes, and each computes on its share of the cores.
+
+    Raises BackendError if mpi4py is missing, or its MPI is not that of mpiexec.
+    """
+    told = [os.environ[name] for name in SIZE_VARIABLES if name in os.environ]
+    alone = not any(name in os.environ for name in RANK_VARIABLES) or told == ["1"]
+    if alone or current().size > 1:
+        return current()
+    mpi = _import_mpi()
+    comm, library = mpi.COMM_WORLD, mpi.Get_library_version().splitlines()[0].strip()
+    expect(
+        comm.Get_size() > 1 or not told,
+        f"mpiexec has started {told and told[0]} processes, but mpi4py's {library} sees one: this "
+        "mpiexec belongs to another MPI",
+        BackendError,
+    )
+    if comm.Get_size() == 1:
+        return current()
+    neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED)
+    on_gpu = backend.current().name == "cupy"
+    install(NCCLWorld(comm, neighbours.Get_rank()) if on_gpu else MPIWorld(comm))
+    _share_cores(neighbours)
+    sys.excepthook = _last_words
+    return current()
+
+
+def _import_mpi() -> Any:
+    try:
+        import mpi4py
+
+        # Only the main thread sends messages; MPI need not guard against more.
+        mpi4py.rc.thread_level = "funneled"
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise BackendError(
+            "several processes need mpi4py and an MPI library: "
+            f'pip install "minran[distributed]" ({error})'
+        ) from error
+    return MPI
+
+
+def _share_cores(neighbours: Any) -> None:
+    """Cores over the processes of this machine: more threads than cores only get in the way."""
+    threadpool_limits(1, user_api="blas")
+    set_threads = getattr(backend.current(), "set_threads", None)
+    if set_threads is None or "MINRAN_NUM_THREADS" in os.environ:
+        return
+    has_affinity = hasattr(os, "sched_getaffinity")
+    own = os.sched_getaffinity(0) if has_affinity else set(range(os.cpu_count() or 1))
+    every = set().union(*neighbours.allgather(own))
+    # mpiexec may have bound each process to cores of its own already.
+    set_threads(max(1, min(len(own), len(every) // neighbours.Get_size())))
+
+
+def share(count: int) -> slice:
+    """This process's samples of a batch of `count`: nearly equal slices, by rank."""
+    world = current()
+    return slice(count * world.rank // world.size, count * (world.rank + 1) // world.size)
+
+
+def weight(count: int) -> float:
+    """What the loss of this process's share of `count` samples weighs in that of the batch."""
+    mine = share(count)
+    return (mine.stop - mine.start) / count
+
+
+def sum_gradients(parameters: Iterable[Tensor]) -> None:
+    """Replace each parameter's gradient by its sum over all processes: one message for all."""
+    world = current()
+    if world.size == 1:
+        return
+    trained = [parameter for parameter in parameters if parameter.grad is not None]
+    gradients: list[Array] = [parameter.grad for parameter in trained]
+    flat = world.sum(backend.current().xp.concatenate([grad.ravel() for grad in gradients]))
+    start = 0
+    for parameter in trained:
+        parameter.grad = flat[start : start + parameter.size].reshape(parameter.shape)
+        start += parameter.size
+
+
+def sum_numbers(*numbers: float) -> list[float]:
+    """Each number summed over all processes, in float64."""
+    return [float(total) for total in current().sum(np.array(numbers, np.float64))]
+
+
+def leads() -> bool:
+    """Whether this process is the one that writes files and prints."""
+    return current().rank == 0
+
+
+def from_leader(function: Callable[[], Value]) -> Value:
+    """`function()`, which only process 0 calls: all get its result, or its MinranError."""
+    world = current()
+    if world.size == 1:
+        return function()
+    result: tuple[Any, MinranError | None] = (None, None)
+    if leads():
+        try:
+            result = function(), None
+        except MinranError as error:
+            result = None, error
+    value, error_of_leader = world.broadcast(result)
+    if error_of_leader is not None:
+        raise error_of_leader
+    return value
+
+
+@contextmanager
+def leader_first() -> Iterator[None]:
+    """The block runs on process 0, then on the others: who downloads, and who finds it done."""
+    world = current()
+    if not leads():
+        world.broadcast(None)
+    try:
+        yield
+    finally:
+        if leads():
+            world.broadcast(None)
+
+
+def fail(message: str, status: int) -> int:
+    """Print `message` and end all processes with `status`; alone, return it to the caller."""
+    world = current()
+    if not leads():
+        time.sleep(PATIENCE)
+        message = f"process {world.rank}: {message}"
+    print(message, file=sys.stderr, flush=True)
+    world.abort(status)
+    return status
+
+
+def _last_words(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """For an exception that nobody caught: the others would wait for this process forever."""
+    fail("".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)

@@ -1,0 +1,452 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   minran:
+#     number: 8
+#     seconds: 8
+#     minutes: 75
+# ---
+
+# %% [markdown]
+# # 08 · The soft mask and the attention module
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/08_soft_mask.ipynb)
+#
+# **You will be able to**
+#
+# - read the equation of the soft mask in the order in which it runs, and avoid its naming trap;
+# - predict the size of every map inside a mask, for any picture, and say why the pools round up;
+# - write one level of the hourglass, with its skip in the right place;
+# - count the parameters of an attention module from $p$, $t$, $r$ and the depth $d$;
+# - say how far a mask sees, and what separates an hourglass from a few local convolutions.
+#
+# **Time**: 75 minutes to read and do; runs in 8 seconds on 2 cores.
+# **Needs**: notebook 05 (max-pool, bilinear interpolation) and notebook 07 (residual units).
+
+# %% tags=["setup"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minran") is None:  # in Colab
+    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
+
+import numpy as np
+
+from minran import create_model, inspect, nn, no_grad, tensor
+from minran.backend.geometry import pool_output_size
+from minran.course import check, explore, show_source
+from minran.course.clinic import shape_trace
+from minran.course.ran_figures import hourglass_figure, reach_figure
+from minran.data import load_shapes
+from minran.models import AttentionModule, Hourglass
+from minran.models.attention import Head, MaskBranch
+from minran.models.units import Build
+
+# %% [markdown]
+# ## 1 · The equation, and its naming trap
+#
+# An attention module has two branches. The **trunk** $T$ computes features. The **mask** $M$
+# computes, for every position and every channel, a number between 0 and 1: how much this feature
+# matters here. Both read the same input $u$. The mask is
+#
+# $$
+# M(u) \;=\; \sigma\Big(\mathrm{conv}^{1\times1}_2\big(\mathrm{conv}^{1\times1}_1\big(
+# \mathrm{topdown}(\mathrm{bottomup}(u))\big)\big)\Big)
+# \tag{8.1}
+# $$
+#
+# (with a batch norm and a ReLU before each of the two convolutions, section 4). Functions apply
+# from the inside out, so this is what runs, in time:
+#
+# | step | what it does | the library's name |
+# |---|---|---|
+# | 1. bottom-up | max-pools and units: the map shrinks, each number sees more | `pool`, `down` |
+# | 2. top-down | units and interpolations: back to the size of $u$ | `up`, `interpolate` |
+# | 3. head | two 1x1 convolutions, then the sigmoid $\sigma$ | `head` |
+#
+# **The trap.** Some summaries write the same equation as $h_{up}(h_{down}(u))$, and then call the
+# pooling half $h_{up}$ in the text, because it is "bottom-up". Their formula applies $h_{down}$
+# first, so formula and text contradict each other. Keep to the direction of flow: **what runs first
+# is the pooling half**; features flow up from the picture ("bottom-up") while the maps get smaller.
+# "Down" in our code always means *down to smaller maps*.
+#
+# ## 2 · Down: what the pools do to the size
+#
+# Every pool is 3x3 with stride 2, without padding, and its output size is **rounded up** (Caffe's
+# habit, `ceil_mode=True`):
+#
+# $$
+# h' = \Big\lceil \frac{h - 3}{2} \Big\rceil + 1 .
+# \tag{8.2}
+# $$
+#
+# For even $h$, $(h-3)/2$ ends in one half and is rounded up to $(h-2)/2$, so $h' = h/2$. For odd
+# $h$ there is nothing to round and $h' = (h-1)/2$. Both are the same simple rule:
+# **$h' = \lfloor h/2 \rfloor$**. With rounding down, an even size would lose its last row: 32 would
+# become 15.
+#
+# A mask of depth $d$ pools $d$ times. Then it climbs back through **the same sizes**: each
+# interpolation asks for the size of the map that it will meet, so odd sizes are no trouble.
+#
+# The paper chooses $d$ so that every mask ends on the same smallest map: 7x7 on ImageNet, 4x4 on
+# CIFAR. The maps of stage 1 are largest, so its masks are deepest.
+
+# %%
+for name, sizes in {"CIFAR": (32, 16, 8), "ImageNet": (56, 28, 14)}.items():
+    for stage, (size, depth) in enumerate(zip(sizes, (3, 2, 1), strict=True), start=1):
+        way = [size]
+        for _ in range(depth):
+            way.append(pool_output_size(way[-1], 3, 2, 0, True))
+        print(f"{name:9} stage {stage}, depth {depth}: ", " -> ".join(map(str, way)))
+
+# %% [markdown]
+# **Task 08.1.** Write down the heights of the maps as a mask of depth `depth` makes them from an
+# input of height `size`: after each pool, then after each interpolation. For 32 and 3 that is
+# `[16, 8, 4, 8, 16, 32]`. The check runs our hourglass on even and odd sizes and looks.
+
+
+# %% tags=["exercise"]
+# Task 08.1: the heights of the maps inside a mask
+def mask_heights(size, depth):
+    """[height after each pool, then after each interpolation]."""
+    ### BEGIN SOLUTION
+    way = [size]
+    for _ in range(depth):
+        way.append(way[-1] // 2)  # ceil((h - 3) / 2) + 1
+    return way[1:] + way[-2::-1]
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("08.1", mask_heights)
+
+# %% [markdown]
+# ## 3 · Up again: the hourglass
+#
+# One level pools, runs $r$ residual units, does something deeper, and comes back. Call the output
+# of the way down $d_k$ at level $k$, and the output of the way up $y_k$, with $d_0 = u$:
+#
+# $$
+# \begin{aligned}
+# d_k &= \mathrm{units}_r(\mathrm{pool}(d_{k-1})) && k = 1 \dots d &&& (8.3)\\
+# y_d &= \mathrm{units}_r(d_d) && \text{the deepest level} &&& (8.4)\\
+# y_k &= \mathrm{units}_r\big(\mathrm{interp}(y_{k+1}) + \mathrm{skip}_k(d_k)\big)
+#     && k = d-1 \dots 1 &&& (8.5)\\
+# \text{out} &= \mathrm{interp}(y_1) && \text{to the size of } u &&& (8.6)
+# \end{aligned}
+# $$
+#
+# Three things to notice. By (8.3) and (8.4) the deepest level runs $2r$ units in a row. By (8.5)
+# the skip is *one residual unit* on $d_k$, and only the sum goes on. And $u$ itself is never added
+# back: what leaves the hourglass has been through at least one pool, so **the mask is smooth at the
+# scale of two pixels**, while the trunk keeps full resolution.
+#
+# The figure is drawn from a run: the numbers are the heights of the maps.
+
+# %%
+hourglass_figure(depth=3, size=32)
+
+# %% [markdown]
+# Move the sliders: odd sizes work, and each level meets a map of its own size.
+
+# %%
+explore(hourglass_figure, depth=[1, 2, 3, 4], size=[14, 28, 33, 43, 56], r=[1, 2, 3])
+
+# %% [markdown]
+# In the library a level contains the next one, as (8.3)-(8.6) do: an `Hourglass` of depth 3 holds
+# one of depth 2 as `inner`. This is all of it:
+
+# %%
+show_source(Hourglass)
+
+# %% [markdown]
+# And this is what one run does, in order, with the heights and widths of what goes in and comes out
+# (an interpolation reads two things: the map, and one whose size it takes):
+
+# %%
+build = Build(np.random.default_rng(0), np.float64)
+module = AttentionModule(build, channels=16, depth=3)
+u = tensor(np.random.default_rng(1).standard_normal((2, 32, 32, 16)))
+print(shape_trace(module, u, "mask.body"))
+
+# %% [markdown]
+# **Task 08.2.** Write `forward` of one level, from the pieces that the constructor made:
+# `self.pool`, `self.down`, `self.skip`, `self.inner`, `self.up`, `self.bottom`,
+# `self.interpolate(y, like)` and `self.depth`. (You have just read it: close the cell above, and
+# write it from the equations.) The check gives your class and ours the same weights.
+
+
+# %% tags=["exercise"]
+# Task 08.2: one level of the hourglass
+class MyHourglass(Hourglass):
+    def forward(self, x):
+        """(N, H, W, C) -> (N, H, W, C)."""
+        ### BEGIN SOLUTION
+        d = self.down(self.pool(x))
+        y = self.up(self.inner(d) + self.skip(d)) if self.depth > 1 else self.bottom(d)
+        return self.interpolate(y, x)
+        ### END SOLUTION
+
+
+# %% tags=["check"]
+check("08.2", MyHourglass)
+
+# %% [markdown]
+# ## 4 · The head
+#
+# The hourglass puts out features, not yet attention. The head turns them into it:
+#
+# $$
+# M = \sigma\big(W_2 * \mathrm{relu}(\mathrm{bn}(W_1 * \mathrm{relu}(\mathrm{bn}(\text{out}))))\big)
+# \tag{8.7}
+# $$
+#
+# Both convolutions are 1x1 with $C$ channels in and out, without bias. They mix channels at one
+# position, so the weight of a feature may depend on all features there.
+#
+# **No batch norm stands between $W_2$ and the sigmoid.** It would give every channel of the logits,
+# over the batch, a fixed mean $\beta$ and spread $\gamma$: a mask could no longer be mostly on for
+# one batch and mostly off for another, and how sharply it gates would hang on one number per
+# channel. Some public ports have one there; you will catch it in notebook 16.
+
+# %%
+show_source(Head, MaskBranch)
+
+# %% [markdown]
+# ## 5 · The attention module
+#
+# Around the two branches stand more units. With the paper's letters:
+#
+# - $p$ units **before** the split, and $p$ after the gate (1 unless said);
+# - $t$ units in the **trunk** (2);
+# - $r$ units between adjacent pools of the **mask** (1).
+#
+# $$
+# u = \mathrm{units}_p(x), \qquad H = \big(1 + M(u)\big)\, T(u), \qquad
+# \text{output} = \mathrm{units}_p(H)
+# \tag{8.8}
+# $$
+#
+# The gate $H$ is the paper's Eq. 3; notebook 09 is about nothing else. Two facts about the wiring:
+# the mask reads $u$, the *split point*, not the trunk's output; and the gate acts right behind the
+# trunk, before the last $p$ units.
+
+# %%
+show_source(AttentionModule.forward)
+
+# %% [markdown]
+# The same as a drawing, made by running it. Units are closed; click a title to fold its box.
+
+# %%
+inspect.module_graph(AttentionModule(build, 16, depth=1), image_size=16)
+
+# %% [markdown]
+# ### How many parameters?
+#
+# One pre-activation unit of width $C$ (notebook 07) has three convolutions, $C \cdot \tfrac C4$,
+# $9 \cdot \tfrac C4 \cdot \tfrac C4$ and $\tfrac C4 \cdot C$, and three batch norms with two
+# parameters for each of $C$, $\tfrac C4$, $\tfrac C4$ channels:
+#
+# $$
+# P_{unit} = \Big(\tfrac14 + \tfrac9{16} + \tfrac14\Big) C^2 + 2\Big(1 + \tfrac14 + \tfrac14\Big) C
+# = \tfrac{17}{16}\, C^2 + 3C .
+# \tag{8.9}
+# $$
+#
+# A mask of depth $d$ has $dr$ units on the way down, $dr$ on the way up (the deepest $r$ included),
+# and a skip at each of the $d - 1$ upper levels:
+#
+# $$
+# n_{mask} = 2dr + d - 1 ,\qquad P_{head} = 2C^2 + 4C .
+# \tag{8.10}
+# $$
+#
+# A module adds its $2p + t$ units outside the mask:
+#
+# $$
+# P_{module} = (2p + t + 2dr + d - 1)\, P_{unit} + P_{head} .
+# \tag{8.11}
+# $$
+#
+# With the usual $p, t, r$ that is 4 units outside, and 8, 5, 2 inside the masks of depth 3, 2, 1:
+# in stage 1 **the mask has twice as many units as everything that it weighs**.
+#
+# **Task 08.3.** Write (8.11). The check compares with modules of the library, among them the three
+# of Attention-56 on ImageNet, whose counts are those of the authors' published network files.
+
+
+# %% tags=["exercise"]
+# Task 08.3: the parameters of an attention module
+def module_parameters(channels, depth, p=1, t=2, r=1):
+    """Weights of convolutions, and gamma and beta of batch norms."""
+    ### BEGIN SOLUTION
+    unit = 17 * channels**2 // 16 + 3 * channels
+    units = 2 * p + t + 2 * depth * r + depth - 1
+    head = 2 * channels**2 + 4 * channels
+    return units * unit + head
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("08.3", module_parameters)
+
+# %% [markdown]
+# ## 6 · How far does a mask see?
+#
+# Walk backwards. Take the middle row of the mask and ask, step by step, which rows it can depend
+# on:
+#
+# - an interpolation reads two neighbouring rows of the smaller map;
+# - a unit contains one 3x3 convolution, so it adds one row on either side;
+# - a pool reads rows $2i$, $2i + 1$, $2i + 2$.
+#
+# What is left at the end is the **receptive field** of the mask in $u$. One row on the smallest map
+# of a mask of depth 3 is worth eight rows of $u$: this is why a few units suffice.
+
+
+# %%
+def receptive_field(depth, size=96, r=1):
+    """How many rows of u the middle row of the mask depends on."""
+    heights = [size >> k for k in range(depth + 1)]  # u, then after each pool
+    first = last = size // 2
+    for level in range(1, depth + 1):  # back through the way up
+        scale = (heights[level] - 1) / (heights[level - 1] - 1)
+        first, last = int(first * scale), int(last * scale) + 1  # two neighbours
+        units = r if level < depth else 0
+        first, last = first - units, last + units
+    first, last = first - r, last + r  # the second r units of the deepest level
+    for _ in range(depth):  # back through the way down
+        first, last = first - r, last + r
+        first, last = 2 * first, 2 * last + 2  # the pool
+    return last - first + 1
+
+
+print("three local units (the paper's Table 4): 1 + 3 x 2 =", 1 + 3 * 2)
+for depth in (1, 2, 3):
+    print(f"hourglass of depth {depth}: {receptive_field(depth)}")
+
+# %% [markdown]
+# Is that right? Measure it: the gradient of the middle value with respect to $u$, on a map large
+# enough. A max-pool passes a gradient to one pixel only, so take several random inputs and unite.
+
+# %%
+noise = np.random.default_rng(1).standard_normal((8, 96, 96, 32))
+for depth in (1, 2, 3):
+    body = Hourglass(Build(np.random.default_rng(0), np.float64), 32, depth, r=1).eval()
+    x = tensor(noise, requires_grad=True)
+    y = body(x)
+    middle = np.zeros(y.shape)
+    middle[:, 48, 48] = 1
+    y.backward(middle)
+    touched = np.abs(x.grad).sum(axis=(0, 3)) > 0
+    rows = np.flatnonzero(touched.any(axis=1))
+    print(f"depth {depth}: counted {receptive_field(depth)}, measured {np.ptp(rows) + 1}")
+
+# %% [markdown]
+# The mask of stage 1 on CIFAR could see 83 positions, on a map of 32: it sees the whole picture. So
+# do all masks of Attention-56. In the figure, brightness is the influence of each pixel of the
+# picture on the middle of the mask, for random weights and pictures.
+#
+# The second row replaces the hourglass by three units without pooling, the comparison of the
+# paper's Table 4 (error on CIFAR-10: hourglass **5.52%**, local convolutions **6.48%**).
+
+# %%
+reaches = {
+    "hourglass": inspect.mask_reach(create_model("attention56_cifar"), pictures=3),
+    "local": inspect.mask_reach(create_model("attention56_cifar", mask="local"), pictures=3),
+}
+reach_figure(reaches)
+
+# %% [markdown]
+# Summaries of the paper name as a weakness that the mask "does not use global information". The
+# measurement says what that can and cannot mean. The receptive field *is* global. But every step is
+# a 3x3 window or a small interpolation: no step looks at the whole map at once, as a global pool
+# does. Notebook 18 returns to it.
+#
+# ## 7 · The masks of a fresh network
+#
+# Before training, logits are spread around 0, so masks are spread around 1/2. **These pictures are
+# the built-in shapes, not CIFAR**, and the network knows nothing yet: what you see is smoothness
+# (bilinear interpolation from 4x4, 8x8, 16x16 maps), not attention.
+
+# %%
+shapes = load_shapes("test", count=24)
+pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
+model = create_model("attention56_cifar")
+for _, module in model.named_modules():
+    if isinstance(module, nn.BatchNorm2d):
+        module.momentum = 1.0  # let one pass set the running statistics to these pictures'
+with no_grad():
+    model(tensor(pictures))
+attentions = inspect.attention_maps(model, pictures[:3])
+inspect.mask_figure(shapes.images[:3], attentions, rule="variance", count=2)
+
+# %%
+inspect.histogram_figure(attentions)
+
+# %% [markdown]
+# Notebook 13 shows masks of a trained network, and scores them.
+#
+# ## Summary
+#
+# - Bottom-up (pools) runs first, top-down (interpolations) second; then two 1x1 convolutions and a
+#   sigmoid. Name things by the direction of flow.
+# - The pools halve, rounding down; the interpolations ask for the sizes they need. Every mask of
+#   one network ends on the same smallest map.
+# - The deepest level has $2r$ units; the skip is one unit on the output of the way down; the input
+#   is never added back, and nothing of the trunk enters.
+# - A module has $(2p + t + 2dr + d - 1) P_{unit} + P_{head}$ parameters.
+# - An hourglass of depth 3 sees 83 positions across, three local units see 7.
+#
+# ## Questions
+#
+# 1. Why is a 3x3 pool with stride 2 and `padding=1` not the same as ours, although both halve 32?
+#
+# <details><summary>Answer</summary>
+#
+# With padding 1 and rounding down, an odd size is rounded up: 33 becomes 17, ours 16. And the
+# windows sit elsewhere: theirs are centred on pixels 0, 2, 4, ..., ours on 1, 3, 5, ... Weights
+# trained with one do not fit the other.
+# </details>
+#
+# 2. What would change if the skip read $x$ (the input of the level) instead of $d_k$?
+#
+# <details><summary>Answer</summary>
+#
+# It would have twice the size of what it is added to, so it would need its own pool; its features
+# would also lack the $r$ units of the way down.
+# </details>
+#
+# 3. How many units does the mask have for $d = 3$, $r = 3$? (Attention-452 has such masks.)
+#
+# <details><summary>Answer</summary>
+#
+# $2 \cdot 3 \cdot 3 + 2 = 20$, against $2p + t = 8$ outside the mask for its $p = 2$, $t = 4$.
+# </details>
+#
+# 4. The last convolution has no bias. Can a fresh mask then start near 1 everywhere?
+#
+# <details><summary>Answer</summary>
+#
+# Not through a bias, but through the batch norm before it: its $\beta$, passed through the ReLU and
+# $W_2$, shifts the logits of every channel. At the start all $\beta$ are 0, and logits have no
+# preferred sign.
+# </details>
+#
+# ## References
+#
+# - F. Wang et al., *Residual Attention Network for Image Classification*, CVPR 2017,
+#   arXiv:1704.06904: section 3, Figures 2 and 3, Table 4. The details of sizes, rounding and head
+#   are those of the authors' published network files.
+# - A. Newell, K. Yang, J. Deng, *Stacked Hourglass Networks for Human Pose Estimation*, ECCV 2016:
+#   the bottom-up, top-down structure with skips.
+# - K. He et al., *Identity Mappings in Deep Residual Networks*, ECCV 2016: the unit.

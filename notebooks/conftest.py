@@ -1,0 +1,1 @@
+"""`pytest notebooks` runs every notebook of the course."""

@@ -1,0 +1,39 @@
+"""Run every notebook with its solutions: offline, without an error, within its time.
+
+pytest notebooks              all of them
+pytest notebooks -k 03        one
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minran.course.build import make_copy
+from minran.course.notebook import read_notebook
+from minran.course.run import run_cells
+
+FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]_*.py"))
+FACTOR = 3
+"""A busy machine may take so many times the seconds that a notebook declares."""
+AT_LEAST = 10.0
+"""Declared seconds below this are not told apart from the noise of a busy machine."""
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_notebook_runs(file: Path) -> None:
+    notebook = read_notebook(file)
+    allowed = FACTOR * max(notebook.seconds, AT_LEAST)
+    result = run_cells(make_copy(notebook, "solution"), timeout=allowed, cell_timeout=allowed)
+    assert not result.left_out, {
+        result.node.cells[index].source: why for index, why in result.left_out.items()
+    }
+    for index, cell in enumerate(result.node.cells):
+        error = result.error(index)
+        expected = "raises-exception" in cell.metadata.get("tags", [])
+        assert error is None or expected, f"{error}\nin the cell\n{cell.source}"
+    statuses = {task: record["status"] for task, record in result.records.items()}
+    assert statuses == {task.name: "passed" for task in notebook.tasks}
+    assert not result.out_of_time, f"it took longer than {allowed:.0f} seconds"
+    print(f"{file.stem}: {result.seconds:.1f} s, declared {notebook.seconds:.0f} s")

@@ -1,0 +1,79 @@
+"""Stand-ins for machines, watches and workers: the bench's arithmetic without its clock."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from minran.bench import add_arguments
+from minran.bench.contenders import Contender
+from minran.bench.processes import WorkerError
+
+
+class ScriptedMachine:
+    """A machine whose counters stand where a list says, one pair a reading."""
+
+    def __init__(self, busy: list[float], used: list[float]) -> None:
+        self._busy, self._used = iter(busy), iter(used)
+
+    def busy(self) -> float:
+        return next(self._busy)
+
+    def used(self, pid: int) -> float:
+        return next(self._used)
+
+
+class Watched:
+    """A watch that has seen what it is told."""
+
+    def __init__(self, others: float | None) -> None:
+        self.others = others
+
+    def __enter__(self) -> Watched:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+
+class FakeWorker:
+    """A worker that answers at once: `seconds` by contender, or the error that it ends with."""
+
+    seconds: dict[str, float | str]
+    closed: list[str]
+    asked: list[tuple[str, str, dict[str, Any]]]
+    pid = 1
+
+    def __init__(self, contender: Contender, threads: int, device: str, *rest: Any) -> None:
+        if contender.name not in self.seconds:
+            raise WorkerError(f"{contender.label}: cannot start")
+        self.contender = contender
+
+    def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
+        name = self.contender.name
+        self.asked.append((name, do, options))
+        seconds = self.seconds[name]
+        if isinstance(seconds, str):
+            raise WorkerError(f"{self.contender.label}: {seconds}")
+        if seconds < 0:
+            return {"absent": True, "why": "never heard of it"}
+        if do == "facts":
+            return {"peak_bytes": 300_000_000, "import_bytes": 100_000_000, "step_bytes": 10**9}
+        if do == "kernels":
+            return {"kernels": {"conv_forward": 0.25}} if name == "minran" else {"absent": True}
+        return {"seconds": seconds * options.get("repeat", 1)}
+
+    def close(self) -> None:
+        self.closed.append(self.contender.name)
+
+    def __enter__(self) -> FakeWorker:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def arguments(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)

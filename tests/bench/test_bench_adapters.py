@@ -1,0 +1,326 @@
+"""The adapters do the jobs that they name, and the floors are counted right."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_limits
+
+from minran import backend, nn
+from minran.bench import kernels, sections, siblings, worker
+from minran.bench.adapters import Adapter, NotHere, load, ours_mpi, ours_without
+from minran.bench.adapters.ours import Minran
+from minran.bench.adapters.ours_mpi import MinranMPI
+from minran.bench.adapters.products import Products, convolutions
+from minran.bench.adapters.pytorch import PyTorch
+from minran.bench.traffic import bytes_of_step
+from minran.inspect import summary
+from minran.models import create_model
+
+NANO = {"model": "attention_nano", "batch": 2, "size": 32, "classes": 10}
+CASES = [
+    {**case, "shape": [2, *case["shape"][1:]]}
+    for case in sections.op_cases(2)
+    if 64 in case["shape"] or case["kind"] in ("linear", "cross_entropy", "global_avg_pool")
+]
+
+
+def name(case: dict[str, Any]) -> str:
+    return "-".join(str(value) for value in case.values())
+
+
+@pytest.mark.parametrize("case", CASES, ids=name)
+def test_both_sides_do_the_same_operation(case: dict[str, Any]) -> None:
+    """Same input, same number of outputs and gradients; values are the business of other tests."""
+    ours, theirs = Minran(), PyTorch(channels_last=True)
+    forward = ours.prepare("op", {**case, "backward": False})()
+    other = theirs.prepare("op", {**case, "backward": False})()
+    assert forward.size == other.numel()  # type: ignore[attr-defined]
+    gradient = ours.prepare("op", {**case, "backward": True})()
+    other = theirs.prepare("op", {**case, "backward": True})()
+    assert gradient.size == other.numel() == np.prod(case["shape"])  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("kind", sorted({case["kind"] for case in sections.op_cases(2)}))
+def test_every_kind_of_operation_has_a_case_above(kind: str) -> None:
+    assert kind in {case["kind"] for case in CASES}
+
+
+def test_networks_train_and_infer() -> None:
+    ours, theirs = Minran(), PyTorch()
+    for adapter in (ours, theirs):
+        step = adapter.prepare("step", NANO)
+        losses = [step() for _ in range(4)]
+        assert losses[-1] < losses[0]  # type: ignore[operator]
+        assert tuple(adapter.prepare("inference", NANO)().shape) == (2, 10)  # type: ignore[attr-defined]
+        units = {"batch": 2, "width": 16, "size": 8, "count": 2}
+        gradient = adapter.prepare("units", units)()
+        assert np.prod(gradient.shape) == 2 * 16 * 8 * 8  # type: ignore[attr-defined]
+    assert ours.parameters == theirs.parameters == create_model("attention_nano").num_parameters()
+
+
+@pytest.fixture
+def undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test replaces in the kernels is put back."""
+    for module, name in (
+        (ours_without.ops, "has_fused"),
+        (ours_without.blocks, "block_ranges"),
+        (ours_without.blocks, "_one_blas_thread"),
+        (ours_without.blocks, "_threads"),
+        (ours_without.memory, "_free"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    # A change of threads ends the pool of threads: let it be another one than the other tests'.
+    monkeypatch.setattr(ours_without.blocks, "_pool", None)
+    yield
+    threadpool_limits(None)
+
+
+@pytest.mark.parametrize("decision", ours_without.DECISIONS)
+def test_without_a_decision_the_step_is_the_same(decision: str, undone: None) -> None:
+    with_it = Minran().prepare("step", NANO)
+    expected = [with_it() for _ in range(3)]
+    without = load("ours_without:Without", decision=decision).prepare("step", NANO)
+    np.testing.assert_allclose([without() for _ in range(3)], expected, rtol=2e-3)
+
+
+def test_batches_and_copies_go_on_for_ever() -> None:
+    adapter = Minran(threads=2)
+    following = adapter.prepare("data", {"batch": 900})
+    assert [len(following()[0]) for _ in range(4)] == [900, 900, 200, 900]  # type: ignore[index]
+    adapter.prepare("copy", {"bytes": 1 << 20})()
+
+
+def test_the_products_are_those_of_the_network() -> None:
+    shapes = convolutions("attention_nano", batch=3, size=32)
+    products = sum(pixels * cin * taps * cout for pixels, cin, taps, cout in shapes)
+    counted = summary(create_model("attention_nano"))
+    assert products == 3 * (counted.multiply_adds - 32 * 10)
+    adapter = Products(threads=2)
+    adapter.prepare("step", NANO)()
+    adapter.prepare("inference", NANO)()
+    with pytest.raises(NotHere):
+        adapter.prepare("op", {"kind": "sigmoid", "shape": [1, 2, 2, 4], "backward": True})
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_threads_share_the_rows_of_a_product(threads: int) -> None:
+    adapter = Products(threads=threads)
+    case = {"shape": [1, 5, 5, 4], "out": 7, "kernel": 3, "stride": 1}
+    adapter.prepare("op", {"kind": "conv2d", "backward": False, **case})()
+    left, right, result = (adapter.arrays[shape] for shape in [(25, 36), (36, 7), (25, 7)])
+    np.testing.assert_allclose(result, left @ right, rtol=1e-4, atol=1e-4)
+
+
+def test_the_bytes_of_a_step_by_hand() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 8, 1, stride=2), nn.BatchNormReLU(8), nn.Sigmoid())
+    x, y = 4 * 4 * 3, 2 * 2 * 8
+    assert bytes_of_step(model, batch=5, size=4) == 5 * 4 * (3 * (x + y) + 8 * y + 3 * y + 2 * y)
+    assert model.training
+
+
+class Line:
+    """MPI messages between two processes of one test."""
+
+    def __init__(self) -> None:
+        self.sent: list[str | None] = []
+
+    def send(self, message: str | None, rank: int) -> None:
+        assert rank == 1
+        self.sent.append(message)
+
+    def Iprobe(self, source: int) -> bool:  # noqa: N802
+        return source == 0
+
+    def recv(self, source: int) -> str | None:
+        return self.sent.pop(0)
+
+
+def test_process_0_tells_the_others_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = MinranMPI()
+    assert adapter.speaks
+    assert list(adapter.asks(["a", "b"])) == ["a", "b"]
+    line = Line()
+    adapter.world = SimpleNamespace(size=2, comm=line)
+    assert list(adapter.asks(["a", "b"])) == ["a", "b"]
+    monkeypatch.setattr(ours_mpi.distributed, "leads", lambda: False)
+    assert list(adapter.asks([])) == ["a", "b"]
+    assert line.sent == []
+
+
+def test_alone_the_parallel_step_is_the_plain_one() -> None:
+    adapter = MinranMPI()
+    parallel, plain = adapter.prepare("step", NANO), Minran().prepare("step", NANO)
+    assert [parallel() for _ in range(2)] == [plain() for _ in range(2)]
+    assert adapter.prepare("inference", NANO)().shape == (2, 10)  # type: ignore[attr-defined]
+    assert adapter.total(3) == 3
+
+
+class Counter(Adapter):
+    """An adapter whose job is to count."""
+
+    def versions(self) -> dict[str, str]:
+        return {"counter": "1"}
+
+    def make_count(self, start: int) -> Any:
+        self.value = start
+
+        def work() -> None:
+            self.value += 1
+
+        return work
+
+    def make_fail(self) -> Any:
+        raise MemoryError("too much")
+
+    def timed(self, work: Any, repeat: int) -> float:
+        for _ in range(repeat):
+            work()
+        return float(self.value)
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, *asks: dict[str, Any]) -> list[dict[str, Any]]:
+    monkeypatch.setattr(worker, "load", lambda name, **options: Counter(**options))
+    described = {"adapter": "counter", "threads": 3}
+    return list(worker.replies(described, [json.dumps(each) for each in asks]))
+
+
+def test_a_worker_answers_each_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare = {"do": "prepare", "job": "count", "options": {"start": 10}, "warmup": 3}
+    answers = ask(
+        monkeypatch,
+        {"do": "run"},
+        prepare,
+        {"do": "run", "repeat": 5},
+        {"do": "prepare", "job": "sleep", "options": {}},
+        {"do": "prepare", "job": "fail", "options": {}},
+        {"do": "kernels"},
+        {"do": "facts"},
+    )
+    assert answers[0] == {"ready": True}
+    assert answers[1]["absent"]
+    # Warm-ups left it at 11, 12, 13; the first one does not count.
+    assert answers[2] == {"seconds": 12.0}
+    assert answers[3] == {"seconds": 18.0}
+    assert answers[4] == {"absent": True, "why": ""}
+    assert answers[5] == {"error": "MemoryError: too much"}
+    assert answers[6]["absent"]
+    assert answers[7]["versions"] == {"counter": "1"}
+    assert answers[7]["peak_bytes"] >= answers[7]["import_bytes"] > 0
+    assert "MemoryError" in capsys.readouterr().err
+
+
+def test_an_adapter_that_cannot_be_made_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    replies = worker.replies({"adapter": "no_such_module:Nothing"}, [])
+    assert "no_such_module" in next(replies)["error"]
+    assert list(replies) == []
+
+
+class Events:
+    """CuPy's events with a clock of our own: each record is a millisecond after the last."""
+
+    now = 0.0
+
+    class Event:
+        def record(self) -> None:
+            Events.now += 1.0
+            self.at = Events.now
+
+        def synchronize(self) -> None:
+            pass
+
+    @staticmethod
+    def get_elapsed_time(start: Events.Event, end: Events.Event) -> float:
+        return end.at - start.at
+
+
+def test_steps_on_a_gpu_are_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    adapter = Minran()
+    adapter.device = "gpu"
+    monkeypatch.setattr(
+        backend, "current", lambda: SimpleNamespace(xp=SimpleNamespace(cuda=Events))
+    )
+
+    def work() -> None:
+        Events.now += 10.0
+
+    assert adapter.timed(work, 3) == pytest.approx(0.031)
+
+
+def test_kernels_are_summed_by_name() -> None:
+    launched: list[str] = []
+    device = SimpleNamespace(
+        xp=SimpleNamespace(cuda=Events),
+        has_tf32=True,
+        launch=lambda program, kernel, grid, block, args: launched.append(kernel),
+    )
+    with kernels.launch.using(device):  # type: ignore[arg-type]
+
+        def work() -> None:
+            now = kernels.launch.device()
+            assert now.has_tf32
+            for kernel in ("relu<float>", "relu<double>", "pool<float>"):
+                now.launch(None, kernel, (1,), (1,), [])  # type: ignore[arg-type]
+
+        assert kernels.by_kernel(work, 2) == {"relu": pytest.approx(0.002), "pool": 0.001}
+        assert kernels.launch.device() is device
+    assert launched == ["relu<float>", "relu<double>", "pool<float>"] * 2
+
+
+@pytest.mark.parametrize("captured", [False, True])
+def test_the_step_for_a_gpu_runs_on_the_emulated_one(
+    monkeypatch: pytest.MonkeyPatch, captured: bool
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "backend")
+    from emulation import EmulatedBackend, RemoteDevice
+
+    adapter = Minran(captured=captured)
+    adapter.device = "gpu"
+    monkeypatch.setattr(backend, "_current", EmulatedBackend(RemoteDevice()))
+    step = adapter.prepare("step", {**NANO, "size": 16})
+    weight = adapter.graph.optimizer.flat if captured else None
+    before = None if weight is None else weight.get().copy()
+    step()
+    assert adapter.parameters == 16_602
+    if weight is not None and before is not None:
+        assert np.isfinite(float(adapter.graph.loss.get()))
+        assert (weight.get() != before).mean() > 0.9
+
+
+def test_only_an_eager_gpu_step_has_kernels() -> None:
+    with pytest.raises(NotHere):
+        Minran().kernels(lambda: None, 1)
+    captured = Minran(captured=True)
+    captured.device = "gpu"
+    with pytest.raises(NotHere):
+        captured.kernels(lambda: None, 1)
+
+
+@pytest.mark.parametrize("name", ["machine", "capture"])
+def test_modules_of_training_load_without_their_siblings(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    whole = siblings.training_module(name)
+    assert whole.__name__ == f"minran.train.{name}"
+
+    def missing(module: str) -> Any:
+        raise ModuleNotFoundError("No module named 'safetensors'")
+
+    monkeypatch.setattr(siblings.importlib, "import_module", missing)
+    alone = siblings.training_module(name)
+    assert alone is not whole
+    assert {n for n in vars(whole) if not n.startswith("__")} <= set(vars(alone))
+    with pytest.raises(ImportError, match="no_such"):
+        siblings.training_module("no_such")
+
+
+def test_adapters_are_loaded_by_name() -> None:
+    assert isinstance(load("products:Products", threads=1), Products)

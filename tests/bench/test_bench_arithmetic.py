@@ -1,0 +1,165 @@
+"""Medians, ratios, the guard and the choice of rounds: no clock is read here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bench_helpers import ScriptedMachine, Watched
+
+from minran.bench.guard import Linux, Watch, family, this_machine, wait_until_quiet
+from minran.bench.memory import peak_bytes
+from minran.bench.rounds import Round, Turn, in_turn
+from minran.bench.stats import paired_ratios, spread
+from minran.errors import ShapeError
+
+
+def test_the_spread_of_a_few_values() -> None:
+    result = spread([4.0, 1.0, 3.0, 2.0, 10.0])
+    assert (result.median, result.low, result.high, result.n) == (3.0, 1.0, 10.0, 5)
+    assert (result.first_quartile, result.third_quartile) == (2.0, 4.0)
+    assert spread([1.0, 2.0]).median == 1.5
+    assert set(result.to_json()) == {
+        "median", "low", "first_quartile", "third_quartile", "high", "n",
+    }  # fmt: skip
+    with pytest.raises(ShapeError, match="no values"):
+        spread([])
+
+
+def test_ratios_are_taken_pair_by_pair() -> None:
+    # The machine was three times slower in the second round, for both of them.
+    ours, theirs = [2.0, 6.0, 2.2], [1.0, 3.0, 1.0]
+    assert paired_ratios(ours, theirs) == [2.0, 2.0, 2.2]
+    with pytest.raises(ShapeError, match="3 rounds on one side, 2 on the other"):
+        paired_ratios(ours, theirs[:2])
+
+
+def test_the_watch_subtracts_what_was_watched() -> None:
+    # 10 s passed; all cores worked 14 s, the watched process 11 s of them.
+    machine = ScriptedMachine(busy=[100.0, 114.0], used=[20.0, 31.0])
+    clock = iter([0.0, 10.0])
+    with Watch(7, machine, lambda: next(clock)) as watch:
+        pass
+    assert watch.others == pytest.approx(0.3)
+
+
+def test_the_watch_never_sees_less_than_nobody_and_may_not_see_at_all() -> None:
+    clock = iter([0.0, 1.0])
+    with Watch(7, ScriptedMachine([5.0, 6.0], [1.0, 2.02]), lambda: next(clock)) as watch:
+        pass
+    assert watch.others == 0.0
+    with Watch(7, None) as blind:
+        pass
+    assert blind.others is None
+
+
+def stat_line(pid: int, name: str, parent: int, *ticks: int) -> str:
+    return f"{pid} ({name}) S {parent} " + " ".join(["0"] * 9 + [str(t) for t in ticks] + ["20"])
+
+
+def test_linux_counters_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
+    # user nice system idle iowait irq softirq steal guest guest_nice
+    (tmp_path / "stat").write_text("cpu  100 20 30 9999 888 4 5 6 50 0\ncpu0 1 2 3\n")
+    lines = {
+        10: stat_line(10, "python", 1, 100, 20, 3, 4),
+        11: stat_line(11, "a b) (c", 10, 50, 0, 0, 0),
+        12: stat_line(12, "grandchild", 11, 7, 0, 0, 0),
+        13: stat_line(13, "stranger", 1, 1000, 0, 0, 0),
+    }
+    for pid, line in lines.items():
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / str(pid) / "stat").write_text(line)
+    (tmp_path / "14").mkdir()  # ended between the listing and the reading
+    machine = Linux(tmp_path)
+    machine.tick = 0.01
+    assert machine.busy() == pytest.approx(1.65)
+    assert machine.used(10) == pytest.approx(1.84)
+    assert machine.used(11) == pytest.approx(0.57)
+    assert machine.used(99) == 0
+
+
+def test_a_family_is_a_process_and_its_descendants() -> None:
+    parents = {1: 0, 2: 1, 3: 2, 4: 1, 5: 4, 6: 3}
+    assert sorted(family(2, parents)) == [2, 3, 6]
+    assert family(9, parents) == []
+
+
+def test_this_machine_counts_or_is_none() -> None:
+    machine = this_machine()
+    if machine is not None:
+        assert machine.busy() > 0
+
+
+def test_waiting_for_a_quiet_moment() -> None:
+    slept: list[float] = []
+    # Readings come in pairs; the third half second is the first quiet one.
+    machine = ScriptedMachine(busy=[0, 9e9, 0, 9e9, 0, 0], used=[0, 0, 0, 0, 0, 0])
+    assert wait_until_quiet(machine, 10.0, 0.1, slept.append)
+    assert slept == [0.5, 0.5, 0.5]
+    loud = ScriptedMachine(busy=[0, 9e9] * 4, used=[0] * 8)
+    assert not wait_until_quiet(loud, 1.0, 0.1, slept.append)
+    assert wait_until_quiet(loud, 0.0, 0.1, slept.append)
+    assert wait_until_quiet(None, 10.0)
+
+
+def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[list, list[Round]]:
+    """Two contenders; `others` says what is seen in the turns of b, round by round."""
+    order: list[str] = []
+    seen = iter(others)
+
+    def work(name: str) -> float:
+        order.append(name)
+        return float(len(order))
+
+    done = in_turn(
+        {"a": lambda: work("a"), "b": lambda: work("b")},
+        lambda name: Watched(next(seen) if name == "b" else 0.0),
+        rounds,
+        repeats,
+        limit=0.1,
+    )
+    return order, done
+
+
+def test_contenders_take_turns() -> None:
+    order, done = run_rounds([0.0, 0.05, 0.0], rounds=3, repeats=5)
+    assert order == ["a", "b"] * 3
+    assert [each.kept for each in done] == [True] * 3
+    assert done[1].turns == {"a": Turn(3.0, 0.0), "b": Turn(4.0, 0.05)}
+
+
+def test_disturbed_rounds_are_measured_again() -> None:
+    _, done = run_rounds([0.0, 1.2, 0.3, 0.0, 0.0], rounds=3, repeats=5)
+    assert [each.disturbed for each in done] == [False, True, True, False, False]
+    assert [each.kept for each in done] == [True, False, False, True, True]
+
+
+def test_when_it_never_gets_quiet_the_least_disturbed_rounds_stay_marked() -> None:
+    _, done = run_rounds([1.2, 0.3, 0.0, 0.9, 0.2], rounds=3, repeats=2)
+    assert len(done) == 5
+    assert [each.kept for each in done] == [False, True, True, False, True]
+    assert [each.disturbed for each in done if each.kept] == [True, False, True]
+    assert done[0].to_json() == {
+        "seconds": {"a": 1.0, "b": 2.0},
+        "others_cores": {"a": 0.0, "b": 1.2},
+        "disturbed": True,
+        "kept": False,
+    }
+
+
+def test_where_nobody_watches_every_round_counts() -> None:
+    _, done = run_rounds([None, None], rounds=2, repeats=5)
+    assert [each.kept for each in done] == [True, True]
+
+
+def test_the_peak_holds_what_was_once_held() -> None:
+    before = peak_bytes()
+    array = np.ones(100_000_000, np.uint8)
+    held = peak_bytes()
+    del array
+    # The peak may have been higher before; and Linux counts pages in batches, for each thread.
+    slack = 2_000_000
+    assert peak_bytes() + slack >= held
+    assert held + slack >= before
+    assert held > 100_000_000

@@ -1,0 +1,199 @@
+"""The bench from its options to its files, with workers that answer at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_helpers import FakeWorker, arguments
+
+from minran.bench import compare, contenders, report, run, sections
+from minran.bench.compare import Measurement, Settings, Team
+from minran.bench.contenders import CONTENDERS, available
+from minran.bench.plot import points
+from minran.bench.rounds import Round, Turn
+from minran.errors import RecipeError
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
+    """Every worker is a fake, every framework installed, nobody watches."""
+    FakeWorker.seconds = dict.fromkeys(CONTENDERS, 1.0)
+    FakeWorker.closed, FakeWorker.asked = [], []
+    monkeypatch.setattr(compare, "Worker", FakeWorker)
+    monkeypatch.setattr(compare, "this_machine", lambda: None)
+    monkeypatch.setattr(contenders, "is_installed", lambda package: True)
+    monkeypatch.setattr(contenders, "find_mpiexec", lambda: "mpiexec")
+    return FakeWorker
+
+
+def test_a_measurement_counts_calls_and_ratios() -> None:
+    chosen, _ = available(["minran", "torch"], [])
+    turns = [(4.0, 1.0, True), (9.0, 1.5, True), (1.0, 9.0, False)]
+    rounds = [
+        Round({"minran": Turn(a, 0.0), "torch": Turn(b, 0.0)}, False, kept) for a, b, kept in turns
+    ]
+    result = Measurement("step", {}, chosen, rounds, {"minran": 2, "torch": 1})
+    assert result.times("minran") == [2.0, 4.5]
+    assert result.median("torch") == 1.25
+    ratio = result.ratio("torch")
+    assert ratio is not None
+    assert (ratio["low"], ratio["median"], ratio["high"]) == (2.0, 2.5, 3.0)
+    assert result.ratio("minran") is None
+    assert result.ratio("jax") is None
+
+
+def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> None:
+    workers.seconds = {"minran": 0.2, "torch": 2.0}
+    with Team(("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
+        result = team.measure("step", {"model": "m"})
+    assert result.calls == {"minran": 3, "torch": 1}
+    assert [name for name, do, _ in workers.asked if do == "run"] == ["minran", "torch"] * 2
+    assert result.ratio("torch")["median"] == pytest.approx(0.1)  # type: ignore[index]
+    assert sorted(workers.closed) == ["minran", "torch"]
+
+
+def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
+    workers.seconds = {"minran": 1.0, "torch": "out of memory", "torch_channels_last": -1.0}
+    with Team(("minran", "torch", "torch_channels_last", "jax"), Settings(rounds=1)) as team:
+        first = team.measure("step", {})
+        second = team.measure("step", {})
+    assert first.names == second.names == ["minran"]
+    assert first.notes == [
+        "JAX jit: cannot start",
+        "PyTorch eager, NCHW: out of memory",
+        "PyTorch eager, channels_last: never heard of it",
+    ]
+    assert [name for name, do, _ in workers.asked if do == "prepare"].count("torch") == 1
+    assert "out of memory" in report.text(first)
+
+
+def test_nothing_is_started_when_the_time_is_up(workers: Any) -> None:
+    with Team(("minran",), Settings(rounds=1, deadline=0.0)) as team:
+        result = team.measure("step", {"model": "m", "batch": 1})
+    assert result.rounds == []
+    assert result.notes == ["minran: not started, the time is up"]
+    assert "time is up" in report.text(result)
+
+
+def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contenders, "is_installed", lambda package: package != "torch")
+    monkeypatch.setattr(contenders, "find_mpiexec", lambda: None)
+    chosen, notes = available(contenders.NETWORKS)
+    assert [each.name for each in chosen] == ["minran", "products"]
+    assert notes[:2] == [
+        "minran, several processes: mpiexec not installed",
+        "PyTorch eager, NCHW: torch not installed",
+    ]
+    assert [each.name for each in available(contenders.NETWORKS, ["minran"])[0]] == ["minran"]
+    with pytest.raises(RecipeError, match="no contender 'pytorch'; there are minran"):
+        available(contenders.NETWORKS, ["pytorch"])
+
+
+def check_document(path: Path) -> dict[str, Any]:
+    """The promises of the JSON: whoever reads it relies on these names."""
+    document: dict[str, Any] = json.loads(path.read_text())
+    assert set(document) == {"format", "environment", "settings", "sections", "roofline"}
+    assert document["format"] == report.FORMAT
+    assert {"date", "commit", "cpu", "cores", "numpy", "command"} <= set(document["environment"])
+    assert {"rounds", "threads", "limit", "device"} <= set(document["settings"])
+    spread = {"median", "low", "first_quartile", "third_quartile", "high", "n"}
+    for measurements in document["sections"].values():
+        for each in measurements:
+            assert {"title", "job", "options", "contenders", "rounds", "notes"} <= set(each)
+            assert {"kept_rounds", "disturbed_rounds", "reference"} <= set(each)
+            for row in each["contenders"]:
+                assert {"name", "label", "seconds", "ratio", "to_torch"} <= set(row)
+                assert row["seconds"] is None or set(row["seconds"]) == spread
+                assert row["ratio"] is None or set(row["ratio"]) == spread
+            for measured in each["rounds"]:
+                assert set(measured) == {"seconds", "others_cores", "disturbed", "kept"}
+    return document
+
+
+def test_all_sections_end_in_one_file_and_a_picture(
+    workers: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, picture = tmp_path / "new" / "bench.json", tmp_path / "bench.png"
+    args = arguments(
+        "--ops", "--peers", "--scaling", "--decisions", "--rounds", "2", "--json", str(file)
+    )
+    args.plot = str(picture)
+    assert run(args) == 0
+    document = check_document(file)
+    counts = {name: len(found) for name, found in document["sections"].items()}
+    assert counts == {
+        "ops": 2 * len(sections.op_cases(64)),
+        "peers": 3,
+        "scaling": 7,
+        "decisions": 1,
+    }
+    drawn = points(document)
+    assert ("attention56_cifar, training step, batch 16", "torch_channels_last", 1, 1, 1) in drawn
+    assert picture.stat().st_size > 1000
+    shown = capsys.readouterr().out
+    assert "conv2d 3x3 3->16 at 32x32" in shown
+    assert "attention128_cifar, batch 64" in shown
+    assert "DeZero" in shown
+
+
+def test_the_gpu_section(workers: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workers.seconds = {
+        "minran": 0.02,
+        "minran_captured": 0.005,
+        "torch": 0.012,
+        "torch_channels_last": 0.01,
+        "torch_compiled": "no compiler",
+    }
+    file = tmp_path / "gpu.json"
+    args = arguments("--device", "gpu", "--rounds", "3", "--json", str(file))
+    assert run(args) == 0
+    document = check_document(file)
+    steps = document["sections"]["networks"]
+    assert [each["options"]["batch"] for each in steps] == [128, 64, 512]
+    assert steps[0]["reference"] == "minran_captured"
+    ratios = {row["name"]: row["ratio"] for row in steps[0]["contenders"]}
+    assert ratios["torch_channels_last"]["median"] == pytest.approx(0.5)
+    assert steps[0]["kernels"] == {"conv_forward": 0.25}
+    assert steps[0]["notes"] == ["torch.compile(max-autotune): no compiler"]
+    # 2 x 256 MiB in 0.02 s are 26.8 GB/s; 1 GB takes 37 ms of that, the step took 5.
+    assert document["roofline"][0]["share"] == pytest.approx(7.45, rel=0.01)
+    assert document["settings"]["precision"] == "tf32"
+    assert "conv_forward" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "attention57"], "no model 'attention57'"),
+        (["--rounds", "0"], "--rounds must be at least 1, got 0"),
+        (["--batch", "64", "0"], r"--batch must be at least 1, got \[64, 0\]"),
+        (["--only", "caffe"], "no contender 'caffe'"),
+    ],
+)
+def test_wrong_options_are_named(workers: Any, words: list[str], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(arguments(*words))
+
+
+def test_a_disturbed_measurement_says_so() -> None:
+    chosen, _ = available(["minran"], [])
+    rounds = [
+        Round({"minran": Turn(1.0, 0.9)}, True, False),
+        Round({"minran": Turn(1.0, 0.4)}, True, True),
+        Round({"minran": Turn(1.0, 0.0)}, False, True),
+    ]
+    result = Measurement("data", {"batch": 8}, chosen, rounds, {"minran": 1})
+    shown = report.text(result)
+    assert "1 of the rounds that count were DISTURBED: others used up to 0.40 cores" in shown
+    assert "1 disturbed rounds were measured again" in shown
+    blind = Measurement(
+        "data",
+        {"batch": 8},
+        chosen,
+        [Round({"minran": Turn(1.0, None)}, False, True)],
+        {"minran": 1},
+    )
+    assert "nobody could tell" in report.text(blind)

@@ -1,0 +1,114 @@
+"""Every notebook of the course: its form, its pair, and checks that tell right from wrong."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from course_helpers import FILES, NOTEBOOKS, names, run_tasks, wrong_answers
+
+from minran.course.build import make_copy, to_text
+from minran.course.notebook import find_tasks, read_notebook
+from minran.course.outcome import checks_of, judge, numbers_with_checks
+
+every_notebook = pytest.mark.parametrize("file", FILES, ids=names)
+TASKS = [(file, task) for file in FILES for task in checks_of(int(file.name[:2]))]
+
+
+@every_notebook
+def test_the_form(file: Path) -> None:
+    notebook = read_notebook(file)
+    text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    start, end = text[0], "\n".join(text)
+    for wanted in ("colab.research.google.com", "**You will be able to**", "**Time**", "**Needs**"):
+        assert wanted in start, wanted
+    assert file.stem in start, "the badge must open this notebook"
+    for wanted in ("## Summary", "## Questions", "## References"):
+        assert wanted in end, wanted
+    questions = end.split("## Questions")[1]
+    assert 3 <= questions.count("<details>") <= 6
+    assert questions.count("<details>") == questions.count("</details>")
+    minutes, seconds = re.search(r"\*\*Time\*\*: (\d+) minutes.*?in (\d+) seconds", start).groups()
+    assert (float(minutes), float(seconds)) == (notebook.minutes, notebook.seconds)
+    assert notebook.seconds <= 60
+    assert "setup" in notebook.cells[1].metadata.get("tags", [])
+    assert notebook.number == 0 or notebook.tasks, "an exercise is missing"
+
+
+@every_notebook
+def test_the_source_is_python(file: Path) -> None:
+    ast.parse(file.read_text(encoding="utf-8"))
+
+
+@every_notebook
+def test_the_pair_has_not_drifted(file: Path) -> None:
+    pair = file.with_suffix(".ipynb")
+    assert pair.exists(), "run `minran course build --pair`"
+    text = to_text(make_copy(read_notebook(file), "pair"))
+    assert pair.read_text(encoding="utf-8") == text, "run `minran course build --pair`"
+
+
+def test_no_pair_is_an_orphan() -> None:
+    sources = {file.stem for file in FILES}
+    assert not [file for file in NOTEBOOKS.glob("*.ipynb") if file.stem not in sources]
+
+
+def test_the_total_time() -> None:
+    assert sum(read_notebook(file).seconds for file in FILES) <= 20 * 60
+
+
+@every_notebook
+def test_tasks_and_checks_match(file: Path) -> None:
+    notebook = read_notebook(file)
+    assert [task.name for task in notebook.tasks] == list(checks_of(notebook.number))
+
+
+def test_no_checks_without_a_notebook() -> None:
+    assert set(numbers_with_checks()) <= {int(file.name[:2]) for file in FILES}
+
+
+@every_notebook
+def test_every_solution_passes(file: Path, tmp_path: Path) -> None:
+    notebook = read_notebook(file)
+    statuses = run_tasks(notebook, solution=True, folder=tmp_path)
+    assert statuses == {task.name: "passed" for task in notebook.tasks}
+
+
+@every_notebook
+def test_every_blank_fails(file: Path, tmp_path: Path) -> None:
+    notebook = read_notebook(file)
+    statuses = run_tasks(notebook, solution=False, folder=tmp_path)
+    assert statuses == {task.name: "blank" for task in notebook.tasks}
+
+
+@pytest.mark.parametrize(("file", "task"), TASKS, ids=names)
+def test_wrong_answers_fail_with_words_that_help(file: Path, task: str) -> None:
+    wrong = wrong_answers(int(file.name[:2]))
+    assert len(wrong.get(task, [])) >= 2, f"task {task} needs two wrong answers at least"
+    for what, answer in wrong[task]:
+        outcome = judge(task, answer)
+        assert outcome.status == "wrong", f"{what}: {outcome.status} {outcome.message}"
+        assert outcome.message
+        assert outcome.where or outcome.hint, what
+
+
+@every_notebook
+def test_copies(file: Path) -> None:
+    notebook = read_notebook(file)
+    copies = {kind: make_copy(notebook, kind) for kind in ("student", "solution", "teacher")}
+    for kind, node in copies.items():
+        for task in notebook.tasks:
+            (cell,) = [c for c in node.cells if f"# Task {task.name}:" in c.source]
+            place = node.cells.index(cell)
+            assert ("BEGIN SOLUTION" in cell.source) == (kind == "teacher")
+            blank = "NotImplementedError" in cell.source or "your code here" in cell.source
+            assert blank == (kind == "student")
+            assert cell.metadata.nbgrader.solution
+            check = node.cells[place + 1].metadata.nbgrader
+            assert check.grade and check.locked and check.points >= 1
+    teacher = [c for c in copies["teacher"].cells if c.cell_type == "code"]
+    assert len(find_tasks(copies["teacher"].cells, "teacher")) == len(notebook.tasks)
+    ids = [c.metadata.nbgrader.grade_id for c in teacher if "nbgrader" in c.metadata]
+    assert len(ids) == len(set(ids)) == 2 * len(notebook.tasks)

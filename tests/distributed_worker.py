@@ -1,0 +1,97 @@
+"""What the tests of `minran.distributed` start under mpiexec: `distributed_worker.py TASK ...`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minran import backend, create_model, distributed
+from minran.errors import DataError
+from minran.optim import SGD
+from minran.train import load_recipe, train, train_step
+
+
+def steps(out: str, batch_size: str, model: str, unit: str) -> None:
+    """Three float64 steps; process 0 saves the losses, the first gradients and the state."""
+    batch, rng = int(batch_size), np.random.default_rng(3)
+    network = create_model(model, seed=0, dtype="float64", **({"unit": unit} if unit else {}))
+    optimizer = SGD(network.parameters(), 0.01, 0.9, True, 1e-4)
+    found = {"losses": [], "correct": []}
+    for step in range(3):
+        images = rng.standard_normal((batch, 32, 32, 3))
+        labels = rng.integers(0, 10, batch)
+        # Soft labels, as mixup makes them, are shared out with the pictures.
+        soft = rng.dirichlet(np.ones(10), batch)
+        loss, correct = train_step(network, optimizer, (images, labels, soft))
+        found["losses"].append(loss)
+        found["correct"].append(correct)
+        if step == 0:
+            found |= {f"grad {name}": p.grad for name, p in network.named_parameters()}
+    found |= network.state_dict()
+    found["threads"] = distributed.current().counts(backend.current().threads())
+    if distributed.leads():
+        np.savez(out, **found)
+
+
+def world(out: str) -> None:
+    """What every process gets from sums, small and large, and from the leader."""
+    here = distributed.current()
+    rng = np.random.default_rng(here.rank)
+    found = {}
+    for size in (1, 5, 30_001):
+        for dtype in ("float32", "float64"):
+            mine = rng.standard_normal(size).astype(dtype)
+            found[f"own {size} {dtype}"] = mine
+            found[f"sum {size} {dtype}"] = here.sum(mine.copy())
+            found[f"gathered {size} {dtype}"] = here.gather(mine)
+    found["counts"] = np.array(here.counts(10 * here.rank + 1))
+    found["leader"] = np.array(distributed.from_leader(lambda: os.getpid()))
+    try:
+        distributed.from_leader(no_such_data)
+    except DataError as error:
+        found["error"] = np.array(str(error))
+    np.savez(f"{out}.{here.rank}.npz", **found)
+
+
+def no_such_data() -> None:
+    raise DataError(f"process {distributed.current().rank} found no data")
+
+
+def writes(out: str, recipe: str, folder: str) -> None:
+    """How often each process forces something to the disk, or puts a file in place."""
+    count = 0
+
+    def counted(operation: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            return operation(*arguments)
+
+        return wrapped
+
+    os.fsync, os.replace = counted(os.fsync), counted(os.replace)
+    rows: list[dict[str, Any]] = []
+    result = train(load_recipe(recipe), folder, quiet=True, on_row=rows.append)
+    counts = [distributed.current().counts(n) for n in (count, len(rows), len(result.history.rows))]
+    if distributed.leads():
+        np.savez(out, files=counts[0], told=counts[1], known=counts[2])
+
+
+def fails(rank: str, how: str) -> None:
+    """One process ends in the middle, while the other waits for its sums."""
+    for step in range(100):
+        if step == 3 and distributed.current().rank == int(rank):
+            if how == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise RuntimeError("the disk of this machine is on fire")
+        distributed.sum_numbers(step)
+
+
+if __name__ == "__main__":
+    distributed.start()
+    {"steps": steps, "world": world, "writes": writes, "fails": fails}[sys.argv[1]](*sys.argv[2:])
