@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from minran.bench import report, sections
@@ -66,6 +68,9 @@ class Session:
             sections.network_options(model, 1)  # an unknown name is told before anything runs
         self.batches: list[int] = args.batch or ([128, 64, 512] if gpu else [64])
         self.environment = training_module("machine").environment()
+        # As a reader would type it, without the folder that this minran lies in.
+        program = "minran" if Path(sys.argv[0]).name == "minran" else "python -m minran.bench"
+        self.environment["command"] = shlex.join([*program.split(), *sys.argv[1:]])
         self.roofline: list[dict[str, Any]] = []
         self.found: dict[str, list[Measurement]] = {}
 

@@ -48,6 +48,7 @@ class CapturedStep:
         finish: Callable[[], Any] = lambda: None,
     ) -> None:
         # The graph knows where arrays lie and keeps none; the step does, its inputs among them.
+        self.step = step
         self.recorder = backend.current().recorder()
         before = [array.copy() for array in state]
         try:

@@ -12,6 +12,7 @@ from bench_helpers import FakeWorker, arguments
 from minran.bench import compare, contenders, report, run, sections
 from minran.bench.compare import Measurement, Settings, Team
 from minran.bench.contenders import CONTENDERS, available
+from minran.bench.markdown import markdown
 from minran.bench.plot import points
 from minran.bench.rounds import Round, Turn
 from minran.errors import RecipeError
@@ -114,15 +115,21 @@ def check_document(path: Path) -> dict[str, Any]:
 
 
 def test_all_sections_end_in_one_file_and_a_picture(
-    workers: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    workers: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file, picture = tmp_path / "new" / "bench.json", tmp_path / "bench.png"
-    args = arguments(
-        "--ops", "--peers", "--scaling", "--decisions", "--rounds", "2", "--json", str(file)
-    )
+    asked = ["--ops", "--peers", "--scaling", "--decisions"]
+    args = arguments(*asked, "--rounds", "2", "--json", str(file))
+
     args.plot = str(picture)
+    monkeypatch.setattr("sys.argv", ["/home/somebody/minran/bench/__main__.py", *asked])
     assert run(args) == 0
     document = check_document(file)
+    command = "python -m minran.bench --ops --peers --scaling --decisions"
+    assert document["environment"]["command"] == command
     counts = {name: len(found) for name, found in document["sections"].items()}
     assert counts == {
         "ops": 2 * len(sections.op_cases(64)),
@@ -130,6 +137,9 @@ def test_all_sections_end_in_one_file_and_a_picture(
         "scaling": 7,
         "decisions": 1,
     }
+    pages = markdown(document)
+    assert "| `conv2d 3x3 3->16 at 32x32` | 1000 | 1.00 | 1000 | 1000 | 1.00 | 100% |" in pages
+    assert "| DeZero | 1000 | 1.00 (1.00-1.00) | 1.00 (1.00-1.00) | 300 |" in pages
     drawn = points(document)
     assert ("attention56_cifar, training step, batch 16", "torch_channels_last", 1, 1, 1) in drawn
     assert picture.stat().st_size > 1000

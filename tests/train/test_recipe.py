@@ -94,7 +94,7 @@ def test_what_toml_cannot_hold_is_named():
 
 def test_set():
     recipe = load_recipe(
-        "quickstart",
+        "cifar10-small",
         [
             "optimizer.lr=1",
             "seed = 7",
@@ -181,7 +181,7 @@ def test_a_name_comes_from_the_file_unless_the_recipe_says_one(tmp_path):
     ("name", "message"),
     [
         ("quikstart", "unknown recipe 'quikstart'; did you mean 'quickstart'?"),
-        ("zzz", "known: cifar10-attention56, "),
+        ("zzz", "known: ablation-nano, "),
         ("nowhere/x.toml", "there is no recipe file nowhere/x.toml"),
     ],
 )
