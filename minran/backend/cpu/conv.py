@@ -168,9 +168,7 @@ def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
     return padded
 
 
-def framed(
-    shape: tuple[int, ...], padding: Pair, dtype: np.dtype
-) -> tuple[np.ndarray, np.ndarray]:
+def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     """An array with a rim of `padding` zeros, and the view of its inside, (N, H, W, C), to fill."""
     n, height, width, c = shape
     ph, pw = padding
