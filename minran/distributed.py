@@ -11,12 +11,10 @@ takes its statistics over all shares (`ops.norm`), so this is the step that one 
 on the whole batch, up to rounding; all sums run in a fixed order, so that a run repeats bit for
 bit with the same number of processes.
 
-The messages are MPI's (mpi4py); between GPUs sums go through NCCL. Nothing here is imported
-before `start()` finds that mpiexec has started this process.
+The messages are MPI's (mpi4py, imported when `start` finds that mpiexec has started this
+process); between GPUs sums go through NCCL. Own training loops do, after `start()`, what
+`minran.train.train_step` does, about so:
 
-Own training loops do what `minran.train.train_step` does, about so:
-
-    distributed.start()
     mine = distributed.share(len(images))
     loss = ops.cross_entropy(model(tensor(images[mine])), labels[mine])
     loss.backward(distributed.weight(len(images)))
@@ -40,6 +38,7 @@ from threadpoolctl import threadpool_limits
 
 from minran import backend
 from minran.autograd import Array, Tensor
+from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
 from minran.errors import BackendError, MinranError, expect
 
@@ -52,8 +51,12 @@ SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 SMALL = 1 << 16
 """Bytes up to which everybody sends everything to everybody: one message takes longest."""
 
-PATIENCE = 0.5
-"""Seconds that the others let process 0 speak first: what all stumble over is told once."""
+SMALL_BLOCKS = 0.25
+"""What blocks are scaled to for processes with one thread each (measured: 5% of a step)."""
+
+PATIENCE, FAREWELL = 1.0, 0.3
+"""Seconds that the others let process 0 speak first (what all stumble over is told once), and
+that mpiexec gets to pass on last words, which it drops when it ends the processes sooner."""
 
 
 class MPIWorld(World):
@@ -71,7 +74,7 @@ class MPIWorld(World):
 
     def gather(self, array: Array) -> Array:
         """The `array` (...) of every process, by rank: (size, ...)."""
-        every = np.empty((self.size, *array.shape), array.dtype)
+        every = empty((self.size, *array.shape), array.dtype)
         self.comm.Allgather(np.ascontiguousarray(array), every)
         return every
 
@@ -81,9 +84,9 @@ class MPIWorld(World):
             return self.gather(array).sum(0)
         # Process k adds up part k of everybody's array, and tells everybody the result.
         length = -(-array.size // self.size)
-        mine = np.zeros((self.size, length), array.dtype)
+        mine, parts = (empty((self.size, length), array.dtype) for _ in range(2))
         mine.ravel()[: array.size] = array.ravel()
-        parts = np.empty_like(mine)
+        mine.ravel()[array.size :] = 0
         self.comm.Alltoall(mine, parts)
         total = self.gather(parts.sum(0)).ravel()[: array.size]
         return total.reshape(array.shape)
@@ -93,9 +96,10 @@ class MPIWorld(World):
         return self.comm.bcast(value)
 
     def abort(self, status: int) -> None:
-        """End all processes at once."""
+        """End all processes, once mpiexec has passed on what this one has printed."""
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(FAREWELL)
         self.comm.Abort(status)
 
 
@@ -187,24 +191,30 @@ def _import_mpi() -> Any:
         mpi4py.rc.thread_level = "funneled"
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
-        raise BackendError(
-            "several processes need mpi4py and an MPI library: "
-            f'pip install "minran[distributed]" ({error})'
-        ) from error
+        what = "several processes need mpi4py and an MPI library"
+        raise BackendError(f'{what}: pip install "minran[distributed]" ({error})') from error
     return MPI
 
 
 def _share_cores(neighbours: Any) -> None:
     """Cores over the processes of this machine: more threads than cores only get in the way."""
     threadpool_limits(1, user_api="blas")
-    set_threads = getattr(backend.current(), "set_threads", None)
-    if set_threads is None or "MINRAN_NUM_THREADS" in os.environ:
+    kernels = backend.current()
+    if not hasattr(kernels, "set_threads"):
         return
-    has_affinity = hasattr(os, "sched_getaffinity")
-    own = os.sched_getaffinity(0) if has_affinity else set(range(os.cpu_count() or 1))
+    if "MINRAN_NUM_THREADS" not in os.environ:
+        kernels.set_threads(_cores_for_each(neighbours))
+    if kernels.threads() == 1:
+        kernels.set_block_scale(SMALL_BLOCKS)
+
+
+def _cores_for_each(neighbours: Any) -> int:
+    own = set(range(os.cpu_count() or 1))
+    if hasattr(os, "sched_getaffinity"):
+        own = os.sched_getaffinity(0)
     every = set().union(*neighbours.allgather(own))
     # mpiexec may have bound each process to cores of its own already.
-    set_threads(max(1, min(len(own), len(every) // neighbours.Get_size())))
+    return max(1, min(len(own), len(every) // neighbours.Get_size()))
 
 
 def share(count: int) -> slice:

@@ -20,7 +20,7 @@ from minran.backend.cpu.activation import (
     spatial_attention,
     spatial_attention_backward,
 )
-from minran.backend.cpu.blocks import set_threads, threads
+from minran.backend.cpu.blocks import set_block_scale, set_threads, threads
 from minran.backend.cpu.conv import conv2d, conv2d_backward
 from minran.backend.cpu.fused import (
     norm_backward_inplace,
@@ -82,6 +82,7 @@ __all__ = [
     "norm_relu_conv2d_backward",
     "relu",
     "relu_backward",
+    "set_block_scale",
     "set_threads",
     "sgd_update",
     "sigmoid",
