@@ -132,6 +132,7 @@ class FlatSGD(SGD):
     """
 
     rate: Array = None
+    _spare_table: Array
 
     def __init__(self, params: Iterable[Tensor], lr: float, *args: Any, **options: Any) -> None:
         super().__init__(params, lr, *args, **options)
@@ -147,7 +148,9 @@ class FlatSGD(SGD):
         starts = [0, *ends[:-1]]
         self.flat, self.gradient, self.flat_velocity = (xp.zeros(ends[-1], dtype) for _ in "pgv")
         self.places = backend.to_device(np.array([starts, sizes], np.int32).T.copy())
-        self.table = backend.to_device(np.zeros(len(sizes), np.uint64))
+        self.table, self._spare_table = (
+            backend.to_device(np.zeros(len(sizes), np.uint64)) for _ in range(2)
+        )
         self._written = np.zeros(len(sizes), np.uint64)
         for index, (param, start) in enumerate(zip(self.params, starts, strict=True)):
             place = slice(start, start + param.size)
@@ -187,10 +190,15 @@ class FlatSGD(SGD):
         gradients = [xp.asarray(param.grad, dtype, order="C") for param in self.params]
         if kernels.is_recording():
             # Nothing can be copied to the device now: a table of its own, written afterwards.
-            table = xp.empty(len(gradients), np.uint64)
+            # Memory taken now would not do: the launches before this one have used it already,
+            # and will write to it again in every replay.
+            table = self._spare_table
             self._recorded = table, gradients
+            self._spare_table = None
         else:
             table = self._locate(gradients)
+            if self._spare_table is None:
+                self._spare_table = xp.zeros_like(table)
         kernels.gather(table, self.places, self.gradient)
         kernels.sgd_update(
             self.flat,

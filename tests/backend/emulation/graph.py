@@ -32,10 +32,15 @@ class Pool:
         self.taken = 0
 
     def array(self, shape: Any, dtype: Any) -> np.ndarray:
-        """Memory full of NaN, or of what the last array there left; in blocks of 512 bytes."""
+        """Memory full of NaN, or of what the last array there left; in blocks of 512 bytes.
+
+        As CuPy's pool, it takes the smallest free block that is large enough, whoever had it.
+        """
         dtype = np.dtype(dtype)
         size = -(-max(1, int(np.prod(shape)) * dtype.itemsize) // 512) * 512
-        if self.free[size]:
+        fitting = [free for free in sorted(self.free) if free >= size and self.free[free]]
+        if fitting:
+            size = fitting[0]
             block = self.free[size].pop()
         else:
             block = bytearray(b"\xff" * size)
