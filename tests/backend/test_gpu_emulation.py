@@ -101,14 +101,10 @@ def noise(shape: tuple[int, ...]) -> np.ndarray:
 BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
     "missing barrier before the product": (
         run_conv,
-        "__syncthreads();  // the tiles are complete",
+        "__syncthreads();  // the tiles are complete, and everybody is done with the other pair",
         "",
     ),
-    "missing barrier behind the product": (
-        run_conv,
-        "__syncthreads();  // everybody is done with the tiles",
-        "",
-    ),
+    "one pair of tiles for two steps": (run_conv, "turn ^= 1", "turn ^= 0"),
     "missing barrier in the tree over rows": (
         run_global_pool,
         "__syncthreads();\n    if (threadIdx.y < half)",
@@ -126,32 +122,36 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "missing barrier in the sums of columns": (
         run_fused,
-        "__syncthreads();\n#pragma unroll\n  for (int j = 0; j < Engine::MY_COLUMNS; j++) {\n"
-        "    sums[j] = 0;",
-        "#pragma unroll\n  for (int j = 0; j < Engine::MY_COLUMNS; j++) {\n    sums[j] = 0;",
+        "__syncthreads();  // the sums are complete",
+        "",
     ),
     "moments of rows that are not there": (
         run_fused,
-        "if (engine.row(i) < rows) sum += f(i, j);",
-        "sum += f(i, j);",
+        "if (engine.row(i) < rows) squares[j] += d * d;",
+        "squares[j] += d * d;",
     ),
-    "ReLU forgotten on the way back": (run_fused, "engine.value(i, j) = 0;", ";"),
+    "tiles left out of the sums": (
+        run_fused,
+        "t < tiles; t += TILE_ROWS",
+        "t < tiles - 1; t += TILE_ROWS",
+    ),
+    "ReLU forgotten on the way back": (run_fused, "if (!passes) out.number[e] = 0;", "if (!passes) out.number[e] *= 1;"),
     "barrier that some threads never reach": (
         run_global_pool,
         "  sum = sum_over_rows(sum);\n  if (threadIdx.y == 0 && c < channels) y[",
         "  if (threadIdx.x % 2) __syncthreads();\n  else sum = sum_over_rows(sum);\n"
         "  if (threadIdx.y == 0 && c < channels) y[",
     ),
-    "convolution without padding": (run_conv, "line % s.OH * s.SH - s.PH", "line % s.OH * s.SH"),
+    "convolution without padding": (run_conv, "p.row * s.SH - s.PH + t.a", "p.row * s.SH + t.a"),
     "wrong padding of the input gradient": (
         run_input_gradient,
-        "pixel % s.W + s.PW",
-        "pixel % s.W + s.PW - 1",
+        "p.column + s.PW - t.b",
+        "p.column + s.PW - 1 - t.b",
     ),
     "stride forgotten in the input gradient": (
         run_input_gradient,
-        "i * s.SH == down && j * s.SW == across",
-        "i * s.SH == down",
+        "j * s.SW == across && i < s.OH",
+        "i < s.OH",
     ),
     "tile one row too short": (
         run_conv,
@@ -165,13 +165,18 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "tile one column too long": (
         run_input_gradient,
-        "< N * H * W && column + engine.column(j) < s.CG)",
-        "< N * H * W && column + engine.column(j) <= s.CG)",
+        "if (column + engine.column(j) >= s.CG) continue;",
+        "if (column + engine.column(j) > s.CG) continue;",
     ),
     "slice one pixel too long": (
         run_filter_gradient,
         "min(first + slice_pixels, N * OH * OW)",
         "min(first + slice_pixels + 1, N * OH * OW)",
+    ),
+    "a window that never comes to the next picture": (
+        run_fused,
+        "if (++p.row == rows) p.row = 0, p.n++;",
+        "if (++p.row == rows) p.row = 0;",
     ),
     "slice forgotten": (
         run_filter_gradient,

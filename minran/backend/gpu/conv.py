@@ -9,13 +9,16 @@ import numpy as np
 from minran.backend.geometry import conv_output_size
 from minran.backend.gpu.activation import TILE
 from minran.backend.gpu.engine import BLOCKS, PLAIN, choose
-from minran.backend.gpu.launch import ceil_divide, device, empty, empty_like, operands, real
+from minran.backend.gpu.launch import ceil_divide, empty, empty_like, operands, piece_of, real
 
 Array = Any
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
 Affine = tuple[Array, Array]
 """scale and shift, (C,) each, in the dtype of x."""
+
+TILE_ROWS = 64
+"""Rows of threads that add up tiles (TILE_ROWS in conv.cu)."""
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
@@ -58,7 +61,7 @@ def forward(
     """
     y = empty(_output_shape(x, w, stride, padding), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
-    engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x))
+    engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm or (), residual))
     tiles = engine.tiles(pixels, outputs // groups)
     parts = empty((tiles[0], 2, outputs), x.dtype) if with_moments else None
     engine.launch(
@@ -90,7 +93,7 @@ def input_gradient(
     """
     gx = empty_like(x)
     pixels, inputs = x.size // x.shape[3], x.shape[3]
-    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy))
+    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm or ()))
     tiles = engine.tiles(pixels, inputs // groups)
     parts = empty((tiles[0], 2, inputs), x.dtype) if norm else None
     mean, inv_std = statistics or (None, None)
@@ -154,13 +157,12 @@ def _slices(tiles: int, pixels: int) -> tuple[int, int]:
 def _add_tiles(kernel: str, parts: Array, *args: Any) -> None:
     """Add up, for each channel, what the tiles of a product left: (tiles, 2, C)."""
     grid = (ceil_divide(parts.shape[2], TILE),)
-    PLAIN.launch(f"{kernel}<{real(parts.dtype)}>", grid, (TILE, TILE), parts, *args)
+    PLAIN.launch(f"{kernel}<{real(parts.dtype)}>", grid, (TILE, TILE_ROWS), parts, *args)
 
 
-def _piece(groups: int, w: Array, *others: Array) -> int:
+def _piece(groups: int, w: Array, *others: Array | None) -> int:
     """How many neighbouring channels a thread reads at once: 4 if they never are out of step."""
-    fits = w.dtype == np.float32 and w.shape[2] % 4 == 0 and w.shape[3] // groups % 4 == 0
-    return 4 if fits and all(device().address(array) % 16 == 0 for array in (w, *others)) else 1
+    return min(piece_of(w, channels, *others) for channels in (w.shape[2], w.shape[3] // groups))
 
 
 def _output_shape(x: Array, w: Array, stride: Pair, padding: Pair) -> tuple[int, ...]:

@@ -14,6 +14,7 @@ from minran.backend.gpu.launch import (
     empty_like,
     operand,
     operands,
+    piece_of,
     put_back,
     real,
 )
@@ -27,11 +28,15 @@ _PROGRAM = Program(
         "moments",
         "batch_norm",
         "backward_sums_of_chunk",
-        "batch_norm_backward_input",
         "batch_statistics",
         "scale_and_shift",
     ),
-    instances=("backward_sums",),
+    instances=(
+        "backward_sums",
+        "batch_norm_backward_input<float, 4>",
+        "batch_norm_backward_input<float, 1>",
+        "batch_norm_backward_input<double, 1>",
+    ),
 )
 
 _BLOCKS = 1024
@@ -142,9 +147,10 @@ def _backward_input(
     """Write gx, which may be gy: each number is read before it is written."""
     statistics = [operand(vector, np.float64) for vector in vectors]
     per_count = x.dtype.type(1 / count if count else 0)
+    piece = piece_of(x, x.shape[-1], gy, y)
     _PROGRAM.map(
-        f"batch_norm_backward_input<{real(x.dtype)}>",
-        x.size,
+        f"batch_norm_backward_input<{real(x.dtype)}, {piece}>",
+        x.size // piece,
         *(gy, x, y, gamma, *statistics, gx, per_count, x.size, x.shape[-1]),
     )
     return gx

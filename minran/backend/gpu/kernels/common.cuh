@@ -30,6 +30,22 @@ __device__ inline int offset(Position p, int rows, int columns, int channels) {
   return ((p.n * rows + p.i) * columns + p.j) * channels + p.c;
 }
 
+// COUNT numbers that lie together in memory, read and written in one access.
+template <typename T, int COUNT>
+struct alignas(sizeof(T) * COUNT) Few {
+  T number[COUNT];
+};
+
+template <int COUNT, typename T>
+__device__ inline Few<T, COUNT>& few(T* address) {
+  return *reinterpret_cast<Few<T, COUNT>*>(address);
+}
+
+template <int COUNT, typename T>
+__device__ inline const Few<T, COUNT>& few(const T* address) {
+  return *reinterpret_cast<const Few<T, COUNT>*>(address);
+}
+
 // Blocks that sum over pixels have 16 columns of threads (threadIdx.x), one for each channel, and
 // 16 rows (threadIdx.y) that share the pixels: 16 neighbouring channels are read together.
 constexpr int TILE = 16;

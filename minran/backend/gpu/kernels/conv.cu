@@ -20,6 +20,12 @@
 template <typename Engine>
 using Number = typename Engine::Number;
 
+// How many neighbouring columns a thread reads and writes at once, where memory is read in pieces.
+template <typename Engine, int PIECE>
+__device__ constexpr int together() {
+  return PIECE > 1 ? Engine::ADJACENT : 1;
+}
+
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
 template <typename Engine, int PIECE>
@@ -34,28 +40,46 @@ __global__ void __launch_bounds__(Engine::THREADS)
   product<PIECE>(engine, Patches<T>{x, scale, shift, s}, Filters<T>{w, s}, row, column, 0,
                  KH * KW * s.CG);
 
+  constexpr int NEXT = together<Engine, PIECE>();
 #pragma unroll
   for (int i = 0; i < Engine::MY_ROWS; i++)
 #pragma unroll
-    for (int j = 0; j < Engine::MY_COLUMNS; j++) {
+    for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
       const int pixel = row + engine.row(i), o = column + engine.column(j);
       if (pixel < N * OH * OW && o < s.OG) {
         const int index = pixel * O + s.group * s.OG + o;
-        if (residual) engine.value(i, j) += residual[index];
-        y[index] = engine.value(i, j);
+        Few<T, NEXT> out;
+#pragma unroll
+        for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
+        if (residual) {
+          const Few<T, NEXT> more = few<NEXT>(residual + index);
+#pragma unroll
+          for (int e = 0; e < NEXT; e++)
+            engine.value(i, j + e) = out.number[e] += more.number[e];
+        }
+        few<NEXT>(y + index) = out;
       }
     }
   if (!tile_moments) return;
 
   const int rows = min(Engine::ROWS, N * OH * OW - row);
-  T mean[Engine::MY_COLUMNS], squares[Engine::MY_COLUMNS];
-  sum_columns(engine, rows, mean, [&](int i, int j) { return engine.value(i, j); });
+  T mean[Engine::MY_COLUMNS] = {}, squares[Engine::MY_COLUMNS] = {};
+#pragma unroll
+  for (int i = 0; i < Engine::MY_ROWS; i++)
+#pragma unroll
+    for (int j = 0; j < Engine::MY_COLUMNS; j++)
+      if (engine.row(i) < rows) mean[j] += engine.value(i, j);
+  sum_columns(engine, mean);
 #pragma unroll
   for (int j = 0; j < Engine::MY_COLUMNS; j++) mean[j] /= rows;
-  sum_columns(engine, rows, squares, [&](int i, int j) {
-    const T d = engine.value(i, j) - mean[j];
-    return d * d;
-  });
+#pragma unroll
+  for (int i = 0; i < Engine::MY_ROWS; i++)
+#pragma unroll
+    for (int j = 0; j < Engine::MY_COLUMNS; j++) {
+      const T d = engine.value(i, j) - mean[j];
+      if (engine.row(i) < rows) squares[j] += d * d;
+    }
+  sum_columns(engine, squares);
   T* moments = tile_moments + 2 * blockIdx.x * O + s.group * s.OG + column;
   store_columns(engine, mean, s.OG - column, moments);
   store_columns(engine, squares, s.OG - column, moments + O);
@@ -75,27 +99,43 @@ __global__ void __launch_bounds__(Engine::THREADS)
   product<PIECE>(engine, Readers<T>{gy, s}, TransposedFilters<T>{w, s}, row, column, 0,
                  KH * KW * s.OG);
 
-  // Of number (i, j) of this thread: its channel, and its place in x.
-  const auto channel = [&](int j) { return s.group * s.CG + column + engine.column(j); };
-  const auto place = [&](int i, int j) { return (row + engine.row(i)) * C + channel(j); };
+  constexpr int NEXT = together<Engine, PIECE>();
+  T sum[Engine::MY_COLUMNS] = {}, along[Engine::MY_COLUMNS] = {};
 #pragma unroll
-  for (int i = 0; i < Engine::MY_ROWS; i++)
+  for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
+    if (column + engine.column(j) >= s.CG) continue;
+    const int channel = s.group * s.CG + column + engine.column(j);
+    Few<T, NEXT> factor, summand, centre;
+    if (scale) {
+      factor = few<NEXT>(scale + channel);
+      summand = few<NEXT>(shift + channel);
 #pragma unroll
-    for (int j = 0; j < Engine::MY_COLUMNS; j++)
-      if (row + engine.row(i) < N * H * W && column + engine.column(j) < s.CG) {
-        if (scale && !(scale[channel(j)] * x[place(i, j)] + shift[channel(j)] > T(0)))
-          engine.value(i, j) = 0;
-        gx[place(i, j)] = engine.value(i, j);
+      for (int e = 0; e < NEXT; e++) centre.number[e] = T(mean[channel + e]);
+    }
+#pragma unroll
+    for (int i = 0; i < Engine::MY_ROWS; i++) {
+      const int pixel = row + engine.row(i);
+      if (pixel >= N * H * W) continue;
+      Few<T, NEXT> out;
+#pragma unroll
+      for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
+      if (scale) {
+        const Few<T, NEXT> in = few<NEXT>(x + pixel * C + channel);
+#pragma unroll
+        for (int e = 0; e < NEXT; e++) {
+          const bool passes = factor.number[e] * in.number[e] + summand.number[e] > T(0);
+          if (!passes) out.number[e] = 0;
+          sum[j + e] += out.number[e];
+          along[j + e] += out.number[e] * (in.number[e] - centre.number[e]);
+        }
       }
+      few<NEXT>(gx + pixel * C + channel) = out;
+    }
+  }
   if (!scale) return;
 
-  const int rows = min(Engine::ROWS, N * H * W - row);
-  T sum[Engine::MY_COLUMNS], along[Engine::MY_COLUMNS];
-  sum_columns(engine, rows, sum, [&](int i, int j) { return engine.value(i, j); });
-  sum_columns(engine, rows, along, [&](int i, int j) {
-    if (column + engine.column(j) >= s.CG) return T(0);
-    return engine.value(i, j) * (x[place(i, j)] - T(mean[channel(j)]));
-  });
+  sum_columns(engine, sum);
+  sum_columns(engine, along);
   T* sums = tile_sums + 2 * blockIdx.x * C + s.group * s.CG + column;
   store_columns(engine, sum, s.CG - column, sums);
   store_columns(engine, along, s.CG - column, sums + C);
@@ -119,13 +159,17 @@ __global__ void __launch_bounds__(Engine::THREADS)
                  OutputGradient<T>{gy, s}, row, column, first,
                  min(first + slice_pixels, N * OH * OW));
 
+  constexpr int NEXT = together<Engine, PIECE>();
 #pragma unroll
   for (int i = 0; i < Engine::MY_ROWS; i++)
 #pragma unroll
-    for (int j = 0; j < Engine::MY_COLUMNS; j++) {
+    for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
       const int k = row + engine.row(i), o = column + engine.column(j);
-      if (k < taps && o < s.OG)
-        slices[(slice * taps + k) * O + s.group * s.OG + o] = engine.value(i, j);
+      if (k >= taps || o >= s.OG) continue;
+      Few<T, NEXT> out;
+#pragma unroll
+      for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
+      few<NEXT>(slices + (slice * taps + k) * O + s.group * s.OG + o) = out;
     }
 }
 
@@ -141,26 +185,46 @@ __global__ void sum_of_slices(const T* slices, T* gw, int count, int size) {
   if (threadIdx.y == 0 && index < size) gw[index] = sum;
 }
 
-// Batch statistics from the tiles of conv_forward: with m pixels in all and m_t in tile t,
-//   mean = 1/m sum m_t mean_t,   var = 1/m sum (squares_t + m_t (mean_t - mean)^2)
-// tile_moments: (tiles, 2, channels). Blocks as in norm.cu.
+// Blocks of the next two kernels have 16 columns of threads, one for each channel, and 64 rows
+// that share the tiles: there are many tiles and few channels, so few blocks.
+constexpr int TILE_ROWS = 64;
+
+// The sum over the 64 rows of threads, for each column; every thread gets it.
+__device__ inline double sum_over_tile_rows(double value) {
+  __shared__ double cells[TILE_ROWS][TILE];
+  __syncthreads();
+  cells[threadIdx.y][threadIdx.x] = value;
+  for (int half = TILE_ROWS / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.y < half)
+      cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
+  }
+  __syncthreads();
+  return cells[0][threadIdx.x];
+}
+
+// Batch statistics from the tiles of conv_forward: with m pixels in all, m_t of them in tile t,
+// and d_t = mean_t - mean_0, which takes out what all means have in common (see norm.cu),
+//   d = 1/m sum m_t d_t,   mean = mean_0 + d,   var = 1/m sum (squares_t + m_t d_t^2) - d^2
+// tile_moments: (tiles, 2, channels).
 template <typename T>
 __global__ void moments_of_tiles(const T* tile_moments, double* mean, double* var, int tiles,
                                  int tile_rows, int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
+  const double first = c < channels ? tile_moments[c] : T(0);
   double sum = 0, squares = 0;
-  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE)
-    sum += double(min(tile_rows, pixels - t * tile_rows)) * tile_moments[2 * t * channels + c];
-  const double centre = sum_over_rows(sum) / pixels;
-  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE) {
-    const double d = tile_moments[2 * t * channels + c] - centre;
-    squares += tile_moments[(2 * t + 1) * channels + c] +
-               d * d * min(tile_rows, pixels - t * tile_rows);
+  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
+    const double count = min(tile_rows, pixels - t * tile_rows);
+    const double d = tile_moments[2 * t * channels + c] - first;
+    sum += count * d;
+    squares += tile_moments[(2 * t + 1) * channels + c] + count * d * d;
   }
-  squares = sum_over_rows(squares);
+  sum = sum_over_tile_rows(sum);
+  squares = sum_over_tile_rows(squares);
   if (threadIdx.y == 0 && c < channels) {
-    mean[c] = centre;
-    var[c] = squares / pixels;
+    const double d = sum / pixels;
+    mean[c] = first + d;
+    var[c] = max(squares / pixels - d * d, 0.0);
   }
 }
 
@@ -170,12 +234,12 @@ __global__ void sums_of_tiles(const T* tile_sums, const double* inv_std, double*
                               double* gbeta, int tiles, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
-  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE) {
+  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
     sum += tile_sums[2 * t * channels + c];
     along += tile_sums[(2 * t + 1) * channels + c];
   }
-  sum = sum_over_rows(sum);
-  along = sum_over_rows(along);
+  sum = sum_over_tile_rows(sum);
+  along = sum_over_tile_rows(along);
   if (threadIdx.y == 0 && c < channels) {
     gbeta[c] = sum;
     ggamma[c] = along * inv_std[c];

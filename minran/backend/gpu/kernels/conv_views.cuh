@@ -26,23 +26,38 @@ __device__ inline Tap tap(int k, int columns, int channels) {
   return {place / columns, place % columns, k % channels};
 }
 
-// The window of x behind a pixel of y: its picture, and its first row and column.
-struct Window {
-  int n, top, left;
-};
-
-__device__ inline Window window(int pixel, const Sizes& s) {
-  // Behind the last pixel: a window so far outside that all of it is padding.
-  if (pixel >= s.N * s.OH * s.OW) return {0, -(1 << 28), 0};
-  const int line = pixel / s.OW;
-  return {line / s.OH, line % s.OH * s.SH - s.PH, pixel % s.OW * s.SW - s.PW};
+__device__ inline void move_on(Tap& t, int by, int columns, int channels) {
+  t.channel += by;
+  while (t.channel >= channels) {
+    t.channel -= channels;
+    if (++t.b == columns) t.b = 0, t.a++;
+  }
 }
 
-// x at tap t of window p, or null in the padding.
+// A pixel of x or of y: its picture, row and column. Behind the last pixel n is N or more.
+struct Pixel {
+  int n, row, column;
+};
+
+__device__ inline Pixel pixel(int index, int rows, int columns) {
+  const int line = index / columns;
+  return {line / rows, line % rows, index % columns};
+}
+
+__device__ inline void move_on(Pixel& p, int by, int rows, int columns) {
+  p.column += by;
+  while (p.column >= columns) {
+    p.column -= columns;
+    if (++p.row == rows) p.row = 0, p.n++;
+  }
+}
+
+// x at tap t of the window behind pixel p of y, or null in the padding.
 template <typename T>
-__device__ const T* pixel_of_x(const T* x, Window p, Tap t, const Sizes& s) {
-  const int row = p.top + t.a, column = p.left + t.b;
-  const bool inside = unsigned(row) < unsigned(s.H) && unsigned(column) < unsigned(s.W);
+__device__ const T* pixel_of_x(const T* x, Pixel p, Tap t, const Sizes& s) {
+  const int row = p.row * s.SH - s.PH + t.a, column = p.column * s.SW - s.PW + t.b;
+  const bool inside =
+      p.n < s.N && unsigned(row) < unsigned(s.H) && unsigned(column) < unsigned(s.W);
   return inside ? x + ((p.n * s.H + row) * s.W + column) * s.C + s.group * s.CG + t.channel
                 : nullptr;
 }
@@ -59,13 +74,15 @@ __device__ T normalised(T value, int c, const T* scale, const T* shift) {
 template <typename T>
 struct Patches {
   static constexpr bool ALONG_K = true;
-  using Line = Window;
+  using Line = Pixel;
   using Step = Tap;
   const T *x, *scale, *shift;
   Sizes s;
 
-  __device__ Line line(int pixel) const { return window(pixel, s); }
+  __device__ Line line(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.CG); }
+  __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
+  __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
   __device__ const T* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
   __device__ T prepare(T value, Line, Step t, int e) const {
     return scale ? normalised(value, s.group * s.CG + t.channel + e, scale, shift) : value;
@@ -83,6 +100,7 @@ struct Filters {
 
   __device__ Line line(int o) const { return o; }
   __device__ Step step(int k) const { return k; }
+  __device__ void move_on(int& place, int by) const { place += by; }
   __device__ const T* find(Line o, Step k) const {
     return o < s.OG ? w + k * s.O + s.group * s.OG + o : nullptr;
   }
@@ -94,22 +112,23 @@ struct Filters {
 template <typename T>
 struct Readers {
   static constexpr bool ALONG_K = true;
-  using Line = Window;
+  using Line = Pixel;
   using Step = Tap;
   const T* gy;
   Sizes s;
 
-  __device__ Line line(int pixel) const {
-    if (pixel >= s.N * s.H * s.W) return {0, -(1 << 28), 0};
-    const int line = pixel / s.W;
-    return {line / s.H, line % s.H + s.PH, pixel % s.W + s.PW};
-  }
+  __device__ Line line(int index) const { return pixel(index, s.H, s.W); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
+  __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.H, s.W); }
+  __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.OG); }
   __device__ const T* find(Line p, Step t) const {
-    const int down = p.top - t.a, across = p.left - t.b;
-    const int i = down / s.SH, j = across / s.SW;
-    const bool reads = down >= 0 && across >= 0 && i * s.SH == down && j * s.SW == across &&
-                       i < s.OH && j < s.OW;
+    const int down = p.row + s.PH - t.a, across = p.column + s.PW - t.b;
+    int i = down, j = across;
+    // Dividing takes long, and most convolutions have no stride.
+    if (s.SH > 1) i /= s.SH;
+    if (s.SW > 1) j /= s.SW;
+    const bool reads = p.n < s.N && down >= 0 && across >= 0 && i * s.SH == down &&
+                       j * s.SW == across && i < s.OH && j < s.OW;
     return reads ? gy + ((p.n * s.OH + i) * s.OW + j) * s.O + s.group * s.OG + t.channel
                  : nullptr;
   }
@@ -127,6 +146,8 @@ struct TransposedFilters {
 
   __device__ Line line(int c) const { return c; }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
+  __device__ void move_on(Line& c, int by) const { c += by; }
+  __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.OG); }
   __device__ const T* find(Line c, Step t) const {
     const int place = (t.a * s.KW + t.b) * s.CG + c;
     return c < s.CG ? w + place * s.O + s.group * s.OG + t.channel : nullptr;
@@ -139,12 +160,14 @@ template <typename T>
 struct TransposedPatches {
   static constexpr bool ALONG_K = false;
   using Line = Tap;
-  using Step = Window;
+  using Step = Pixel;
   const T *x, *scale, *shift;
   Sizes s;
 
   __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
-  __device__ Step step(int pixel) const { return window(pixel, s); }
+  __device__ Step step(int index) const { return pixel(index, s.OH, s.OW); }
+  __device__ void move_on(Line& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
+  __device__ void move_on(Step& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
   __device__ const T* find(Line t, Step p) const {
     return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
   }
@@ -164,6 +187,7 @@ struct OutputGradient {
 
   __device__ Line line(int o) const { return o; }
   __device__ Step step(int pixel) const { return pixel; }
+  __device__ void move_on(int& place, int by) const { place += by; }
   __device__ const T* find(Line o, Step pixel) const {
     return o < s.OG ? gy + pixel * s.O + s.group * s.OG + o : nullptr;
   }

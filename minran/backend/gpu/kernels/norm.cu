@@ -136,15 +136,41 @@ __global__ void backward_sums(const double* partial, const double* inv_std, doub
 
 // gx = gamma inv_std (g - gbeta / count - xhat ggamma / count): what x does directly, through the
 // mean and through the variance. per_count is 1 / count, or 0 when the statistics are constants.
-template <typename T>
+//
+// A thread treats PIECE neighbouring channels at once. Its next numbers are mostly of the same
+// channels again (the grid's stride is a multiple of C if C is a power of two): what it has read
+// about them it keeps.
+template <typename T, int PIECE>
 __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y, const T* gamma,
                                           const double* mean, const double* inv_std,
                                           const double* ggamma, const double* gbeta, T* gx,
                                           T per_count, int count, int channels) {
-  FOR_EACH(i, count) {
-    const int c = i % channels;
-    const T scale = T(inv_std[c]), xhat = (x[i] - T(mean[c])) * scale;
-    const T pulled = (T(gbeta[c]) + xhat * T(ggamma[c])) * per_count;
-    gx[i] = gamma[c] * scale * (through_relu(gy, y, i) - pulled);
+  T centre[PIECE] = {}, scale[PIECE] = {}, factor[PIECE] = {};
+  T along[PIECE] = {}, direct[PIECE] = {};
+  int known = -1;
+  FOR_EACH(piece, count / PIECE) {
+    const int i = piece * PIECE, first = i % channels;
+    if (first != known) {
+      known = first;
+#pragma unroll
+      for (int e = 0; e < PIECE; e++) {
+        const int c = first + e;
+        centre[e] = T(mean[c]), scale[e] = T(inv_std[c]), factor[e] = gamma[c] * scale[e];
+        along[e] = T(ggamma[c]), direct[e] = T(gbeta[c]);
+      }
+    }
+    const Few<T, PIECE> in = few<PIECE>(x + i);
+    Few<T, PIECE> g = few<PIECE>(gy + i);
+    if (y) {
+      const Few<T, PIECE> out = few<PIECE>(y + i);
+#pragma unroll
+      for (int e = 0; e < PIECE; e++) g.number[e] = out.number[e] > T(0) ? g.number[e] : T(0);
+    }
+#pragma unroll
+    for (int e = 0; e < PIECE; e++) {
+      const T xhat = (in.number[e] - centre[e]) * scale[e];
+      g.number[e] = factor[e] * (g.number[e] - (direct[e] + xhat * along[e]) * per_count);
+    }
+    few<PIECE>(gx + i) = g;
   }
 }

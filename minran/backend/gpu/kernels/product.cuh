@@ -14,126 +14,161 @@
 // arithmetic (Simt) or the tensor cores (Tf32).
 //
 // A View has
-//   ALONG_K        do numbers that are neighbours along k lie together in memory, or those that
-//                  are neighbours along the row (of A; the column, of B)?
-//   Line, line(r)  what the view knows about row r, worked out once
-//   Step, step(k)  what it knows about k
-//   find(line, k)  where the number lies, or null: then it is zero
-//   prepare(v, line, k, e)  what to make of number e of a piece once it was read
+//   ALONG_K             do numbers that are neighbours along k lie together in memory, or those
+//                       that are neighbours along the row (of A; the column, of B)?
+//   Line, line(r)       what the view knows about row r, worked out once, with divisions
+//   Step, step(k)       what it knows about k
+//   move_on(place, by)  makes of the Line r (or Step k) that of r + by, without a division
+//   find(line, step)    where the number lies, or null: then it is zero
+//   prepare(v, line, step, e)  what to make of number e of a piece once it was read
 
 #pragma once
 
 constexpr int DEPTH = 16;
 
+// LINES x DEPTH numbers in shared memory, neighbours lying together as they do in global memory.
+// The engine pads each row of cells, so that its threads read from different banks.
+template <typename Engine, int LINES, bool ALONG_K>
+struct Tile {
+  using T = typename Engine::Number;
+  static constexpr int ROWS = ALONG_K ? LINES : DEPTH;
+  static constexpr int PITCH =
+      ALONG_K ? DEPTH + Engine::PADDING_ALONG_K : LINES + Engine::PADDING_ALONG_LINES;
+
+  alignas(16) T cells[ROWS][PITCH];
+
+  __device__ T* address(int line, int k) { return ALONG_K ? &cells[line][k] : &cells[k][line]; }
+  __device__ T at(int line, int k) const { return ALONG_K ? cells[line][k] : cells[k][line]; }
+};
+
 // A loader brings LINES rows of a view, DEPTH numbers each, from global to shared memory. Each of
 // the THREADS threads carries some pieces of PIECE numbers that lie together in memory: fetch()
 // starts reading them, put() writes them to the tile. Between the two the threads multiply the
 // tile before, so that nobody waits for the memory.
+//
+// Neighbouring threads take neighbouring pieces, SIDE of them side by side. So all pieces of one
+// thread are of the same k (ALONG_K; of the same line, otherwise), and LEAP lines (or k) apart.
 template <typename Engine, typename View, int LINES, int PIECE>
 struct Loader {
   using T = typename Engine::Number;
+  using Tile = ::Tile<Engine, LINES, View::ALONG_K>;
+  static constexpr bool ALONG_K = View::ALONG_K;
   static constexpr int PIECES = LINES * DEPTH / PIECE;
   static constexpr int MINE = (PIECES + Engine::THREADS - 1) / Engine::THREADS;
-  // The pieces of one k, or of one line, side by side:
-  static constexpr unsigned SIDE = View::ALONG_K ? DEPTH / PIECE : LINES / PIECE;
-
-  struct alignas(sizeof(T) * PIECE) Piece {
-    T number[PIECE];
-  };
+  static constexpr int SIDE = (ALONG_K ? DEPTH : LINES) / PIECE;
+  static constexpr int LEAP = Engine::THREADS / SIDE;
+  static constexpr int MY_LINES = ALONG_K ? MINE : 1, MY_STEPS = ALONG_K ? 1 : MINE;
+  static_assert(Engine::THREADS % SIDE == 0, "a thread's pieces must lie below each other");
 
   const View& view;
-  typename View::Line lines[MINE];
-  Piece pieces[MINE];
+  typename View::Line lines[MY_LINES];
+  typename View::Step steps[MY_STEPS];
+  int k;
+  Few<T, PIECE> pieces[MINE];
 
-  __device__ Loader(const View& view, int first_line) : view(view) {
+  __device__ Loader(const View& view, int first_line, int first_k)
+      : view(view), k(first_k + step_of(0)) {
+    lines[0] = view.line(first_line + line_of(0));
+    steps[0] = view.step(k);
 #pragma unroll
-    for (int p = 0; p < MINE; p++) lines[p] = view.line(first_line + line_of(p));
-  }
-
-  // Neighbouring threads take neighbouring pieces, whichever direction that is.
-  __device__ int line_of(int p) const {
-    const unsigned piece = threadIdx.x + p * Engine::THREADS;
-    return View::ALONG_K ? piece / SIDE : piece % SIDE * PIECE;
-  }
-  __device__ int step_of(int p) const {
-    const unsigned piece = threadIdx.x + p * Engine::THREADS;
-    return View::ALONG_K ? piece % SIDE * PIECE : piece / SIDE;
-  }
-  __device__ bool exists(int p) const {
-    return PIECES % Engine::THREADS == 0 || threadIdx.x + p * Engine::THREADS < PIECES;
-  }
-
-  __device__ void fetch(int k, int last) {
-#pragma unroll
-    for (int p = 0; p < MINE; p++) {
-      const int here = k + step_of(p);
-      const typename View::Step step = view.step(here);
-      const T* address = exists(p) && here < last ? view.find(lines[p], step) : nullptr;
-      pieces[p] = address ? *reinterpret_cast<const Piece*>(address) : Piece{};
-#pragma unroll
-      for (int e = 0; address && e < PIECE; e++)
-        pieces[p].number[e] = view.prepare(pieces[p].number[e], lines[p], step, e);
+    for (int p = 1; p < MINE; p++) {
+      if (ALONG_K) view.move_on(lines[p % MY_LINES] = lines[(p - 1) % MY_LINES], LEAP);
+      else view.move_on(steps[p % MY_STEPS] = steps[(p - 1) % MY_STEPS], LEAP);
     }
   }
 
-  __device__ void put(T (*tile)[Engine::PITCH]) const {
+  static __device__ int line_of(int p) {
+    return ALONG_K ? threadIdx.x / SIDE + p * LEAP : threadIdx.x % SIDE * PIECE;
+  }
+  static __device__ int step_of(int p) {
+    return ALONG_K ? threadIdx.x % SIDE * PIECE : threadIdx.x / SIDE + p * LEAP;
+  }
+  static __device__ bool exists(int p) {
+    return PIECES % Engine::THREADS == 0 || threadIdx.x + p * Engine::THREADS < PIECES;
+  }
+
+  // Reads the next DEPTH steps, as far as they lie before `last`.
+  __device__ void fetch(int last) {
 #pragma unroll
-    for (int p = 0; p < MINE; p++)
+    for (int p = 0; p < MINE; p++) {
+      const auto& line = lines[p % MY_LINES];
+      const auto& step = steps[p % MY_STEPS];
+      const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
+      const T* address = wanted ? view.find(line, step) : nullptr;
+      pieces[p] = Few<T, PIECE>{};
+      if (address) {
+        pieces[p] = few<PIECE>(address);
 #pragma unroll
-      for (int e = 0; exists(p) && e < PIECE; e++)
-        tile[line_of(p) + (View::ALONG_K ? 0 : e)][step_of(p) + (View::ALONG_K ? e : 0)] =
-            Engine::round(pieces[p].number[e]);
+        for (int e = 0; e < PIECE; e++)
+          pieces[p].number[e] = view.prepare(pieces[p].number[e], line, step, e);
+      }
+    }
+    k += DEPTH;
+#pragma unroll
+    for (int p = 0; p < MY_STEPS; p++) view.move_on(steps[p], DEPTH);
+  }
+
+  __device__ void put(Tile& tile) {
+#pragma unroll
+    for (int p = 0; p < MINE; p++) {
+      if (!exists(p)) continue;
+#pragma unroll
+      for (int e = 0; e < PIECE; e++) pieces[p].number[e] = Engine::round(pieces[p].number[e]);
+      T* address = tile.address(line_of(p), step_of(p));
+      if constexpr (Tile::PITCH % PIECE == 0)
+        few<PIECE>(address) = pieces[p];
+      else
+#pragma unroll
+        for (int e = 0; e < PIECE; e++) address[e] = pieces[p].number[e];
+    }
   }
 };
 
 // Fills engine.value(...) with the tile of C that starts at (row, column), summed over
-// first <= k < last.
+// first <= k < last. There are two tiles of each matrix: while some threads still multiply one
+// pair, others may fill the other already, and one barrier for each step is enough.
 template <int PIECE, typename Engine, typename ViewA, typename ViewB>
 __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row, int column,
                         int first, int last) {
-  using T = typename Engine::Number;
-  __shared__ T a_tile[Engine::ROWS][Engine::PITCH];
-  __shared__ T b_tile[Engine::COLUMNS][Engine::PITCH];
-  Loader<Engine, ViewA, Engine::ROWS, PIECE> a_loader(a, row);
-  Loader<Engine, ViewB, Engine::COLUMNS, PIECE> b_loader(b, column);
-  a_loader.fetch(first, last);
-  b_loader.fetch(first, last);
-  for (int k = first; k < last; k += DEPTH) {
-    a_loader.put(a_tile);
-    b_loader.put(b_tile);
-    __syncthreads();  // the tiles are complete
+  using LoaderA = Loader<Engine, ViewA, Engine::ROWS, PIECE>;
+  using LoaderB = Loader<Engine, ViewB, Engine::COLUMNS, PIECE>;
+  __shared__ typename LoaderA::Tile a_tiles[2];
+  __shared__ typename LoaderB::Tile b_tiles[2];
+  LoaderA a_loader(a, row, first);
+  LoaderB b_loader(b, column, first);
+  a_loader.fetch(last);
+  b_loader.fetch(last);
+  for (int k = first, turn = 0; k < last; k += DEPTH, turn ^= 1) {
+    a_loader.put(a_tiles[turn]);
+    b_loader.put(b_tiles[turn]);
+    __syncthreads();  // the tiles are complete, and everybody is done with the other pair
     if (k + DEPTH < last) {
-      a_loader.fetch(k + DEPTH, last);
-      b_loader.fetch(k + DEPTH, last);
+      a_loader.fetch(last);
+      b_loader.fetch(last);
     }
-    engine.multiply(a_tile, b_tile);
-    __syncthreads();  // everybody is done with the tiles
+    engine.multiply(a_tiles[turn], b_tiles[turn]);
   }
 }
 
-// The sum of f(i, j) over the first `rows` rows, for each column of the tile; (i, j) counts a
-// thread's own numbers, and every thread gets the sums of its own columns.
-template <typename Engine, typename Function>
-__device__ void sum_columns(Engine& engine, int rows, typename Engine::Number* sums, Function f) {
-  using T = typename Engine::Number;
-  // So many threads own numbers of the same column; first each adds its own.
+// The sums over the rows of a tile, for each column. On entry sums[j] is what this thread's own
+// rows add to its column j; on return it is the sum over all threads that share the column.
+template <typename Engine>
+__device__ void sum_columns(Engine& engine, typename Engine::Number* sums) {
   constexpr int SHARES = Engine::ROWS / Engine::MY_ROWS;
-  __shared__ T shares[SHARES][Engine::COLUMNS];
+  __shared__ typename Engine::Number shares[SHARES][Engine::COLUMNS];
+  __syncthreads();  // an earlier call may still be reading the shares
+#pragma unroll
+  for (int j = 0; j < Engine::MY_COLUMNS; j++)
+    shares[threadIdx.x * SHARES / Engine::THREADS][engine.column(j)] = sums[j];
   __syncthreads();
-#pragma unroll
-  for (int j = 0; j < Engine::MY_COLUMNS; j++) {
-    T sum = 0;
-#pragma unroll
-    for (int i = 0; i < Engine::MY_ROWS; i++)
-      if (engine.row(i) < rows) sum += f(i, j);
-    shares[threadIdx.x * SHARES / Engine::THREADS][engine.column(j)] = sum;
+  for (int column = threadIdx.x; column < Engine::COLUMNS; column += Engine::THREADS) {
+    typename Engine::Number sum = 0;
+    for (int share = 0; share < SHARES; share++) sum += shares[share][column];
+    shares[0][column] = sum;
   }
-  __syncthreads();
+  __syncthreads();  // the sums are complete
 #pragma unroll
-  for (int j = 0; j < Engine::MY_COLUMNS; j++) {
-    sums[j] = 0;
-    for (int share = 0; share < SHARES; share++) sums[j] += shares[share][engine.column(j)];
-  }
+  for (int j = 0; j < Engine::MY_COLUMNS; j++) sums[j] = shares[0][engine.column(j)];
 }
 
 // Stores one number for each of the first `columns` columns.
@@ -152,8 +187,10 @@ struct Simt {
   using Number = T;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, THREADS = 256;
   static constexpr int MY_ROWS = ROWS / 16, MY_COLUMNS = COLUMNS / 16;
-  // Rows of a tile start in different banks of shared memory, thanks to the odd pitch.
-  static constexpr int PITCH = DEPTH + 1;
+  // Of neighbouring columns, those of one thread in the result.
+  static constexpr int ADJACENT = 1;
+  // Rows of cells start in different banks of shared memory, thanks to an odd pitch.
+  static constexpr int PADDING_ALONG_K = 1, PADDING_ALONG_LINES = 1;
 
   T sums[MY_ROWS][MY_COLUMNS] = {};
 
@@ -162,12 +199,13 @@ struct Simt {
   static __device__ int column(int j) { return threadIdx.x % 16 + 16 * j; }
   __device__ T& value(int i, int j) { return sums[i][j]; }
 
-  __device__ void multiply(const T (*a)[PITCH], const T (*b)[PITCH]) {
+  template <typename TileA, typename TileB>
+  __device__ void multiply(const TileA& a, const TileB& b) {
 #pragma unroll
     for (int k = 0; k < DEPTH; k++)
 #pragma unroll
       for (int i = 0; i < MY_ROWS; i++)
 #pragma unroll
-        for (int j = 0; j < MY_COLUMNS; j++) sums[i][j] += a[row(i)][k] * b[column(j)][k];
+        for (int j = 0; j < MY_COLUMNS; j++) sums[i][j] += a.at(row(i), k) * b.at(column(j), k);
   }
 };

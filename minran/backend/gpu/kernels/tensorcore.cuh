@@ -36,8 +36,9 @@ struct Tf32 {
   using Number = float;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, THREADS = ROWS;
   static constexpr int MY_ROWS = 4, MY_COLUMNS = COLUMNS / 4;
-  // 8 rows (g) times 4 numbers (q) of a fragment lie in 32 different banks with this pitch.
-  static constexpr int PITCH = DEPTH + 4;
+  static constexpr int ADJACENT = 2;
+  // 8 lines (g) times 4 steps (q) of a fragment lie in 32 different banks with these pitches.
+  static constexpr int PADDING_ALONG_K = 4, PADDING_ALONG_LINES = 8;
 
   float sums[2][COLUMNS / 8][4] = {};
 
@@ -50,21 +51,22 @@ struct Tf32 {
   static __device__ int column(int j) { return j / 2 * 8 + 2 * q() + j % 2; }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
-  __device__ void multiply(const float (*a)[PITCH], const float (*b)[PITCH]) {
+  template <typename TileA, typename TileB>
+  __device__ void multiply(const TileA& a, const TileB& b) {
 #pragma unroll
     for (int k = 0; k < DEPTH; k += 8) {
       float a_fragment[2][4];
 #pragma unroll
       for (int i = 0; i < 2; i++) {
         const int top = row(2 * i), bottom = row(2 * i + 1);
-        a_fragment[i][0] = a[top][k + q()];
-        a_fragment[i][1] = a[bottom][k + q()];
-        a_fragment[i][2] = a[top][k + q() + 4];
-        a_fragment[i][3] = a[bottom][k + q() + 4];
+        a_fragment[i][0] = a.at(top, k + q());
+        a_fragment[i][1] = a.at(bottom, k + q());
+        a_fragment[i][2] = a.at(top, k + q() + 4);
+        a_fragment[i][3] = a.at(bottom, k + q() + 4);
       }
 #pragma unroll
       for (int j = 0; j < COLUMNS / 8; j++) {
-        const float b_fragment[2] = {b[8 * j + g()][k + q()], b[8 * j + g()][k + q() + 4]};
+        const float b_fragment[2] = {b.at(8 * j + g(), k + q()), b.at(8 * j + g(), k + q() + 4)};
 #pragma unroll
         for (int i = 0; i < 2; i++) multiply_fragments(sums[i][j], a_fragment[i], b_fragment);
       }
