@@ -29,7 +29,7 @@ __device__ constexpr int together() {
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
     conv_forward(const Number<Engine>* x, const Number<Engine>* w, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* residual, Number<Engine>* y,
                  Number<Engine>* tile_moments, CONV_SIZES) {
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(Engine::THREADS)
 // gx. Or, if `scale` is given, g: the gradient at scale x + shift, before the ReLU. Then tile_sums
 // gets for each tile of rows and each channel the sums of g and of g (x - mean): (tiles, 2, C).
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
     conv_input(const Number<Engine>* gy, const Number<Engine>* w, const Number<Engine>* x,
                const Number<Engine>* scale, const Number<Engine>* shift, const double* mean,
                Number<Engine>* gx, Number<Engine>* tile_sums, CONV_SIZES) {
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(Engine::THREADS)
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_of_slices adds them.
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
     conv_filters(const Number<Engine>* x, const Number<Engine>* gy,
                  const Number<Engine>* scale, const Number<Engine>* shift,
                  Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
