@@ -135,7 +135,11 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "t < tiles; t += TILE_ROWS",
         "t < tiles - 1; t += TILE_ROWS",
     ),
-    "ReLU forgotten on the way back": (run_fused, "if (!passes) out.number[e] = 0;", "if (!passes) out.number[e] *= 1;"),
+    "ReLU forgotten on the way back": (
+        run_fused,
+        "if (!passes) out.number[e] = 0;",
+        "if (!passes) out.number[e] *= 1;",
+    ),
     "barrier that some threads never reach": (
         run_global_pool,
         "  sum = sum_over_rows(sum);\n  if (threadIdx.y == 0 && c < channels) y[",
