@@ -91,7 +91,7 @@ def test_arithmetic_in_double_is_found() -> None:
 
 
 def test_tensor_cores_read_four_numbers_at_once() -> None:
-    instances = tuple(name for name in engine.TENSOR.instances if "128, 64>, 4" in name)
+    instances = tuple(name for name in engine.TENSOR.instances if "128, 64, 16>, 4" in name)
     assert "ld.global.v4.f32" in compile_ptx(engine.TENSOR.source, instances, 90)
 
 

@@ -136,7 +136,7 @@ def test_every_tensor_core_engine(
     case: Case, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = engine._tf32(rows, width, 4)
-    monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_: chosen)
+    monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_, **__: chosen)
     kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
     arrays = case.arrays()
     assert_close(actual(case, arrays, kernels), expected(case, arrays, "tf32"), 1e-5)

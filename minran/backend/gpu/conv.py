@@ -8,7 +8,7 @@ import numpy as np
 
 from minran.backend.geometry import conv_output_size
 from minran.backend.gpu.activation import TILE
-from minran.backend.gpu.engine import BLOCKS, PLAIN, choose
+from minran.backend.gpu.engine import PLAIN, choose
 from minran.backend.gpu.launch import ceil_divide, empty, empty_like, operands, piece_of, real
 
 Array = Any
@@ -16,6 +16,9 @@ Pair = tuple[int, int]
 Sizes = tuple[int, ...]
 Affine = tuple[Array, Array]
 """scale and shift, (C,) each, in the dtype of x."""
+
+SLICED_BLOCKS = 1536
+"""How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
 
 TILE_ROWS = 64
 """Rows of threads that add up tiles (TILE_ROWS in conv.cu)."""
@@ -123,7 +126,7 @@ def filter_gradient(
     gw = empty_like(w)
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
-    engine = choose(x.dtype, taps, outputs // groups, _piece(groups, w, x, gy))
+    engine = choose(x.dtype, taps, outputs // groups, _piece(groups, w, x, gy), sliced=True)
     tiles = engine.tiles(taps, outputs // groups)
     slices, slice_pixels = _slices(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
@@ -146,10 +149,10 @@ def filter_gradient(
 def _slices(tiles: int, pixels: int) -> tuple[int, int]:
     """Into how many slices of how many pixels the sums of `tiles` tiles are cut.
 
-    Enough to have BLOCKS blocks, but each with 128 pixels or more. The sizes alone decide, never
-    the GPU: the order of the sums is the same everywhere.
+    Enough to have SLICED_BLOCKS blocks, but each with 128 pixels or more. The sizes alone decide,
+    never the GPU: the order of the sums is the same everywhere.
     """
-    wanted = max(1, min(BLOCKS // tiles, pixels // 128))
+    wanted = max(1, min(SLICED_BLOCKS // tiles, pixels // 128))
     slice_pixels = ceil_divide(pixels, wanted)
     return ceil_divide(pixels, slice_pixels), slice_pixels
 

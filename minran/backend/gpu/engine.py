@@ -43,7 +43,10 @@ def _simt(number: str, columns: int, piece: int) -> Engine:
 
 
 def _tf32(rows: int, columns: int, piece: int) -> Engine:
-    return Engine(f"Tf32<{rows}, {columns}>", rows, columns, rows, piece)
+    # Low tiles serve products with few blocks, which mostly wait for the memory: larger steps.
+    depth = 32 if rows == 64 and piece == 4 else 16
+    threads = rows * columns // min(columns, 32)
+    return Engine(f"Tf32<{rows}, {columns}, {depth}>", rows, columns, threads, piece)
 
 
 def _kernels(engines: list[Engine]) -> list[str]:
@@ -98,17 +101,25 @@ def precision() -> str:
     return _precision or ("tf32" if device().has_tf32 else "fp32")
 
 
-def choose(dtype: Any, rows: int, columns: int, piece: int) -> Engine:
-    """The engine for a product of so many rows and columns.
+def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False) -> Engine:
+    """The engine for a product of so many rows and columns; `sliced`: k is cut among blocks, too.
 
-    Narrow products get narrow tiles. Tall tiles use what they read more often, low ones give
-    more blocks.
+    Narrow products get narrow tiles. Tall tiles use what they read more often; low and narrow
+    ones give more blocks, which a small product needs unless it is sliced.
     """
     if real(dtype) == "double":
         return _simt("double", 16, 1)
     if precision() == "fp32":
         return _simt("float", 16 if columns <= 16 else 64, piece)
+
+    def enough(engine: Engine) -> bool:
+        down, across = engine.tiles(rows, columns)
+        return down * across >= BLOCKS
+
     width = 16 if columns <= 16 else 32 if columns <= 32 else 64
     tall = _tf32(128, width, 4)
-    tiles = tall.tiles(rows, columns)
-    return tall if piece == 4 and tiles[0] * tiles[1] >= BLOCKS else _tf32(64, width, piece)
+    if piece == 4 and enough(tall):
+        return tall
+    while width > 16 and not sliced and not enough(_tf32(64, width, piece)):
+        width //= 2
+    return _tf32(64, width, piece)

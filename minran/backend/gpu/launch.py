@@ -186,6 +186,12 @@ def operands(*arrays: Any) -> list[Any]:
     return [first, *(None if x is None else operand(x, first.dtype) for x in arrays[1:])]
 
 
+def in_pieces(*kernels: str) -> list[str]:
+    """The instances of kernels whose threads treat 4 neighbouring channels, or 1 (`piece_of`)."""
+    kinds = ("float, 4", "float, 1", "double, 1")
+    return [f"{name}<{kind}>" for name, kind in product(kernels, kinds)]
+
+
 def piece_of(x: Any, channels: int, *others: Any) -> int:
     """How many neighbouring channels a thread may read at once: 4 if all lie on 16 bytes, or 1."""
     arrays = [array for array in (x, *others) if array is not None]

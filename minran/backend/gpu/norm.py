@@ -12,6 +12,7 @@ from minran.backend.gpu.launch import (
     ceil_divide,
     empty,
     empty_like,
+    in_pieces,
     operand,
     operands,
     piece_of,
@@ -31,12 +32,7 @@ _PROGRAM = Program(
         "batch_statistics",
         "scale_and_shift",
     ),
-    instances=(
-        "backward_sums",
-        "batch_norm_backward_input<float, 4>",
-        "batch_norm_backward_input<float, 1>",
-        "batch_norm_backward_input<double, 1>",
-    ),
+    instances=("backward_sums", *in_pieces("batch_norm_backward_input")),
 )
 
 _BLOCKS = 1024

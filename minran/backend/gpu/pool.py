@@ -11,8 +11,10 @@ from minran.backend.gpu.launch import (
     ceil_divide,
     empty,
     empty_like,
+    in_pieces,
     operand,
     operands,
+    piece_of,
     real,
 )
 
@@ -23,13 +25,12 @@ Shape = tuple[int, ...]
 _PROGRAM = Program(
     "pool.cu",
     (
-        "max_pool",
-        "max_pool_backward",
         "avg_pool",
         "avg_pool_backward",
         "global_avg_pool",
         "global_avg_pool_backward",
     ),
+    in_pieces("max_pool", "max_pool_backward"),
 )
 
 
@@ -38,7 +39,9 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
     x = operand(x)
     y = _windows(x, kernel, stride, padding, ceil_mode)
     sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
-    _PROGRAM.map(f"max_pool<{real(x.dtype)}>", y.size, x, y, y.size, *sizes)
+    piece = piece_of(x, x.shape[3])
+    instance = f"max_pool<{real(x.dtype)}, {piece}>"
+    _PROGRAM.map(instance, y.size // piece, x, y, y.size, *sizes)
     return y
 
 
@@ -49,7 +52,9 @@ def max_pool2d_backward(
     gy, x, y = operands(gy, x, y)
     gx = empty_like(x)
     sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
-    _PROGRAM.map(f"max_pool_backward<{real(x.dtype)}>", gx.size, gy, x, y, gx, gx.size, *sizes)
+    piece = piece_of(x, x.shape[3], gy, y)
+    instance = f"max_pool_backward<{real(x.dtype)}, {piece}>"
+    _PROGRAM.map(instance, gx.size // piece, gy, x, y, gx, gx.size, *sizes)
     return gx
 
 

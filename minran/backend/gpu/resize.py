@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from minran.backend.gpu.launch import Program, empty, operand, real
+from minran.backend.gpu.launch import Program, empty, in_pieces, operand, piece_of, real
 
 Array = Any
 Pair = tuple[int, int]
 
-_PROGRAM = Program("resize.cu", ("upsample", "upsample_backward"))
+_PROGRAM = Program("resize.cu", (), in_pieces("upsample", "upsample_backward"))
 
 
 def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
@@ -17,9 +17,10 @@ def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
     x = operand(x)
     n, height, width, channels = x.shape
     y = empty((n, *size, channels), x.dtype)
+    piece = piece_of(x, channels)
     _PROGRAM.map(
-        f"upsample<{real(x.dtype)}>",
-        y.size,
+        f"upsample<{real(x.dtype)}, {piece}>",
+        y.size // piece,
         *(x, y, y.size, height, width, *size, channels, align_corners),
     )
     return y
@@ -29,9 +30,10 @@ def upsample_bilinear2d_backward(gy: Array, x_shape: tuple[int, ...], align_corn
     """gX = R_h^T gY R_w: (N, H, W, C) -> (N, h, w, C)."""
     gy = operand(gy)
     gx = empty(x_shape, gy.dtype)
+    piece = piece_of(gy, x_shape[3])
     _PROGRAM.map(
-        f"upsample_backward<{real(gy.dtype)}>",
-        gx.size,
+        f"upsample_backward<{real(gy.dtype)}, {piece}>",
+        gx.size // piece,
         *(gy, gx, gx.size, *x_shape[1:3], *gy.shape[1:3], x_shape[3], align_corners),
     )
     return gx

@@ -2,6 +2,9 @@
 // Backward kernels gather: each thread owns one input pixel and asks the windows that hold it,
 // instead of windows writing into pixels that they share.
 
+//
+// Neighbouring channels share their windows: a thread of the max-pool treats PIECE of them.
+
 #include "common.cuh"
 
 // The rows (or columns) of a window that are real pixels: first <= r < last.
@@ -23,55 +26,62 @@ __device__ inline Span windows_of_pixel(int r, int kernel, int stride, int paddi
 }
 
 // y = the largest real pixel of each window. Padding is never read. A NaN wins, and stays.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void max_pool(const T* x, T* y, int count, int H, int W, int C, int OH, int OW, int KH,
                          int KW, int SH, int SW, int PH, int PW) {
-  FOR_EACH(index, count) {
-    const Position p = unravel(index, OH, OW, C);
+  FOR_EACH(piece, count / PIECE) {
+    const Position p = unravel(piece, OH, OW, C / PIECE);
+    const int c = p.c * PIECE;
     const Span rows = pixels_of_window(p.i, KH, SH, PH, H);
     const Span columns = pixels_of_window(p.j, KW, SW, PW, W);
-    T largest = x[offset({p.n, rows.first, columns.first, p.c}, H, W, C)];
+    Few<T, PIECE> largest = few<PIECE>(x + offset({p.n, rows.first, columns.first, c}, H, W, C));
     for (int r = rows.first; r < rows.last; r++)
       for (int s = columns.first; s < columns.last; s++) {
-        const T value = x[offset({p.n, r, s, p.c}, H, W, C)];
-        if (value > largest || value != value) largest = value;
+        const Few<T, PIECE> values = few<PIECE>(x + offset({p.n, r, s, c}, H, W, C));
+#pragma unroll
+        for (int e = 0; e < PIECE; e++) {
+          const T value = values.number[e];
+          if (value > largest.number[e] || value != value) largest.number[e] = value;
+        }
       }
-    y[index] = largest;
+    few<PIECE>(y + piece * PIECE) = largest;
   }
 }
 
-// Is pixel `p`, which equals the window's maximum, the first in row-major order that does?
-template <typename T>
-__device__ bool is_first(const T* x, Position p, Span rows, Span columns, T largest, int H, int W,
-                         int C) {
-  for (int r = rows.first; r <= p.i; r++) {
-    const int end = r < p.i ? columns.last : p.j;
-    for (int s = columns.first; s < end; s++)
-      if (x[offset({p.n, r, s, p.c}, H, W, C)] == largest) return false;
-  }
-  return true;
-}
-
-// gx = the sum of gy over the windows whose first maximum this pixel is.
-template <typename T>
+// gx = the sum of gy over the windows whose first maximum, in row-major order, this pixel is: it
+// equals the maximum, and no pixel of the window before it does.
+template <typename T, int PIECE>
 __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, int count, int H,
                                   int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
                                   int PH, int PW) {
-  FOR_EACH(index, count) {
-    const Position p = unravel(index, H, W, C);
+  FOR_EACH(piece, count / PIECE) {
+    const Position p = unravel(piece, H, W, C / PIECE);
+    const int c = p.c * PIECE;
     const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
     const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
-    const T value = x[index];
-    T sum = 0;
+    const Few<T, PIECE> value = few<PIECE>(x + piece * PIECE);
+    Few<T, PIECE> sum = {};
     for (int i = down.first; i < down.last; i++)
       for (int j = across.first; j < across.last; j++) {
-        const int window = offset({p.n, i, j, p.c}, OH, OW, C);
-        if (y[window] == value &&
-            is_first(x, p, pixels_of_window(i, KH, SH, PH, H),
-                     pixels_of_window(j, KW, SW, PW, W), value, H, W, C))
-          sum += gy[window];
+        const int window = offset({p.n, i, j, c}, OH, OW, C);
+        const Few<T, PIECE> largest = few<PIECE>(y + window), g = few<PIECE>(gy + window);
+        bool mine[PIECE];
+#pragma unroll
+        for (int e = 0; e < PIECE; e++) mine[e] = value.number[e] == largest.number[e];
+        const Span rows = pixels_of_window(i, KH, SH, PH, H);
+        const Span columns = pixels_of_window(j, KW, SW, PW, W);
+        for (int r = rows.first; r <= p.i; r++)
+          for (int s = columns.first; s < (r < p.i ? columns.last : p.j); s++) {
+            const Few<T, PIECE> before = few<PIECE>(x + offset({p.n, r, s, c}, H, W, C));
+#pragma unroll
+            for (int e = 0; e < PIECE; e++)
+              mine[e] = mine[e] && before.number[e] != largest.number[e];
+          }
+#pragma unroll
+        for (int e = 0; e < PIECE; e++)
+          if (mine[e]) sum.number[e] += g.number[e];
       }
-    gx[index] = sum;
+    few<PIECE>(gx + piece * PIECE) = sum;
   }
 }
 

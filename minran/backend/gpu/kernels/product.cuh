@@ -24,14 +24,12 @@
 
 #pragma once
 
-constexpr int DEPTH = 16;
-
 // LINES x DEPTH numbers in shared memory, neighbours lying together as they do in global memory.
 // The engine pads each row of cells, so that its threads read from different banks.
 template <typename Engine, int LINES, bool ALONG_K>
 struct Tile {
   using T = typename Engine::Number;
-  static constexpr int ROWS = ALONG_K ? LINES : DEPTH;
+  static constexpr int DEPTH = Engine::DEPTH, ROWS = ALONG_K ? LINES : DEPTH;
   static constexpr int PITCH =
       ALONG_K ? DEPTH + Engine::PADDING_ALONG_K : LINES + Engine::PADDING_ALONG_LINES;
 
@@ -53,6 +51,7 @@ struct Loader {
   using T = typename Engine::Number;
   using Tile = ::Tile<Engine, LINES, View::ALONG_K>;
   static constexpr bool ALONG_K = View::ALONG_K;
+  static constexpr int DEPTH = Engine::DEPTH;
   static constexpr int PIECES = LINES * DEPTH / PIECE;
   static constexpr int MINE = (PIECES + Engine::THREADS - 1) / Engine::THREADS;
   static constexpr int SIDE = (ALONG_K ? DEPTH : LINES) / PIECE;
@@ -138,11 +137,11 @@ __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row,
   LoaderB b_loader(b, column, first);
   a_loader.fetch(last);
   b_loader.fetch(last);
-  for (int k = first, turn = 0; k < last; k += DEPTH, turn ^= 1) {
+  for (int k = first, turn = 0; k < last; k += Engine::DEPTH, turn ^= 1) {
     a_loader.put(a_tiles[turn]);
     b_loader.put(b_tiles[turn]);
     __syncthreads();  // the tiles are complete, and everybody is done with the other pair
-    if (k + DEPTH < last) {
+    if (k + Engine::DEPTH < last) {
       a_loader.fetch(last);
       b_loader.fetch(last);
     }
@@ -159,7 +158,7 @@ __device__ void sum_columns(Engine& engine, typename Engine::Number* sums) {
   __syncthreads();  // an earlier call may still be reading the shares
 #pragma unroll
   for (int j = 0; j < Engine::MY_COLUMNS; j++)
-    shares[threadIdx.x * SHARES / Engine::THREADS][engine.column(j)] = sums[j];
+    shares[engine.share()][engine.column(j)] = sums[j];
   __syncthreads();
   for (int column = threadIdx.x; column < Engine::COLUMNS; column += Engine::THREADS) {
     typename Engine::Number sum = 0;
@@ -185,7 +184,7 @@ __device__ void store_columns(Engine& engine, const typename Engine::Number* num
 template <typename T, int ROWS_, int COLUMNS_>
 struct Simt {
   using Number = T;
-  static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, THREADS = 256;
+  static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = 16, THREADS = 256;
   static constexpr int MY_ROWS = ROWS / 16, MY_COLUMNS = COLUMNS / 16;
   // Of neighbouring columns, those of one thread in the result.
   static constexpr int ADJACENT = 1;
@@ -197,6 +196,8 @@ struct Simt {
   static __device__ T round(T value) { return value; }
   static __device__ int row(int i) { return threadIdx.x / 16 + 16 * i; }
   static __device__ int column(int j) { return threadIdx.x % 16 + 16 * j; }
+  // Of the threads that own numbers of the same column, the how-manieth this is.
+  static __device__ int share() { return threadIdx.x / 16; }
   __device__ T& value(int i, int j) { return sums[i][j]; }
 
   template <typename TileA, typename TileB>

@@ -42,18 +42,26 @@ __device__ T weight(Line a, int i, int s) {
   return (r.left == s ? T(1) - r.fraction : T(0)) + (r.right == s ? r.fraction : T(0));
 }
 
-template <typename T>
+// A thread of the kernels treats PIECE neighbouring channels: they share their places and weights.
+template <typename T, int PIECE>
 __global__ void upsample(const T* x, T* y, int count, int h, int w, int H, int W, int C,
                          int align_corners) {
   const Line down = line(h, H, align_corners), across = line(w, W, align_corners);
-  FOR_EACH(index, count) {
-    const Position p = unravel(index, H, W, C);
+  FOR_EACH(piece, count / PIECE) {
+    const Position p = unravel(piece, H, W, C / PIECE);
+    const int c = p.c * PIECE;
     const Reading<T> r = reading<T>(down, p.i), s = reading<T>(across, p.j);
-    const T top = (T(1) - s.fraction) * x[offset({p.n, r.left, s.left, p.c}, h, w, C)] +
-                  s.fraction * x[offset({p.n, r.left, s.right, p.c}, h, w, C)];
-    const T bottom = (T(1) - s.fraction) * x[offset({p.n, r.right, s.left, p.c}, h, w, C)] +
-                     s.fraction * x[offset({p.n, r.right, s.right, p.c}, h, w, C)];
-    y[index] = (T(1) - r.fraction) * top + r.fraction * bottom;
+    const auto at = [&](int i, int j) { return few<PIECE>(x + offset({p.n, i, j, c}, h, w, C)); };
+    const Few<T, PIECE> a = at(r.left, s.left), b = at(r.left, s.right);
+    const Few<T, PIECE> d = at(r.right, s.left), e = at(r.right, s.right);
+    Few<T, PIECE> out;
+#pragma unroll
+    for (int k = 0; k < PIECE; k++) {
+      const T top = (T(1) - s.fraction) * a.number[k] + s.fraction * b.number[k];
+      const T bottom = (T(1) - s.fraction) * d.number[k] + s.fraction * e.number[k];
+      out.number[k] = (T(1) - r.fraction) * top + r.fraction * bottom;
+    }
+    few<PIECE>(y + piece * PIECE) = out;
   }
 }
 
@@ -70,20 +78,24 @@ __device__ inline Readers readers(Line a, int s) {
 }
 
 // gx[s] = sum over the targets that read s of weight * gy: the same weights, transposed.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void upsample_backward(const T* gy, T* gx, int count, int h, int w, int H, int W,
                                   int C, int align_corners) {
   const Line down = line(h, H, align_corners), across = line(w, W, align_corners);
-  FOR_EACH(index, count) {
-    const Position p = unravel(index, h, w, C);
+  FOR_EACH(piece, count / PIECE) {
+    const Position p = unravel(piece, h, w, C / PIECE);
+    const int c = p.c * PIECE;
     const Readers rows = readers(down, p.i), columns = readers(across, p.j);
-    T sum = 0;
-    for (int i = rows.first; i < rows.last; i++) {
-      T along_row = 0;
-      for (int j = columns.first; j < columns.last; j++)
-        along_row += weight<T>(across, j, p.j) * gy[offset({p.n, i, j, p.c}, H, W, C)];
-      sum += weight<T>(down, i, p.i) * along_row;
+    Few<T, PIECE> sum = {};
+    for (int j = columns.first; j < columns.last; j++) {
+      const T share = weight<T>(across, j, p.j);
+      for (int i = rows.first; i < rows.last; i++) {
+        const T part = share * weight<T>(down, i, p.i);
+        const Few<T, PIECE> g = few<PIECE>(gy + offset({p.n, i, j, c}, H, W, C));
+#pragma unroll
+        for (int k = 0; k < PIECE; k++) sum.number[k] += part * g.number[k];
+      }
     }
-    gx[index] = sum;
+    few<PIECE>(gx + piece * PIECE) = sum;
   }
 }

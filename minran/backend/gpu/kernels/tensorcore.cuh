@@ -29,26 +29,31 @@ __device__ inline void multiply_fragments(float* c, const float* a, const float*
 
 #endif
 
-// Each warp of 32 threads owns 32 rows and all columns of the tile: 2 fragments of 16 rows times
-// COLUMNS / 8 fragments of 8 columns.
-template <int ROWS_, int COLUMNS_>
+// A tile of ROWS x COLUMNS numbers, DEPTH steps of k at a time. Each warp of 32 threads owns 32 rows
+// and up to 32 columns of it: 2 fragments of 16 rows times up to 4 fragments of 8 columns. A tile
+// of 64 columns has two warps side by side.
+template <int ROWS_, int COLUMNS_, int DEPTH_>
 struct Tf32 {
   using Number = float;
-  static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, THREADS = ROWS;
-  static constexpr int MY_ROWS = 4, MY_COLUMNS = COLUMNS / 4;
+  static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = DEPTH_;
+  static constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, THREADS = ROWS * COLUMNS / WIDTH;
+  static constexpr int MY_ROWS = 4, MY_COLUMNS = WIDTH / 4;
   static constexpr int ADJACENT = 2;
   // 8 lines (g) times 4 steps (q) of a fragment lie in 32 different banks with these pitches.
   static constexpr int PADDING_ALONG_K = 4, PADDING_ALONG_LINES = 8;
 
-  float sums[2][COLUMNS / 8][4] = {};
+  float sums[2][WIDTH / 8][4] = {};
 
   static __device__ float round(float value) { return to_tf32(value); }
   static __device__ int g() { return threadIdx.x % 32 / 4; }
   static __device__ int q() { return threadIdx.x % 4; }
   static __device__ int row(int i) {
-    return threadIdx.x / 32 * 32 + i / 2 * 16 + i % 2 * 8 + g();
+    return threadIdx.x % ROWS / 32 * 32 + i / 2 * 16 + i % 2 * 8 + g();
   }
-  static __device__ int column(int j) { return j / 2 * 8 + 2 * q() + j % 2; }
+  static __device__ int left() { return threadIdx.x / ROWS * WIDTH; }
+  static __device__ int column(int j) { return left() + j / 2 * 8 + 2 * q() + j % 2; }
+  // Of the threads that own numbers of the same column, the how-manieth this is.
+  static __device__ int share() { return threadIdx.x % ROWS / 4; }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
   template <typename TileA, typename TileB>
@@ -65,8 +70,9 @@ struct Tf32 {
         a_fragment[i][3] = a.at(bottom, k + q() + 4);
       }
 #pragma unroll
-      for (int j = 0; j < COLUMNS / 8; j++) {
-        const float b_fragment[2] = {b.at(8 * j + g(), k + q()), b.at(8 * j + g(), k + q() + 4)};
+      for (int j = 0; j < WIDTH / 8; j++) {
+        const int line = left() + 8 * j + g();
+        const float b_fragment[2] = {b.at(line, k + q()), b.at(line, k + q() + 4)};
 #pragma unroll
         for (int i = 0; i < 2; i++) multiply_fragments(sums[i][j], a_fragment[i], b_fragment);
       }
