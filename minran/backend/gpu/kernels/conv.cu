@@ -22,14 +22,14 @@ using Number = typename Engine::Number;
 
 // How many neighbouring columns a thread reads and writes at once, where memory is read in pieces.
 template <typename Engine, int PIECE>
-__device__ constexpr int together() {
+__device__ constexpr int adjacent() {
   return PIECE > 1 ? Engine::ADJACENT : 1;
 }
 
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_forward(const Number<Engine>* x, const Number<Engine>* w, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* residual, Number<Engine>* y,
                  Number<Engine>* tile_moments, CONV_SIZES) {
@@ -40,7 +40,7 @@ __global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
   product<PIECE>(engine, Patches<T>{x, scale, shift, s}, Filters<T>{w, s}, row, column, 0,
                  KH * KW * s.CG);
 
-  constexpr int NEXT = together<Engine, PIECE>();
+  constexpr int NEXT = adjacent<Engine, PIECE>();
 #pragma unroll
   for (int i = 0; i < Engine::MY_ROWS; i++)
 #pragma unroll
@@ -88,7 +88,7 @@ __global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
 // gx. Or, if `scale` is given, g: the gradient at scale x + shift, before the ReLU. Then tile_sums
 // gets for each tile of rows and each channel the sums of g and of g (x - mean): (tiles, 2, C).
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_input(const Number<Engine>* gy, const Number<Engine>* w, const Number<Engine>* x,
                const Number<Engine>* scale, const Number<Engine>* shift, const double* mean,
                Number<Engine>* gx, Number<Engine>* tile_sums, CONV_SIZES) {
@@ -99,7 +99,7 @@ __global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
   product<PIECE>(engine, Readers<T>{gy, s}, TransposedFilters<T>{w, s}, row, column, 0,
                  KH * KW * s.OG);
 
-  constexpr int NEXT = together<Engine, PIECE>();
+  constexpr int NEXT = adjacent<Engine, PIECE>();
   T sum[Engine::MY_COLUMNS] = {}, along[Engine::MY_COLUMNS] = {};
 #pragma unroll
   for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_of_slices adds them.
 template <typename Engine, int PIECE>
-__global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
+__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_filters(const Number<Engine>* x, const Number<Engine>* gy,
                  const Number<Engine>* scale, const Number<Engine>* shift,
                  Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
@@ -159,7 +159,7 @@ __global__ void __launch_bounds__(Engine::THREADS, 512 / Engine::THREADS)
                  OutputGradient<T>{gy, s}, row, column, first,
                  min(first + slice_pixels, N * OH * OW));
 
-  constexpr int NEXT = together<Engine, PIECE>();
+  constexpr int NEXT = adjacent<Engine, PIECE>();
 #pragma unroll
   for (int i = 0; i < Engine::MY_ROWS; i++)
 #pragma unroll

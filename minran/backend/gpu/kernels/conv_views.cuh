@@ -62,12 +62,37 @@ __device__ const T* pixel_of_x(const T* x, Pixel p, Tap t, const Sizes& s) {
                 : nullptr;
 }
 
-// The batch norm and the ReLU before a convolution: relu(scale[c] value + shift[c]).
-template <typename T>
-__device__ T normalised(T value, int c, const T* scale, const T* shift) {
-  const T normal = scale[c] * value + shift[c];
-  return normal < T(0) ? T(0) : normal;
+// The batch norm and the ReLU before a convolution: relu(scale[c] value + shift[c]), for COUNT
+// neighbouring channels. Without a norm `scale` is null, and values stay as they are.
+template <typename T, int COUNT>
+struct Norm {
+  bool exists;
+  Few<T, COUNT> scale, shift;
+
+  __device__ T apply(T value, int e) const {
+    if (!exists) return value;
+    const T normal = scale.number[e] * value + shift.number[e];
+    return normal < T(0) ? T(0) : normal;
+  }
+};
+
+template <int COUNT, typename T>
+__device__ Norm<T, COUNT> norm(const T* scale, const T* shift, int channel) {
+  if (!scale) return {false, {}, {}};
+  return {true, few<COUNT>(scale + channel), few<COUNT>(shift + channel)};
 }
+
+// For views that hand out numbers as they are.
+struct Nothing {};
+
+#define AS_THEY_ARE                                                      \
+  template <int>                                                         \
+  using Factors = Nothing;                                               \
+  template <int, typename Line, typename Step>                           \
+  __device__ Nothing factors(Line, Step) const {                         \
+    return {};                                                           \
+  }                                                                      \
+  __device__ T prepare(T value, Nothing, int) const { return value; }
 
 // A of forward: a line is a pixel of y, k a tap. Unless `scale` is null, every
 // number is normalised on the way, so that the result of the batch norm is never stored.
@@ -84,8 +109,15 @@ struct Patches {
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
   __device__ const T* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
-  __device__ T prepare(T value, Line, Step t, int e) const {
-    return scale ? normalised(value, s.group * s.CG + t.channel + e, scale, shift) : value;
+  template <int COUNT>
+  using Factors = Norm<T, COUNT>;
+  template <int COUNT>
+  __device__ Norm<T, COUNT> factors(Line, Step t) const {
+    return norm<COUNT>(scale, shift, s.group * s.CG + t.channel);
+  }
+  template <int COUNT>
+  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
+    return norm.apply(value, e);
   }
 };
 
@@ -104,7 +136,7 @@ struct Filters {
   __device__ const T* find(Line o, Step k) const {
     return o < s.OG ? w + k * s.O + s.group * s.OG + o : nullptr;
   }
-  __device__ T prepare(T value, Line, Step, int) const { return value; }
+  AS_THEY_ARE
 };
 
 // A of the input gradient: a line is a pixel of x, k a triple (a, b, o). Pixel row r was read at
@@ -132,7 +164,7 @@ struct Readers {
     return reads ? gy + ((p.n * s.OH + i) * s.OW + j) * s.O + s.group * s.OG + t.channel
                  : nullptr;
   }
-  __device__ T prepare(T value, Line, Step, int) const { return value; }
+  AS_THEY_ARE
 };
 
 // B of the input gradient: a line is an input channel, k a triple (a, b, o).
@@ -152,7 +184,7 @@ struct TransposedFilters {
     const int place = (t.a * s.KW + t.b) * s.CG + c;
     return c < s.CG ? w + place * s.O + s.group * s.OG + t.channel : nullptr;
   }
-  __device__ T prepare(T value, Line, Step, int) const { return value; }
+  AS_THEY_ARE
 };
 
 // A of the filters' gradient: the patches transposed, a line is a tap and k a pixel of y.
@@ -171,8 +203,15 @@ struct TransposedPatches {
   __device__ const T* find(Line t, Step p) const {
     return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
   }
-  __device__ T prepare(T value, Line t, Step, int e) const {
-    return scale ? normalised(value, s.group * s.CG + t.channel + e, scale, shift) : value;
+  template <int COUNT>
+  using Factors = Norm<T, COUNT>;
+  template <int COUNT>
+  __device__ Norm<T, COUNT> factors(Line t, Step) const {
+    return norm<COUNT>(scale, shift, s.group * s.CG + t.channel);
+  }
+  template <int COUNT>
+  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
+    return norm.apply(value, e);
   }
 };
 
@@ -191,5 +230,5 @@ struct OutputGradient {
   __device__ const T* find(Line o, Step pixel) const {
     return o < s.OG ? gy + pixel * s.O + s.group * s.OG + o : nullptr;
   }
-  __device__ T prepare(T value, Line, Step, int) const { return value; }
+  AS_THEY_ARE
 };

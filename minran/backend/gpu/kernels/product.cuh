@@ -20,7 +20,9 @@
 //   Step, step(k)       what it knows about k
 //   move_on(place, by)  makes of the Line r (or Step k) that of r + by, without a division
 //   find(line, step)    where the number lies, or null: then it is zero
-//   prepare(v, line, step, e)  what to make of number e of a piece once it was read
+//   Factors, factors(line, step)  what else is read to prepare a piece of numbers, which depends
+//                       on the step alone (ALONG_K), or on the line alone
+//   prepare(v, factors, e)  what to make of number e of a piece
 
 #pragma once
 
@@ -62,8 +64,10 @@ struct Loader {
   const View& view;
   typename View::Line lines[MY_LINES];
   typename View::Step steps[MY_STEPS];
+  typename View::template Factors<PIECE> factors;
   int k;
   Few<T, PIECE> pieces[MINE];
+  bool found[MINE];
 
   __device__ Loader(const View& view, int first_line, int first_k)
       : view(view), k(first_k + step_of(0)) {
@@ -74,6 +78,7 @@ struct Loader {
       if (ALONG_K) view.move_on(lines[p % MY_LINES] = lines[(p - 1) % MY_LINES], LEAP);
       else view.move_on(steps[p % MY_STEPS] = steps[(p - 1) % MY_STEPS], LEAP);
     }
+    factors = view.template factors<PIECE>(lines[0], steps[0]);
   }
 
   static __device__ int line_of(int p) {
@@ -86,25 +91,23 @@ struct Loader {
     return PIECES % Engine::THREADS == 0 || threadIdx.x + p * Engine::THREADS < PIECES;
   }
 
-  // Reads the next DEPTH steps, as far as they lie before `last`.
-  __device__ void fetch(int last) {
-#pragma unroll
-    for (int p = 0; p < MINE; p++) {
-      const auto& line = lines[p % MY_LINES];
-      const auto& step = steps[p % MY_STEPS];
-      const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
-      const T* address = wanted ? view.find(line, step) : nullptr;
-      pieces[p] = Few<T, PIECE>{};
-      if (address) {
-        pieces[p] = few<PIECE>(address);
-#pragma unroll
-        for (int e = 0; e < PIECE; e++)
-          pieces[p].number[e] = view.prepare(pieces[p].number[e], line, step, e);
-      }
-    }
+  __device__ void move_on() {
     k += DEPTH;
 #pragma unroll
     for (int p = 0; p < MY_STEPS; p++) view.move_on(steps[p], DEPTH);
+    if (ALONG_K) factors = view.template factors<PIECE>(lines[0], steps[0]);
+  }
+
+  // Starts to read DEPTH steps, as far as they lie before `last`. What was read is not touched
+  // here: whoever touches it waits for it.
+  __device__ void fetch(int last) {
+#pragma unroll
+    for (int p = 0; p < MINE; p++) {
+      const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
+      const T* address = wanted ? view.find(lines[p % MY_LINES], steps[p % MY_STEPS]) : nullptr;
+      found[p] = address;
+      pieces[p] = address ? few<PIECE>(address) : Few<T, PIECE>{};
+    }
   }
 
   __device__ void put(Tile& tile) {
@@ -112,7 +115,10 @@ struct Loader {
     for (int p = 0; p < MINE; p++) {
       if (!exists(p)) continue;
 #pragma unroll
-      for (int e = 0; e < PIECE; e++) pieces[p].number[e] = Engine::round(pieces[p].number[e]);
+      for (int e = 0; e < PIECE; e++) {
+        T& number = pieces[p].number[e];
+        if (found[p]) number = Engine::round(view.prepare(number, factors, e));
+      }
       T* address = tile.address(line_of(p), step_of(p));
       if constexpr (Tile::PITCH % PIECE == 0)
         few<PIECE>(address) = pieces[p];
@@ -142,7 +148,9 @@ __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row,
     b_loader.put(b_tiles[turn]);
     __syncthreads();  // the tiles are complete, and everybody is done with the other pair
     if (k + Engine::DEPTH < last) {
+      a_loader.move_on();
       a_loader.fetch(last);
+      b_loader.move_on();
       b_loader.fetch(last);
     }
     engine.multiply(a_tiles[turn], b_tiles[turn]);
@@ -186,6 +194,7 @@ struct Simt {
   using Number = T;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = 16, THREADS = 256;
   static constexpr int MY_ROWS = ROWS / 16, MY_COLUMNS = COLUMNS / 16;
+  static constexpr int TOGETHER = 2;  // blocks that shall fit a multiprocessor
   // Of neighbouring columns, those of one thread in the result.
   static constexpr int ADJACENT = 1;
   // Rows of cells start in different banks of shared memory, thanks to an odd pitch.

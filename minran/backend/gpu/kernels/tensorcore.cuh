@@ -38,6 +38,9 @@ struct Tf32 {
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = DEPTH_;
   static constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, THREADS = ROWS * COLUMNS / WIDTH;
   static constexpr int MY_ROWS = 4, MY_COLUMNS = WIDTH / 4;
+  // So many blocks shall fit a multiprocessor, which limits the registers of a thread. Threads of
+  // low tiles hold larger steps.
+  static constexpr int TOGETHER = (DEPTH > 16 ? 384 : 512) / THREADS;
   static constexpr int ADJACENT = 2;
   // 8 lines (g) times 4 steps (q) of a fragment lie in 32 different banks with these pitches.
   static constexpr int PADDING_ALONG_K = 4, PADDING_ALONG_LINES = 8;
