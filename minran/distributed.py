@@ -11,9 +11,8 @@ takes its statistics over all shares (`ops.norm`), so this is the step that one 
 on the whole batch, up to rounding; all sums run in a fixed order, so that a run repeats bit for
 bit with the same number of processes.
 
-The messages are MPI's (mpi4py, imported when `start` finds that mpiexec has started this
-process); between GPUs sums go through NCCL. Own training loops do, after `start()`, what
-`minran.train.train_step` does, about so:
+The messages are MPI's (mpi4py, imported when mpiexec has started this process); between GPUs
+sums go through NCCL. Own training loops do, after `start()`, about what `train_step` does:
 
     mine = distributed.share(len(images))
     loss = ops.cross_entropy(model(tensor(images[mine])), labels[mine])
