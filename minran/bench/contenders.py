@@ -83,7 +83,8 @@ DECISIONS = (
     "minran_mpi",
     "torch_channels_last",
 )
-GPU = ("minran", "minran_captured", "torch", "torch_channels_last", "torch_compiled")
+GPU = ("minran", "minran_captured", "torch", "torch_channels_last")
+GPU_COMPILED = ("minran_captured", "torch_channels_last", "torch_compiled")
 
 
 def is_installed(package: str) -> bool:

@@ -178,3 +178,7 @@ def gpu(models: list[str], batches: list[int], settings: Settings) -> Iterator[M
         for batch in batches:
             with Team(contenders.GPU, settings) as team:
                 yield team.measure("step", network_options(model, batch), kernels=True)
+        # It compiles for minutes: what was measured before is safe.
+        for batch in batches:
+            with Team(contenders.GPU_COMPILED, settings) as team:
+                yield team.measure("step", network_options(model, batch))

@@ -123,7 +123,7 @@ class Session:
             self.add("networks", measured)
             if measured.kernels:
                 rows = [[k, report.milliseconds(s)] for k, s in measured.kernels.items()]
-                print(report.table(["our kernels, eager step", "ms"], rows), flush=True)
+                print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
         self.add_roofline()
 
     def add(self, section: str, measured: Measurement, show: bool = True) -> None:

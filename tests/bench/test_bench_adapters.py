@@ -270,7 +270,7 @@ def test_kernels_are_summed_by_name() -> None:
             for kernel in ("relu<float>", "relu<double>", "pool<float>"):
                 now.launch(None, kernel, (1,), (1,), [])  # type: ignore[arg-type]
 
-        assert kernels.by_kernel(work, 2) == {"relu": pytest.approx(0.002), "pool": 0.001}
+        assert kernels._by_events(work, 2) == {"relu": pytest.approx(0.002), "pool": 0.001}
         assert kernels.launch.device() is device
     assert launched == ["relu<float>", "relu<double>", "pool<float>"] * 2
 
