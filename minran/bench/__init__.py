@@ -2,6 +2,7 @@
 
 Read `stats`, `guard` and `rounds` (how numbers are taken), `worker` and `processes` (where the
 contenders live), `compare` (one measurement), `sections` (what is measured), `report`.
+`train_twin` trains the PyTorch twin by a recipe, to lay its curve beside that of a run.
 `docs/speed.md` says what came out.
 """
 
