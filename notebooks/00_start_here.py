@@ -258,10 +258,17 @@ show_source(ops.gate)
 # | $m$ | attention modules in a stage; depth $36\,m + 20$ | `create_model` | 11 |
 # | $Q$, $r$ | label noise matrix, Eq. 7 | `data.label_noise_matrix(clean_ratio)` | 15 |
 # | IoU | overlap of a mask and the true object: both over either | `inspect.score` | 13 |
+# | $F$, $B$ | operations and bytes of a kernel call | `course.stopwatch.Spent` | 17 |
+# | $\pi$, $\beta$ | operations and bytes a second, at most | `course.stopwatch.seconds_of` | 17 |
+# | $I$ | arithmetic intensity, $F/B$ | `course.stopwatch.timed_kernels` | 17 |
+# | $g_{ij}$ | influence of a pixel on the middle of a mask | `inspect.mask_reach` | 18 |
+# | $z$, $s$ | a channel's mean; its weight | `course.gates.SqueezeExciteParts` | 18 |
+# | $\rho$ | reduction of a channel gate | `course.gates.SqueezeExciteParts(reduction)` | 18 |
 #
 # Some letters mean two things, as in the papers that they come from: $p$ is a padding, a
 # probability and a number of units, $r$ a cotangent, a number of units and a clean ratio, $\mu$ a
-# mean and a momentum, $m$ a momentum and a number of modules. The notebook always says which.
+# mean and a momentum, $m$ a momentum and a number of modules, $\beta$ a shift and a bandwidth. The
+# notebook always says which.
 #
 # ## Summary
 #

@@ -20,6 +20,14 @@ border:0;font:12.5px/1.45 ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospa
 .minran-source .k,.minran-source .ow{color:var(--k)}.minran-source .s{color:var(--s)}
 .minran-source .c{color:var(--c);font-style:italic}.minran-source .n{color:var(--n)}
 .minran-source .d{color:var(--d)}
+.minran-source table{border-collapse:collapse;border:0;margin:6px 0 0;background:none!important}
+.minran-source tr{background:none!important}
+.minran-source td{padding:0!important;border:0;vertical-align:top;
+text-align:left!important;background:none!important;max-width:none;white-space:normal}
+.minran-source td pre{margin:0}
+.minran-source td.note{padding-left:18px!important;color:var(--s);
+font:12.5px/1.45 system-ui,sans-serif;
+white-space:normal;min-width:13em}
 """
 
 
@@ -47,17 +55,21 @@ def show_source(*objects: Any, docstring: bool = True) -> None:
     Python source.
     """
     for thing in objects:
-        found = read_source(thing, docstring)
-        try:
-            from IPython.core.getipython import get_ipython
-            from IPython.display import display
-        except ImportError:
-            print(found)
-            continue
-        if get_ipython() is None:
-            print(found)
-        else:
-            display(found)
+        display_source(read_source(thing, docstring))
+
+
+def display_source(found: Source) -> None:
+    """Show a source as a cell's output, or print it where there is no notebook."""
+    try:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(found)
+        return
+    if get_ipython() is None:
+        print(found)
+    else:
+        display(found)
 
 
 def read_source(thing: Any, docstring: bool = True) -> Source:
@@ -104,11 +116,20 @@ def _short(file: str) -> str:
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
 
 
-def _coloured(text: str) -> str:
+def style() -> str:
+    """The style sheet of shown sources."""
+    return _STYLE
+
+
+def colour_c(text: str) -> str:
+    """CUDA source as HTML; each line of it is complete by itself."""
+    return _coloured(text, "CudaLexer")
+
+
+def _coloured(text: str, language: str = "PythonLexer") -> str:
     """HTML with a class for keywords, strings, comments and defined names."""
     try:
-        from pygments import lex
-        from pygments.lexers import PythonLexer
+        from pygments import lex, lexers
         from pygments.token import Token
     except ImportError:
         return escape(text)
@@ -124,8 +145,11 @@ def _coloured(text: str) -> str:
         (Token.Name.Builtin, "d"),
     )
     parts = []
-    for kind, value in lex(text, PythonLexer(stripnl=False)):
+    for kind, value in lex(text, getattr(lexers, language)(stripnl=False)):
         name = next((name for token, name in classes if kind in token), "")
-        words = escape(value)
-        parts.append(f'<span class="{name}">{words}</span>' if name else words)
+        pieces = [
+            f'<span class="{name}">{escape(one)}</span>' if name and one else escape(one)
+            for one in value.split("\n")
+        ]
+        parts.append("\n".join(pieces))
     return "".join(parts).rstrip("\n")

@@ -1,0 +1,511 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   minran:
+#     number: 17
+#     seconds: 20
+#     minutes: 75
+# ---
+
+# %% [markdown]
+# # 17 · From NumPy to CUDA
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
+#
+# **You will be able to**
+#
+# - say, before you measure, whether an operation waits for arithmetic or for memory;
+# - measure where the time of a training step goes, and read the answer on a roofline;
+# - make an operation faster without changing its result, and prove both;
+# - read a CUDA kernel line by line, and say which thread touches which number;
+# - place a barrier where it is needed, and see what happens where it is missing.
+#
+# **Time**: 75 minutes to read and do; runs in 20 seconds on 2 cores.
+# **Needs**: notebooks 03 (convolution), 04 (batch norm) and 10 (channel attention). No GPU.
+
+# %% tags=["setup"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minran") is None:  # in Colab
+    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
+
+import time
+
+import numpy as np
+
+from minran import backend, create_model, ops, tensor
+from minran.backend.cpu.norm import batch_norm
+from minran.course import check, explore, show_source
+from minran.course.blocks import run_block
+from minran.course.kernel_source import show_kernel
+from minran.course.limits_figures import (
+    owners_figure,
+    roofline_figure,
+    time_figure,
+    tree_figure,
+)
+from minran.course.stopwatch import passes_and_bytes, seconds_of, timed_kernels
+
+backend.current().set_threads(1)  # one core: the measurements below speak of one
+
+# %% [markdown]
+# ## 1 · Two clocks
+#
+# An operation does $F$ floating-point operations (FLOP) and moves $B$ bytes between memory and the
+# processor. A processor that computes at most $\pi$ FLOP a second, from a memory that delivers at
+# most $\beta$ bytes a second, cannot finish before either is done:
+#
+# $$
+# t \;\ge\; \max\Big(\frac{F}{\pi},\; \frac{B}{\beta}\Big)
+# \qquad\Longleftrightarrow\qquad
+# \frac{F}{t} \;\le\; \min(\pi,\; I\,\beta), \quad I = \frac{F}{B} .
+# \tag{17.1}
+# $$
+#
+# $I$ is the **arithmetic intensity**, FLOP per byte. Over $I$, on logarithmic axes, the bound is a
+# slope and then a flat roof: the *roofline*. Left of the ridge $I^* = \pi/\beta$ an operation waits
+# for memory, and faster arithmetic does not help it.
+#
+# What are they on the core that runs this notebook? Ask it: a large product for $\pi$, a large copy
+# (which reads and writes) for $\beta$.
+
+# %%
+rng = np.random.default_rng(0)
+a, b = (rng.standard_normal((768, 768)).astype(np.float32) for _ in range(2))
+peak = 2 * 768**3 / seconds_of(lambda: a @ b)
+source = np.ones(1 << 24, np.float32)  # 67 MB: more than the caches hold
+target = np.empty_like(source)
+bandwidth = 2 * source.nbytes / seconds_of(lambda: np.copyto(target, source))
+print(f"peak {peak / 1e9:.0f} GFLOP/s, memory {bandwidth / 1e9:.1f} GB/s")
+print(f"ridge: {peak / bandwidth:.0f} FLOP per byte")
+
+# %% [markdown]
+# An NVIDIA H100 (SXM) has, by its maker's data sheet, $\pi = 67$ TFLOP/s in float32 and
+# $\beta = 3.35$ TB/s: a ridge at 20 FLOP per byte, and at 148 with TF32 tensor cores (495 TFLOP/s).
+# These are printed figures, not measured here. The lesson is that the ridge of a GPU lies about
+# where that of a CPU core does: **what waits for memory here waits for memory there**.
+#
+# ### The intensity of our operations
+#
+# The gate $H = (1 + M)\,T$ does 2 FLOP for each number and moves three (two in, one out), 12 bytes:
+# $I = 1/6$. No machine in sight has a ridge that low.
+#
+# A convolution with stride 1 from $C$ to $K$ channels on $P$ pixels, kernel $k \times k$, does a
+# multiply-add for each weight at each pixel. If every number is moved once, in float32,
+#
+# $$
+# F = 2\,P\,k^2 C K, \qquad B = 4\,\big(P\,(C + K) + k^2 C K\big).
+# \tag{17.2}
+# $$
+#
+# **Task 17.1.** Write the intensity.
+
+
+# %% tags=["exercise"]
+# Task 17.1: FLOP per byte of a convolution
+def conv_intensity(pixels, channels_in, channels_out, kernel=1):
+    """(17.2): F / B for stride 1, float32, everything moved once."""
+    ### BEGIN SOLUTION
+    weights = kernel**2 * channels_in * channels_out
+    moved = pixels * (channels_in + channels_out) + weights
+    return 2 * pixels * weights / (4 * moved)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("17.1", conv_intensity)
+
+# %%
+pixels = 64 * 32 * 32  # a batch of 64, stage 1 on CIFAR
+for cin, cout, kernel in ((64, 16, 1), (16, 16, 3), (16, 64, 1), (64, 64, 3), (1024, 1024, 3)):
+    found = conv_intensity(pixels, cin, cout, kernel)
+    print(f"{kernel}x{kernel}, {cin:4} -> {cout:4} channels: {found:7.1f} FLOP per byte")
+
+# %% [markdown]
+# The 1x1 convolutions of a residual unit in stage 1 lie at 6 FLOP per byte: left of every ridge
+# above. **At the widths of CIFAR this network is a matter of moving bytes.** Wide layers are not.
+#
+# ## 2 · Where the time of a step goes
+#
+# Do not guess: wrap every kernel of the backend in a stopwatch, and run one training step of
+# Attention-56 on 16 pictures.
+
+# %%
+model = create_model("attention56_cifar")
+x = tensor(rng.standard_normal((16, 32, 32, 3)).astype(np.float32))
+labels = np.arange(16) % 10
+
+
+def step():
+    ops.cross_entropy(model(x), labels).backward()
+
+
+step()  # the first one allocates memory
+with timed_kernels() as spent:
+    start = time.perf_counter()
+    step()
+    whole = time.perf_counter() - start
+
+ordered = dict(sorted(spent.items(), key=lambda item: -item[1].seconds))
+top = dict(list(ordered.items())[:10])
+print(f"one step: {whole:.2f} s, {sum(s.calls for s in spent.values())} kernel calls")
+time_figure(top, whole)
+
+# %% [markdown]
+# "Between the kernels" is Python, and the kernels too small to be shown. Now put the large ones
+# under the roof. The bytes are those that each call takes in and hands out; the FLOP are those of
+# its products.
+
+# %%
+shown = {name: entry for name, entry in ordered.items() if entry.flops and entry.bytes}
+roofline_figure(peak, bandwidth, shown)
+
+# %% [markdown]
+# A point far below the roof is time that somebody could win. A point *above the slope* is no
+# miracle: its numbers were still in a cache from the operation before. Kernels without products
+# (pools, sums, gate, statistics) have no place on this picture, and yet they take their share of
+# the first one: they do nothing but move bytes.
+#
+# `docs/speed.md` says how the CPU kernels were made and what each decision was worth.
+#
+# ## 3 · Making one operation faster
+#
+# Batch norm at inference and the ReLU behind it, as one writes it first:
+
+
+# %%
+def slow_norm_relu(x, gamma, beta, mean, var, eps, out):
+    """out = max(gamma (x - mean) / sqrt(var + eps) + beta, 0)."""
+    xhat = (x - mean) / np.sqrt(var + eps)
+    y = gamma * xhat + beta
+    out[...] = np.where(y > 0, y, 0)
+
+
+# %% [markdown]
+# Each NumPy call goes over all numbers once: it reads maps and writes a map. Count the passes, and
+# the bytes of fresh memory. Counting beats the clock: it gives the same answer on a busy machine.
+
+# %%
+shape = (16, 32, 32, 64)
+maps = {"x": rng.standard_normal(shape).astype(np.float32), "out": np.empty(shape, np.float32)}
+vectors = {
+    name: rng.uniform(0.5, 2, 64).astype(np.float32) for name in ("gamma", "beta", "mean", "var")
+}
+
+
+def report(name, function):
+    passes, fresh = passes_and_bytes(
+        lambda **given: function(**given, eps=1e-5), maps | vectors, maps["x"].size
+    )
+    seconds = seconds_of(lambda: function(**maps, **vectors, eps=1e-5))
+    print(f"{name:8} {passes:3.0f} passes, {fresh / 1e6:5.1f} MB fresh, {1e3 * seconds:6.2f} ms")
+
+
+print(f"the map itself: {maps['x'].nbytes / 1e6:.1f} MB")
+report("slow", slow_norm_relu)
+
+# %% [markdown]
+# Two levers. **Fewer passes**: all four vectors can be folded into two before any map is touched,
+#
+# $$
+# \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta \;=\; a\,x + b,
+# \qquad a = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}},\quad b = \beta - a\,\mu .
+# \tag{17.3}
+# $$
+#
+# **No fresh maps**: NumPy's functions take `out=`. Fresh memory costs twice, once to be fetched
+# from the system and once to be read back. You will do it in section 6, when you have seen how a
+# GPU does it.
+#
+# ## 4 · The same thought on a GPU
+#
+# On a GPU, thousands of threads run the same function. Each finds out from its own number which
+# items are its own:
+#
+# | NumPy | CUDA | |
+# |---|---|---|
+# | `y = f(x)` on an array | a kernel `f`, launched on a grid | the loop over items is the grid |
+# | the index `i` of a loop | `blockIdx.x * blockDim.x + threadIdx.x` | place of a thread |
+# | an axis that is summed over | the threads of one *block* | they can talk to each other |
+# | a temporary of that sum | `__shared__` memory | some KB, next to the arithmetic |
+# | the end of a NumPy call | `__syncthreads()`, or the next launch | all have written, now read |
+# | fusing two calls into one | two lines in one kernel | a pass over memory less |
+#
+# ### The gate, line by line
+#
+# This is the real file that the GPU backend compiles; the notes on the right are ours.
+
+# %% tags=["hide-input"]
+show_kernel(
+    "elementwise.cu",
+    "gate",
+    {
+        "template": "compiled for float and for double",
+        "__global__": "a kernel: the host launches it, each thread runs all of it",
+        "const T one": "in a register of each thread: costs no memory access",
+        "FOR_EACH": "this thread's items; reads two numbers, writes one, as (17.1) wants: 12 bytes",
+    },
+)
+
+# %% [markdown]
+# `FOR_EACH` is a macro for the *grid-stride loop*: thread $t$ of $T$ takes the items
+# $t, t + T, t + 2T, \dots$ Why not a run of neighbouring items for each thread, as one would cut an
+# array for two CPU cores? Because the threads run *at the same moment*, 32 at a time. Memory hands
+# out stretches of neighbouring numbers: what 32 neighbouring threads read at one moment should lie
+# side by side.
+
+# %%
+explore(owners_figure, moment=[0, 1, 2])
+
+# %% [markdown]
+# In the upper row the four threads read one stretch; in the lower, four numbers from four
+# stretches, most of which is fetched for nothing. On a CPU it is the other way round: each core has
+# a cache of its own, and a run of its own suits it.
+#
+# The Python side finds the sizes, makes the output and launches. It waits for nobody:
+
+# %%
+import minran.backend.gpu.activation as gpu_activation  # reading it needs no GPU
+
+show_source(gpu_activation.gate)
+
+# %% [markdown]
+# ## 5 · A block, its shared memory, and barriers
+#
+# Channel attention (Eq. 5, notebook 10) divides every pixel by its length over the channels. Now
+# threads must talk to each other: a sum over 64 channels is made by 64 threads. One block, one
+# pixel.
+
+# %% tags=["hide-input"]
+show_kernel(
+    "attention.cu",
+    "channel_attention",
+    {
+        "const T* pixel": "NumPy: pixel = x.reshape(-1, C)[block]",
+        "T squares = 0": "each thread has its own",
+        "squares +=": "thread t takes channels t, t + 64, ...: the strided loop within one block",
+        "const T length": "all 64 threads together: NumPy's .sum(), see below",
+        "= pixel[c] / length": "each thread writes its channels",
+        "threadIdx.x == 0": "one number, so one thread writes it (backward needs it)",
+    },
+)
+show_kernel(
+    "common.cuh",
+    "sum_over_line",
+    {
+        "__shared__": "64 numbers that the whole block sees",
+        "cells[threadIdx.x] = value": "each thread puts down its own sum",
+        "half /= 2": "a tree: 64, 32, 16, ..., 1: six levels instead of 63 additions in a row",
+        "threadIdx.x < half)": "the lower half adds the upper half; the others do nothing",
+        "return cells": "behind the last barrier, every thread reads the whole sum",
+    },
+)
+
+# %% [markdown]
+# A *barrier* `__syncthreads()` holds every thread until all of the block have come as far. Without
+# it a thread may add a cell that its neighbour has not written yet. Note where the barriers stand:
+# in the loop, but **not inside the `if`**. A thread that skipped a barrier would leave the others
+# waiting for ever.
+#
+# Run such a program in Python. A thread is a generator, a barrier is `yield`; between two barriers
+# the threads run one after the other, in an order drawn at random.
+
+# %%
+show_source(run_block)
+
+# %% [markdown]
+# **Task 17.2.** Write the sum of `values` by a block of `threads` threads (a power of two). Each
+# thread first adds its own values, `thread`, `thread + threads`, ..., puts the result into
+# `cells[thread]`, and then the tree adds the cells. At the end `cells[0]` must hold the sum, in
+# whatever order the threads ran.
+
+
+# %% tags=["exercise"]
+# Task 17.2: a sum by a block of threads
+def line_sum(thread, threads, cells, values):
+    """A generator: `yield` is a barrier. cells: `threads` numbers that all threads see."""
+    ### BEGIN SOLUTION
+    total = 0.0
+    for i in range(thread, len(values), threads):
+        total += values[i]
+    cells[thread] = total
+    half = threads // 2
+    while half:
+        yield
+        if thread < half:
+            cells[thread] += cells[thread + half]
+        half //= 2
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("17.2", line_sum)
+
+# %% [markdown]
+# Its shared memory, barrier by barrier, for the numbers 0 to 15 and 8 threads; cells that changed
+# are filled.
+
+# %%
+tree_figure(run_block(line_sum, 8, np.arange(16.0)))
+
+# %% [markdown]
+# And now Eq. 5 for one pixel, as the kernel does it, beside the library on the CPU. The order of
+# the additions differs, so the last digit may.
+
+# %%
+pixel = rng.standard_normal(64).astype(np.float32)
+squares = run_block(line_sum, 64, pixel.astype(np.float64) ** 2).shared[0]
+ours = pixel / np.sqrt(squares + 1e-12)
+library = ops.channel_attention(tensor(pixel.reshape(1, 1, 1, 64))).numpy().ravel()
+print("largest difference:", np.abs(ours - library).max())
+
+# %% [markdown]
+# What happens when the barrier is left out?
+
+
+# %%
+def hasty_sum(thread, threads, cells, values):
+    cells[thread] = values[thread]
+    yield
+    half = threads // 2
+    while half:
+        if thread < half:
+            cells[thread] += cells[thread + half]  # has it been written?
+        half //= 2
+
+
+results = [run_block(hasty_sum, 4, np.arange(4.0), seed=seed).shared[0] for seed in range(300)]
+found, times = np.unique(results, return_counts=True)
+print("the sum of 0 to 3 is 6; without barriers, in 300 random orders:")
+print(", ".join(f"{value:g} ({many} times)" for value, many in zip(found, times, strict=True)))
+
+# %% [markdown]
+# Some orders give a wrong sum, some the right one: **a race is a bug that may pass its test**. So
+# the real kernels are tested in an emulation with one fiber for each thread, where memory that
+# nobody wrote is NaN and planted races must be found (`docs/gpu.md`), and on a card where there is
+# one. A tree has another virtue: it adds in a fixed order. Sums here are never made with atomic
+# additions, so a run that is repeated gives the same bits.
+#
+# ## 6 · Your turn: fewer passes
+#
+# **Task 17.3.** Make `slow_norm_relu` faster, with (17.3) and `out=`. The check compares your
+# result with the library's op in float64, looks whether `x` is still what it was, and counts: at
+# most 3 passes over the map, and next to no fresh memory.
+
+
+# %% tags=["exercise"]
+# Task 17.3: batch norm and ReLU in three passes
+def fast_norm_relu(x, gamma, beta, mean, var, eps, out):
+    """out = max(gamma (x - mean) / sqrt(var + eps) + beta, 0); x (N, H, W, C), vectors (C,)."""
+    ### BEGIN SOLUTION
+    scale = gamma / np.sqrt(var + eps)
+    np.multiply(x, scale, out=out)
+    np.add(out, beta - mean * scale, out=out)
+    np.maximum(out, 0, out=out)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("17.3", fast_norm_relu)
+
+# %%
+report("slow", slow_norm_relu)
+report("yours", fast_norm_relu)
+inv_std = 1 / np.sqrt(vectors["var"].astype(np.float64) + 1e-5)
+three = (vectors["gamma"], vectors["beta"], vectors["mean"])
+library_time = seconds_of(lambda: batch_norm(maps["x"], *three, inv_std, True))
+once = 2 * maps["x"].nbytes / bandwidth
+print(f"library  3 passes in blocks that fit a cache: {1e3 * library_time:.2f} ms")
+print(f"floor    one pass at the speed of the copy above: {1e3 * once:.2f} ms")
+
+# %% [markdown]
+# The library makes the same three passes, but over a *block* at a time: the second and third find
+# their numbers in a cache, so memory sees one pass. It also repeats the vectors along a row of
+# pixels, which gives NumPy's inner loop thousands of numbers instead of 64.
+
+# %%
+show_source(batch_norm)
+
+# %% [markdown]
+# A CUDA kernel needs no such trick: a thread holds its number in a register through all three
+# operations. One pass, by construction. Here is the same op, and the note that matters:
+
+# %% tags=["hide-input"]
+show_kernel(
+    "norm.cu",
+    "batch_norm",
+    {
+        "int c =": "NumPy's broadcasting of the (C,) vectors, written out",
+        "const T value": "a register: xhat, y and the ReLU never see memory",
+        "y[i] =": "the one write",
+    },
+)
+
+# %% [markdown]
+# ## Summary
+#
+# - Time is at least $\max(F/\pi, B/\beta)$. The intensity $I = F/B$ says which of the two counts.
+# - The narrow convolutions of a CIFAR network, and everything that is no convolution, wait for
+#   memory, on a CPU and on a GPU. Fewer passes over maps is the lever.
+# - Count passes and bytes; use the clock to confirm. And compare with the op in float64, or you
+#   have made a fast wrong answer.
+# - A kernel is the body of a loop; a block is a team with shared memory; a barrier is the moment at
+#   which what was written may be read.
+#
+# ## Questions
+#
+# 1. The gate is fused with nothing in our library. Where would its bytes go if the last 1x1
+#    convolution of the head, the sigmoid and the gate were one kernel?
+#
+# <details><summary>Answer</summary>
+#
+# Apart, sigmoid and gate move 2 + 3 maps. In one kernel the logits stay in registers: the trunk is
+# read and $H$ written, so three maps less. But backward needs $M$: either it is written after all
+# (one map), or computed again from the logits' input.
+# </details>
+#
+# 2. `sum_over_line` begins with a barrier, before anything was written. Why?
+#
+# <details><summary>Answer</summary>
+#
+# It may be called twice. A quick thread of the second call would overwrite a cell that a slow
+# thread of the first has not read yet.
+# </details>
+#
+# 3. Your function passes the check. Is it as exact as the slow one for a channel with mean 1000 and
+#    standard deviation 0.01?
+#
+# <details><summary>Answer</summary>
+#
+# No. $x - \mu$ first removes the large part exactly; $a x + b$ subtracts two numbers near
+# $a \mu$, here $10^5$, and float32 keeps 7 digits of each: the error is near $10^{-2}$ in units of
+# the standard deviation. Activations of this network have means of the size of their deviation.
+# </details>
+#
+# 4. A GPU has twenty times the bandwidth of your machine. Will the step be twenty times faster?
+#
+# <details><summary>Answer</summary>
+#
+# Only what waits for memory, and only if the card is kept busy. A step of Attention-56 is some
+# thousand launches of small kernels, each of which costs the host some microseconds: at small
+# batches the card waits for Python. `docs/gpu.md` describes the cure, one graph for all launches.
+# </details>
+#
+# ## References
+#
+# - S. Williams, A. Waterman, D. Patterson, *Roofline: An Insightful Visual Performance Model for
+#   Multicore Architectures*, Communications of the ACM 52 (2009).
+# - NVIDIA, *CUDA C++ Programming Guide*: thread hierarchy, shared memory, `__syncthreads`.
+# - NVIDIA, *H100 Tensor Core GPU* data sheet, SXM5 column: the printed figures of section 1 (TF32
+#   without sparsity).
+# - M. Harris, *Optimizing Parallel Reduction in CUDA* (2007): the tree, and what comes after it.
