@@ -21,12 +21,16 @@ from minran.backend.cpu.norm import (
     join_moments,
     rows_of,
     tile,
+    zero_row,
 )
 from minran.backend.geometry import conv_output_size
 
 Pair = tuple[int, int]
 Vectors = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """gamma, beta, mean and inv_std, (C,) each."""
+
+SAFE = 4
+"""ggamma is read off gw where |gamma| > |beta| / SAFE in all channels: costs at most a factor 5."""
 
 BLOCK_BYTES = {1: 1 << 21, 3: 1 << 19}
 """Bytes of a block by kernel size: the columns of a 3x3 convolution are nine times as many."""
@@ -74,22 +78,33 @@ def norm_relu_conv2d_backward(
     stride: int,
     padding: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients behind the convolution: g (N, H, W, C), gw, ggamma and gbeta (float64).
+    """The gradients behind the convolution: h (N, H, W, C), gw, ggamma and gbeta (float64).
 
-    g is the gradient at a x + b, already cut by the ReLU; `norm_backward_inplace` makes gx of it.
+    With g the gradient at a x + b, cut by the ReLU: h = a g, gbeta = sum g, ggamma = sum g xhat.
+    `norm_backward_inplace` makes gx of h. The factor a goes into the weights, and both sums come
+    almost for nothing: with p = relu(gamma xhat + beta), which is 0 wherever g is cut,
+
+        gamma ggamma + beta gbeta = sum g p = sum_abk w[a, b, c, k] gw[a, b, c, k].
+
+    For a gamma so small that this would cost digits, the sums are taken one by one.
     """
     n, height, width, c = x.shape
     kernel, out = w.shape[0], w.shape[-1]
     ho, wo = gy.shape[1:3]
-    g = empty(x.shape, x.dtype)
+    h = empty(x.shape, x.dtype)
+    gamma, beta, mean, inv_std = norm
+    a = gamma * inv_std
+    divides = bool((np.abs(gamma) * SAFE > np.abs(beta)).all())
     turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, c)
+    if divides:
+        turned *= a.astype(w.dtype)
     reach = kernel - 1 - padding
     scale, shift = _affine(norm, x)
-    tiled_mean = tile(norm[2], x)
+    tiled_a, tiled_mean = tile(a, x), tile(mean, x)
 
-    def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         xs, gs = x[samples], gy[samples]
-        part = g[samples]
+        part = h[samples]
         p = _normalise(xs, scale, shift, 0)
         if kernel == 1:
             seen = p if stride == 1 else np.ascontiguousarray(p[:, ::stride, ::stride])
@@ -109,11 +124,15 @@ def norm_relu_conv2d_backward(
             columns = columns_of(spread, (kernel, kernel), (1, 1), (0, 0), (height, width), 1)
             np.matmul(columns, turned, out=part.reshape(-1, c))
             gw = p.reshape(-1, c).T @ columns
-        rows = rows_of(part)
-        np.multiply(rows, rows_of(p) > 0, out=rows)
-        centred = rows_of(p)  # p has done its work: its memory is used again
-        np.subtract(rows_of(xs), tiled_mean, out=centred)
-        return gw, channel_dots(rows, centred, c), channel_sums(rows, c)
+        np.multiply(part, p > 0, out=part)
+        sums = channel_sums(part)
+        if divides:
+            return gw, sums, None
+        centred = p  # it has done its work: its memory is used again
+        np.subtract(rows_of(xs), tiled_mean, out=rows_of(centred))
+        dots = channel_dots(part, centred)
+        np.multiply(rows_of(part), tiled_a, out=rows_of(part))
+        return gw, sums, dots
 
     parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
     gw = sum_of([part[0] for part in parts])
@@ -121,42 +140,45 @@ def norm_relu_conv2d_backward(
         gw = gw.reshape(w.shape)
     else:
         gw = gw.reshape(c, kernel, kernel, out)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    ggamma = sum_of([part[1] for part in parts]) * norm[3]
-    return g, np.ascontiguousarray(gw), ggamma, sum_of([part[2] for part in parts])
+    gw = np.ascontiguousarray(gw)
+    gbeta = sum_of([part[1] for part in parts])
+    if divides:
+        gbeta = gbeta / a
+        along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
+        ggamma = (along - beta * gbeta) / gamma
+    else:
+        ggamma = sum_of([part[2] for part in parts if part[2] is not None]) * inv_std
+    return h, gw, ggamma, gbeta
 
 
 def norm_backward_inplace(
-    g: np.ndarray,
+    h: np.ndarray,
     x: np.ndarray,
     norm: Vectors,
     ggamma: np.ndarray,
     gbeta: np.ndarray,
     count: int | None,
 ) -> np.ndarray:
-    """g becomes gx = gamma inv_std (g - gbeta/count - xhat ggamma/count); see `norm`."""
+    """h = a g becomes gx = a (g - gbeta/count - xhat ggamma/count), a = gamma inv_std; see `norm`.
+
+    Without count (mean and variance are constants) gx = a g, which h is already.
+    """
+    if count is None:
+        return h
     gamma, _, mean, inv_std = norm
     a = gamma * inv_std
-    tiled_a = tile(a, x)
-    if count is None:
-        map_blocks(
-            lambda samples: np.multiply(rows_of(g[samples]), tiled_a, out=rows_of(g[samples])),
-            len(x),
-            x[:1].nbytes,
-        )
-        return g
     c1 = -a * inv_std * ggamma / count
     tiled_c1, tiled_c0 = tile(c1, x), tile(-a * gbeta / count - c1 * mean, x)
 
     def block(samples: slice) -> None:
-        rows = rows_of(g[samples])
+        rows = rows_of(h[samples])
         pulled = empty(rows.shape, x.dtype)
         np.multiply(rows_of(x[samples]), tiled_c1, out=pulled)
         np.add(pulled, tiled_c0, out=pulled)
-        np.multiply(rows, tiled_a, out=rows)
         np.add(rows, pulled, out=rows)
 
     map_blocks(block, len(x), x[:1].nbytes)
-    return g
+    return h
 
 
 def _affine(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -168,13 +190,14 @@ def _affine(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int) -> np.ndarray:
     """max(a x + b, 0) of a block, inside a rim of `padding` zeros."""
-    n, height, width, c = x.shape
-    scratch = empty((n * height, width * c), x.dtype)
-    np.multiply(rows_of(x), scale, out=scratch)
-    np.add(scratch, shift, out=scratch)
+    scratch = empty(x.shape, x.dtype)
+    rows = rows_of(scratch)
+    np.multiply(rows_of(x), scale, out=rows)
+    np.add(rows, shift, out=rows)
+    zeros = zero_row(x)
     if padding == 0:
-        np.maximum(scratch, 0, out=scratch)
-        return scratch.reshape(x.shape)
+        np.maximum(rows, zeros, out=rows)
+        return scratch
     padded, inside = framed(x.shape, (padding, padding), x.dtype)
-    np.maximum(scratch.reshape(x.shape), 0, out=inside)
+    np.maximum(scratch, zeros[: x[0, 0].size].reshape(x.shape[2:]), out=inside)
     return padded
