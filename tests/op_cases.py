@@ -236,6 +236,9 @@ def torch_spatial(x):
 PICTURE = (2, 5, 4, 3)
 ROWS = np.array([2, 0, 2, 2])
 
+NOT_DIFFERENTIABLE = {"has_fused", "can_fold", "folded_unit"}
+"""Names of `ops` without a gradient: two questions, and one operation for evaluation."""
+
 CASES = [
     both("a + b", lambda a, b: a + b, (3, 4), (3, 4)),
     both("a + row", lambda a, b: a + b, (3, 4), (4,)),

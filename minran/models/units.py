@@ -15,7 +15,16 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor
 from minran.errors import RecipeError, expect
-from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential, norm_conv
+from minran.nn import (
+    BatchNorm2d,
+    BatchNormReLU,
+    Conv2d,
+    Module,
+    Sequential,
+    folded_unit,
+    folds,
+    norm_conv,
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,12 @@ class PreActUnit(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
+        if folds(self):
+            norms, convs = (
+                (self.norm1, self.norm2, self.norm3),
+                (self.conv1, self.conv2, self.conv3),
+            )
+            return folded_unit(x, norms, convs, self.shortcut)
         if self.shortcut is None:
             y = norm_conv(self.norm1, self.conv1, x)
             shortcut = x

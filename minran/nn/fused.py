@@ -1,10 +1,12 @@
-"""Where a norm, a ReLU and a convolution follow each other, they may run as one."""
+"""Where norms, ReLUs and convolutions follow each other, they may run as one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minran import ops
 from minran.autograd import Tensor
-from minran.nn.layers import BatchNormReLU, Conv2d
+from minran.nn.layers import BatchNorm2d, BatchNormReLU, Conv2d
 from minran.nn.module import Module, is_observed
 
 
@@ -37,3 +39,21 @@ def norm_conv(norm: Module, conv: Module, x: Tensor, residual: Tensor | None = N
         )
     y = conv(norm(x))
     return y if residual is None else y + residual
+
+
+def folds(unit: Module) -> bool:
+    """Whether `unit` may run as `folded_unit`: in evaluation, and nobody looks inside."""
+    return not unit.training and ops.can_fold() and not is_observed()
+
+
+def folded_unit(
+    x: Tensor, norms: Sequence[BatchNorm2d], convs: Sequence[Conv2d], projection: Conv2d | None
+) -> Tensor:
+    """`ops.folded_unit` of a pre-activation bottleneck's layers; the second has the stride."""
+    return ops.folded_unit(
+        x,
+        [(n.gamma, n.beta, n.running_mean, n.running_var, n.eps) for n in norms],
+        [conv.weight for conv in convs],
+        None if projection is None else projection.weight,
+        convs[1].stride[0],
+    )

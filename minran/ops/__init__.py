@@ -3,6 +3,7 @@
 from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
 from minran.ops.arithmetic import concat
 from minran.ops.conv import conv2d
+from minran.ops.folded import can_fold, folded_unit
 from minran.ops.fused import has_fused, norm_relu_conv2d
 from minran.ops.gate import LEARNING, gate
 from minran.ops.linear import linear
@@ -19,10 +20,12 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_relu",
+    "can_fold",
     "channel_attention",
     "concat",
     "conv2d",
     "cross_entropy",
+    "folded_unit",
     "gate",
     "global_avg_pool",
     "has_fused",

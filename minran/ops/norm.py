@@ -140,6 +140,14 @@ def known_moments(x: Tensor) -> Moments | None:
     return getattr(x.op, "moments", None)
 
 
+def inference_affine(
+    gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Batch norm in evaluation as a x + b: a = gamma / sqrt(var + eps), b = beta - a mean."""
+    a = gamma.data / (running_var.astype(np.float64) + eps) ** 0.5
+    return a, beta.data - a * running_mean
+
+
 def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """The kernels see (N, H, W, C); features (N, C) pass through as one-pixel pictures."""
     if x.ndim == 2:

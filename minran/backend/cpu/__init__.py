@@ -22,6 +22,7 @@ from minran.backend.cpu.activation import (
 )
 from minran.backend.cpu.blocks import set_block_scale, set_threads, threads
 from minran.backend.cpu.conv import conv2d, conv2d_backward
+from minran.backend.cpu.folded import folded_unit
 from minran.backend.cpu.fused import (
     norm_backward_inplace,
     norm_relu_conv2d,
@@ -68,6 +69,7 @@ __all__ = [
     "conv2d_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "folded_unit",
     "gate",
     "gate_backward",
     "global_avg_pool",
