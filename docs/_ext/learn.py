@@ -1,0 +1,102 @@
+"""The notebooks of the course as pages: every task with its blank, its solution and the output.
+
+A page is made from `notebooks/NN_name.py`. It is run as the solution copy is, by
+`minran.course.run` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder where
+notebooks that ran are kept, and `pytest notebooks` fills the same folder, so that nothing runs
+twice. `MINRAN_DOCS_EXECUTE=0` shows the pages without outputs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from minran.course.build import make_copy, to_text
+from minran.course.notebook import Notebook, blank, notebook_files, read_notebook
+from minran.course.run import run_cells
+
+_BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
+_LINK = re.compile(r"\]\((\d\d_[a-z0-9_]+)\.py\)")
+
+
+def write_pages(source: Path, target: Path, kept: Path, execute: bool) -> list[Path]:
+    """Write a page for every notebook that differs from the one there; returns all pages."""
+    target.mkdir(parents=True, exist_ok=True)
+    pages = []
+    for file in notebook_files(source):
+        notebook = read_notebook(file)
+        node = executed(notebook, kept) if execute else make_copy(notebook, "solution")
+        page = target / f"{file.stem}.ipynb"
+        text = to_text(as_page(notebook, node))
+        if not page.exists() or page.read_text(encoding="utf-8") != text:
+            page.write_text(text, encoding="utf-8")
+        pages.append(page)
+    for old in target.glob("[0-9][0-9]_*.ipynb"):
+        if old not in pages:
+            old.unlink()
+    return pages
+
+
+def executed(notebook: Notebook, kept: Path) -> Any:
+    """The solution copy with its outputs: the one kept, if its cells are the same, or run now."""
+    node = make_copy(notebook, "solution")
+    file = kept / f"{notebook.path.stem}.ipynb"
+    if file.exists():
+        old = nbformat.read(file, as_version=4)
+        if [(c.id, c.source) for c in old.cells] == [(c.id, c.source) for c in node.cells]:
+            return old
+    print(f"running {notebook.path.name}", flush=True)
+    result = run_cells(node, timeout=max(300.0, 10 * notebook.seconds), cell_timeout=300)
+    keep(notebook, result, kept)
+    return result.node
+
+
+def keep(notebook: Notebook, result: Any, kept: Path) -> None:
+    """Write a notebook that ran to the folder; RuntimeError if a cell of it failed."""
+    for index, cell in enumerate(result.node.cells):
+        error = result.error(index) or result.left_out.get(index)
+        if error and "raises-exception" not in cell.metadata.get("tags", []):
+            raise RuntimeError(f"{notebook.path.name}: {error}\nin the cell\n{cell.source}")
+    kept.mkdir(parents=True, exist_ok=True)
+    (kept / f"{notebook.path.stem}.ipynb").write_text(to_text(result.node), encoding="utf-8")
+
+
+def as_page(notebook: Notebook, node: Any) -> Any:
+    """The solution copy for readers: the blank of each task, then its solution folded away."""
+    page = nbformat.v4.new_notebook(metadata=node.metadata)
+    # Sphinx shall neither run it nor look for its language.
+    tasks = {f"task-{task.name.replace('.', '-')}": task for task in notebook.tasks}
+    for cell in node.cells:
+        task = tasks.get(cell.metadata.get("nbgrader", {}).get("grade_id", ""))
+        if task is not None:
+            stub = blank(notebook.cells[task.exercise].source, task.name)
+            page.cells.append(
+                nbformat.v4.new_markdown_cell(f"```python\n{stub}\n```", id=f"{cell.id}-blank")
+            )
+            cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+            words = f"Solution of task {task.name}"
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": words,
+                "code_prompt_hide": words,
+            }
+        elif "setup" in cell.metadata.get("tags", []):
+            cell.metadata["tags"] = [*cell.metadata["tags"], "hide-input"]
+            cell.metadata["mystnb"] = {
+                "code_prompt_show": "What is imported",
+                "code_prompt_hide": "What is imported",
+            }
+        if cell.cell_type == "markdown":
+            cell.source = _LINK.sub(r"](\1.ipynb)", _BADGE.sub("", cell.source))
+        page.cells.append(cell)
+    return page
+
+
+def from_environment(docs: Path) -> list[Path]:
+    """Write the pages as the environment says; see the top of this file."""
+    kept = Path(os.environ.get("MINRAN_EXECUTED") or docs / "_build" / "executed")
+    execute = os.environ.get("MINRAN_DOCS_EXECUTE", "1") != "0"
+    return write_pages(docs.parent / "notebooks", docs / "learn", kept, execute)
