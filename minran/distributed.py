@@ -50,9 +50,6 @@ SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 SMALL = 1 << 16
 """Bytes up to which everybody sends everything to everybody: one message takes longest."""
 
-SMALL_BLOCKS = 0.25
-"""What blocks are scaled to for processes with one thread each (measured: 5% of a step)."""
-
 PATIENCE, FAREWELL = 1.0, 0.3
 """Seconds that the others let process 0 speak first (what all stumble over is told once), and
 that mpiexec gets to pass on last words, which it drops when it ends the processes sooner."""
@@ -203,8 +200,6 @@ def _share_cores(neighbours: Any) -> None:
         return
     if "MINRAN_NUM_THREADS" not in os.environ:
         kernels.set_threads(_cores_for_each(neighbours))
-    if kernels.threads() == 1:
-        kernels.set_block_scale(SMALL_BLOCKS)
 
 
 def _cores_for_each(neighbours: Any) -> int:

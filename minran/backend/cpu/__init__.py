@@ -20,7 +20,7 @@ from minran.backend.cpu.activation import (
     spatial_attention,
     spatial_attention_backward,
 )
-from minran.backend.cpu.blocks import set_block_scale, set_threads, threads
+from minran.backend.cpu.blocks import set_threads, threads
 from minran.backend.cpu.conv import conv2d, conv2d_backward
 from minran.backend.cpu.folded import folded_unit
 from minran.backend.cpu.fused import (
@@ -84,7 +84,6 @@ __all__ = [
     "norm_relu_conv2d_backward",
     "relu",
     "relu_backward",
-    "set_block_scale",
     "set_threads",
     "sgd_update",
     "sigmoid",

@@ -2,8 +2,7 @@
 
 `map_blocks(f, n, bytes_per_sample)` calls `f(samples)` on slices of the batch axis.
 How the batch is cut depends on the sizes alone, never on the number of threads, and results
-come back in block order: sums over them are the same bit for bit on one core and on many. (Of
-several processes with one thread each, `minran.distributed` makes all cut smaller.)
+come back in block order: sums over them are the same bit for bit on one core and on many.
 
 Within a block the products run on one BLAS thread; the second core works on another
 block. That uses it twice as well as two BLAS threads on tall, thin products do, and it
@@ -42,7 +41,6 @@ def _cores() -> int:
 
 
 _threads = int(os.environ.get("MINRAN_NUM_THREADS", 0)) or _cores()
-_scale = 1.0
 _pool: ThreadPoolExecutor | None = None
 _blas: list[Any] | None = None
 
@@ -62,17 +60,6 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
-def set_block_scale(scale: float) -> None:
-    """Make all blocks `scale` times as large; sums then round in other places.
-
-    Threads of one process wait for each other between blocks (Python's lock), so their blocks
-    must not be small. A process with a single thread wants all operands of a block in the cache.
-    """
-    global _scale
-    expect(scale > 0, f"set_block_scale: expected a positive number, got {scale}", BackendError)
-    _scale = scale
-
-
 def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> list[slice]:
     """Cut `range(count)` into an even number of nearly equal slices of about `block_bytes`."""
     total = count * bytes_per_sample
@@ -89,7 +76,7 @@ def map_blocks(
     block_bytes: int = BLOCK_BYTES,
 ) -> list[Result]:
     """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
-    blocks = block_ranges(count, bytes_per_sample, int(block_bytes * _scale))
+    blocks = block_ranges(count, bytes_per_sample, block_bytes)
     if len(blocks) == 1:
         with _one_blas_thread():
             return [function(blocks[0])]
