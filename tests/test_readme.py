@@ -1,0 +1,191 @@
+"""The README: every command in it works, and every figure in it is the one in its log."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import minran
+from minran.bench import add_arguments
+from minran.cli import main, make_parser
+from minran.inspect import summary
+from minran.models import list_models
+from minran.train import list_recipes
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+RESULTS = ROOT / "docs" / "results"
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+    "optional-dependencies"
+]
+
+
+def commands() -> list[list[str]]:
+    """Every command of the README, in blocks and in the text."""
+    blocks = re.findall(r"^```bash\n(.*?)^```$", README, flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
+    lines += re.findall(r"`((?:minran|python|pytest|pip) [^`]+)`", prose)
+    parts = [part for line in lines for part in line.split("#")[0].split("&&")]
+    return [shlex.split(part) for part in parts if part.strip()]
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    try:
+        return make_parser().parse_args(arguments)
+    except SystemExit as stop:
+        if stop.code:
+            raise AssertionError(f"minran {' '.join(arguments)} is no command") from stop
+        return argparse.Namespace()  # --version and --help end there
+
+
+def check_minran(arguments: list[str]) -> None:
+    if "COMMAND" in arguments:
+        return
+    args = parse(arguments)
+    if getattr(args, "recipe", None):
+        assert args.recipe in list_recipes()
+    if arguments[0] in ("summary", "graph"):
+        assert args.model in list_models()
+
+
+def check_python(arguments: list[str]) -> None:
+    assert arguments[:2] == ["-m", "minran.bench"], arguments
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    parser.parse_args(arguments[2:])
+
+
+def check_pip(arguments: list[str]) -> None:
+    assert arguments[0] == "install"
+    for name in re.findall(r"\[(.*?)\]", " ".join(arguments)):
+        assert set(name.split(",")) <= set(EXTRAS), name
+
+
+def check_files(arguments: list[str]) -> None:
+    for name in arguments:
+        assert name.startswith("-") or (ROOT / name).exists() or name in ("lab", "html")
+
+
+def check_sphinx(arguments: list[str]) -> None:
+    """The build itself is a step of .ci/run."""
+    assert arguments[:3] == ["-W", "-b", "html"]
+    assert (ROOT / arguments[3] / "conf.py").exists()
+
+
+CHECKS: dict[str, Callable[[list[str]], None]] = {
+    "minran": check_minran,
+    "python": check_python,
+    "pip": check_pip,
+    "pytest": check_files,
+    "jupyter": check_files,
+    "sphinx-build": check_sphinx,
+}
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_command_is_one(command: list[str]) -> None:
+    CHECKS[command[0]](command[1:])
+
+
+def test_wrong_commands_are_seen() -> None:
+    for wrong in (["train", "--recipie", "x"], ["trian"], ["summary"]):
+        with pytest.raises(AssertionError):
+            check_minran(wrong)
+    with pytest.raises(AssertionError):
+        check_pip(["install", ".[nothing]"])
+
+
+def test_the_commands_about_training_in_small(
+    tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    """The block "Train on CIFAR-10", on the built-in pictures with a smaller network."""
+    monkeypatch.chdir(tmp_path)
+    block = re.search(r"^## Train on CIFAR-10\n\n```bash\n(.*?)```$", README, flags=re.M | re.S)
+    assert block
+    small = ["--data", "shapes", "--model", "attention_nano", "--epochs", "1", "--quiet"]
+    small += ["--set", "data.train_count=64", "--set", "data.test_count=50"]
+    small += ["--set", "training.batch_size=32"]
+    ran = []
+    for line in block.group(1).splitlines():
+        command = shlex.split(line.split("#")[0])[1:]
+        if "--data-dir" in command:
+            at = command.index("--data-dir")
+            del command[at : at + 2]
+        if "--recipe" in command:
+            command += small
+        assert main(command) == 0, line
+        ran.append(command[0])
+    assert ran == ["train", "train", "evaluate", "masks"]
+    assert (tmp_path / "masks.png").stat().st_size > 1000
+    assert main(["train", "--list"]) == 0
+    assert all(name in capsys.readouterr().out for name in ["cifar10-attention56", "quickstart"])
+
+
+def test_the_example_runs(capsys: Any) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", README, flags=re.M | re.S)
+    assert len(blocks) == 1
+    code = [line for line in blocks[0].splitlines() if line and not line.startswith("#")]
+    assert len(code) <= 15
+    names: dict[str, Any] = {}
+    exec(compile(blocks[0], "README.md", "exec"), names)
+    printed = re.findall(r"# (\(.*\))$", blocks[0], flags=re.M)
+    assert capsys.readouterr().out.split("\n")[:-1] == printed
+    assert names["loss"].item() > 0
+
+
+def last_accuracy(history: str) -> str:
+    """The last test accuracy of a history, in percent with two digits."""
+    rows = [json.loads(line) for line in (RESULTS / history).read_text().splitlines()]
+    tested = [row["test_accuracy"] for row in rows if row.get("test_accuracy") is not None]
+    return f"{100 * tested[-1]:.2f}%"
+
+
+@pytest.mark.parametrize(
+    ("row", "history"),
+    [
+        ("`attention_small_cifar` on CIFAR-10", "cifar10-small/history.jsonl"),
+        ("quickstart on the built-in shapes", "quickstart/history.jsonl"),
+        ("`attention56_cifar` on CIFAR-10", "gpu/attention56-12-epochs-ours-history.jsonl"),
+    ],
+)
+def test_accuracies_are_those_of_the_logs(row: str, history: str) -> None:
+    line = next(line for line in README.splitlines() if line.startswith(f"| {row}"))
+    ledger = (RESULTS / "ledger.md").read_text(encoding="utf-8")
+    assert last_accuracy(history) in line
+    assert last_accuracy(history) in ledger
+
+
+def test_speed_is_that_of_the_log() -> None:
+    log = json.loads((RESULTS / "cpu-networks.json").read_text())
+    step = next(m for m in log["sections"]["networks"] if "training step" in m["title"])
+    by_name = {contender["label"]: contender for contender in step["contenders"]}
+    ours = by_name["minran"]
+    theirs = by_name["PyTorch eager, channels_last"]
+    ratio = ours["to_torch"]
+    line = next(line for line in README.splitlines() if "training step on 2 cores" in line)
+    for number in (ratio["median"], ratio["low"], ratio["high"]):
+        assert f"{number:.2f}" in line
+    assert f"{ours['peak_bytes'] / theirs['peak_bytes']:.2f} times its memory" in line
+
+
+def test_counts() -> None:
+    counts = summary(minran.create_model("attention56"))
+    assert f"{counts.parameters:,} parameters, {counts.multiply_adds / 1e9:.3f} G" in README
+
+
+def test_one_version() -> None:
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {minran.__version__}\n" in citation
+    newest = re.search(
+        r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.M
+    )
+    assert newest and newest.group(1) == minran.__version__
