@@ -127,7 +127,8 @@ def test_the_commands_about_training_in_small(
     assert ran == ["train", "train", "evaluate", "masks"]
     assert (tmp_path / "masks.png").stat().st_size > 1000
     assert main(["train", "--list"]) == 0
-    assert all(name in capsys.readouterr().out for name in ["cifar10-attention56", "quickstart"])
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in list_recipes())
 
 
 def test_the_example_runs(capsys: Any) -> None:
