@@ -33,7 +33,7 @@ class Tinygrad(Adapter):
                 nn.Conv2d(narrow, narrow, 3, padding=1, bias=False),
                 nn.Conv2d(narrow, width, 1, bias=False),
             ]
-            return [(nn.BatchNorm(conv.weight.shape[1]), conv) for conv in convs]
+            return [(nn.BatchNorm(c), conv) for c, conv in zip((width, narrow, narrow), convs)]
 
         stack = [unit() for _ in range(count)]
         picture = maps(batch, size, size, width).transpose(0, 3, 1, 2).copy()
@@ -43,7 +43,6 @@ class Tinygrad(Adapter):
         for norm, conv in layers:
             leaves += [norm.weight, norm.bias, conv.weight]
         for leaf in leaves:
-            leaf.requires_grad = True
             leaf.realize()
 
         @TinyJit
