@@ -116,11 +116,15 @@ def norm_relu_conv2d_backward(
                 part[...] = 0
                 part[:, ::stride, ::stride] = (flat @ turned).reshape(seen.shape)
         else:
-            # Each gy sits in every stride-th cell of a zeroed picture; one im2col of it serves
+            # Each gy sits in every stride-th cell of a picture of zeros; one im2col of it serves
             # both the product with the turned kernel and the one with p.
-            spread = zeros((len(gs), height + kernel - 1, width + kernel - 1, out), x.dtype)
-            stop_h, stop_w = reach + stride * ho, reach + stride * wo
-            spread[:, reach:stop_h:stride, reach:stop_w:stride] = gs
+            if stride == 1:
+                spread, inside = framed(gs.shape, (reach, reach), x.dtype)
+            else:
+                spread = zeros((len(gs), height + kernel - 1, width + kernel - 1, out), x.dtype)
+                stop_h, stop_w = reach + stride * ho, reach + stride * wo
+                inside = spread[:, reach:stop_h:stride, reach:stop_w:stride]
+            inside[...] = gs
             columns = columns_of(spread, (kernel, kernel), (1, 1), (0, 0), (height, width), 1)
             np.matmul(columns, turned, out=part.reshape(-1, c))
             gw = p.reshape(-1, c).T @ columns
