@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return distributed.fail(f"minran: {where}{error.strerror or error}", 2)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -9,6 +9,9 @@ from typing import Any
 from minran.cli.shared import add_command, add_data_dir, add_device, use_device
 from minran.errors import CheckpointError, expect
 
+RUNS = "runs"
+"""The folder of all runs, where nobody names another."""
+
 
 def add_commands(commands: Any) -> None:
     """The commands about training."""
@@ -42,7 +45,7 @@ def add_commands(commands: Any) -> None:
     group.add_argument("--resume", metavar="RUN", help="folder of the run to continue")
     group.add_argument("--list", action="store_true", help="list the shipped recipes")
     parser.add_argument("--name", help="name of the run (default: the recipe's)")
-    parser.add_argument("--runs", default="runs", metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--runs", default=RUNS, metavar="FOLDER", help="folder of all runs")
     parser.add_argument("--data", help="another data set: shapes, cifar10, cifar100, folder:PATH")
     parser.add_argument("--model", help="another network (see `minran models`)")
     parser.add_argument("--epochs", type=int, help="another number of epochs")
@@ -84,7 +87,7 @@ def add_commands(commands: Any) -> None:
         "list and compare runs",
         "  minran runs\n  minran runs elsewhere/",
     )
-    parser.add_argument("folder", nargs="?", default="runs", help="folder of the runs")
+    parser.add_argument("folder", nargs="?", default=RUNS, help="folder of the runs")
 
     parser = add_command(
         commands,
@@ -225,7 +228,13 @@ def runs(args: argparse.Namespace) -> int:
     """Print the table of runs."""
     from minran.train.table import compare, list_runs
 
-    print(compare(list_runs(args.folder)))
+    folder = Path(args.folder)
+    expect(
+        folder.is_dir() or args.folder == RUNS,
+        f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed",
+        CheckpointError,
+    )
+    print(compare(list_runs(folder)))
     return 0
 
 

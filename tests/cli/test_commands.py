@@ -55,6 +55,21 @@ def test_quickstart_does_not_overwrite(run_folder, capsys):
     assert (run_folder / "last.safetensors").read_bytes() == before
 
 
+def test_a_folder_that_is_not_there_is_named(run_folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (
+        ["runs", "MISSING"],
+        ["graph", "attention_nano", "--out", "MISSING/graph.svg"],
+        ["plot", str(run_folder), "--out", "MISSING/curves.png"],
+    ):
+        assert main(arguments) == 2
+        message = capsys.readouterr().err
+        assert "MISSING" in message
+        assert message.count("\n") == 1
+    assert main(["runs"]) == 0  # no runs yet is no mistake
+    assert "no runs yet" in capsys.readouterr().out
+
+
 def test_evaluate_predict_masks_plot(run_folder, tmp_path, capsys):
     assert main(["evaluate", str(run_folder)]) == 0
     assert "accuracy" in capsys.readouterr().out
