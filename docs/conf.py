@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
     "docstrings",
+    "tags",
 ]
 exclude_patterns = ["_build", "_ext", "_generated"]
 templates_path: list[str] = []

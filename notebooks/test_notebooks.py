@@ -2,15 +2,19 @@
 
 pytest notebooks              all of them
 pytest notebooks -k 03        one
+
+With MINRAN_EXECUTED=FOLDER the notebooks are written there with their outputs; the documentation
+takes them from there, so that nothing runs twice.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from minran.course.build import make_copy
+from minran.course.build import make_copy, to_text
 from minran.course.notebook import read_notebook
 from minran.course.run import run_cells
 
@@ -36,4 +40,8 @@ def test_notebook_runs(file: Path) -> None:
     statuses = {task: record["status"] for task, record in result.records.items()}
     assert statuses == {task.name: "passed" for task in notebook.tasks}
     assert not result.out_of_time, f"it took longer than {allowed:.0f} seconds"
+    if folder := os.environ.get("MINRAN_EXECUTED"):
+        kept = Path(folder) / f"{file.stem}.ipynb"
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(to_text(result.node), encoding="utf-8")
     print(f"{file.stem}: {result.seconds:.1f} s, declared {notebook.seconds:.0f} s")

@@ -1,0 +1,104 @@
+"""The built pages: no dead link, nothing from the network, equations that MathJax can set.
+
+Set MINRAN_SITE to the folder that sphinx-build wrote (.ci/run does).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from functools import cache
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+SITE = Path(os.environ.get("MINRAN_SITE") or "no-site")
+pytestmark = pytest.mark.skipif(
+    not (SITE / "index.html").exists(), reason="MINRAN_SITE names no folder of built pages"
+)
+PAGES = sorted(SITE.rglob("*.html")) if SITE.exists() else []
+
+
+class Links(HTMLParser):
+    """The links of a page, what it loads, and the places in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.places: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = {name: value or "" for name, value in attributes}
+        if "id" in values:
+            self.places.add(values["id"])
+        if tag == "a" and "href" in values:
+            self.links.append(values["href"])
+        for name in ("src", "data"):
+            if name in values and tag in ("img", "script", "iframe", "object", "video"):
+                self.loads.append(values[name])
+        if tag == "link" and values.get("rel") in ("stylesheet", "icon"):
+            self.loads.append(values["href"])
+
+
+@cache
+def read(page: Path) -> Links:
+    return Links(page.read_text(encoding="utf-8"))
+
+
+def dead(page: Path) -> list[str]:
+    """What a page links or loads that is not in the folder, anchors included."""
+    found = []
+    links = read(page)
+    for link in links.links + links.loads:
+        if re.match(r"(https?|mailto|data|javascript):", link):
+            continue
+        path, _, place = link.split("?")[0].partition("#")
+        target = (page.parent / unquote(path)).resolve() if path else page.resolve()
+        whole = target.is_file() and (
+            not place or target.suffix != ".html" or unquote(place) in read(target).places
+        )
+        if not whole:
+            found.append(link)
+    return found
+
+
+def test_no_link_is_dead() -> None:
+    """In all pages but those of source code, which have a name for every line."""
+    found = {str(page.relative_to(SITE)): dead(page) for page in PAGES}
+    assert not {page: links for page, links in found.items() if links}
+
+
+def test_nothing_comes_from_the_network() -> None:
+    for page in PAGES:
+        outside = [link for link in read(page).loads if re.match(r"(https?:)?//", link)]
+        assert not outside, f"{page.relative_to(SITE)} loads {outside}"
+
+
+def test_every_notebook_is_there_with_its_outputs() -> None:
+    notebooks = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.py"))
+    assert notebooks
+    for notebook in notebooks:
+        page = SITE / "learn" / f"{notebook.stem}.html"
+        text = page.read_text(encoding="utf-8")
+        assert "cell_output" in text, f"{page.name} has no outputs"
+        assert "Traceback (most recent call last)" not in text or "raises-exception" in (
+            notebook.read_text(encoding="utf-8")
+        ), f"{page.name} shows an error"
+
+
+def test_equations_can_be_set() -> None:
+    """MathJax knows no tag within a split, and shows an error in its place."""
+    for page in PAGES:
+        for block in re.findall(
+            r'<div class="math[^>]*>(.*?)</div>', page.read_text(encoding="utf-8"), flags=re.S
+        ):
+            assert not (r"\tag" in block and r"\begin{split}" in block), page.name
+
+
+def test_search_has_an_index() -> None:
+    index = (SITE / "searchindex.js").read_text(encoding="utf-8")
+    assert "attention" in index and "conv2d" in index
