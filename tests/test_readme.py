@@ -1,4 +1,4 @@
-"""The README: every command in it works, and every figure in it is the one in its log."""
+"""The README: its commands work, its figures are those of the logs. The how-tos' commands too."""
 
 from __future__ import annotations
 
@@ -28,14 +28,28 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["p
 ]
 
 
-def commands() -> list[list[str]]:
-    """Every command of the README, in blocks and in the text."""
-    blocks = re.findall(r"^```bash\n(.*?)^```$", README, flags=re.M | re.S)
-    lines = [line for block in blocks for line in block.splitlines()]
-    prose = re.sub(r"^```.*?^```$", "", README, flags=re.M | re.S)
-    lines += re.findall(r"`((?:minran|python|pytest|pip) [^`]+)`", prose)
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "docs" / "gpu.md",
+    *sorted((ROOT / "docs" / "howto").glob("*.md")),
+    ROOT / "docs" / "learn" / "index.md",
+    ROOT / "docs" / "paper" / "faq.md",
+]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """Every command of a page, in blocks and in the text."""
+    text = page.read_text(encoding="utf-8")
+    blocks = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, flags=re.M | re.S)
+    lines = [line for kind, block in blocks if kind == "bash" for line in block.splitlines()]
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    lines += re.findall(r"`((?:minran|python|pytest|pip|mpiexec|ruff|mypy) [^`]+)`", prose)
     parts = [part for line in lines for part in line.split("#")[0].split("&&")]
     return [shlex.split(part) for part in parts if part.strip()]
+
+
+ALL = [(page, command) for page in PAGES for command in commands(page)]
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -51,13 +65,18 @@ def check_minran(arguments: list[str]) -> None:
     if "COMMAND" in arguments:
         return
     args = parse(arguments)
-    if getattr(args, "recipe", None):
+    if getattr(args, "recipe", None) and not args.recipe.endswith(".toml"):
         assert args.recipe in list_recipes()
     if arguments[0] in ("summary", "graph"):
         assert args.model in list_models()
 
 
 def check_python(arguments: list[str]) -> None:
+    if arguments[:2] in (["-m", "venv"], ["-m", "build"]):
+        return
+    if arguments[0] != "-m":
+        assert (ROOT / arguments[0]).exists(), arguments
+        return
     assert arguments[:2] == ["-m", "minran.bench"], arguments
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -72,13 +91,19 @@ def check_pip(arguments: list[str]) -> None:
 
 def check_files(arguments: list[str]) -> None:
     for name in arguments:
-        assert name.startswith("-") or (ROOT / name).exists() or name in ("lab", "html")
+        known = (ROOT / name).exists() or name in ("lab", "html", "slow", "gpu", "minran")
+        assert name.startswith("-") or known, name
 
 
 def check_sphinx(arguments: list[str]) -> None:
     """The build itself is a step of .ci/run."""
     assert arguments[:3] == ["-W", "-b", "html"]
     assert (ROOT / arguments[3] / "conf.py").exists()
+
+
+def check_mpiexec(arguments: list[str]) -> None:
+    assert arguments[0] == "-n" and arguments[1].isdigit()
+    CHECKS[arguments[2]](arguments[3:])
 
 
 CHECKS: dict[str, Callable[[list[str]], None]] = {
@@ -88,12 +113,23 @@ CHECKS: dict[str, Callable[[list[str]], None]] = {
     "pytest": check_files,
     "jupyter": check_files,
     "sphinx-build": check_sphinx,
+    "mpiexec": check_mpiexec,
+    "ruff": lambda arguments: None,
+    "mypy": check_files,
+    ".": lambda arguments: None,
 }
 
 
-@pytest.mark.parametrize("command", commands(), ids=" ".join)
-def test_command_is_one(command: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("page", "command"), ALL, ids=[f"{page.stem}: {' '.join(command)}" for page, command in ALL]
+)
+def test_command_is_one(page: Path, command: list[str]) -> None:
     CHECKS[command[0]](command[1:])
+
+
+def test_commands_are_found() -> None:
+    assert ["pytest"] in commands(ROOT / "README.md")
+    assert {page.name for page, _ in ALL} >= {"README.md", "resume.md", "processes.md", "gpu.md"}
 
 
 def test_wrong_commands_are_seen() -> None:
