@@ -169,6 +169,22 @@ def test_fused_gradients_whatever_gamma_is(
         assert np.abs(mine - theirs).max() / scale < tolerance
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 1, 4, 1), (1, 1, 1, 1), (3, 3, 1, 1)])
+def test_the_fused_backward_leaves_its_operands_alone(shape: tuple[int, ...]) -> None:
+    """With one channel, turning a kernel around makes a view of it, not a copy."""
+    rng = np.random.default_rng(0)
+    c = shape[2]
+    leaves = [rng.standard_normal(s) for s in ((2, 4, 4, c), (c,), (c,), shape)]
+    leaves[1] = 2 + leaves[2] ** 2  # a gamma that ggamma may be divided by
+    x, gamma, beta, w = (tensor(leaf.copy(), requires_grad=True) for leaf in leaves)
+    y = ops.norm_relu_conv2d(x, gamma, beta, np.zeros(c), np.ones(c), True, w, 1, shape[0] // 2)
+    gy = np.ones(y.shape)
+    y.backward(gy)
+    for one, before in zip((x, gamma, beta, w), leaves, strict=True):
+        np.testing.assert_array_equal(one.data, before)
+    np.testing.assert_array_equal(gy, 1)
+
+
 def test_evaluation_leaves_running_statistics_alone() -> None:
     mean, var = np.array([0.5]), np.array([2.0])
     x, one = tensor(np.ones((2, 3, 3, 1))), tensor(np.ones(1), requires_grad=True)

@@ -97,7 +97,7 @@ def norm_relu_conv2d_backward(
     divides = bool((np.abs(gamma) * SAFE > np.abs(beta)).all())
     turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, c)
     if divides:
-        turned *= a.astype(w.dtype)
+        turned = turned * a.astype(w.dtype)  # not in place: with one channel it is w itself
     reach = kernel - 1 - padding
     scale, shift = _affine(norm, x)
     tiled_a, tiled_mean = tile(a, x), tile(mean, x)
