@@ -32,6 +32,7 @@ templates_path: list[str] = []
 html_theme = "furo"
 html_title = "minran"
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["minran.css"]
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False

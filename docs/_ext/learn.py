@@ -95,8 +95,21 @@ def as_page(notebook: Notebook, node: Any) -> Any:
     return page
 
 
+def contents(source: Path) -> str:
+    """A table of the course: title, minutes, tasks."""
+    rows = ["| notebook | minutes | tasks |", "|---|---:|---:|"]
+    for file in notebook_files(source):
+        notebook = read_notebook(file)
+        title = f"[{notebook.number:02} · {notebook.title}]({file.stem}.ipynb)"
+        rows.append(f"| {title} | {notebook.minutes:.0f} | {len(notebook.tasks)} |")
+    return "\n".join(rows) + "\n"
+
+
 def from_environment(docs: Path) -> list[Path]:
     """Write the pages as the environment says; see the top of this file."""
+    table = docs / "_generated" / "course.md"
+    table.parent.mkdir(parents=True, exist_ok=True)
+    table.write_text(contents(docs.parent / "notebooks"), encoding="utf-8")
     kept = Path(os.environ.get("MINRAN_EXECUTED") or docs / "_build" / "executed")
     execute = os.environ.get("MINRAN_DOCS_EXECUTE", "1") != "0"
     return write_pages(docs.parent / "notebooks", docs / "learn", kept, execute)
