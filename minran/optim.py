@@ -32,6 +32,12 @@ class SGD:
 
     Raises RecipeError for a number that is negative or not finite, for Nesterov without
     momentum, and for parameters that do not require a gradient or are listed twice.
+
+    >>> p = nn.Parameter(np.array([1.0]))
+    >>> p.grad = np.array([0.5])
+    >>> optim.SGD([p], lr=0.1).step()
+    >>> p.item()
+    0.95
     """
 
     def __init__(
@@ -233,6 +239,10 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     """lr times `factor` for every milestone (in steps) that lies behind.
 
     The paper: lr 0.1, milestones 64,000 and 96,000, factor 0.1 (section 4.1).
+
+    >>> schedule = optim.multistep(0.1, [64_000, 96_000])
+    >>> [round(schedule(step), 4) for step in (0, 64_000, 96_000)]
+    [0.1, 0.01, 0.001]
     """
     return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
 

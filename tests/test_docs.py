@@ -18,7 +18,6 @@ import pytest
 
 import minran
 from minran import inspect as look
-from minran import nn, tensor
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -57,6 +56,18 @@ def runnable(block: str) -> bool:
     )
 
 
+USUAL = {
+    "np": np,
+    "minran": minran,
+    "data": minran.data,
+    "inspect": look,
+    "nn": minran.nn,
+    "ops": minran.ops,
+    "optim": minran.optim,
+    "tensor": minran.tensor,
+}
+"""What the reference says that the examples in docstrings have imported."""
+
 WITH_EXAMPLES = [page for page in PAGES if examples(page.read_text(encoding="utf-8"))]
 
 
@@ -86,7 +97,7 @@ def documented() -> Iterator[tuple[str, Any]]:
 def test_examples_in_docstrings(name: str, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
-    names = {**vars(module), "np": np, "nn": nn, "tensor": tensor}
+    names = {**vars(module), **USUAL}
     finder = doctest.DocTestFinder(exclude_empty=True)
     tests = [test for test in finder.find(module, globs=names) if test.examples]
     runner = doctest.DocTestRunner(optionflags=OPTIONS)

@@ -26,6 +26,10 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) ->
     that comes in is black; apply this function to uint8 pictures to follow it.
 
     Raises ShapeError unless images has 4 axes and pad >= 0.
+
+    >>> images = np.ones((2, 32, 32, 3), "uint8")
+    >>> data.pad_crop_flip(images, np.random.default_rng(0)).shape
+    (2, 32, 32, 3)
     """
     expect(images.ndim == 4, f"pad_crop_flip: images must be (N, H, W, C), got {images.shape}")
     expect(pad >= 0, f"pad_crop_flip: pad must not be negative, got {pad}")
@@ -50,6 +54,10 @@ def cutout(
     subtracted, the default fill of 0 is the mean picture.
 
     Raises ShapeError unless images has 4 axes and size >= 0.
+
+    >>> ones = np.ones((1, 8, 8, 1))
+    >>> int((data.cutout(ones, np.random.default_rng(0), size=2) == 0).sum())
+    4
     """
     expect(images.ndim == 4, f"cutout: images must be (N, H, W, C), got {images.shape}")
     expect(size >= 0, f"cutout: size must not be negative, got {size}")
@@ -96,6 +104,10 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return y[n, k] = 1 if labels[n] = k else 0, as (N, K) float32.
 
     Raises ShapeError unless labels is (N,) integers in [0, K).
+
+    >>> data.one_hot(np.array([1, 0]), 3)
+    array([[0., 1., 0.],
+           [1., 0., 0.]], dtype=float32)
     """
     expect(
         labels.ndim == 1 and labels.dtype.kind in "iu",
@@ -115,6 +127,9 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
     """Return the mean picture, mean[h, w, c] = (1/N) sum_n images[n, h, w, c].
 
     images: (N, H, W, C) with N >= 1; returns (H, W, C) float32, summed in float64.
+
+    >>> data.per_pixel_mean(np.array([0, 255], "uint8").reshape(2, 1, 1, 1)).item()
+    127.5
     """
     expect(
         images.ndim == 4 and len(images) > 0,
@@ -133,6 +148,11 @@ class Preprocess:
     trains: the stem's convolution is linear and batch normalisation follows, which takes the
     constant out again. With the default of 64 the inputs have a spread of about 1, as He
     initialisation assumes, and batch normalisation's eps stays negligible either way.
+
+    >>> images = data.load_shapes(count=20).images
+    >>> prepare = data.Preprocess(data.per_pixel_mean(images))
+    >>> prepare(images).dtype, bool(abs(prepare(images).mean()) < 1e-4)
+    (dtype('float32'), True)
     """
 
     mean: np.ndarray

@@ -34,6 +34,10 @@ class Loader:
     (seed, k, i) alone. So `epoch(k, start=i)` goes on in the middle, bit for bit.
 
     Raises DataError for an empty data set, a batch size below 1 or a negative number.
+
+    >>> loader = data.Loader(data.load_shapes(count=100), batch_size=40)
+    >>> [images.shape[0] for images, labels in loader.epoch(0)]
+    [40, 40, 20]
     """
 
     def __init__(

@@ -15,6 +15,11 @@ def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
     noise level 1 - r.
 
     Raises DataError unless K >= 2 and 0 <= r <= 1.
+
+    >>> data.label_noise_matrix(3, clean_ratio=0.5)
+    array([[0.5 , 0.25, 0.25],
+           [0.25, 0.5 , 0.25],
+           [0.25, 0.25, 0.5 ]])
     """
     expect(num_classes >= 2, f"num_classes must be at least 2, got {num_classes}", DataError)
     expect(0 <= clean_ratio <= 1, f"clean_ratio must lie in [0, 1], got {clean_ratio}", DataError)

@@ -42,6 +42,10 @@ def load_shapes(
     pictures come from different random streams.
 
     Raises DataError for an unknown split, a count below 1, a size below 16 or a negative seed.
+
+    >>> shapes = data.load_shapes("test", count=20)
+    >>> shapes.images.shape, shapes.masks.shape, shapes.class_names[shapes.labels[0]]
+    ((20, 32, 32, 3), (20, 32, 32), 'bars')
     """
     check_split(split)
     if count is None:

@@ -34,6 +34,10 @@ def gradcam(
     last batch norm of a network without one. The model is left as it was, its gradients too.
 
     Raises ShapeError for an unknown layer or class, or a layer that puts out no maps.
+
+    >>> model = minran.create_model("attention_nano")
+    >>> inspect.gradcam(model, np.zeros((2, 32, 32, 3), "float32"), classes=3).shape
+    (2, 8, 8)
     """
     array = as_pictures(model, images, "gradcam")
     target = _layer(model, layer)

@@ -58,6 +58,10 @@ def module_graph(
     One picture of zeros is run through it; shapes are of one picture, H x W x C. image_size,
     depth and collapse are as in `summary` and `graph`; collapse=None closes the residual units,
     collapse=() opens everything. Clicking a title in a browser folds its box.
+
+    >>> drawing = inspect.module_graph(minran.create_model("attention_nano"), depth=1)
+    >>> drawing.text.startswith("<svg")
+    True
     """
     x = blank_picture(model, image_size, requires_grad=True)
     with evaluating(model), record() as calls:

@@ -46,6 +46,11 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     all pictures are kept: for thousands of pictures call it in parts.
 
     Raises ShapeError if the model has no mask, or the pictures do not fit.
+
+    >>> model = minran.create_model("attention_nano")
+    >>> images = np.zeros((2, 32, 32, 3), "float32")
+    >>> [(a.name, a.mask.shape) for a in inspect.attention_maps(model, images)]
+    [('stages.0.1', (2, 16, 16, 16)), ('stages.1.1', (2, 8, 8, 32))]
     """
     found = attention_modules(model, "attention_maps")
     parts: dict[tuple[str, str], list[np.ndarray]] = {
@@ -114,6 +119,11 @@ def choose_channels(
     channels of its Figure 1 were chosen; a figure that says so can be believed.
 
     Raises ShapeError for an unknown rule or channels that the mask does not have.
+
+    >>> mask = np.zeros((1, 2, 2, 3))
+    >>> mask[0, 0, 0, 2] = 1  # only channel 2 varies
+    >>> inspect.choose_channels(mask, "variance", count=1).indices
+    (2,)
     """
     _check(mask, "choose_channels")
     total = mask.shape[3]
@@ -151,6 +161,9 @@ def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, h, w) -> (N, H, W), bilinear; each value stands at the middle of the pixels it covers.
 
     (Pixel centres, `align_corners=False`: a map's value was made from the patch around it.)
+
+    >>> inspect.resize_maps(np.array([[[0.0, 1.0]]]), (1, 4))
+    array([[[0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
     """
     expect(maps.ndim == 3, f"resize_maps: maps must be (N, h, w), got {maps.shape}")
     if maps.shape[1:] == size:

@@ -30,6 +30,10 @@ def stage_responses(
     by="module": the output of every attention module, by its name.
 
     Raises ShapeError for another `by`, or a model without stages.
+
+    >>> model = minran.create_model("attention_nano")
+    >>> list(inspect.stage_responses(model, np.zeros((2, 32, 32, 3), "float32")))
+    ['stem', 'stage 1', 'stage 2', 'tail']
     """
     expect(
         by in ("stage", "module"), f'stage_responses: by must be "stage" or "module", got {by!r}'

@@ -58,6 +58,10 @@ def score(
     pass the `threshold` found on other pictures for a score without that favour.
 
     Raises ShapeError if the shapes do not fit, or an object mask is empty.
+
+    >>> truth = data.load_shapes("test", 20).masks
+    >>> round(inspect.score(truth.astype("float64"), truth).iou, 2)  # a perfect map
+    1.0
     """
     true_masks = np.asarray(true_masks)
     expect(

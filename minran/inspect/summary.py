@@ -85,6 +85,10 @@ def summary(model: Module, image_size: Size = None) -> Summary:
     image_size: rows and columns (one number for both); None takes the size that the model was
     drawn for. The model stays as it was: evaluation mode, no gradients, running statistics
     untouched. Raises ShapeError if no size is known or the pictures do not fit.
+
+    >>> counts = inspect.summary(minran.create_model("attention56_cifar"))
+    >>> counts.parameters, counts.trunk_depth, round(counts.multiply_adds / 1e9, 3)
+    (1148826, 56, 0.123)
     """
     names = {id(module): name for name, module in reversed(list(model.named_modules()))}
     shapes: dict[str, tuple[int, ...]] = {}

@@ -32,7 +32,11 @@ __all__ = [
 
 
 def list_models() -> list[str]:
-    """The names that `create_model` knows."""
+    """The names that `create_model` knows.
+
+    >>> minran.list_models()[:2]
+    ['attention56', 'attention92']
+    """
     return [*ran.SPECS, *resnet.SPECS]
 
 
@@ -54,6 +58,10 @@ def create_model(
     `widths`, `modules`, `depths`, ...
 
     Raises RecipeError naming an unknown model or option and the nearest known one.
+
+    >>> model = minran.create_model("attention_nano", num_classes=5, learning="naive")
+    >>> model(tensor(np.zeros((2, 32, 32, 3), "float32"))).shape
+    (2, 5)
     """
     specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
     if num_classes is not None:

@@ -17,7 +17,12 @@ Size = int | tuple[int, int]
 
 
 class Conv2d(Module):
-    """`ops.conv2d` with weight (KH, KW, Cin/groups, Cout) and, if asked for, bias (Cout,)."""
+    """`ops.conv2d` with weight (KH, KW, Cin/groups, Cout) and, if asked for, bias (Cout,).
+
+    >>> layer = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+    >>> layer(tensor(np.zeros((1, 8, 8, 3), "float32"))).shape, layer.weight.shape
+    ((1, 4, 4, 8), (3, 3, 3, 8))
+    """
 
     def __init__(
         self,
@@ -62,7 +67,14 @@ class Conv2d(Module):
 
 
 class BatchNorm2d(Module):
-    """`ops.batch_norm` with gamma and beta (trained), running_mean and running_var (tracked)."""
+    """`ops.batch_norm` with gamma and beta (trained), running_mean and running_var (tracked).
+
+    >>> norm = nn.BatchNorm2d(3)
+    >>> norm(tensor(np.random.default_rng(0).standard_normal((4, 2, 2, 3)), dtype="float32")).shape
+    (4, 2, 2, 3)
+    >>> norm.eval().training
+    False
+    """
 
     buffer_names = ("running_mean", "running_var")
 
@@ -97,7 +109,12 @@ class BatchNorm2d(Module):
 
 
 class BatchNormReLU(BatchNorm2d):
-    """Batch norm and the ReLU behind it as one operation: `ops.batch_norm_relu`."""
+    """Batch norm and the ReLU behind it as one operation: `ops.batch_norm_relu`.
+
+    >>> x = tensor(np.random.default_rng(0).standard_normal((4, 2, 2, 3)), dtype="float32")
+    >>> float(nn.BatchNormReLU(3)(x).numpy().min())
+    0.0
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
@@ -137,7 +154,12 @@ class SpatialAttention(Module):
 
 
 class MaxPool2d(Module):
-    """`ops.max_pool2d`."""
+    """`ops.max_pool2d`.
+
+    >>> pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)  # of the masks
+    >>> pool(tensor(np.zeros((1, 32, 32, 4), "float32"))).shape
+    (1, 16, 16, 4)
+    """
 
     def __init__(
         self,
@@ -155,7 +177,12 @@ class MaxPool2d(Module):
 
 
 class UpsampleBilinear2d(Module):
-    """`ops.upsample_bilinear2d` to a fixed size, or to the size given in the call."""
+    """`ops.upsample_bilinear2d` to a fixed size, or to the size given in the call.
+
+    >>> small, large = (tensor(np.zeros((1, n, n, 4), "float32")) for n in (4, 7))
+    >>> nn.UpsampleBilinear2d()(small, large).shape
+    (1, 7, 7, 4)
+    """
 
     def __init__(self, size: Size | None = None, align_corners: bool = True) -> None:
         self.size, self.align_corners = size, align_corners
@@ -177,7 +204,11 @@ class GlobalAvgPool(Module):
 
 
 class Linear(Module):
-    """`ops.linear` with weight (in, out) and bias (out,)."""
+    """`ops.linear` with weight (in, out) and bias (out,).
+
+    >>> nn.Linear(4, 10)(tensor(np.zeros((2, 4), "float32"))).shape
+    (2, 10)
+    """
 
     def __init__(
         self,

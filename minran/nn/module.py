@@ -129,7 +129,14 @@ class Module:
 
 
 class Sequential(Module):
-    """Modules one after another, named 0, 1, 2, ..."""
+    """Modules one after another, named 0, 1, 2, ...
+
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.GlobalAvgPool(), nn.Linear(4, 10))
+    >>> net(tensor(np.zeros((2, 8, 8, 3), "float32"))).shape
+    (2, 10)
+    >>> [name for name, _ in net.named_parameters()]
+    ['0.weight', '3.weight', '3.bias']
+    """
 
     def __init__(self, *modules: Module) -> None:
         for index, module in enumerate(modules):

@@ -64,12 +64,20 @@ class SpatialAttention(Op):
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), element by element; its derivative at 0 is taken as 0. Any shape."""
+    """max(x, 0), element by element; its derivative at 0 is taken as 0. Any shape.
+
+    >>> ops.relu(tensor([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
     return ReLU()(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), element by element: the paper's mixed attention f1 (Eq. 4). Any shape."""
+    """1 / (1 + exp(-x)), element by element: the paper's mixed attention f1 (Eq. 4). Any shape.
+
+    >>> ops.sigmoid(tensor([0.0, 100.0])).numpy()
+    array([0.5, 1. ], dtype=float32)
+    """
     return Sigmoid()(x)
 
 
@@ -80,6 +88,9 @@ def channel_attention(x: Tensor, eps: float = 1e-12) -> Tensor:
 
     x: (N, H, W, C) -> y: (N, H, W, C) in [-1, 1]. `eps` keeps a position whose channels are
     all zero from dividing by zero. Raises ShapeError if x is no (N, H, W, C).
+
+    >>> ops.channel_attention(tensor([[[[3.0, -4.0]]]])).numpy()
+    array([[[[ 0.6, -0.8]]]], dtype=float32)
     """
     return ChannelAttention(eps)(x)
 
@@ -91,6 +102,10 @@ def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
 
     x: (N, H, W, C) -> y: (N, H, W, C) in (0, 1); mean_c and the biased var_c are taken over
     H, W of each sample. Raises ShapeError if x is no (N, H, W, C).
+
+    >>> x = tensor(np.array([1.0, 3.0]).reshape(1, 1, 2, 1))
+    >>> ops.spatial_attention(x).numpy().ravel().round(2)
+    array([0.27, 0.73])
     """
     return SpatialAttention(eps)(x)
 

@@ -51,6 +51,13 @@ def conv2d(
     channel k sees only the C/g input channels of its own group.
 
     Raises ShapeError if ranks, channels, groups or sizes do not fit.
+
+    >>> x, w = tensor(np.ones((1, 4, 4, 1))), tensor(np.ones((3, 3, 1, 1)))
+    >>> ops.conv2d(x, w, padding=1).numpy()[0, :, :, 0]
+    array([[4., 6., 6., 4.],
+           [6., 9., 9., 6.],
+           [6., 9., 9., 6.],
+           [4., 6., 6., 4.]])
     """
     return Conv2d(stride, padding, groups)(x, w, bias)
 

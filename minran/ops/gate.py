@@ -39,6 +39,10 @@ def gate(mask: Tensor, trunk: Tensor, learning: str = "residual") -> Tensor:
 
     mask, trunk: (N, H, W, C) of one shape -> (N, H, W, C). Raises ShapeError if the shapes
     differ, RecipeError for another `learning`.
+
+    >>> mask, trunk = tensor([[[[0.5]]]]), tensor([[[[4.0]]]])
+    >>> ops.gate(mask, trunk).item(), ops.gate(mask, trunk, "naive").item()
+    (6.0, 2.0)
     """
     expect(
         learning in LEARNING,

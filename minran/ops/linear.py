@@ -45,5 +45,9 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x w + bias. x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
 
     Raises ShapeError if the sizes do not fit.
+
+    >>> x, w = tensor([[1.0, 2.0]]), tensor([[1.0], [10.0]])
+    >>> ops.linear(x, w, tensor([0.5])).numpy()
+    array([[21.5]], dtype=float32)
     """
     return Linear()(x, w, bias)

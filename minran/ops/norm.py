@@ -113,6 +113,14 @@ def batch_norm(
     in PyTorch. Otherwise mean and var are the running ones.
 
     Raises ShapeError if shapes do not fit, or in training if a channel has a single value.
+
+    >>> x = tensor(np.array([[1.0], [3.0]]))
+    >>> one, zero = np.ones(1), np.zeros(1)
+    >>> y = ops.batch_norm(x, tensor(one), tensor(zero), zero, one, training=True)
+    >>> y.numpy().ravel().round(3)
+    array([-0.9,  1.3])
+    >>> zero, one  # the running mean and variance have moved
+    (array([0.2]), array([1.1]))
     """
     known = known_moments(x)
     op = BatchNorm(running_mean, running_var, training, momentum, eps, False, known)
@@ -129,7 +137,13 @@ def batch_norm_relu(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """relu(batch_norm(x, ...)) in one pass; arguments, shapes and errors as `batch_norm`."""
+    """relu(batch_norm(x, ...)) in one pass; arguments, shapes and errors as `batch_norm`.
+
+    >>> x, one, zero = tensor(np.array([[1.0], [3.0]])), np.ones(1), np.zeros(1)
+    >>> y = ops.batch_norm_relu(x, tensor(one), tensor(zero), zero, one, training=True)
+    >>> y.numpy().ravel().round(3)
+    array([0. , 1.3])
+    """
     known = known_moments(x)
     op = BatchNorm(running_mean, running_var, training, momentum, eps, True, known)
     return _as_pictures(op, x, gamma, beta)

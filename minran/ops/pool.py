@@ -85,6 +85,12 @@ def max_pool2d(
     gradient.
 
     Raises ShapeError if x is no (N, H, W, C), the window does not fit, or 2p > K.
+
+    >>> x = tensor(np.arange(6.0).reshape(1, 1, 6, 1))
+    >>> ops.max_pool2d(x, (1, 3), stride=2).numpy().ravel()
+    array([2., 4.])
+    >>> ops.max_pool2d(x, (1, 3), stride=2, ceil_mode=True).numpy().ravel()
+    array([2., 4., 5.])
     """
     return MaxPool2d(kernel_size, stride, padding, ceil_mode)(x)
 
@@ -99,6 +105,10 @@ def avg_pool2d(
     x: (N, H, W, C) -> y: (N, Ho, Wo, C), Ho = floor((H + 2p - K) / s) + 1.
 
     Raises ShapeError if x is no (N, H, W, C) or the window does not fit.
+
+    >>> x = tensor(np.arange(6.0).reshape(1, 1, 6, 1))
+    >>> ops.avg_pool2d(x, (1, 2)).numpy().ravel()
+    array([0.5, 2.5, 4.5])
     """
     return AvgPool2d(kernel_size, stride, padding)(x)
 
@@ -107,6 +117,9 @@ def global_avg_pool(x: Tensor) -> Tensor:
     """The mean over all pixels: y[n, c] = 1/(H W) sum_{i, j} x[n, i, j, c].
 
     x: (N, H, W, C) -> y: (N, C). Raises ShapeError if x is no (N, H, W, C).
+
+    >>> ops.global_avg_pool(tensor(np.arange(8.0).reshape(1, 2, 2, 2))).numpy()
+    array([[3., 4.]])
     """
     return GlobalAvgPool()(x)
 

@@ -42,5 +42,11 @@ def upsample_bilinear2d(
     align_corners=True. Smaller sizes than x's are allowed too.
 
     Raises ShapeError if x is no (N, h, w, C) or a size is below 1.
+
+    >>> x = tensor(np.array([0.0, 1.0]).reshape(1, 1, 2, 1))
+    >>> ops.upsample_bilinear2d(x, (1, 5)).numpy().ravel()
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    >>> ops.upsample_bilinear2d(x, (1, 4), align_corners=False).numpy().ravel()
+    array([0.  , 0.25, 0.75, 1.  ])
     """
     return UpsampleBilinear2d(size, align_corners)(x)
