@@ -81,8 +81,9 @@ def norm_relu_conv2d_backward(
     """The gradients behind the convolution: h (N, H, W, C), gw, ggamma and gbeta (float64).
 
     With g the gradient at a x + b, cut by the ReLU: h = a g, gbeta = sum g, ggamma = sum g xhat.
-    `norm_backward_inplace` makes gx of h. The factor a goes into the weights, and both sums come
-    almost for nothing: with p = relu(gamma xhat + beta), which is 0 wherever g is cut,
+    `norm_backward_inplace` makes gx of h (on a GPU the two hand on g itself). The factor a goes
+    into the weights, and both sums come almost for nothing: with p = relu(gamma xhat + beta),
+    which is 0 wherever g is cut,
 
         gamma ggamma + beta gbeta = sum g p = sum_abk w[a, b, c, k] gw[a, b, c, k].
 
