@@ -235,8 +235,9 @@ def test_equations_become_latex() -> None:
 
 def test_docstrings_become_pages() -> None:
     to_rst = extension("docstrings").to_rst
-    lines = ["Scale x*.", "", "    y = 2 x", "", "x: (N, C), see `relu` and `2 x`", "place: y", ""]
-    assert to_rst(lines, {"relu": "minran.ops.relu"}.get, ["x"]) == [
+    lines = ["Scale x*.", "", "    y = 2 x", "", "x: (N, C), see `relu` and `2 x`", "place: y"]
+    lines += ["k: a number", ""]
+    assert to_rst(lines, {"relu": "minran.ops.relu"}.get, ["x", "k"]) == [
         r"Scale x\*.",
         "",
         ".. math::",
@@ -245,6 +246,12 @@ def test_docstrings_become_pages() -> None:
         "",
         "* x: (N, C), see :py:obj:`relu <minran.ops.relu>` and ``2 x``",
         "  place: y",
+        "* k: a number",
+        "",
+    ]
+    known = {"ShapeError": "minran.errors.ShapeError"}.get
+    assert to_rst(["x: one item. Raises ShapeError."], known, ["x"]) == [
+        "x: one item. Raises :py:obj:`ShapeError <minran.errors.ShapeError>`.",
         "",
     ]
 

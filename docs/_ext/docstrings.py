@@ -39,6 +39,7 @@ ENGINE = ("Op", "Tensor", "no_grad", "tensor")
 """What `minran` itself is the home of; its other names live in the modules below."""
 
 _ITEM = re.compile(r"^([A-Za-z_]\w*)(?:, [A-Za-z_]\w*)*: ")
+_ERROR = re.compile(r"\b(?:Shape|Gradient|Data|Backend|Recipe|Checkpoint|Minran)Error\b")
 _TABLE_ROW = re.compile(r"^(\w[\w, ]*?) {2,}(\S.*)$")
 
 
@@ -133,10 +134,13 @@ def _table(block: list[str], link: Callable[[str], str | None]) -> list[str]:
 def _paragraph(
     block: list[str], link: Callable[[str], str | None], names: Collection[str]
 ) -> list[str]:
-    """Text, with its items as a list."""
+    """Text, with its items as a list if there are several."""
     out: list[str] = []
     item = False
     text = _inline("\n".join(block), link).split("\n")
+    starts = [match for match in map(_ITEM.match, block) if match and match.group(1) in names]
+    if len(starts) < 2:
+        return [line.lstrip() for line in text]
     for raw, line in zip(block, text, strict=True):
         match = _ITEM.match(raw)
         if match and match.group(1) in names:
@@ -153,14 +157,19 @@ def _inline(text: str, link: Callable[[str], str | None]) -> str:
     for index, part in enumerate(parts):
         if index % 2 == 0:
             escaped = re.sub(r"([\\*|])", r"\\\1", part)
-            parts[index] = re.sub(r"(?<=\w)_(?!\w)", r"\\_", escaped)
+            escaped = re.sub(r"(?<=\w)_(?!\w)", r"\\_", escaped)
+            parts[index] = _ERROR.sub(lambda match: _role(match.group(), link), escaped)
             continue
         code = part.replace("\n", " ")
-        full = link(code.removesuffix("()"))
         # The text keeps its number of lines.
-        role = f":py:obj:`{code} <{full}>`" if full else f"``{code}``"
-        parts[index] = role + ("\n" if "\n" in part else "")
+        parts[index] = _role(code, link) + ("\n" if "\n" in part else "")
     return "".join(parts)
+
+
+def _role(code: str, link: Callable[[str], str | None]) -> str:
+    """A link to what `code` names, or the code."""
+    full = link(code.removesuffix("()"))
+    return f":py:obj:`{code} <{full}>`" if full else f"``{code}``"
 
 
 def setup(app: Any) -> dict[str, Any]:
@@ -170,11 +179,15 @@ def setup(app: Any) -> dict[str, Any]:
     def process(_: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
         module = next((m for m in reversed(PACKAGES) if name.startswith(f"{m}.")), "minran")
 
+        names = parameters(thing)
+
         def link(code: str) -> str | None:
+            if code in names:
+                return None
             own = f"{module}.{code}"
             return own if own in table else table.get(code)
 
-        lines[:] = to_rst(lines, link, parameters(thing))
+        lines[:] = to_rst(lines, link, names)
 
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

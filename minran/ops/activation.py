@@ -64,7 +64,11 @@ class SpatialAttention(Op):
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), element by element; its derivative at 0 is taken as 0. Any shape.
+    """Let what is positive through.
+
+        y = max(x, 0)
+
+    Element by element; the derivative at 0 is taken as 0. Any shape.
 
     >>> ops.relu(tensor([-1.0, 2.0])).numpy()
     array([0., 2.], dtype=float32)
@@ -73,7 +77,11 @@ def relu(x: Tensor) -> Tensor:
 
 
 def sigmoid(x: Tensor) -> Tensor:
-    """1 / (1 + exp(-x)), element by element: the paper's mixed attention f1 (Eq. 4). Any shape.
+    """Squeeze every number into (0, 1): the paper's mixed attention (Eq. 4).
+
+        f1(x) = 1 / (1 + exp(-x))
+
+    Element by element; any shape.
 
     >>> ops.sigmoid(tensor([0.0, 100.0])).numpy()
     array([0.5, 1. ], dtype=float32)

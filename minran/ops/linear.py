@@ -42,7 +42,11 @@ class Linear(Op):
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-    """y = x w + bias. x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
+    """Multiply by a matrix, add a vector.
+
+        y = x w + bias
+
+    x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
 
     Raises ShapeError if the sizes do not fit.
 

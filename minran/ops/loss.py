@@ -49,7 +49,11 @@ class CrossEntropy(Op):
 
 
 def softmax(x: Tensor) -> Tensor:
-    """y_k = exp(x_k) / sum_j exp(x_j) over the last axis; sums to 1. Any shape (..., K).
+    """Probabilities from logits.
+
+        y_k = exp(x_k) / sum_j exp(x_j)
+
+    Over the last axis, along which y sums to 1; any shape (..., K).
 
     >>> ops.softmax(tensor([0.0, 1000.0])).numpy()
     array([0., 1.], dtype=float32)
@@ -58,7 +62,11 @@ def softmax(x: Tensor) -> Tensor:
 
 
 def log_softmax(x: Tensor) -> Tensor:
-    """y_k = x_k - log sum_j exp(x_j) over the last axis, without overflow. Any shape (..., K).
+    """The logarithm of `softmax`, without overflow.
+
+        y_k = x_k - log sum_j exp(x_j)
+
+    Over the last axis; any shape (..., K).
 
     >>> ops.log_softmax(tensor([0.0, 1000.0])).numpy()
     array([-1000.,     0.], dtype=float32)

@@ -114,7 +114,9 @@ def avg_pool2d(
 
 
 def global_avg_pool(x: Tensor) -> Tensor:
-    """The mean over all pixels: y[n, c] = 1/(H W) sum_{i, j} x[n, i, j, c].
+    """The mean over all pixels.
+
+        y[n, c] = 1/(H W) sum_{i, j} x[n, i, j, c]
 
     x: (N, H, W, C) -> y: (N, C). Raises ShapeError if x is no (N, H, W, C).
 
