@@ -201,17 +201,42 @@ def test_accuracies_are_those_of_the_logs(row: str, history: str) -> None:
     assert last_accuracy(history) in ledger
 
 
-def test_speed_is_that_of_the_log() -> None:
+def measured(job: str) -> dict[str, dict[str, Any]]:
+    """The contenders of one job of the CPU benchmark, by name."""
     log = json.loads((RESULTS / "cpu-networks.json").read_text())
-    step = next(m for m in log["sections"]["networks"] if "training step" in m["title"])
-    by_name = {contender["label"]: contender for contender in step["contenders"]}
-    ours = by_name["minran"]
-    theirs = by_name["PyTorch eager, channels_last"]
-    ratio = ours["to_torch"]
+    found = next(m for m in log["sections"]["networks"] if job in m["title"])
+    return {contender["label"]: contender for contender in found["contenders"]}
+
+
+def spread(contender: dict[str, Any]) -> str:
+    ratio = contender["to_torch"]
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f})"
+
+
+def memory_ratio(step: dict[str, dict[str, Any]]) -> str:
+    theirs = step["PyTorch eager, channels_last"]
+    return f"{step['minran']['peak_bytes'] / theirs['peak_bytes']:.2f}"
+
+
+def test_speed_is_that_of_the_log() -> None:
+    step = measured("training step")
     line = next(line for line in README.splitlines() if "training step on 2 cores" in line)
-    for number in (ratio["median"], ratio["low"], ratio["high"]):
-        assert f"{number:.2f}" in line
-    assert f"{ours['peak_bytes'] / theirs['peak_bytes']:.2f} times its memory" in line
+    ratio = spread(step["minran"]).replace("(", "times its time (")
+    assert ratio in line and f"{memory_ratio(step)} times its memory" in line
+
+
+def test_the_ledger_of_speed_is_that_of_the_log() -> None:
+    text = (RESULTS / "ledger.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([^|]+) \| ([^\n]+)", text, flags=re.M))
+    for job in ("training step", "inference"):
+        contenders = measured(job)
+        for row, label in ((job, "minran"), (f"{job}, 2 processes", "minran, 2 processes")):
+            seconds = contenders[label]["seconds"]["median"]
+            assert spread(contenders[label]) in rows[row], row
+            assert f"{seconds:.3g} s" in rows[row], row
+    step = measured("training step")
+    peak = rows["peak memory of the training step"]
+    assert f"{step['minran']['peak_bytes'] / 1e6:.0f} MB | {memory_ratio(step)} " in peak
 
 
 def test_counts() -> None:
