@@ -1,0 +1,112 @@
+"""Checks of notebook 12: the paper's augmentation, and what a run has to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minran import create_model, ops, tensor
+from minran.course.checking import Wrong, compare, expect_function, unpack
+from minran.data import pad_crop_flip
+from minran.nn import Module
+from minran.optim import SGD
+
+STEPS = 3
+
+
+def check_12_1(answer: Callable[..., Any]) -> None:
+    """crop_and_mirror(image, top, left, mirrored, pad) -> (H, W, C)."""
+    expect_function("crop_and_mirror", answer)
+    image = np.random.default_rng(121).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    for pad, top, left in ((4, 4, 4), (4, 0, 8), (4, 7, 1), (2, 1, 3)):
+        for mirrored in (False, True):
+            padded = np.zeros((5 + 2 * pad, 7 + 2 * pad, 3), np.uint8)
+            padded[pad : pad + 5, pad : pad + 7] = image
+            expected = padded[top : top + 5, left : left + 7]
+            expected = expected[:, ::-1] if mirrored else expected
+            got = answer(image.copy(), top, left, mirrored, pad)
+            where = f"top {top}, left {left}, mirrored {mirrored}, pad {pad}"
+            hint = "zeros on all four sides; the window starts at (top, left) of the padded picture"
+            compare("the window", got, expected, hint, where=where)
+
+
+@dataclass
+class Job:
+    """A training run in small: what is trained, and where it stands."""
+
+    model: Module
+    optimizer: SGD
+    rng: np.random.Generator
+    step: int = 0
+
+    def go_on(self, steps: int) -> list[float]:
+        """So many steps on pictures that the generator draws; returns their losses."""
+        losses = []
+        for _ in range(steps):
+            labels = self.rng.integers(0, 10, 8)
+            pictures = self.rng.standard_normal((8, 16, 16, 3)) + labels[:, None, None, None] / 5
+            inputs = tensor(pad_crop_flip(pictures, self.rng), dtype="float32")
+            loss = ops.cross_entropy(self.model(inputs), labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.lr = 0.1 / (1 + self.step)
+            self.optimizer.step()
+            self.step += 1
+            losses.append(loss.item())
+        return losses
+
+
+def new_job(seed: int) -> Job:
+    """A job that has not begun."""
+    model = create_model("attention_nano", seed=seed)
+    sgd = SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    return Job(model, sgd, np.random.default_rng(seed))
+
+
+def check_12_2(answer: Any) -> None:
+    """(snapshot, restore): a new job that is restored goes on as the old one does."""
+    snapshot, restore = unpack("both", answer, "snapshot", "restore")
+    expect_function("snapshot", snapshot)
+    expect_function("restore", restore)
+    old = new_job(0)
+    old.go_on(STEPS)
+    saved = snapshot(old)
+    if saved is None or saved is ...:
+        compare("snapshot(job)", saved, {})
+    expected = _parts(old)
+    losses = old.go_on(STEPS)
+    new = new_job(1)
+    new.go_on(1)
+    restore(new, saved)
+    for (name, wanted), found in zip(expected.items(), _parts(new).values(), strict=True):
+        if not _equal(wanted, found):
+            copied = _equal(found, _parts(old)[name])
+            hint = (
+                "it holds what the old job has now: snapshot must keep copies"
+                if copied
+                else "what does the next step read that is not in your snapshot?"
+            )
+            raise Wrong(f"after restore, {name} is not what it was", "a new job, 3 steps", hint)
+    where = f"{STEPS} steps before the snapshot, {STEPS} after it"
+    compare("the losses after restore", new.go_on(STEPS), losses, tol=0.0, where=where)
+
+
+def _parts(job: Job) -> dict[str, Any]:
+    parameters = {name for name, _ in job.model.named_parameters()}
+    state = job.model.state_dict()
+    return {
+        "the model's parameters": [state[k] for k in sorted(parameters)],
+        "the model's running statistics": [state[k] for k in sorted(set(state) - parameters)],
+        "the optimiser's velocity": list(job.optimizer.state_dict().values()),
+        "the step": job.step,
+        "the state of the random generator": str(job.rng.bit_generator.state),
+    }
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, list):
+        return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)

@@ -1,0 +1,366 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   minran:
+#     number: 12
+#     seconds: 40
+#     minutes: 60
+# ---
+
+# %% [markdown]
+# # 12 · Training it
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/12_training.ipynb)
+#
+# **You will be able to**
+#
+# - read the paper's recipe number by number, and say what each is for;
+# - write the augmentation of the paper, and say in which order its steps belong;
+# - start a run from a recipe, watch its curves, stop it, and go on;
+# - name everything that a run must remember to continue *bit for bit*;
+# - read training and test curves, and know what a single run can tell.
+#
+# **Time**: 60 minutes to read and do; runs in 40 seconds on 2 cores.
+# **Needs**: notebooks 06 (loss, optimiser, schedules) and 11 (the whole network).
+
+# %% tags=["setup"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minran") is None:  # in Colab
+    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
+
+import signal
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from minran import data
+from minran.course import check, show_source
+from minran.inspect.style import dress, new_figure, row_label, show, theme
+from minran.optim import multistep
+from minran.train import (
+    LiveCurves,
+    Run,
+    load_checkpoint,
+    load_recipe,
+    read_history,
+    train,
+    train_step,
+)
+
+colours = theme()
+folder = Path(tempfile.mkdtemp(prefix="minran-"))
+
+# %% [markdown]
+# ## 1 · The paper's recipe
+#
+# A run is one text file. This is the paper's for Attention-56 on CIFAR-10 (its section 4.1); what
+# is not named has its default:
+
+# %%
+paper = load_recipe("cifar10-attention56")
+wanted = ("data.", "augment.pad", "optimizer.", "schedule.m", "schedule.f", "schedule.k")
+wanted += ("training.iterations", "training.batch_size")
+changed = {k: v for k, v in paper.entries().items() if k.startswith(wanted) and v not in ("", 0)}
+for name, value in changed.items():
+    print(f"{name:28} {value}")
+
+# %% [markdown]
+# | entry | why |
+# |---|---|
+# | batch 64 | the noise of small batches helps; a GPU would rather have more |
+# | Nesterov, momentum 0.9 | notebook 06, (6.16) |
+# | weight decay $10^{-4}$ | before batch norm it sets how fast filters turn, notebook 06 |
+# | rate 0.1, divided by 10 at 64,000 and 96,000 | large steps first, then settling |
+# | 160,000 iterations | $160{,}000 \cdot 64 / 50{,}000 = 205$ epochs |
+# | pad 4, crop, mirror | 162 versions of each picture, the label unchanged |
+# | per-pixel mean subtracted | inputs around 0 |
+#
+# One choice is ours: after the mean is subtracted, inputs are divided by 64 (`data.std`), so that
+# their spread is about 1. The paper does not divide. The stem's convolution is linear and a batch
+# norm follows, which takes the constant out again.
+
+# %% tags=["hide-input"]
+schedule = multistep(0.1, (64_000, 96_000), 0.1)
+steps = np.arange(0, 160_000, 500)
+figure = new_figure(6.2, 2.5, False)
+axes = dress(figure.subplots(), colours, "The paper's schedule", "step (thousands)", "rate")
+axes.plot(steps / 1000, [schedule(int(s)) for s in steps], color=colours.colours[0], lw=2)
+axes.set_yscale("log")
+axes.set_ylim(5e-4, 0.3)
+figure
+
+# %% [markdown]
+# ## 2 · Pictures, changed
+#
+# **The pictures are the built-in shapes, not CIFAR**, so that nothing has to be downloaded; the
+# code is the same. The paper pads with 4 zeros on each side, cuts a window of $32 \times 32$ at a
+# random place, and mirrors half of the windows. There are $9 \cdot 9 \cdot 2 = 162$ outcomes.
+#
+# **Task 12.1.** Write it for one picture, with the random numbers given.
+
+
+# %% tags=["exercise"]
+# Task 12.1: pad, crop, and mirror one picture
+def crop_and_mirror(image, top, left, mirrored, pad=4):
+    """image (H, W, C), zeros around it, cut to (H, W, C) at row `top`, column `left`; mirrored."""
+    ### BEGIN SOLUTION
+    height, width, _ = image.shape
+    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
+    window = padded[top : top + height, left : left + width]
+    return window[:, ::-1] if mirrored else window
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("12.1", crop_and_mirror)
+
+# %% tags=["hide-input"]
+shapes = data.load_shapes("train", count=64)
+rng = np.random.default_rng(12)
+versions = {
+    "pad, crop, mirror\n(the paper)": lambda x: data.pad_crop_flip(x, rng),
+    "cutout": lambda x: data.cutout(x, rng, size=10),
+}
+rows = [("as it is", shapes.images[:8])]
+rows += [(name, make(shapes.images[:8])) for name, make in versions.items()]
+figure = new_figure(9.2, 3.6, False)
+grid = figure.subplots(len(rows), 8)
+for line, (name, pictures) in zip(grid, rows):
+    for axes, picture in zip(line, pictures):
+        show(axes, picture / 255, colours)
+    row_label(line[0], name, colours)
+figure
+
+# %% [markdown]
+# The order matters. The paper pads the **raw** picture, so the rim that comes in is black; then the
+# mean is subtracted. The other way round the rim would be the mean picture's grey. And the mean is
+# that of the *training* pictures, without augmentation, for training and test alike.
+#
+# For digits or text a mirrored picture has another meaning: augmentation is knowledge about the
+# task, not a free gift. (The shapes hold no letters, but a mirrored crescent is still a crescent.)
+#
+# ## 3 · One step
+#
+# Everything of notebooks 01 to 11 meets in a few lines:
+
+# %%
+show_source(train_step, docstring=False)
+
+# %% [markdown]
+# (`distributed` is for several processes; alone, `share` is the whole batch and `weight` is 1.)
+#
+# ## 4 · A run, watched
+#
+# A small recipe: the nano network, 2,000 shapes, four epochs. `LiveCurves` is called with every row
+# of the history and redraws one figure; in a terminal `minran train` shows a progress bar instead.
+
+# %%
+recipe = load_recipe(
+    "quickstart",
+    [
+        "model.name=attention_nano",
+        "model.options={}",
+        "data.train_count=2000",
+        "data.test_count=500",
+        "optimizer.lr=0.1",
+        "training.batch_size=32",
+        "training.epochs=4",
+        "training.log_every=10",
+    ],
+)
+result = train(recipe, folder / "whole", quiet=True, on_row=LiveCurves(every=2.0))
+last = result.history.epochs[-1]
+print(f"test accuracy {last['test_accuracy']:.1%} after {last['epoch']} epochs")
+
+# %% [markdown]
+# What to look for in such curves:
+#
+# - **Training loss falls, test loss does not**: the network learns the pictures by heart. More
+#   augmentation, more weight decay, fewer parameters.
+# - **Both stay high**: the rate is too small, or too large (look at the first 50 steps), or
+#   something is broken (notebooks 02 and 16).
+# - **A jump when the rate falls**: expected. Much of the gain of a schedule comes there.
+# - **Training accuracy below test accuracy**: not a mistake. It is averaged over the epoch, while
+#   the network was still worse, and on augmented pictures.
+#
+# What the run leaves behind:
+
+# %%
+for path in sorted((folder / "whole").iterdir()):
+    print(f"{path.name:22} {path.stat().st_size:8,} bytes")
+
+# %% [markdown]
+# ## 5 · Stop, and go on
+#
+# Long runs get interrupted. A run that is resumed should be the run that would have been, **bit for
+# bit**: otherwise nobody can tell whether a difference comes from the idea that was tested or from
+# the power cut.
+#
+# **Task 12.2.** Here is a job: a network, an optimiser, a step count and a random generator that
+# draws the batches and crops them. Write `snapshot(job)`, which returns everything that must be
+# kept, as plain arrays and numbers, and `restore(job, saved)`, which puts it into a *new* job.
+#
+# `job.model` and `job.optimizer` have `state_dict()` (copies) and `load_state_dict(state)`.
+# `job.step` is a number, `job.rng` a `np.random.Generator`, whose state is
+# `job.rng.bit_generator.state` (a dictionary that may be read and set).
+
+
+# %% tags=["exercise"]
+# Task 12.2: everything that a training run has to remember
+### BEGIN SOLUTION
+def snapshot(job):
+    return {
+        "model": job.model.state_dict(),
+        "optimizer": job.optimizer.state_dict(),
+        "step": job.step,
+        "rng": job.rng.bit_generator.state,
+    }
+
+
+def restore(job, saved):
+    job.model.load_state_dict(saved["model"])
+    job.optimizer.load_state_dict(saved["optimizer"])
+    job.step = saved["step"]
+    job.rng.bit_generator.state = saved["rng"]
+
+
+### END SOLUTION
+both = snapshot, restore
+
+# %% tags=["check"]
+check("12.2", both)
+
+# %% [markdown]
+# The library keeps the same things, but for one: no generator. Every epoch's order and every
+# batch's crops are drawn from a fresh generator, made of the seed, the epoch and the place in it.
+# So the *place* is all there is to remember, and a batch can be prepared ahead on another thread
+# without spoiling the order of draws.
+
+# %%
+checkpoint = load_checkpoint(folder / "whole" / "last.safetensors")
+print(f"model      {len(checkpoint.model)} arrays: parameters and running statistics")
+print(f"optimizer  {len(checkpoint.optimizer)} velocities")
+place = checkpoint.progress
+print(f"progress   step {place.step}, epoch {place.epoch}, batch {place.batch}, {place.rows} rows")
+
+# %% [markdown]
+# Now for real. The same recipe once more; after its 10th row somebody presses Ctrl-C. The loop
+# finishes the step, writes a checkpoint and returns. Then we resume, and compare with the run that
+# nobody interrupted.
+
+# %%
+seen = []
+
+
+def press_ctrl_c(row):
+    seen.append(row)
+    if len(seen) == 10:
+        signal.raise_signal(signal.SIGINT)
+
+
+stopped = train(recipe, folder / "interrupted", quiet=True, on_row=press_ctrl_c)
+print(
+    "finished:",
+    stopped.finished,
+    "- stopped after step",
+    Run(folder / "interrupted").progress().step,
+)
+resumed = train(recipe, folder / "interrupted", resume=True, quiet=True)
+print("finished:", resumed.finished)
+
+
+def without_clock(run):
+    rows = read_history(folder / run / "history.jsonl")
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+rows, others = without_clock("whole"), without_clock("interrupted")
+print(f"{len(rows)} rows of the history; all equal: {rows == others}")
+weights, mine = result.model.state_dict(), resumed.model.state_dict()
+print("all weights equal, bit for bit:", all((weights[k] == mine[k]).all() for k in weights))
+
+# %% [markdown]
+# A checkpoint is written beside the old one and then put in its place in one move: whatever happens
+# in between (no power, no space on the disk), a whole one is left.
+#
+# ## 6 · From here to CIFAR-10
+#
+# The same in a terminal, with the paper's data:
+#
+# ```
+# minran train --recipe cifar10-small --data-dir ~/data      # for a CPU, 8 epochs
+# minran train --recipe cifar10-modern --device gpu          # Attention-56, 30 epochs
+# minran train --recipe cifar10-attention56 --device gpu     # the paper's 205 epochs
+# minran train --resume runs/cifar10-small                   # after Ctrl-C
+# minran plot runs/* --out curves.png
+# ```
+#
+# What has been reached so far, with log and command, is in `docs/results`. All of it is one seed:
+# a single run cannot tell a better idea from better luck. Notebook 14 is about that.
+#
+# ## Summary
+#
+# - The recipe: Nesterov SGD, a rate that falls in steps, weight decay, pad-crop-mirror, the mean
+#   picture subtracted. Every number has a reason.
+# - Pad the raw picture, then subtract the mean of the training pictures.
+# - A run is its weights, running statistics, velocities, and the place in the stream of random
+#   numbers. Leave one out, and the resumed run is another run.
+# - A Ctrl-C costs nothing: the interrupted run above equals the whole one in every bit.
+#
+# ## Questions
+#
+# 1. You resume with the velocities left at zero. What does the loss curve show?
+#
+# <details><summary>Answer</summary>
+#
+# At first nearly nothing: about $1/(1-\mu) = 10$ steps later the velocities have built up again.
+# The curve is different from then on, as after any disturbance, but not visibly worse. That is why
+# this mistake lives long: it only shows in a comparison bit for bit.
+# </details>
+#
+# 2. And with the running statistics left out?
+#
+# <details><summary>Answer</summary>
+#
+# Training does not use them, so the training losses stay the same. The test loss right after
+# resuming is bad, and recovers as the running statistics do, in a few dozen steps with momentum
+# 0.1. A check of training losses alone does not catch it.
+# </details>
+#
+# 3. Doubling the batch to 128, how would you change the paper's rate and number of iterations?
+#
+# <details><summary>Answer</summary>
+#
+# As many epochs are half as many steps: 80,000, milestones at 32,000 and 48,000. A gradient over
+# twice the pictures has half the variance, so a rate of 0.2 gives about the same walk per epoch
+# (the linear scaling rule). It holds only as long as steps are small; measure.
+# </details>
+#
+# 4. Why is the per-pixel mean taken from the training pictures only?
+#
+# <details><summary>Answer</summary>
+#
+# In use there is one new picture and no mean of a test set. What is fitted to the test pictures,
+# even a mean, makes the test a little less of a test.
+# </details>
+#
+# ## References
+#
+# - F. Wang et al., *Residual Attention Network for Image Classification*, CVPR 2017,
+#   arXiv:1704.06904: section 4.1.
+# - T. DeVries, G. Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*,
+#   2017, arXiv:1708.04552.
+# - P. Goyal et al., *Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour*, 2017,
+#   arXiv:1706.02677: the linear scaling rule.
