@@ -54,7 +54,7 @@ def curves_figure(
 
 def _panel(axes: Axes, histories: Mapping[str, History], panel: str, colours: Theme) -> None:
     """One quantity of all runs."""
-    from matplotlib.ticker import MaxNLocator
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     from minran.inspect.style import dress, legend
 
@@ -88,9 +88,14 @@ def _panel(axes: Axes, histories: Mapping[str, History], panel: str, colours: Th
         axes.set_title(
             "Loss (log scale)", color=colours.text, fontsize=11, loc="left", weight="bold"
         )
-        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        low, high = axes.get_ylim()
+        # Less than a factor of ten may hold no power of ten: plain steps have numbers to read.
+        axes.yaxis.set_major_locator(
+            MaxNLocator(5) if high < 10 * low else LogLocator(subs=(1, 2, 5))
+        )
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
-        axes.minorticks_off()
     if not drawn:
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=colours.faint)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
