@@ -1,0 +1,363 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+#   minran:
+#     number: 15
+#     seconds: 40
+#     minutes: 50
+# ---
+
+# %% [markdown]
+# # 15 · Noisy labels
+#
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/15_noisy_labels.ipynb)
+#
+# **You will be able to**
+#
+# - build the matrix of label noise of the paper (Eq. 7) and draw labels from it;
+# - say what a network converges to when labels are wrong, and up to which noise its answer is
+#   still right;
+# - measure which share of the gradient comes from wrong labels, early and late in training;
+# - read the paper's Table 5 with the right amount of doubt.
+#
+# **Time**: 50 minutes to read and do; runs in 40 seconds on 2 cores.
+# **Needs**: notebooks 06 (cross-entropy) and 09 (the mask as a filter on gradients).
+
+# %% tags=["setup"]
+import importlib.util
+import subprocess
+import sys
+
+if importlib.util.find_spec("minran") is None:  # in Colab
+    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
+
+import numpy as np
+
+from minran import create_model, inspect, no_grad, ops, tensor
+from minran.course import check
+from minran.course.shipped import ablation
+from minran.data import corrupt_labels, label_noise_matrix, load_shapes
+from minran.inspect.style import MAP_COLOURS, dress, legend, new_figure, theme
+from minran.optim import SGD
+from minran.train import load_pretrained
+
+colours = theme()
+
+# %% [markdown]
+# ## 1 · The matrix
+#
+# Labels are made by people in a hurry. The paper asks whether attention helps against mistakes, and
+# makes them on purpose: a picture of class $i$ keeps its label with probability $r$, the **clean
+# ratio**; otherwise it gets one of the $K - 1$ others, each as often. As a matrix of probabilities
+#
+# $$
+# Q = \begin{pmatrix}
+# r & \frac{1-r}{K-1} & \cdots & \frac{1-r}{K-1} \\
+# \frac{1-r}{K-1} & r & \cdots & \frac{1-r}{K-1} \\
+# \vdots & & \ddots & \vdots \\
+# \frac{1-r}{K-1} & \frac{1-r}{K-1} & \cdots & r
+# \end{pmatrix},
+# \qquad Q_{ij} = P(\text{label } j \mid \text{class } i) .
+# \tag{Eq. 7}
+# $$
+#
+# Each row sums to 1. The paper's Table 5 prints the noise $1 - r$, not $r$.
+#
+# **Task 15.1.** Build it.
+
+
+# %% tags=["exercise"]
+# Task 15.1: the matrix of label noise
+def noise_matrix(classes, clean_ratio):
+    """Q of Eq. 7: (classes, classes) float64."""
+    ### BEGIN SOLUTION
+    wrong = (1 - clean_ratio) / (classes - 1)
+    return np.full((classes, classes), wrong) + (clean_ratio - wrong) * np.eye(classes)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("15.1", noise_matrix)
+
+# %% [markdown]
+# To draw labels from it, `corrupt_labels` compares a uniform number with the cumulative sums of the
+# right row. On **the built-in shapes (not CIFAR)**, half of the labels wrong:
+
+# %%
+shapes = load_shapes("train", count=2000)
+matrix = label_noise_matrix(10, clean_ratio=0.5)
+noisy = corrupt_labels(shapes.labels, matrix, np.random.default_rng(15))
+print(f"{np.mean(noisy != shapes.labels):.1%} of the labels are wrong")
+
+# %% tags=["hide-input"]
+counts = np.zeros((10, 10))
+np.add.at(counts, (shapes.labels, noisy), 1)
+found = counts / counts.sum(axis=1, keepdims=True)
+figure = new_figure(8.6, 3.6, False)
+left, right = figure.subplots(1, 2)
+for axes, values, title in ((left, matrix, "Q for r = 0.5"), (right, found, "drawn, 2,000 labels")):
+    drawn = axes.imshow(values, cmap=MAP_COLOURS, vmin=0, vmax=0.55)
+    axes.set_title(title, color=colours.text, fontsize=11, loc="left", weight="bold")
+    axes.set_xlabel("label", color=colours.text)
+    axes.set_xticks(range(10))
+    axes.set_yticks(range(10))
+    axes.tick_params(colors=colours.faint, labelsize=8)
+left.set_ylabel("class", color=colours.text)
+bar = figure.colorbar(drawn, ax=(left, right), shrink=0.9)
+bar.set_label("probability", color=colours.text)
+bar.ax.tick_params(colors=colours.faint, labelsize=8)
+figure
+
+# %% [markdown]
+# ## 2 · What noise does to the goal
+#
+# Take one picture of class $i$, and let $p$ be the network's probabilities for it. With label $j$
+# the gradient of the cross-entropy with respect to the logits is $p - e_j$ (notebook 06), where
+# $e_j$ is 1 at place $j$ and 0 elsewhere. Label $j$ comes with probability $Q_{ij}$. So the
+# **expected** gradient is
+#
+# $$
+# \mathbb{E}_j\,[\,p - e_j\,] = p - \sum_j Q_{ij}\, e_j = p - Q_{i\cdot} ,
+# \tag{15.1}
+# $$
+#
+# the row of $Q$. It is zero at $p = Q_{i\cdot}$: with enough pictures and no memory, a network
+# learns the *row*, not the class. Its answer is the largest entry, and that is still the class as
+# long as
+#
+# $$
+# r > \frac{1-r}{K-1} \iff r > \frac1K .
+# \tag{15.2}
+# $$
+#
+# With ten classes and 70% of the labels wrong, $r = 0.3$ is still three times $1/K$. Noise of this
+# kind does not move the best answer at all. What it costs is the size of the signal.
+#
+# **Task 15.2.** Write the expected gradient of the logits for a batch: probabilities $p$ (N, K),
+# true classes (N,), and $Q$. Of the mean over the batch, as `cross_entropy` takes it.
+
+
+# %% tags=["exercise"]
+# Task 15.2: the expected gradient under label noise
+def expected_gradient(p, classes, matrix):
+    """dL/dz (N, K) in expectation over labels drawn from the rows of `matrix`; L is the mean."""
+    ### BEGIN SOLUTION
+    return (p - matrix[classes]) / len(p)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("15.2", expected_gradient)
+
+# %% [markdown]
+# The noise is in the *other* part. Around its mean, the gradient of one picture has the variance
+# $\sum_j Q_{ij}(1 - Q_{ij})$. Where the network has learnt the row, all of the gradient is that:
+# the mean has gone to zero and the variance has not.
+#
+# ## 3 · Whose gradient is it?
+#
+# The length of one picture's gradient is $|p - e_j|$. Sum it over the pictures with right and with
+# wrong labels, for a network that knows nothing, and for one that has been trained on clean labels.
+
+
+# %%
+def lengths(model, inputs, labels):
+    """|p - e_j| for every picture."""
+    p = inspect.class_probabilities(model, inputs)
+    return np.linalg.norm(p - np.eye(p.shape[1])[labels], axis=1)
+
+
+trained, preprocess, _ = load_pretrained("quickstart")
+inputs = preprocess(shapes.images)
+fresh = create_model("attention_nano", seed=0)
+fresh.train()
+with no_grad():
+    fresh(tensor(inputs[:256]))  # one pass, for the running statistics
+wrong = noisy != shapes.labels
+for name, model in (("fresh", fresh), ("trained on clean labels", trained)):
+    norms = lengths(model, inputs, noisy)
+    print(
+        f"{name:24} right labels {norms[~wrong].mean():.2f} each, wrong {norms[wrong].mean():.2f}; "
+        f"{norms[wrong].sum() / norms.sum():.0%} of all length comes from wrong labels"
+    )
+
+# %% [markdown]
+# At the start every label pulls equally: half of them wrong, half of the pull wrong, but the wrong
+# ones pull in nine directions and cancel, the right ones in one. That is why a network learns at
+# all, and why it learns the classes **first**. Later the right labels fall silent, and nearly
+# everything that still moves the network is a mistake. It can only be followed by learning single
+# pictures by heart.
+#
+# Let us watch that turn. The trained network goes on, with half of the labels wrong, on 600
+# pictures that it sees again and again:
+
+# %%
+test = load_shapes("test", count=400)
+test_inputs = preprocess(test.images)
+few, few_labels, few_wrong = inputs[:600], noisy[:600], wrong[:600]
+model, _, _ = load_pretrained("quickstart")
+sgd = SGD(model.parameters(), lr=0.02, momentum=0.9, nesterov=True)
+rng = np.random.default_rng(0)
+history = []
+for step in range(81):
+    if step % 10 == 0:
+        model.eval()
+        norms = lengths(model, few, few_labels)
+        answers = inspect.class_probabilities(model, few).argmax(axis=1)
+        on_test = inspect.class_probabilities(model, test_inputs).argmax(axis=1)
+        history.append(
+            (
+                step,
+                norms[few_wrong].sum() / norms.sum(),
+                np.mean(on_test == test.labels),
+                np.mean(answers[few_wrong] == few_labels[few_wrong]),
+            )
+        )
+    model.train()
+    batch = rng.choice(600, 64, replace=False)
+    loss = ops.cross_entropy(model(tensor(few[batch])), few_labels[batch])
+    sgd.zero_grad()
+    loss.backward()
+    sgd.step()
+
+# %% tags=["hide-input"]
+steps, share, accuracy, learnt = np.array(history).T
+figure = new_figure(9.0, 3.0, False)
+left, right = figure.subplots(1, 2)
+dress(left, colours, "Gradient from wrong labels", "step", "share of the length")
+left.plot(steps, share, "o-", color=colours.colours[1], lw=2)
+left.set_ylim(0.4, 1.02)
+dress(right, colours, "What becomes of the network", "step", "share of pictures")
+right.plot(steps, accuracy, "o-", color=colours.colours[0], lw=2, label="test, true labels: right")
+right.plot(
+    steps, learnt, "s--", color=colours.colours[1], lw=2, label="wrong labels given back as learnt"
+)
+right.set_ylim(-0.02, 1.02)
+legend(right, colours, loc="center right")
+figure
+
+# %%
+print(
+    f"test accuracy {accuracy[0]:.1%} before, {accuracy[-1]:.1%} after {steps[-1]:.0f} steps; "
+    f"least {accuracy.min():.1%}"
+)
+
+# %% [markdown]
+# ## 4 · The paper's argument
+#
+# Eq. 2 (notebook 09) says that a naive mask multiplies the trunk's update by $M$: where the mask is
+# near zero, a wrong label cannot change the trunk. With the residual gate the factor is $1 + M$, so
+# it can at most halve the update against the rest. The paper offers this as the reason why
+# attention resists noise, and supports it with a table of errors on CIFAR-10, one number for each
+# cell and no spread:
+
+# %%
+paper = {(c["row"], c["column"]): c["paper"] for c in ablation("table5")}
+rows = sorted({row for row, _ in paper})
+columns = list(dict.fromkeys(column for _, column in paper))
+print(f"{'the paper, error in %':22}" + "".join(f"{name:>12}" for name in columns))
+for row in rows:
+    print(f"{row:22}" + "".join(f"{paper[row, column]:12.2f}" for column in columns))
+
+# %% [markdown]
+# Read it with section 2 in mind. Both networks lose surprisingly little up to 50%, as (15.2) lets
+# one expect: the best answer does not move. The attention network is better by about one point in
+# each column. The table has no column without noise, so it does not say how much of that point has
+# to do with labels.
+#
+# And in small: networks of some 50,000 parameters on 4,000 shapes, four epochs, made by
+# `minran ablate table5 --scale nano` (log in `docs/results/ablations-nano`; here ResNet is the same
+# network without masks, made deeper to have as many parameters).
+
+# %% tags=["hide-input"]
+cells = ablation("table5")
+seeds = sorted({seed for cell in cells for seed in cell["seeds"]})
+figure = new_figure(7.4, 3.3, False)
+axes = dress(
+    figure.subplots(),
+    colours,
+    f"Test error with wrong labels, nano scale, {len(seeds)} seed(s)",
+    "wrong labels",
+    "error, %",
+)
+for index, row in enumerate(rows):
+    for place, column in enumerate(columns):
+        values = next(c["values"] for c in cells if (c["row"], c["column"]) == (row, column))
+        at = place + (index - 0.5) * 0.22
+        axes.plot([at] * len(values), values, "os"[index], color=colours.colours[index], alpha=0.6)
+        axes.hlines(np.mean(values), at - 0.08, at + 0.08, color=colours.colours[index], lw=3)
+    axes.plot([], [], "os"[index], color=colours.colours[index], label=row)
+axes.axhline(90, color=colours.faint, ls=":", lw=1.4)
+axes.annotate("guessing", (0, 90), (0, 3), textcoords="offset points", color=colours.faint)
+axes.set_xticks(range(len(columns)), [name.replace(" wrong", "") for name in columns])
+axes.set_ylim(0, 97)
+legend(axes, colours, loc="lower right")
+figure
+
+# %%
+print(f"seeds: {seeds}")
+for column in columns:
+    pair = {c["row"]: np.array(c["values"]) for c in cells if c["column"] == column}
+    difference = pair["ResNet"] - pair["Attention-92"]
+    words = ", ".join(f"{value:+.1f}" for value in difference)
+    print(f"{column:10} ResNet minus Attention, seed by seed: {words} points")
+
+# %% [markdown]
+# Each dot is one run, each bar their mean. Whether any of the differences is more than chance is
+# the subject of notebook 14; look first at how far the dots of one kind lie apart.
+#
+# ## Summary
+#
+# - $Q$ keeps a label with probability $r$ and spreads the rest evenly (Eq. 7).
+# - In expectation the gradient is $p - Q_{i\cdot}$: the network learns the row. The answer stays
+#   right while $r > 1/K$.
+# - Early, wrong labels cancel; late, nearly all of the gradient comes from them, and following it
+#   means learning by heart.
+# - The paper's table favours attention by about a point; one number a cell cannot say how sure
+#   that is.
+#
+# ## Questions
+#
+# 1. Noise in real data is not even: cats become dogs, rarely ships. What changes in (15.2)?
+#
+# <details><summary>Answer</summary>
+#
+# The condition is $Q_{ii} > Q_{ij}$ for every $j$: the class must be the most frequent of *its own*
+# labels. If 60% of the cats are labelled dogs, the best answer for a cat is dog, however clean the
+# other classes are.
+# </details>
+#
+# 2. Label smoothing with $\varepsilon = 0.1$ (notebook 06) and label noise look alike. Where do
+#    they differ?
+#
+# <details><summary>Answer</summary>
+#
+# In expectation they are the same: targets spread over all classes. But smoothing is that spread
+# target at every step, without variance; noise is one wrong label that stays wrong for its picture,
+# and can be learnt by heart.
+# </details>
+#
+# 3. Stopping early is an old remedy. Which of the figures above explains it?
+#
+# <details><summary>Answer</summary>
+#
+# The right one of section 3. The classes are learnt first, while wrong labels cancel; mistakes are
+# learnt later, one by one. Whoever stops in between keeps the first and not the second.
+# </details>
+#
+# ## References
+#
+# - F. Wang et al., *Residual Attention Network for Image Classification*, CVPR 2017,
+#   arXiv:1704.06904: section 4.1, Eq. 7 and Table 5.
+# - C. Zhang et al., *Understanding Deep Learning Requires Rethinking Generalization*, ICLR 2017,
+#   arXiv:1611.03530: networks that learn random labels by heart.
+# - D. Arpit et al., *A Closer Look at Memorization in Deep Networks*, ICML 2017, arXiv:1706.05394:
+#   patterns first, single examples later.
