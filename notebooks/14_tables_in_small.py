@@ -143,8 +143,8 @@ for name, said in rules.items():
 #
 # ## 3 · Three tables
 #
-# Dots are single runs, bars their means; a bracket shows the difference to the first line with its
-# margin.
+# Dots are single runs, bars their means; the words give the difference to the first of the means,
+# with its margin.
 
 
 # %% tags=["hide-input"]
