@@ -50,11 +50,11 @@ from minran.train import load_pretrained
 # %% [markdown]
 # ## 1 · A network that looks
 #
-# This network was trained by `minran quickstart`, in about two minutes on two processor cores. Its
-# pictures come from the library's own **shapes** data, which is drawn, not photographed: one
-# object of ten kinds on a busy background. They are made here, so nothing has to be downloaded,
-# and the true outline of every object is known. (CIFAR-10, the data of the paper, comes in
-# notebook 12.)
+# This network was trained by `minran quickstart`, in about a minute and a half on two processor
+# cores. Its pictures come from the library's own **shapes** data, which is drawn, not
+# photographed: one object of ten kinds on a busy background. They are made here, so nothing has to
+# be downloaded, and the true outline of every object is known. (CIFAR-10, the data of the paper,
+# comes in notebook 12.)
 
 # %%
 model, preprocess, class_names = load_pretrained("quickstart")

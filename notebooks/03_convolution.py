@@ -552,7 +552,15 @@ figure = new_figure(8.4, 2.4, False)
 for axis, groups in zip(figure.subplots(1, 4), (1, 2, 4, 16)):
     layer, sees = channel_matrix(groups)
     name = f"{groups} group{'s' * (groups > 1)}: {layer.weight.size} weights"
-    show(axis, sees, colours, name, cmap=ListedColormap(["#f4f5f6", colours.colours[0]]))
+    show(
+        axis,
+        sees,
+        colours,
+        name,
+        cmap=ListedColormap(["#f4f5f6", colours.colours[0]]),
+        vmin=0,
+        vmax=1,
+    )
     axis.set_xlabel("output channel", color=colours.faint, fontsize=8.5)
     axis.set_ylabel("input channel", color=colours.faint, fontsize=8.5)
 figure

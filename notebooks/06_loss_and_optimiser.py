@@ -575,7 +575,6 @@ for k, decay in enumerate(decays):
         right.axhline(
             np.sqrt(2 * 0.1 * decay), color=colours.colours[k], linestyle=":", linewidth=1.4
         )
-legend(left, colours, loc="center right")
 legend(right, colours, ncols=3, loc="upper right")
 right.set_ylim(0.008, 0.3)
 figure

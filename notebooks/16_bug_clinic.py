@@ -21,7 +21,7 @@
 #
 # **You will be able to**
 #
-# - name six bugs that public ports of this network have, and say what each does to it;
+# - name six bugs of the kind that public ports of this network have, and say what each does to it;
 # - look inside a module while it runs, with a trace of its calls;
 # - write a test for a property of the *design*, not for a number;
 # - ask which variables a result depends on, by asking for gradients;
@@ -54,10 +54,10 @@ colours = theme()
 # %% [markdown]
 # ## 1 · Bugs that train
 #
-# Public ports of the Residual Attention Network differ from what the authors trained, and mostly by
-# accident. Nothing crashes. Shapes fit. The loss goes down, the accuracy is respectable, and nobody
-# looks again. Six such bugs are waiting here, each planted into our own attention module with the
-# same weights:
+# Public ports of the Residual Attention Network differ from what the authors trained, and mostly
+# by accident. Nothing crashes. Shapes fit. The loss goes down, the accuracy is respectable, and
+# nobody looks again. Six bugs of that kind are waiting here, each planted into our own attention
+# module with the same weights:
 
 # %%
 for number, bug in enumerate(BUGS.values(), start=1):
@@ -136,8 +136,9 @@ for name in ("healthy", "never nests"):
 #
 # ## 3 · Trunk added inside the mask
 #
-# A well-known port wrote `out_interp1 = self.interpolation1(...) + out_trunk` just before the head.
-# Many have copied it. In the paper the trunk's size is all that the mask takes from it.
+# Written down it looks harmless: `out_interp1 = self.interpolation1(...) + out_trunk`, just before
+# the head, as in a network with skip connections. In the paper the trunk's size is all that the
+# mask takes from it.
 #
 # What it does: the mask becomes a function of the features that it should weigh, the backward of
 # the trunk gets a second path through the sigmoid, and (9.1) no longer is the whole gradient.
@@ -439,6 +440,7 @@ figure
 #
 # - F. Wang et al., *Residual Attention Network for Image Classification*, CVPR 2017,
 #   arXiv:1704.06904, and the authors' published network files: what a healthy module is.
-# - The bugs were found in public PyTorch, Keras and TensorFlow ports of the network.
+# - The bugs are of kinds that were seen in public PyTorch, Keras and TensorFlow ports of the
+#   network; the patients here are our own module with each of them planted.
 # - R. DeMillo, R. Lipton, F. Sayward, *Hints on Test Data Selection*, Computer 1978: planting bugs
 #   to test the tests.

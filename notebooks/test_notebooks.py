@@ -37,6 +37,8 @@ def test_notebook_runs(file: Path) -> None:
         error = result.error(index)
         expected = "raises-exception" in cell.metadata.get("tags", [])
         assert error is None or expected, f"{error}\nin the cell\n{cell.source}"
+        # What `show_kernel` says of a note whose line has gone from the kernel.
+        assert "no longer in the source" not in str(cell.get("outputs", "")), cell.source
     statuses = {task: record["status"] for task, record in result.records.items()}
     assert statuses == {task.name: "passed" for task in notebook.tasks}
     assert not result.out_of_time, f"it took longer than {allowed:.0f} seconds"

@@ -26,7 +26,12 @@ def roofline_figure(
     ridge = peak / bandwidth
     axes.axvline(ridge, color=colours.faint, lw=1, ls=":")
     axes.text(
-        ridge * 1.08, peak / 1e9 * 0.004, f"ridge\n{ridge:.0f}", color=colours.faint, fontsize=8.5
+        ridge * 1.08,
+        0.04,
+        f"ridge {ridge:.0f}",
+        color=colours.faint,
+        fontsize=8.5,
+        transform=axes.get_xaxis_transform(),
     )
     for index, (name, spent) in enumerate(kernels.items()):
         axes.plot(
