@@ -26,8 +26,9 @@ class Module:
     """A piece of a network.
 
     Sub-modules and parameters are found among the instance's attributes, in the order in
-    which they were assigned, and are named by them: `stem.0.weight`. Arrays that belong to
-    the state but are not trained (running statistics) are listed in `buffer_names`.
+    which they were assigned, and are named by them: `stem.0.weight`. A module's own parameters
+    come before those of its parts. Arrays that belong to the state but are not trained (running
+    statistics) are listed in `buffer_names`.
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -56,14 +57,14 @@ class Module:
             yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with its dotted name, in the order of definition."""
+        """Every parameter with its dotted name, a module's own before those of its parts."""
         for prefix, module in self.named_modules():
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter, in the order of definition."""
+        """Every parameter, in the order of `named_parameters`."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
