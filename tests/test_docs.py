@@ -249,6 +249,9 @@ def test_docstrings_become_pages() -> None:
         "* k: a number",
         "",
     ]
+    program = ["    mine = share(len(images))", "    loss.backward()"]
+    assert to_rst(program)[:3] == [".. code-block:: text", "", "   mine = share(len(images))"]
+    assert to_rst(["    mpiexec -n 2 minran train"])[0] == ".. code-block:: text"
     known = {"ShapeError": "minran.errors.ShapeError"}.get
     assert to_rst(["x: one item. Raises ShapeError."], known, ["x"]) == [
         "x: one item. Raises :py:obj:`ShapeError <minran.errors.ShapeError>`.",

@@ -1,8 +1,8 @@
 """The house's docstrings, which are plain text, as reStructuredText for Sphinx's autodoc.
 
-Indented blocks are equations (see `equations`), `code` in single backticks becomes a link where
-it names something public, a line that begins with `name:` begins an item, and what Sphinx would
-take for markup by accident is escaped.
+Indented blocks are equations (see `equations`) or programs; `code` in single backticks becomes a
+link where it names something public; a line that begins with a parameter's `name:` begins an item;
+what Sphinx would take for markup by accident is escaped.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def to_rst(
     for block in _blocks(lines):
         if block[0].lstrip().startswith((">>>", "|")):
             out += _example(block)
+        elif block[0].startswith("    ") and not _is_equation("\n".join(block)):
+            out += [".. code-block:: text", "", *(f"   {line[4:]}" for line in block)]
         elif block[0].startswith("    "):
             out += [".. math::", "", *(f"   {line}" for line in to_latex(block).split("\n"))]
         elif all(_TABLE_ROW.match(line) or line.startswith("      ") for line in block):
@@ -110,6 +112,11 @@ def _blocks(lines: list[str]) -> list[list[str]]:
         elif blocks[-1]:
             blocks.append([])
     return [block for block in blocks if block]
+
+
+def _is_equation(text: str) -> bool:
+    """Whether an indented block is an equation, not a program or a command."""
+    return " = " in text and not re.search(r"[a-z_]\.[a-z_]+\(", text)
 
 
 def _example(block: list[str]) -> list[str]:

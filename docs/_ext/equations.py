@@ -26,7 +26,7 @@ _TOKEN = re.compile(
     r"|(?P<other>.)"
 )
 
-_PRODUCT = re.compile(r"(?<=[\w}\])\1]) (?=[\w(\0|`])")
+_PRODUCT = re.compile(r"(?<=[\w}\])|\1]) (?=[\w(\0|`])")
 """A space between two factors, which formulas do not show unless told to."""
 
 
