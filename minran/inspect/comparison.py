@@ -93,7 +93,7 @@ def gradcam_figure(
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
     answers: the class that each map speaks for.
     """
-    from minran.inspect.style import new_figure, row_label, show, theme
+    from minran.inspect.style import caption, new_figure, row_label, show, theme
 
     expect(
         1 <= len(images) == len(maps) == len(answers),
@@ -117,5 +117,5 @@ def gradcam_figure(
             title = "true object" if first else ""
             show(grid[row, -1], true_masks[row], colours, title, cmap="gray", vmin=0, vmax=1)
     note = "Grad-CAM: positions that speak for the class on the left. Masks: mean over channels."
-    figure.suptitle(note, color=colours.faint, fontsize=9)
+    caption(figure, note, colours)
     return figure

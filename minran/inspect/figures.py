@@ -41,7 +41,7 @@ def mask_figure(
     `rule` of `choose_channels`, its first `count` channels follow, or the `channels` that are
     given. The title says which.
     """
-    from minran.inspect.style import new_figure, row_label, show, theme
+    from minran.inspect.style import caption, new_figure, row_label, show, theme
 
     _check(images, attentions, true_masks)
     columns: list[tuple[str, np.ndarray]] = []
@@ -69,7 +69,7 @@ def mask_figure(
         if true_masks is not None:
             title = "true object" if first else ""
             show(grid[row, -1], true_masks[row], colours, title, cmap="gray", vmin=0, vmax=1)
-    figure.suptitle(note, color=colours.faint, fontsize=9)
+    caption(figure, note, colours)
     return figure
 
 
@@ -81,7 +81,7 @@ def before_after_figure(
     A row for each picture, one channel: the one given, or the mask's of largest variance over
     positions. Trunk T and output H share one scale within a row, so that the gain shows.
     """
-    from minran.inspect.style import MAP_COLOURS, colour_bar, new_figure, show, theme
+    from minran.inspect.style import MAP_COLOURS, caption, colour_bar, new_figure, show, theme
 
     _check(images, [attention], None)
     given = None if channel is None else [channel]
@@ -113,9 +113,7 @@ def before_after_figure(
             if column == 2:
                 mask_drawn = drawn
     colour_bar(figure, mask_drawn, grid, colours, "mask M (T and H: one scale a row)")
-    figure.suptitle(
-        f"{attention.title}, channel {index}: {chosen.rule}", color=colours.faint, fontsize=9
-    )
+    caption(figure, f"{attention.title}, channel {index}: {chosen.rule}", colours)
     return figure
 
 
@@ -162,7 +160,7 @@ def mask_over_epochs_figure(
     checkpoints: for each name ("epoch 3"), what `attention_maps` gave with those weights for
     the same pictures. index: which attention module, in order.
     """
-    from minran.inspect.style import new_figure, show, theme
+    from minran.inspect.style import caption, new_figure, show, theme
 
     expect(bool(checkpoints), "mask_over_epochs_figure: there are no checkpoints")
     for found in checkpoints.values():
@@ -181,9 +179,7 @@ def mask_over_epochs_figure(
             laid = overlay(image, channel_mean(found[index].mask)[row])
             show(grid[row, column], laid, colours, name if row == 0 else "")
     title = next(iter(checkpoints.values()))[index].title
-    figure.suptitle(
-        f"Mask of {title}: mean over channels,\n{SCALE_NOTE}", color=colours.faint, fontsize=9
-    )
+    caption(figure, f"Mask of {title}: mean over channels,\n{SCALE_NOTE}", colours)
     return figure
 
 

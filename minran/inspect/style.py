@@ -7,6 +7,7 @@ display is needed. This module is imported only when something is drawn.
 from __future__ import annotations
 
 import io
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,13 @@ class Picture(Figure):
 def new_figure(width: float, height: float, dark: bool) -> Picture:
     """An empty figure of width x height inches with the theme's paper."""
     return Picture((width, height), facecolor=theme(dark).paper, layout="constrained")
+
+
+def caption(figure: Figure, text: str, colours: Theme) -> None:
+    """Small words above all panels, broken where the figure ends (13 letters fill an inch)."""
+    room = int(13 * figure.get_figwidth())
+    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, room)]
+    figure.suptitle("\n".join(lines), color=colours.faint, fontsize=9)
 
 
 def dress(axes: Axes, colours: Theme, title: str = "", x: str = "", y: str = "") -> Axes:
