@@ -89,7 +89,10 @@ def test_the_first_epoch_of_cifar10():
         data, 128, Preprocess.fit(data.images), augment=True, shuffle=True, drop_last=True
     )
     ours, theirs = losses_of_both(loader, len(loader), "float32", lr=0.2)
-    np.testing.assert_allclose(ours[:5], theirs[:5], rtol=1e-4)
+    # Each step multiplies the difference of two roundings by about five (measured: 4e-7, 3e-5,
+    # 2e-4, 2e-4, 6e-4); a mistake differs from the first step on.
+    np.testing.assert_allclose(ours[:2], theirs[:2], rtol=1e-4)
+    np.testing.assert_allclose(ours[:5], theirs[:5], rtol=3e-3)
     # Two runs whose roundings differ part, but learn alike.
     assert abs(ours[-100:].mean() - theirs[-100:].mean()) < 0.05
     assert ours[-100:].mean() < 1.6
