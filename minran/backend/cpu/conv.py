@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.memory import empty, zeros
+from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
 
 Pair = tuple[int, int]
@@ -73,8 +74,8 @@ def _backward_stride_one(
 
     def block(samples: slice) -> np.ndarray:
         columns = columns_of(gy[samples], (kh, kw), (1, 1), reach, (height, width), 1)
-        np.matmul(columns, turned, out=gx[samples].reshape(-1, c))
-        return x[samples].reshape(-1, c).T @ columns
+        tall_product(columns, turned, gx[samples].reshape(-1, c))
+        return summed_product(x[samples].reshape(-1, c), columns)
 
     gw = sum_of(map_blocks(block, n, *_block_size(gy, gx, kh * kw)))
     gw = gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
@@ -184,7 +185,7 @@ def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: 
     """y = columns @ w, group by group when there are several."""
     k = w.shape[-1]
     if groups == 1:
-        np.matmul(columns, w.reshape(-1, k), out=y)
+        tall_product(columns, w.reshape(-1, k), y)
         return
     matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
     out = y.reshape(-1, groups, k // groups).transpose(1, 0, 2)

@@ -13,6 +13,7 @@ from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.conv import columns_of, framed
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.norm import rows_of, tile, zero_row
+from minran.backend.cpu.product import tall_product
 from minran.backend.geometry import conv_output_size
 
 BLOCK_BYTES = 1 << 20
@@ -53,18 +54,18 @@ def folded_unit(
         np.maximum(rows_of(p), zero_row(p), out=rows_of(p))
 
         u = empty((count, height, width, inner), x.dtype)
-        np.matmul(p.reshape(-1, c), w1[0, 0], out=u.reshape(-1, inner))
+        tall_product(p.reshape(-1, c), w1[0, 0], u.reshape(-1, inner))
         np.add(rows_of(u), tile(shift2, u), out=rows_of(u))
         padded, inside = framed(u.shape, (1, 1), x.dtype)
         np.maximum(u, zero_row(u)[: width * inner].reshape(width, inner), out=inside)
 
         v = empty((count, ho, wo, inner), x.dtype)
         columns = columns_of(padded, (3, 3), (stride, stride), (0, 0), (ho, wo), 1)
-        np.matmul(columns, w2.reshape(-1, inner), out=v.reshape(-1, inner))
+        tall_product(columns, w2.reshape(-1, inner), v.reshape(-1, inner))
         np.add(rows_of(v), tile(shift3, v), out=rows_of(v))
         np.maximum(rows_of(v), zero_row(v), out=rows_of(v))
 
-        np.matmul(v.reshape(-1, inner), w3[0, 0], out=part.reshape(-1, out))
+        tall_product(v.reshape(-1, inner), w3[0, 0], part.reshape(-1, out))
         if projection is None:
             np.add(rows_of(part), rows_of(xs), out=rows_of(part))
         else:

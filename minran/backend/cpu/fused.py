@@ -23,6 +23,7 @@ from minran.backend.cpu.norm import (
     tile,
     zero_row,
 )
+from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
 
 Pair = tuple[int, int]
@@ -61,7 +62,7 @@ def norm_relu_conv2d(
         p = _normalise(x[samples], scale, shift, padding)
         columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
         part = y[samples]
-        np.matmul(columns, flat, out=part.reshape(-1, out))
+        tall_product(columns, flat, part.reshape(-1, out))
         if residual is not None:
             np.add(part, residual[samples], out=part)
         return block_moments(part) if with_moments else None
@@ -110,9 +111,9 @@ def norm_relu_conv2d_backward(
         if kernel == 1:
             seen = p if stride == 1 else np.ascontiguousarray(p[:, ::stride, ::stride])
             flat = gs.reshape(-1, out)
-            gw = seen.reshape(-1, c).T @ flat
+            gw = summed_product(seen.reshape(-1, c), flat)
             if stride == 1:
-                np.matmul(flat, turned, out=part.reshape(-1, c))
+                tall_product(flat, turned, part.reshape(-1, c))
             else:
                 part[...] = 0
                 part[:, ::stride, ::stride] = (flat @ turned).reshape(seen.shape)
@@ -127,8 +128,8 @@ def norm_relu_conv2d_backward(
                 inside = spread[:, reach:stop_h:stride, reach:stop_w:stride]
             inside[...] = gs
             columns = columns_of(spread, (kernel, kernel), (1, 1), (0, 0), (height, width), 1)
-            np.matmul(columns, turned, out=part.reshape(-1, c))
-            gw = p.reshape(-1, c).T @ columns
+            tall_product(columns, turned, part.reshape(-1, c))
+            gw = summed_product(p.reshape(-1, c), columns)
         np.multiply(part, p > 0, out=part)
         sums = channel_sums(part)
         if divides:
