@@ -260,7 +260,7 @@ show_source(ops.gate)
 # | $\tau$ | threshold above which a pixel of a map counts | `inspect.score(threshold)` | 13 |
 # | $\alpha_c$ | weight of a channel in Grad-CAM | `inspect.gradcam` | 13 |
 # | $s$, $v$ | spread of single values; variance of their mean | `ablate.summarise` | 14 |
-# | $t_f$ | 95% limit of Student's distribution with $f$ degrees of freedom | `ablate.spread.student_t` | 14 |
+# | $t_f$ | 95% limit of Student's t, $f$ degrees of freedom | `ablate.spread.student_t` | 14 |
 # | $e_j$ | 1 at place $j$, 0 elsewhere: a label as probabilities | `data.one_hot` | 15 |
 # | IoU | overlap of a mask and the true object: both over either | `inspect.score` | 13 |
 # | $F$, $B$ | operations and bytes of a kernel call | `course.stopwatch.Spent` | 17 |
