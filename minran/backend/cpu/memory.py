@@ -17,15 +17,18 @@ _ALIGNMENT = 64
 _SMALL = 1 << 14
 """Below 16 KiB NumPy's own cache of small arrays is at least as quick."""
 
-_free: dict[int, list[bytearray]] = {}
+_free: dict[int, list[tuple[bytearray, int]]] = {}
+"""By size: memory that nobody uses, and where in it a cache line starts."""
 
 
 class _Lease(np.ndarray):
     """The owner behind every view of one pooled array; gives the memory back when it dies."""
 
+    start = 0
+
     def __del__(self) -> None:
         if isinstance(self.base, bytearray):
-            _free.setdefault(self.nbytes, []).append(self.base)
+            _free.setdefault(self.nbytes, []).append((self.base, self.start))
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -35,14 +38,15 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if nbytes < _SMALL:
         return np.empty(shape, dtype)
     try:
-        raw = _free[nbytes].pop()
+        raw, start = _free[nbytes].pop()
     except (KeyError, IndexError):
         raw = bytearray(nbytes + _ALIGNMENT)
-    start = -np.frombuffer(raw, np.uint8).ctypes.data % _ALIGNMENT
+        start = -np.frombuffer(raw, np.uint8).ctypes.data % _ALIGNMENT
     # Every view of the lease, and every view of a view, keeps the lease alive as its base:
     # NumPy shortens a chain of bases only across arrays, and a bytearray is none.
     lease = _Lease((nbytes,), np.uint8, buffer=raw, offset=start)
-    return lease.view(np.ndarray).view(dtype).reshape(shape)
+    lease.start = start
+    return np.ndarray(shape, dtype, lease)
 
 
 def empty_like(array: np.ndarray) -> np.ndarray:

@@ -149,7 +149,9 @@ def tile(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The per-channel `vector` repeated for the pixels of a row of `rows_of(x)`, in x's dtype."""
     _, height, width, channels = x.shape
     m = _picture_rows(height, width * channels)
-    return np.tile(vector.astype(x.dtype), m * width)
+    row = np.empty((m * width, channels), x.dtype)  # np.tile takes twice as long
+    row[...] = vector
+    return row.ravel()
 
 
 def zero_row(x: np.ndarray) -> np.ndarray:
