@@ -15,7 +15,7 @@ from typing import Any
 
 from minran import backend, ops
 from minran.autograd import Array, Tensor
-from minran.errors import BackendError
+from minran.errors import BackendError, expect
 from minran.nn import Module
 from minran.optim import SGD, FlatSGD
 
@@ -49,7 +49,13 @@ class CapturedStep:
     ) -> None:
         # The graph knows where arrays lie and keeps none; the step does, its inputs among them.
         self.step = step
-        self.recorder = backend.current().recorder()
+        kernels = backend.current()
+        expect(
+            hasattr(kernels, "recorder"),
+            f"a training step is recorded as a graph on a GPU only; the backend is {kernels.name}",
+            CaptureError,
+        )
+        self.recorder = kernels.recorder()
         before = [array.copy() for array in state]
         try:
             with self.recorder.working():

@@ -13,7 +13,9 @@ from minran.data import Loader, Preprocess, load_shapes
 from minran.errors import MinranError, RecipeError
 from minran.optim import SGD
 from minran.train import (
+    CaptureError,
     build,
+    capture_step,
     evaluate,
     load_checkpoint,
     load_data,
@@ -343,3 +345,11 @@ def test_a_full_disk_message_is_for_people(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(MinranError, match=r"could not write .*recipe\.toml .No space left"):
         train(tiny(), tmp_path / "run", quiet=True)
+
+
+def test_a_step_is_captured_on_a_gpu_only():
+    model = create_model("attention_nano")
+    sgd = SGD(model.parameters(), lr=0.1)
+    pictures, labels = np.zeros((2, 16, 16, 3), np.float32), np.zeros(2, int)
+    with pytest.raises(CaptureError, match="on a GPU only; the backend is numpy"):
+        capture_step(model, sgd, pictures, labels)
