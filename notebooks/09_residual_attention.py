@@ -384,7 +384,7 @@ for kind, (first, *_, last) in slopes.items():
 #   al., 2019): the batch norm in front of each branch divides by the stream's spread, and backward
 #   multiplies by its inverse. One learning rate for all modules is then a poor fit.
 # - **The residual gate** keeps the shortcut whole. Its features grow by about 1.5 a module, until
-#   the next stage starts afresh, and its gradients are even calmer than those without masks.
+#   the next stage starts afresh, and its gradients are no wilder than those without masks.
 #
 # The paper's Figure 4 shows *trained* networks: there the features behind each stage of the naive
 # one do shrink with depth. Fresh and trained are two different measurements; on a trained network
