@@ -78,11 +78,9 @@ class PreActUnit(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        if folds(self):
-            norms, convs = (
-                (self.norm1, self.norm2, self.norm3),
-                (self.conv1, self.conv2, self.conv3),
-            )
+        norms = self.norm1, self.norm2, self.norm3
+        convs = self.conv1, self.conv2, self.conv3
+        if folds(norms, (*convs, self.shortcut)):
             return folded_unit(x, norms, convs, self.shortcut)
         if self.shortcut is None:
             y = norm_conv(self.norm1, self.conv1, x)

@@ -41,9 +41,17 @@ def norm_conv(norm: Module, conv: Module, x: Tensor, residual: Tensor | None = N
     return y if residual is None else y + residual
 
 
-def folds(unit: Module) -> bool:
-    """Whether `unit` may run as `folded_unit`: in evaluation, and nobody looks inside."""
-    return not unit.training and ops.can_fold() and not is_observed()
+def folds(norms: Sequence[Module], convs: Sequence[Module | None]) -> bool:
+    """Whether a unit of these parts may run as `folded_unit`; None stands for no projection.
+
+    If all norms are in evaluation, nobody looks inside, and no part was exchanged for another kind.
+    """
+    return (
+        ops.can_fold()
+        and not is_observed()
+        and all(isinstance(norm, BatchNormReLU) and not norm.training for norm in norms)
+        and all(conv is None or (isinstance(conv, Conv2d) and conv.fusable) for conv in convs)
+    )
 
 
 def folded_unit(

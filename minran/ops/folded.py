@@ -41,7 +41,7 @@ def folded_unit(
         "folded_unit: works under no_grad, on the numpy backend; use the separate operations",
         BackendError,
     )
-    _check(x, norms, weights, projection)
+    _check(x, norms, weights, projection, stride)
     first, (a2, b2), (a3, b3) = (inference_affine(*norm) for norm in norms)
     w1, w2, w3 = (weight.data for weight in weights)
     dtype = w1.dtype
@@ -60,7 +60,11 @@ def folded_unit(
 
 
 def _check(
-    x: Tensor, norms: Sequence[Norm], weights: Sequence[Tensor], projection: Tensor | None
+    x: Tensor,
+    norms: Sequence[Norm],
+    weights: Sequence[Tensor],
+    projection: Tensor | None,
+    stride: int,
 ) -> None:
     shapes = [tuple(weight.shape) for weight in weights]
     got = f"x {tuple(x.shape)}, weights {shapes}"
@@ -80,11 +84,16 @@ def _check(
         f"folded_unit: expected norms of {c}, {inner} and {inner} channels, got {widths}",
     )
     expect(
-        tuple(projection.shape) == (1, 1, c, out) if projection is not None else c == out,
+        projection is not None or (c == out and stride == 1),
+        f"folded_unit: without a projection {c} channels must stay {c} with stride 1, got {out} "
+        f"channels with stride {stride}",
+    )
+    expect(
+        projection is None or tuple(projection.shape) == (1, 1, c, out),
         f"folded_unit: expected a projection {(1, 1, c, out)}, got "
         f"{projection is not None and tuple(projection.shape)}",
     )
-    dtypes = {str(tensor_.dtype) for tensor_ in (x, *weights)}
+    dtypes = {str(array.dtype) for array in (x, *weights)}
     expect(len(dtypes) == 1, f"folded_unit: x and weights must have one dtype, got {dtypes}")
 
 

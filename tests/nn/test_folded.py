@@ -95,6 +95,26 @@ def test_nothing_is_folded_in_training_or_under_an_observer(calls: list[str]) ->
     assert len(seen) > 1
 
 
+def test_nothing_is_folded_whose_parts_are_not_the_usual_ones(calls: list[str]) -> None:
+    x = tensor(np.random.default_rng(1).standard_normal((2, 4, 4, 8)), dtype="float32")
+
+    def outputs(made: PreActUnit) -> tuple[np.ndarray, np.ndarray]:
+        with no_grad():
+            y = made(x).data
+        return y, made(x).data
+
+    training = unit(8, 8, 1, "float32").eval()
+    training.norm2.train()
+    exchanged = unit(8, 8, 1, "float32").eval()
+    exchanged.norm2 = nn.ReLU()
+    biased = unit(8, 8, 1, "float32").eval()
+    biased.conv1 = nn.Conv2d(8, 2, 1, bias=True)
+    biased.conv1.bias.data[:] = 1
+    for made in (training, exchanged, biased):
+        np.testing.assert_array_equal(*outputs(made))
+    assert not calls
+
+
 def test_weights_that_change_are_seen() -> None:
     made = unit(8, 8, 1, "float64").eval()
     x = tensor(np.random.default_rng(1).standard_normal((2, 4, 4, 8)))
@@ -107,7 +127,13 @@ def test_weights_that_change_are_seen() -> None:
         np.testing.assert_allclose(made(x).data, expected, rtol=1e-12, atol=1e-12)
 
 
-def arguments(x: tuple[int, ...] = (2, 4, 4, 8), inner: int = 2, out: int = 8) -> tuple:
+def arguments(
+    x: tuple[int, ...] = (2, 4, 4, 8),
+    inner: int = 2,
+    out: int = 8,
+    projection: int = 0,
+    stride: int = 1,
+) -> tuple:
     def ones(*shape: int) -> Tensor:
         return tensor(np.ones(shape), dtype="float32")
 
@@ -115,7 +141,8 @@ def arguments(x: tuple[int, ...] = (2, 4, 4, 8), inner: int = 2, out: int = 8) -
         return ones(c), ones(c), np.zeros(c), np.ones(c), 1e-5
 
     weights = [ones(1, 1, 8, 2), ones(3, 3, 2, inner), ones(1, 1, 2, out)]
-    return ones(*x), [norm(8), norm(2), norm(2)], weights
+    shortcut = ones(1, 1, projection, out) if projection else None
+    return ones(*x), [norm(8), norm(2), norm(2)], weights, shortcut, stride
 
 
 @pytest.mark.parametrize(
@@ -124,7 +151,9 @@ def arguments(x: tuple[int, ...] = (2, 4, 4, 8), inner: int = 2, out: int = 8) -
         ({"x": (2, 4, 4, 6)}, r"got x \(2, 4, 4, 6\)"),
         ({"x": (2, 4, 8)}, r"got x \(2, 4, 8\)"),
         ({"inner": 3}, r"\(3, 3, D, D\)"),
-        ({"out": 12}, r"expected a projection \(1, 1, 8, 12\), got False"),
+        ({"out": 12}, r"8 channels must stay 8 with stride 1, got 12 channels with stride 1"),
+        ({"stride": 2}, r"8 channels must stay 8 with stride 1, got 8 channels with stride 2"),
+        ({"projection": 4}, r"expected a projection \(1, 1, 8, 8\), got \(1, 1, 4, 8\)"),
     ],
 )
 def test_shapes_that_do_not_fit_are_named(changed: dict, message: str) -> None:

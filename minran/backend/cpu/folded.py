@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
-from minran.backend.cpu.conv import columns_of, framed
+from minran.backend.cpu.conv import columns_of
+from minran.backend.cpu.fused import framed_relu, normalise
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.norm import rows_of, tile, zero_row
 from minran.backend.cpu.product import tall_product
@@ -48,19 +49,15 @@ def folded_unit(
     def block(samples: slice) -> None:
         xs, part = x[samples], y[samples]
         count = len(xs)
-        p = empty(xs.shape, x.dtype)
-        np.multiply(rows_of(xs), scale, out=rows_of(p))
-        np.add(rows_of(p), shift, out=rows_of(p))
-        np.maximum(rows_of(p), zero_row(p), out=rows_of(p))
+        p = normalise(xs, scale, shift, 0)
 
         u = empty((count, height, width, inner), x.dtype)
         tall_product(p.reshape(-1, c), w1[0, 0], u.reshape(-1, inner))
         np.add(rows_of(u), tile(shift2, u), out=rows_of(u))
-        padded, inside = framed(u.shape, (1, 1), x.dtype)
-        np.maximum(u, zero_row(u)[: width * inner].reshape(width, inner), out=inside)
 
         v = empty((count, ho, wo, inner), x.dtype)
-        columns = columns_of(padded, (3, 3), (stride, stride), (0, 0), (ho, wo), 1)
+        u = framed_relu(u, 1)
+        columns = columns_of(u, (3, 3), (stride, stride), (0, 0), (ho, wo), 1)
         tall_product(columns, w2.reshape(-1, inner), v.reshape(-1, inner))
         np.add(rows_of(v), tile(shift3, v), out=rows_of(v))
         np.maximum(rows_of(v), zero_row(v), out=rows_of(v))

@@ -59,7 +59,7 @@ def norm_relu_conv2d(
     scale, shift = _affine(norm, x)
 
     def block(samples: slice) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
-        p = _normalise(x[samples], scale, shift, padding)
+        p = normalise(x[samples], scale, shift, padding)
         columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
         part = y[samples]
         tall_product(columns, flat, part.reshape(-1, out))
@@ -107,7 +107,7 @@ def norm_relu_conv2d_backward(
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         xs, gs = x[samples], gy[samples]
         part = h[samples]
-        p = _normalise(xs, scale, shift, 0)
+        p = normalise(xs, scale, shift, 0)
         if kernel == 1:
             seen = p if stride == 1 else np.ascontiguousarray(p[:, ::stride, ::stride])
             flat = gs.reshape(-1, out)
@@ -194,16 +194,24 @@ def _affine(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return tile(scale, x), tile(beta - mean * scale, x)
 
 
-def _normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int) -> np.ndarray:
-    """max(a x + b, 0) of a block, inside a rim of `padding` zeros."""
-    scratch = empty(x.shape, x.dtype)
-    rows = rows_of(scratch)
+def normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int) -> np.ndarray:
+    """max(a x + b, 0) of a block (n, H, W, C), inside a rim of `padding` zeros.
+
+    scale, shift: a and b as `tile` repeats them.
+    """
+    y = empty(x.shape, x.dtype)
+    rows = rows_of(y)
     np.multiply(rows_of(x), scale, out=rows)
     np.add(rows, shift, out=rows)
-    zeros = zero_row(x)
-    if padding == 0:
-        np.maximum(rows, zeros, out=rows)
-        return scratch
+    if padding:
+        return framed_relu(y, padding)
+    np.maximum(rows, zero_row(x), out=rows)
+    return y
+
+
+def framed_relu(x: np.ndarray, padding: int) -> np.ndarray:
+    """max(x, 0) inside a rim of zeros: (n, H, W, C) -> (n, H + 2 padding, W + 2 padding, C)."""
     padded, inside = framed(x.shape, (padding, padding), x.dtype)
-    np.maximum(scratch, zeros[: x[0, 0].size].reshape(x.shape[2:]), out=inside)
+    width, channels = x.shape[2:]
+    np.maximum(x, zero_row(x)[: width * channels].reshape(width, channels), out=inside)
     return padded

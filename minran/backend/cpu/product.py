@@ -1,9 +1,9 @@
 """Products of tall, narrow matrices: many small ones are quicker than a large one.
 
-For a large product OpenBLAS first copies both matrices into an order of its own. With 64 columns
-in and 16 out that copying is a third of the work. Up to a million multiply-adds its AVX-512
-kernels read the numbers where they lie. So the rows are cut into pieces of that size; NumPy goes
-over the pieces without coming back to Python. (Measured, 8192 rows: 1.2 to 1.5 times as fast.)
+For a large product OpenBLAS first copies both matrices into an order of its own. With few columns
+that copying is much of the work. Up to a million multiply-adds its AVX-512 kernels read the numbers
+where they lie. So the rows are cut into pieces of that size; NumPy goes over the pieces without
+coming back to Python (docs/speed.md has what it gains).
 """
 
 from __future__ import annotations
