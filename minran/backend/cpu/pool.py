@@ -1,8 +1,12 @@
 """Max-pool and average-pool on NHWC blocks.
 
 A max over a KH x KW window is a max over rows of maxima over columns, and each of the two
-passes is `np.maximum` of shifted, strided slices. Windows read only real pixels: an offset
-that falls outside the picture for some windows simply skips those.
+passes is `np.maximum` of shifted slices. Windows read only real pixels: an offset that falls
+outside the picture for some windows simply skips those.
+
+A NumPy loop over few numbers costs as much as one over a thousand, so in a block the samples
+come last but one: (H, W, N, C). Lane r holds the columns r, r + stride, r + 2 stride, ..., or the
+rows; what an offset reads is a run of one lane, and one long loop.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from minran.backend.cpu.memory import empty, empty_like, zeros
 from minran.backend.geometry import pool_output_size
 
 Pair = tuple[int, int]
-_ROWS, _COLS = 1, 2
+_ROWS, _COLS = 0, 1
+Lanes = list[np.ndarray]
 
 
 def max_pool2d(
@@ -30,8 +35,11 @@ def max_pool2d(
     y = empty((n, ho, wo, c), x.dtype)
 
     def block(samples: slice) -> None:
-        across = _max_along(x[samples], _COLS, wo, kernel[1], stride[1], padding[1])
-        _max_along(across, _ROWS, ho, kernel[0], stride[0], padding[0], out=y[samples])
+        columns = _column_lanes(x[samples], stride[1])
+        across = _max_along(columns, _COLS, wo, kernel[1], stride[1], padding[1])
+        rows = _row_lanes(across, stride[0])
+        down = _max_along(rows, _ROWS, ho, kernel[0], stride[0], padding[0])
+        y[samples] = _samples_first(down)
 
     map_blocks(block, n, x[:1].nbytes)
     return y
@@ -49,13 +57,15 @@ def max_pool2d_backward(
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        xs, gxs = x[samples], gx[samples]
-        across = _max_along(xs, _COLS, wo, kernel[1], stride[1], padding[1])
-        gacross = empty_like(across)
-        _route_along(
-            gy[samples], across, y[samples], gacross, _ROWS, kernel[0], stride[0], padding[0]
-        )
-        _route_along(gacross, xs, across, gxs, _COLS, kernel[1], stride[1], padding[1])
+        columns = _column_lanes(x[samples], stride[1])
+        across = _max_along(columns, _COLS, wo, kernel[1], stride[1], padding[1])
+        gcolumns, gacross = [empty_like(lane) for lane in columns], empty_like(across)
+        rows, grows = _row_lanes(across, stride[0]), _row_lanes(gacross, stride[0])
+        top, gtop = _samples_inside(y[samples]), _samples_inside(gy[samples])
+        _route_along(gtop, rows, top, grows, _ROWS, kernel[0], stride[0], padding[0])
+        _route_along(gacross, columns, across, gcolumns, _COLS, kernel[1], stride[1], padding[1])
+        for r, lane in enumerate(gcolumns):
+            gx[samples, :, r :: stride[1]] = _samples_first(lane)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
@@ -78,8 +88,42 @@ def _along(axis: int, part: slice) -> tuple[slice, ...]:
     return (slice(None),) * axis + (part,)
 
 
+def _samples_inside(x: np.ndarray) -> np.ndarray:
+    """(N, H, W, C) as a new array (H, W, N, C)."""
+    n, height, width, c = x.shape
+    inside = empty((height, width, n, c), x.dtype)
+    inside[...] = x.transpose(1, 2, 0, 3)
+    return inside
+
+
+def _samples_first(x: np.ndarray) -> np.ndarray:
+    """(H, W, N, C) seen as (N, H, W, C)."""
+    return x.transpose(2, 0, 1, 3)
+
+
+def _row_lanes(x: np.ndarray, stride: int) -> Lanes:
+    """Views of x (H, W, N, C): each has every `stride`-th row."""
+    return [x[r::stride] for r in range(stride)]
+
+
+def _column_lanes(x: np.ndarray, stride: int) -> Lanes:
+    """Copies of x (N, H, W, C): each has every `stride`-th column, as (H, W', N, C)."""
+    return [_samples_inside(x[:, :, r::stride]) for r in range(stride)]
+
+
+def _cells(lanes: Lanes, axis: int, pixels: slice) -> np.ndarray:
+    """The pixels start, start + stride, ... before stop: a run of one lane."""
+    stride = len(lanes)
+    run = slice(pixels.start // stride, (pixels.stop - 1) // stride + 1)
+    return lanes[pixels.start % stride][_along(axis, run)]
+
+
+def _length(lanes: Lanes, axis: int) -> int:
+    return sum(lane.shape[axis] for lane in lanes)
+
+
 def _max_along(
-    x: np.ndarray,
+    lanes: Lanes,
     axis: int,
     windows: int,
     kernel: int,
@@ -89,26 +133,28 @@ def _max_along(
 ) -> np.ndarray:
     """The maximum over windows along one axis."""
     if out is None:
-        out = empty((*x.shape[:axis], windows, *x.shape[axis + 1 :]), x.dtype)
-    taps = list(_taps(x.shape[axis], windows, kernel, stride, padding))
+        shape = list(lanes[0].shape)
+        shape[axis] = windows
+        out = empty(tuple(shape), lanes[0].dtype)
+    taps = list(_taps(_length(lanes, axis), windows, kernel, stride, padding))
     # An offset that every window sees starts the maximum; without one, -inf does.
     start = next((tap for tap in taps if tap[1] == slice(0, windows)), None)
     if start is None:
         out[...] = -np.inf
     else:
         taps.remove(start)
-        out[...] = x[_along(axis, start[2])]
+        out[...] = _cells(lanes, axis, start[2])
     for _, seen, pixels in taps:
         part = out[_along(axis, seen)]
-        np.maximum(part, x[_along(axis, pixels)], out=part)
+        np.maximum(part, _cells(lanes, axis, pixels), out=part)
     return out
 
 
 def _route_along(
     gy: np.ndarray,
-    x: np.ndarray,
+    lanes: Lanes,
     y: np.ndarray,
-    gx: np.ndarray,
+    glanes: Lanes,
     axis: int,
     kernel: int,
     stride: int,
@@ -119,24 +165,21 @@ def _route_along(
     At offsets below the stride no two windows meet, so what they send is written; further
     offsets fall on pixels that have something already, so it is added.
     """
-    windows = y.shape[axis]
-    if kernel < stride:
-        gx[...] = 0
-    else:
-        gx[_along(axis, slice(windows * stride - padding, None))] = 0
+    windows, length = y.shape[axis], _length(lanes, axis)
+    for pixel in range(0 if kernel < stride else windows * stride - padding, length):
+        _cells(glanes, axis, slice(pixel, pixel + 1))[...] = 0
     rest = empty_like(y)  # what no pixel has claimed yet: once claimed it is exactly zero
     np.copyto(rest, gy)
-    hit = np.empty(y.shape, bool)
+    hit = empty(y.shape, bool)
     share = empty_like(y)
-    for offset, seen, pixels in _taps(x.shape[axis], windows, kernel, stride, padding):
-        at, cells = _along(axis, seen), _along(axis, pixels)
-        np.equal(x[cells], y[at], out=hit[at])
+    for offset, seen, pixels in _taps(length, windows, kernel, stride, padding):
+        at, cells = _along(axis, seen), _cells(glanes, axis, pixels)
+        np.equal(_cells(lanes, axis, pixels), y[at], out=hit[at])
         if offset < stride:
-            np.multiply(rest[at], hit[at], out=gx[cells])
-            sent = gx[cells]
+            sent = np.multiply(rest[at], hit[at], out=cells)
         else:
             sent = np.multiply(rest[at], hit[at], out=share[at])
-            np.add(gx[cells], sent, out=gx[cells])
+            np.add(cells, sent, out=cells)
         if offset < kernel - 1:
             np.subtract(rest[at], sent, out=rest[at])
 
