@@ -143,28 +143,29 @@ def test_the_fused_operation_is_the_plain_ones(training: bool, record: bool) -> 
     [(1.0, 2.0, 0.5), (-1.0, 2.0, -0.5), (0.0, 1.0, 2.0), (1e-9, 1.0, 1.0), (0.3, 1.0, 1.0)],
 )
 @pytest.mark.parametrize("beta", [0.0, 1.0, -0.1])
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
-def test_fused_gradients_whatever_gamma_is(
-    gamma: tuple[float, ...], beta: float, dtype: type[np.floating]
+def test_fused_whatever_gamma_is(
+    gamma: tuple[float, ...], beta: float, stride: int, dtype: type[np.floating]
 ) -> None:
-    """ggamma divides by gamma where that is safe, and is summed directly where it is not."""
+    """The norm's factor goes into the weights where dividing by it is safe, and nowhere else."""
     rng = np.random.default_rng(0)
     arrays = [5 + rng.standard_normal((6, 5, 4, 3)), np.array(gamma), np.full(3, beta)]
     arrays.append(rng.standard_normal((3, 3, 3, 2)))
-    gy = rng.standard_normal((6, 5, 4, 2))
+    gy = rng.standard_normal((6, 5, 4, 2))[:, ::stride, ::stride]
 
-    def gradients(dtype: type[np.floating], fuse: bool) -> list[np.ndarray]:
+    def results(dtype: type[np.floating], fuse: bool) -> list[np.ndarray]:
         x, *norm, w = leaves = [tensor(a, requires_grad=True, dtype=dtype) for a in arrays]
         running = [np.zeros(3, dtype), np.ones(3, dtype)]
         if fuse:
-            y = ops.norm_relu_conv2d(x, *norm, *running, True, w, 1, 1)
+            y = ops.norm_relu_conv2d(x, *norm, *running, True, w, stride, 1)
         else:
-            y = ops.conv2d(ops.batch_norm_relu(x, *norm, *running, True), w, padding=1)
+            y = ops.conv2d(ops.batch_norm_relu(x, *norm, *running, True), w, None, stride, 1)
         y.backward(gy.astype(dtype))
-        return [leaf.grad for leaf in leaves]
+        return [y.data, *(leaf.grad for leaf in leaves)]
 
     tolerance = 1e-12 if dtype is np.float64 else 1e-5
-    for mine, theirs in zip(gradients(dtype, True), gradients(np.float64, False), strict=True):
+    for mine, theirs in zip(results(dtype, True), results(np.float64, False), strict=True):
         scale = max(1.0, float(np.abs(theirs).max()))
         assert np.abs(mine - theirs).max() / scale < tolerance
 

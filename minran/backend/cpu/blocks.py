@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar
@@ -111,17 +111,21 @@ def _executor() -> ThreadPoolExecutor:
     return _pool
 
 
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
+def _one_blas_thread() -> AbstractContextManager[None]:
     """Each product in here runs on the thread that calls it; the setting is put back after."""
     global _blas
     if _blas is None:
         _blas = ThreadpoolController().select(user_api="blas").lib_controllers
     before = [library.get_num_threads() for library in _blas]
+    return nullcontext() if all(count == 1 for count in before) else _narrowed(_blas, before)
+
+
+@contextmanager
+def _narrowed(libraries: list[Any], before: list[int]) -> Iterator[None]:
     try:
-        for library in _blas:
+        for library in libraries:
             library.set_num_threads(1)
         yield
     finally:
-        for library, count in zip(_blas, before, strict=True):
+        for library, count in zip(libraries, before, strict=True):
             library.set_num_threads(count)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from minran.backend.cpu.blocks import map_blocks
-from minran.backend.cpu.memory import empty, zeros
+from minran.backend.cpu.memory import empty
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
 
@@ -60,26 +60,42 @@ def conv2d_backward(
 def _backward_stride_one(
     gy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both adjoints from one im2col of gy.
+    """Both adjoints from one im2col of gy, see `stride_one_adjoints`."""
+    kernel, turned = w.shape[:2], turned_kernel(w)
+    gx = empty(x.shape, x.dtype)
+
+    def block(samples: slice) -> np.ndarray:
+        return stride_one_adjoints(gy[samples], x[samples], turned, kernel, padding, gx[samples])
+
+    gw = sum_of(map_blocks(block, len(x), *_block_size(gy, gx, math.prod(kernel))))
+    return gx, turned_back(gw, w.shape)
+
+
+def turned_kernel(w: np.ndarray) -> np.ndarray:
+    """(KH, KW, C, K) turned by 180 degrees, its channel axes swapped: a matrix (KH KW K, C)."""
+    return np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, w.shape[2])
+
+
+def turned_back(gw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What `stride_one_adjoints` gives, (C, KH KW K), as the gradient of w, (KH, KW, C, K)."""
+    kh, kw, c, k = shape
+    return np.ascontiguousarray(gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3))
+
+
+def stride_one_adjoints(
+    gy: np.ndarray, x: np.ndarray, turned: np.ndarray, kernel: Pair, padding: Pair, gx: np.ndarray
+) -> np.ndarray:
+    """Write gx of a convolution with stride 1; returns gw as (C, KH KW K), turned.
 
     With stride 1, gx is itself a convolution, of gy with the kernel turned by 180 degrees and
     its channel axes swapped, padded by K - 1 - p. The columns of gy made for it give gw too:
     gw[a, b, c, k] = sum over pixels of x[pixel, c] * gy[pixel + p - (a, b), k].
     """
-    n, height, width, c = x.shape
-    kh, kw, _, k = w.shape
-    turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(kh * kw * k, c)
-    reach = (kh - 1 - padding[0], kw - 1 - padding[1])
-    gx = empty(x.shape, x.dtype)
-
-    def block(samples: slice) -> np.ndarray:
-        columns = columns_of(gy[samples], (kh, kw), (1, 1), reach, (height, width), 1)
-        tall_product(columns, turned, gx[samples].reshape(-1, c))
-        return summed_product(x[samples].reshape(-1, c), columns)
-
-    gw = sum_of(map_blocks(block, n, *_block_size(gy, gx, kh * kw)))
-    gw = gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    return gx, np.ascontiguousarray(gw)
+    _, height, width, c = x.shape
+    reach = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
+    columns = columns_of(gy, kernel, (1, 1), reach, (height, width), 1)
+    tall_product(columns, turned, gx.reshape(-1, c))
+    return summed_product(x.reshape(-1, c), columns)
 
 
 def _backward_general(
@@ -92,23 +108,41 @@ def _backward_general(
     need_gx: bool,
 ) -> tuple[np.ndarray | None, np.ndarray]:
     """gw = columns(x)^T gy; gx = col2im(gy w^T), the adjoint of im2col."""
-    n, ho, wo, k = gy.shape
-    kh, kw, cg, _ = w.shape
+    kh, kw, cg, k = w.shape
     gx = empty(x.shape, x.dtype) if need_gx else None
     # (K, KH KW C/g) per group: the transpose of the matrix that forward multiplied with.
     flat = w.reshape(kh * kw * cg, groups, k // groups).transpose(1, 2, 0)
 
     def block(samples: slice) -> np.ndarray:
-        columns = columns_of(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
-        grouped = gy[samples].reshape(-1, groups, k // groups).transpose(1, 0, 2)
-        gw = np.matmul(columns.reshape(groups, -1, kh * kw * cg).swapaxes(1, 2), grouped)
-        if gx is not None:
-            _col2im(np.matmul(grouped, flat), gx[samples], (kh, kw), stride, padding, (ho, wo))
-        return gw
+        part = None if gx is None else gx[samples]
+        return strided_adjoints(gy[samples], x[samples], flat, (kh, kw), stride, padding, part)
 
-    gw = sum_of(map_blocks(block, n, *_block_size(x, gy, kh * kw)))
+    gw = sum_of(map_blocks(block, len(x), *_block_size(x, gy, kh * kw)))
     gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
     return gx, np.ascontiguousarray(gw).reshape(w.shape)
+
+
+def strided_adjoints(
+    gy: np.ndarray,
+    x: np.ndarray,
+    flat: np.ndarray,
+    kernel: Pair,
+    stride: Pair,
+    padding: Pair,
+    gx: np.ndarray | None,
+) -> np.ndarray:
+    """Write gx of a convolution, if it is wanted; returns gw as (groups, KH KW C/g, K/g).
+
+    flat: (groups, K/g, KH KW C/g), the transposed weights of each group.
+    """
+    groups, kg, taps = flat.shape
+    out = gy.shape[1:3]
+    columns = columns_of(x, kernel, stride, padding, out, groups)
+    grouped = gy.reshape(-1, groups, kg).transpose(1, 0, 2)
+    gw = np.matmul(columns.reshape(groups, -1, taps).swapaxes(1, 2), grouped)
+    if gx is not None:
+        _col2im(np.matmul(grouped, flat), gx, kernel, stride, padding, out)
+    return gw
 
 
 def columns_of(
@@ -151,13 +185,17 @@ def _col2im(
     (ph, pw), (ho, wo) = padding, out
     groups = len(gcolumns)
     windows = gcolumns.reshape(groups, n, ho, wo, *kernel, c // groups)
-    padded = zeros((n, height + 2 * ph, width + 2 * pw, groups, c // groups), gx.dtype)
+    rim = padding != (0, 0)
+    padded = empty((n, height + 2 * ph, width + 2 * pw, c), gx.dtype) if rim else gx
+    padded[...] = 0
+    grouped = padded.reshape(*padded.shape[:3], groups, c // groups)
     for a in range(kernel[0]):
         for b in range(kernel[1]):
             rows = slice(a, a + stride[0] * ho, stride[0])
             cols = slice(b, b + stride[1] * wo, stride[1])
-            padded[:, rows, cols] += windows[:, :, :, :, a, b].transpose(1, 2, 3, 0, 4)
-    gx[...] = padded[:, ph : ph + height, pw : pw + width].reshape(gx.shape)
+            grouped[:, rows, cols] += windows[:, :, :, :, a, b].transpose(1, 2, 3, 0, 4)
+    if rim:
+        gx[...] = padded[:, ph : ph + height, pw : pw + width]
 
 
 def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:

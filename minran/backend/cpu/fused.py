@@ -12,9 +12,18 @@ from __future__ import annotations
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
-from minran.backend.cpu.conv import columns_of, framed, sum_of
-from minran.backend.cpu.memory import empty, zeros
+from minran.backend.cpu.conv import (
+    columns_of,
+    framed,
+    stride_one_adjoints,
+    strided_adjoints,
+    sum_of,
+    turned_back,
+    turned_kernel,
+)
+from minran.backend.cpu.memory import empty
 from minran.backend.cpu.norm import (
+    Moments,
     block_moments,
     channel_dots,
     channel_sums,
@@ -23,7 +32,7 @@ from minran.backend.cpu.norm import (
     tile,
     zero_row,
 )
-from minran.backend.cpu.product import summed_product, tall_product
+from minran.backend.cpu.product import tall_product
 from minran.backend.geometry import conv_output_size
 
 Pair = tuple[int, int]
@@ -31,7 +40,8 @@ Vectors = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """gamma, beta, mean and inv_std, (C,) each."""
 
 SAFE = 4
-"""ggamma is read off gw where |gamma| > |beta| / SAFE in all channels: costs at most a factor 5."""
+"""The factor a goes into the weights where gamma > |beta| / SAFE in all channels: dividing by it
+costs at most a factor 1 + SAFE of the precision."""
 
 BLOCK_BYTES = {1: 1 << 21, 3: 1 << 19}
 """Bytes of a block by kernel size: the columns of a 3x3 convolution are nine times as many."""
@@ -55,10 +65,10 @@ def norm_relu_conv2d(
     ho = conv_output_size(height, kernel, stride, padding)
     wo = conv_output_size(width, kernel, stride, padding)
     y = empty((n, ho, wo, out), x.dtype)
-    flat = w.reshape(-1, out)
-    scale, shift = _affine(norm, x)
+    factor, scale, shift = _factored(norm, x)
+    flat = (w if factor is None else w * factor[:, None]).reshape(-1, out)
 
-    def block(samples: slice) -> tuple[int, np.ndarray, np.ndarray, np.ndarray] | None:
+    def block(samples: slice) -> Moments | None:
         p = normalise(x[samples], scale, shift, padding)
         columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
         part = y[samples]
@@ -82,79 +92,53 @@ def norm_relu_conv2d_backward(
     """The gradients behind the convolution: h (N, H, W, C), gw, ggamma and gbeta (float64).
 
     With g the gradient at a x + b, cut by the ReLU: h = a g, gbeta = sum g, ggamma = sum g xhat.
-    `norm_backward_inplace` makes gx of h (on a GPU the two hand on g itself). The factor a goes
-    into the weights, and both sums come almost for nothing: with p = relu(gamma xhat + beta),
-    which is 0 wherever g is cut,
+    `norm_backward_inplace` makes gx of h (on a GPU the two hand on g itself). Where the factor a
+    goes into the weights (see `_factored`), both sums come almost for nothing: with
+    p = relu(gamma xhat + beta), which is 0 wherever g is cut,
 
         gamma ggamma + beta gbeta = sum g p = sum_abk w[a, b, c, k] gw[a, b, c, k].
 
-    For a gamma so small that this would cost digits, the sums are taken one by one.
+    Elsewhere the sums are taken one by one.
     """
-    n, height, width, c = x.shape
+    n = len(x)
     kernel, out = w.shape[0], w.shape[-1]
-    ho, wo = gy.shape[1:3]
     h = empty(x.shape, x.dtype)
     gamma, beta, mean, inv_std = norm
+    factor, scale, shift = _factored(norm, x)
     a = gamma * inv_std
-    divides = bool((np.abs(gamma) * SAFE > np.abs(beta)).all())
-    turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, c)
-    if divides:
-        turned = turned * a.astype(w.dtype)  # not in place: with one channel it is w itself
-    reach = kernel - 1 - padding
-    scale, shift = _affine(norm, x)
-    tiled_a, tiled_mean = tile(a, x), tile(mean, x)
+    scaled = w if factor is None else w * factor[:, None]
+    flat = turned_kernel(scaled) if stride == 1 else scaled.reshape(-1, out).T[None]
+    window, steps, rim = (kernel, kernel), (stride, stride), (padding, padding)
 
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         xs, gs = x[samples], gy[samples]
         part = h[samples]
         p = normalise(xs, scale, shift, 0)
-        if kernel == 1:
-            seen = p if stride == 1 else np.ascontiguousarray(p[:, ::stride, ::stride])
-            flat = gs.reshape(-1, out)
-            gw = summed_product(seen.reshape(-1, c), flat)
-            if stride == 1:
-                tall_product(flat, turned, part.reshape(-1, c))
-            else:
-                part[...] = 0
-                part[:, ::stride, ::stride] = (flat @ turned).reshape(seen.shape)
+        if stride == 1:
+            gw = stride_one_adjoints(gs, p, flat, window, rim, part)
         else:
-            # Each gy sits in every stride-th cell of a picture of zeros; one im2col of it serves
-            # both the product with the turned kernel and the one with p.
-            if stride == 1:
-                spread, inside = framed(gs.shape, (reach, reach), x.dtype)
-            else:
-                spread = zeros((len(gs), height + kernel - 1, width + kernel - 1, out), x.dtype)
-                stop_h, stop_w = reach + stride * ho, reach + stride * wo
-                inside = spread[:, reach:stop_h:stride, reach:stop_w:stride]
-            inside[...] = gs
-            columns = columns_of(spread, (kernel, kernel), (1, 1), (0, 0), (height, width), 1)
-            tall_product(columns, turned, part.reshape(-1, c))
-            gw = summed_product(p.reshape(-1, c), columns)
+            gw = strided_adjoints(gs, p, flat, window, steps, rim, part)
         np.multiply(part, p > 0, out=part)
         sums = channel_sums(part)
-        if divides:
+        if scale is None:
             return gw, sums, None
         centred = p  # it has done its work: its memory is used again
-        np.subtract(rows_of(xs), tiled_mean, out=rows_of(centred))
+        np.subtract(rows_of(xs), tile(mean, x), out=rows_of(centred))
         dots = channel_dots(part, centred)
-        np.multiply(rows_of(part), tiled_a, out=rows_of(part))
+        np.multiply(rows_of(part), scale, out=rows_of(part))
         return gw, sums, dots
 
     parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
     gw = sum_of([part[0] for part in parts])
-    if kernel == 1:
-        gw = gw.reshape(w.shape)
-    else:
-        gw = gw.reshape(c, kernel, kernel, out)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
-    gw = np.ascontiguousarray(gw)
+    gw = turned_back(gw, w.shape) if stride == 1 else gw.reshape(w.shape)
     gbeta = sum_of([part[1] for part in parts])
-    if divides:
-        gbeta = gbeta / a
-        along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
-        ggamma = (along - beta * gbeta) / gamma
-    else:
+    if factor is None:
         ggamma = sum_of([part[2] for part in parts if part[2] is not None]) * inv_std
-    return h, gw, ggamma, gbeta
+        return h, gw, ggamma, gbeta
+    gw *= factor[:, None]
+    gbeta /= a
+    along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
+    return h, gw, (along - beta * gbeta) / gamma, gbeta
 
 
 def norm_backward_inplace(
@@ -187,22 +171,36 @@ def norm_backward_inplace(
     return h
 
 
-def _affine(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Batch norm as a x + b: both vectors repeated for the W pixels of a row."""
+Factored = tuple[np.ndarray | None, np.ndarray | None, np.ndarray]
+
+
+def _factored(norm: Vectors, x: np.ndarray) -> Factored:
+    """Batch norm as factor (scale x + shift): factor (C,), the others repeated by `tile`.
+
+    With a and b of a x + b, either factor is a, which is positive, so that it can wait behind
+    the ReLU and go into the weights; then scale is None, meaning 1. Or factor is None.
+    """
     gamma, beta, mean, inv_std = norm
-    scale = gamma * inv_std
-    return tile(scale, x), tile(beta - mean * scale, x)
+    a = gamma * inv_std
+    if (gamma * SAFE > np.abs(beta)).all():
+        return a.astype(x.dtype), None, tile(beta / a - mean, x)
+    return None, tile(a, x), tile(beta - mean * a, x)
 
 
-def normalise(x: np.ndarray, scale: np.ndarray, shift: np.ndarray, padding: int) -> np.ndarray:
-    """max(a x + b, 0) of a block (n, H, W, C), inside a rim of `padding` zeros.
+def normalise(
+    x: np.ndarray, scale: np.ndarray | None, shift: np.ndarray, padding: int
+) -> np.ndarray:
+    """max(scale x + shift, 0) of a block (n, H, W, C), inside a rim of `padding` zeros.
 
-    scale, shift: a and b as `tile` repeats them.
+    scale, shift: vectors (C,) as `tile` repeats them; without a scale it is 1.
     """
     y = empty(x.shape, x.dtype)
     rows = rows_of(y)
-    np.multiply(rows_of(x), scale, out=rows)
-    np.add(rows, shift, out=rows)
+    if scale is None:
+        np.add(rows_of(x), shift, out=rows)
+    else:
+        np.multiply(rows_of(x), scale, out=rows)
+        np.add(rows, shift, out=rows)
     if padding:
         return framed_relu(y, padding)
     np.maximum(rows, zero_row(x), out=rows)
