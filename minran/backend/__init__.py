@@ -75,10 +75,26 @@ class use:  # noqa: N801 - reads as a verb, like no_grad
 
 
 def to_host(array: Any) -> np.ndarray:
-    """`array` of any backend as a NumPy array (no copy if it is one already)."""
-    return array.get() if hasattr(array, "get") else np.asarray(array)
+    """`array` of any backend as a NumPy array (no copy if it is one already); bfloat16 as float32.
+
+    The latter is for code that computes with it: most of NumPy's world does not know bfloat16.
+    """
+    host = array.get() if hasattr(array, "get") else np.asarray(array)
+    return host.astype(np.float32) if host.dtype.name == "bfloat16" else host
 
 
 def to_device(array: Any) -> Any:
     """`array` as an array of the current backend (no copy if it is one already)."""
     return current().xp.asarray(array)
+
+
+def activations(array: Any) -> Any:
+    """Pictures as the network's operations shall store them: see the GPU's `set_precision`."""
+    store = getattr(current(), "activations", None)
+    return array if store is None else store(array)
+
+
+def weight_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype of weights for maps of `dtype`: the same, but float32 for bfloat16."""
+    dtype = np.dtype(dtype)
+    return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype

@@ -74,9 +74,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--device", choices=["cpu", "gpu"], default="cpu", help="(default: cpu)")
     how.add_argument(
         "--precision",
-        choices=["fp32", "tf32"],
+        choices=["fp32", "tf32", "bf16"],
         default="tf32",
-        help="of products on the gpu, for everybody (default: tf32)",
+        help="on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
     )
     how.add_argument(
         "--budget",

@@ -19,11 +19,11 @@ from minran.autograd import Tensor, no_grad, tensor
 from minran.nn import BatchNorm2d, Conv2d, Module, observe
 
 
-def bytes_of_step(model: Module, batch: int, size: int) -> int:
-    """Bytes of float32 maps that one training step of `model` reads and writes.
+def bytes_of_step(model: Module, batch: int, size: int, itemsize: int = 4) -> int:
+    """Bytes of maps that one training step of `model` reads and writes.
 
-    size: height and width of the pictures. Counted by running one picture through the model,
-    which is in training mode afterwards.
+    size: height and width of the pictures; itemsize: bytes of a number. Counted by running one
+    picture through the model, which is in training mode afterwards.
     """
     numbers = 0
 
@@ -45,4 +45,4 @@ def bytes_of_step(model: Module, batch: int, size: int) -> int:
     with no_grad(), observe(count):
         model(tensor(picture))
     model.train()
-    return 4 * batch * numbers
+    return itemsize * batch * numbers

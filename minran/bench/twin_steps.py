@@ -162,9 +162,11 @@ class TwinSteps:
         """Forward and backward pass on the batch of `row`: gradients, loss and totals."""
         images, labels = self.pictures.make(self.row)
         self.gradient.zero_()
-        logits = self.model(images)
-        smoothing = self.recipe.training.label_smoothing
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        short = self.place.type == "cuda" and self.recipe.precision == "bf16"
+        with torch.autocast(self.place.type, torch.bfloat16, enabled=short):
+            logits = self.model(images)
+            smoothing = self.recipe.training.label_smoothing
+            loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         loss.backward()
         self.loss.copy_(loss.detach())
         right = (logits.argmax(1) == labels).sum()

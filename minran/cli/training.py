@@ -57,7 +57,7 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--precision",
         choices=["fp32", "tf32", "bf16"],
-        help="how a GPU multiplies (default: the recipe's, which is tf32 unless it says otherwise)",
+        help="how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
     )
     parser.add_argument(
         "--no-capture",

@@ -24,14 +24,14 @@ class Conv2d(Op):
         with naming("conv2d", f"x {tuple(x.shape)}, w {tuple(w.shape)}"):
             y = backend.current().conv2d(x, w, self.stride, self.padding, self.groups)
         if bias is not None:
-            y += bias
+            y += bias.astype(y.dtype, copy=False)
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         gx, gw = backend.current().conv2d_backward(
             gy, self.x, self.w, self.stride, self.padding, self.groups, self.needs[0]
         )
-        return gx, gw, gy.sum((0, 1, 2)) if self.needs[2] else None
+        return gx, gw, gy.sum((0, 1, 2), dtype=gw.dtype) if self.needs[2] else None
 
 
 def conv2d(
@@ -66,7 +66,10 @@ def _check(x: Array, w: Array, bias: Array | None, groups: int) -> None:
     shapes = f"(x {tuple(x.shape)}, w {tuple(w.shape)})"
     expect(x.ndim == 4, f"conv2d: x must be (N, H, W, C), got {tuple(x.shape)}")
     expect(w.ndim == 4, f"conv2d: w must be (KH, KW, C/groups, K), got {tuple(w.shape)}")
-    expect(x.dtype == w.dtype, f"conv2d: x is {x.dtype} but w is {w.dtype}; they must agree")
+    expect(
+        backend.weight_dtype(x.dtype) == w.dtype,
+        f"conv2d: x is {x.dtype} but w is {w.dtype}; they must agree",
+    )
     expect(
         isinstance(groups, int)
         and groups >= 1

@@ -97,7 +97,7 @@ def _check(x: Array, w: Array, residual: Array | None, stride: int, padding: int
         f"norm_relu_conv2d: expected x (N, H, W, C) and w (K, K, C, Cout), got {shapes}",
     )
     expect(
-        x.dtype == w.dtype,
+        backend.weight_dtype(x.dtype) == w.dtype,
         f"norm_relu_conv2d: x is {x.dtype} but w is {w.dtype}; they must agree",
     )
     expect(

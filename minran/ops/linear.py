@@ -16,7 +16,7 @@ class Linear(Op):
             f"linear: expected x (N, D) and w (D, K), got {tuple(x.shape)} and {tuple(w.shape)}",
         )
         expect(
-            x.dtype == w.dtype,
+            backend.weight_dtype(x.dtype) == w.dtype,
             f"linear: x is {x.dtype} but w is {w.dtype}; they must agree",
         )
         expect(

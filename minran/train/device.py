@@ -184,7 +184,7 @@ class DeviceSteps:
         images, truth, targets = (
             array.astype(self.dtype, copy=False) for array in self.batches.make()
         )
-        logits = self.parts.model(Tensor(images))
+        logits = self.parts.model(Tensor(backend.activations(images)))
         loss = ops.cross_entropy(logits, targets, self.training.label_smoothing)
         loss.backward()
         self.optimizer.step()

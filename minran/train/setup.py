@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -99,10 +100,15 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
 
 
 def use_precision(recipe: Recipe) -> None:
-    """Let a GPU multiply as the recipe says, until told otherwise; a CPU knows one way only."""
+    """Let a GPU calculate as the recipe says, until told otherwise; a CPU knows one way only."""
     choose = getattr(backend.current(), "set_precision", None)
     if choose is not None:
-        choose("fp32" if recipe.precision == "fp32" else None)  # None: tf32 where the GPU has it
+        # "tf32" is the default and means: where the GPU has it.
+        choose(None if recipe.precision == "tf32" else recipe.precision)
+    elif recipe.precision == "bf16":
+        warnings.warn(
+            "precision 'bf16' is for a GPU; on the CPU everything is float32", stacklevel=2
+        )
 
 
 def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from minran import distributed, ops
+from minran import backend, distributed, ops
 from minran.autograd import Tensor, no_grad, tensor
 from minran.data import Batch, Loader
 from minran.nn import Module
@@ -81,7 +81,7 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
 def _inputs(model: Module, images: np.ndarray) -> Tensor:
     """Pictures as a Tensor of the network's precision."""
     _, parameter = next(model.named_parameters())
-    return tensor(images, dtype=parameter.dtype)
+    return Tensor(backend.activations(tensor(images, dtype=parameter.dtype).data))
 
 
 def _count_correct(logits: Tensor, labels: np.ndarray) -> int:

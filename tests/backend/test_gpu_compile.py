@@ -6,11 +6,16 @@ import re
 
 import pytest
 
-from minran.backend.gpu import activation, augment, engine, loss, norm, pool, resize
+from minran.backend.gpu import activation, augment, engine, launch, loss, norm, pool, resize
 from minran.backend.gpu.launch import Program
 
 nvrtc = pytest.importorskip(
     "cuda.bindings.nvrtc", reason="needs cuda-bindings and nvidia-cuda-nvrtc-cu12"
+)
+
+SHORT_PLAIN, SHORT_TENSOR = (
+    Program("conv.cu", (), [name for name in engine.SHORT.instances if kind in name])
+    for kind in ("Simt", "Tf32")
 )
 
 PROGRAMS = [
@@ -23,6 +28,8 @@ PROGRAMS = [
     pool._PROGRAM,
     resize._PROGRAM,
     engine.PLAIN,
+    launch.CONVERT,
+    SHORT_PLAIN,
 ]
 ARCHITECTURES = (75, 80, 86, 89, 90)
 
@@ -67,11 +74,12 @@ def test_compiles(program: Program, architecture: int) -> None:
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
-def test_tensor_cores_compile(architecture: int) -> None:
+@pytest.mark.parametrize("program", [engine.TENSOR, SHORT_TENSOR], ids=["float", "bfloat16"])
+def test_tensor_cores_compile(program: Program, architecture: int) -> None:
     # The engines differ in sizes alone: all of them for one GPU, the largest for the others.
-    every = engine.TENSOR.instances
+    every = program.instances
     instances = every if architecture == 80 else tuple(name for name in every if "128, 64" in name)
-    ptx = compile_ptx(engine.TENSOR.source, instances, architecture)
+    ptx = compile_ptx(program.source, instances, architecture)
     assert ptx.count(".entry") == len(instances) >= 3
     assert "mma.sync" in ptx
 
@@ -93,6 +101,8 @@ def test_arithmetic_in_double_is_found() -> None:
 def test_tensor_cores_read_four_numbers_at_once() -> None:
     instances = tuple(name for name in engine.TENSOR.instances if "128, 64, 16>, 4" in name)
     assert "ld.global.v4.f32" in compile_ptx(engine.TENSOR.source, instances, 90)
+    instances = tuple(name.replace(", float>", ", bfloat16>") for name in instances)
+    assert "ld.global.v4.u16" in compile_ptx(engine.SHORT.source, instances, 90)
 
 
 def test_an_error_is_found() -> None:

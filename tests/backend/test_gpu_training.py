@@ -12,7 +12,6 @@ import pytest
 from emulation import DeviceArray, EmulatedBackend, RemoteDevice
 from gpu_runs import EXACT, assert_close, assert_same, run, tiny, using
 
-from minran.cli import main
 from minran.errors import MinranError, RecipeError
 from minran.train import Progress, build, parse
 from minran.train.device import DeviceSteps, HostBatches
@@ -135,17 +134,12 @@ def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
         (True, "tf32", "tf32"),
         (True, "fp32", "fp32"),
         (False, "tf32", "fp32"),
+        (True, "bf16", "bf16"),
+        (False, "bf16", "bf16"),
     ]:
         with using(EmulatedBackend(RemoteDevice(has_tf32=has_tf32))) as kernels:
             build(tiny(f"precision={asked}"))
             assert kernels.precision() == got
     assert parse("").precision == "tf32"
-    with pytest.raises(RecipeError, match="'bf16' is not available yet"):
-        tiny("precision=bf16")
-
-
-def test_precision_on_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    command = ["train", "--recipe", "quickstart", "--runs", str(tmp_path), "--precision"]
-    assert main([*command, "bf16"]) == 2
-    assert "'bf16' is not available yet" in capsys.readouterr().err
-    assert not list(tmp_path.iterdir())
+    with pytest.raises(RecipeError, match="'fp32' or 'tf32' or 'bf16', got 'fp16'"):
+        tiny("precision=fp16")

@@ -152,7 +152,7 @@ def test_set():
         ("training.label_smoothing=1", "must be at least 0 and below 1, got 1.0"),
         ("optimizer.lr=-0.1", "optimizer.lr must be at least 0, got -0.1"),
         ("schedule.kind=step", "schedule.kind must be 'constant' or 'multistep' or"),
-        ("precision=fp16", "precision must be 'fp32' or 'tf32', got 'fp16'"),
+        ("precision=fp16", "precision must be 'fp32' or 'tf32' or 'bf16', got 'fp16'"),
     ],
 )
 def test_wrong_entries_are_named(change, message):

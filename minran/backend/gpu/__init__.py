@@ -29,7 +29,7 @@ from minran.backend.gpu.activation import (
 from minran.backend.gpu.augment import augmented_batch, augmented_batch_on_host, one_hot_batch
 from minran.backend.gpu.conv import conv2d, conv2d_backward
 from minran.backend.gpu.cuda import describe, ensure_available
-from minran.backend.gpu.engine import precision, set_precision
+from minran.backend.gpu.engine import activations, precision, set_precision
 from minran.backend.gpu.fused import norm_relu_conv2d, norm_relu_conv2d_backward
 from minran.backend.gpu.launch import is_recording, place, recorder
 from minran.backend.gpu.linear import linear, linear_backward
@@ -66,6 +66,7 @@ from minran.backend.gpu.resize import upsample_bilinear2d, upsample_bilinear2d_b
 name = "cupy"
 
 __all__ = [
+    "activations",
     "add",
     "addresses",
     "augmented_batch",

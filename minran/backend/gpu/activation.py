@@ -9,9 +9,11 @@ from minran.backend.gpu.launch import (
     ceil_divide,
     empty,
     empty_like,
+    for_maps,
     operand,
     operands,
-    real,
+    stored,
+    weight_dtype,
 )
 from minran.errors import expect
 
@@ -25,11 +27,15 @@ LINE = 64
 
 _ELEMENTWISE = Program(
     "elementwise.cu",
-    ("add", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "gate", "gate_backward"),
+    (),
+    for_maps(
+        "add", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "gate", "gate_backward"
+    ),
 )
 _ATTENTION = Program(
     "attention.cu",
-    (
+    (),
+    for_maps(
         "channel_attention",
         "channel_attention_backward",
         "spatial_attention",
@@ -45,7 +51,7 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
     # A kernel writes contiguous arrays of the right dtype only; any other `out` takes a copy.
     direct = out is not None and out.flags.c_contiguous and out.dtype == a.dtype
     y = out if direct else empty_like(a)
-    _ELEMENTWISE.map(f"add<{real(a.dtype)}>", a.size, a, b, y, a.size)
+    _ELEMENTWISE.map(f"add<{stored(a.dtype)}>", a.size, a, b, y, a.size)
     if out is None or direct:
         return y
     out[...] = y
@@ -76,7 +82,7 @@ def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
     mask, trunk = operands(mask, trunk)
     h = empty_like(trunk)
-    kernel = f"gate<{real(trunk.dtype)}>"
+    kernel = f"gate<{stored(trunk.dtype)}>"
     _ELEMENTWISE.map(kernel, h.size, mask, trunk, h, residual, h.size)
     return h
 
@@ -85,7 +91,7 @@ def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple
     """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
     gy, mask, trunk = operands(gy, mask, trunk)
     gmask, gtrunk = empty_like(gy), empty_like(gy)
-    kernel = f"gate_backward<{real(gy.dtype)}>"
+    kernel = f"gate_backward<{stored(gy.dtype)}>"
     _ELEMENTWISE.map(kernel, gy.size, gy, mask, trunk, gmask, gtrunk, residual, gy.size)
     return gmask, gtrunk
 
@@ -94,7 +100,7 @@ def _map(kernel: str, *arrays: Array) -> Array:
     """One new array out of arrays of its shape."""
     inputs = operands(*arrays)
     y = empty_like(inputs[0])
-    _ELEMENTWISE.map(f"{kernel}<{real(y.dtype)}>", y.size, *inputs, y, y.size)
+    _ELEMENTWISE.map(f"{kernel}<{stored(y.dtype)}>", y.size, *inputs, y, y.size)
     return y
 
 
@@ -102,17 +108,19 @@ def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
     """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
     x = operand(x)
     channels = x.shape[3]
-    y, norm = empty_like(x), empty((*x.shape[:3], 1), x.dtype)
-    kernel = f"channel_attention<{real(x.dtype)}>"
-    _ATTENTION.launch(kernel, (norm.size,), (LINE,), x, y, norm, x.dtype.type(eps), channels)
+    number = weight_dtype(x.dtype)
+    y, norm = empty_like(x), empty((*x.shape[:3], 1), number)
+    kernel = f"channel_attention<{stored(x.dtype)}>"
+    _ATTENTION.launch(kernel, (norm.size,), (LINE,), x, y, norm, number.type(eps), channels)
     return y, norm
 
 
 def channel_attention_backward(gy: Array, y: Array, norm: Array) -> Array:
     """gx = (gy - y <gy, y>) / norm."""
-    gy, y, norm = operands(gy, y, norm)
+    y, gy = operands(y, gy)
+    norm = operand(norm, weight_dtype(y.dtype))
     gx = empty_like(gy)
-    kernel = f"channel_attention_backward<{real(gy.dtype)}>"
+    kernel = f"channel_attention_backward<{stored(gy.dtype)}>"
     _ATTENTION.launch(kernel, (norm.size,), (LINE,), gy, y, norm, gx, gy.shape[3])
     return gx
 
@@ -124,24 +132,25 @@ def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """
     x = operand(x)
     n, height, width, channels = x.shape
-    y = empty_like(x)
-    mean, inv_std = (empty((n, 1, 1, channels), x.dtype) for _ in range(2))
+    y, number = empty_like(x), weight_dtype(x.dtype)
+    mean, inv_std = (empty((n, 1, 1, channels), number) for _ in range(2))
     _ATTENTION.launch(
-        f"spatial_attention<{real(x.dtype)}>",
+        f"spatial_attention<{stored(x.dtype)}>",
         (ceil_divide(channels, TILE), n),
         (TILE, TILE),
-        *(x, y, mean, inv_std, x.dtype.type(eps), height * width, channels),
+        *(x, y, mean, inv_std, number.type(eps), height * width, channels),
     )
     return y, mean, inv_std
 
 
 def spatial_attention_backward(gy: Array, x: Array, y: Array, mean: Array, inv_std: Array) -> Array:
     """gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
-    gy, x, y, mean, inv_std = operands(gy, x, y, mean, inv_std)
+    x, gy, y = operands(x, gy, y)
+    mean, inv_std = operand(mean, weight_dtype(x.dtype)), operand(inv_std, weight_dtype(x.dtype))
     n, height, width, channels = x.shape
     gx = empty_like(x)
     _ATTENTION.launch(
-        f"spatial_attention_backward<{real(x.dtype)}>",
+        f"spatial_attention_backward<{stored(x.dtype)}>",
         (ceil_divide(channels, TILE), n),
         (TILE, TILE),
         *(gy, x, y, mean, inv_std, gx, height * width, channels),

@@ -9,13 +9,22 @@ import numpy as np
 from minran.backend.geometry import conv_output_size
 from minran.backend.gpu.activation import TILE
 from minran.backend.gpu.engine import PLAIN, choose
-from minran.backend.gpu.launch import ceil_divide, empty, empty_like, operands, piece_of, real
+from minran.backend.gpu.launch import (
+    ceil_divide,
+    empty,
+    empty_like,
+    operand,
+    operands,
+    piece_of,
+    real,
+    weight_dtype,
+)
 
 Array = Any
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
 Affine = tuple[Array, Array]
-"""scale and shift, (C,) each, in the dtype of x."""
+"""scale and shift, (C,) each, in the dtype of w."""
 
 SLICED_BLOCKS = 1536
 """How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
@@ -29,7 +38,8 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
 
     x: (N, H, W, C), w: (KH, KW, C/groups, O), y: (N, OH, OW, O).
     """
-    x, w = operands(x, w)
+    x = operand(x)
+    w = operand(w, weight_dtype(x.dtype))
     return forward(x, w, stride, padding, groups)[0]
 
 
@@ -43,7 +53,8 @@ def conv2d_backward(
     need_gx: bool = True,
 ) -> tuple[Array | None, Array]:
     """gx, or None unless `need_gx`, and gw: what of gy reaches x and w."""
-    gy, x, w = operands(gy, x, w)
+    x, gy = operands(x, gy)
+    w = operand(w, weight_dtype(x.dtype))
     gx = input_gradient(gy, x, w, stride, padding, groups)[0] if need_gx else None
     return gx, filter_gradient(gy, x, w, stride, padding, groups)
 
@@ -60,13 +71,14 @@ def forward(
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """y = conv2d(x or relu(scale x + shift), w) + residual, and mean and variance of y's channels.
 
-    The arguments are operands already: contiguous, on the device, of one dtype.
+    The arguments are operands already: contiguous, on the device, the maps of one dtype, w and the
+    norm of its `weight_dtype`.
     """
     y = empty(_output_shape(x, w, stride, padding), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
     engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm or (), residual))
     tiles = engine.tiles(pixels, outputs // groups)
-    parts = empty((tiles[0], 2, outputs), x.dtype) if with_moments else None
+    parts = empty((tiles[0], 2, outputs), w.dtype) if with_moments else None
     engine.launch(
         "conv_forward",
         (*tiles, groups),
@@ -98,7 +110,7 @@ def input_gradient(
     pixels, inputs = x.size // x.shape[3], x.shape[3]
     engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm or ()))
     tiles = engine.tiles(pixels, inputs // groups)
-    parts = empty((tiles[0], 2, inputs), x.dtype) if norm else None
+    parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
     mean, inv_std = statistics or (None, None)
     engine.launch(
         "conv_input",

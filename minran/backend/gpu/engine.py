@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from minran.backend.gpu.launch import Program, ceil_divide, device, real
+import numpy as np
+
+from minran.backend.gpu.launch import (
+    BFLOAT16,
+    Program,
+    ceil_divide,
+    device,
+    operand,
+    stored,
+)
 from minran.errors import BackendError, expect
+
+PRECISIONS = ("fp32", "tf32", "bf16")
 
 BLOCKS = 512
 """How many blocks a product should have, at least, to keep a large GPU busy."""
@@ -15,18 +26,29 @@ BLOCKS = 512
 
 @dataclass(frozen=True)
 class Engine:
-    """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once."""
+    """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once.
+
+    `maps` is how those are stored, in C++.
+    """
 
     name: str
     rows: int
     columns: int
     threads: int
     piece: int
+    maps: str = "float"
 
     @property
     def template(self) -> str:
         """The template arguments of the kernels of conv.cu."""
-        return f"{self.name}, {self.piece}"
+        return f"{self.name}, {self.piece}, {self.maps}"
+
+    @property
+    def program(self) -> Program:
+        """The one that has this engine's kernels."""
+        if self.maps == BFLOAT16:
+            return SHORT
+        return TENSOR if self.name.startswith("Tf32") else PLAIN
 
     def tiles(self, rows: int, columns: int) -> tuple[int, int]:
         """How many tiles cover a product of so many rows and columns."""
@@ -34,12 +56,11 @@ class Engine:
 
     def launch(self, kernel: str, grid: tuple[int, ...], *args: Any) -> None:
         """Launch one of the products of conv.cu."""
-        program = TENSOR if self.name.startswith("Tf32") else PLAIN
-        program.launch(f"{kernel}<{self.template}>", grid, (self.threads,), *args)
+        self.program.launch(f"{kernel}<{self.template}>", grid, (self.threads,), *args)
 
 
 def _simt(number: str, columns: int, piece: int) -> Engine:
-    return Engine(f"Simt<{number}, 64, {columns}>", 64, columns, 256, piece)
+    return Engine(f"Simt<{number}, 64, {columns}>", 64, columns, 256, piece, number)
 
 
 def _tf32(rows: int, columns: int, piece: int) -> Engine:
@@ -54,39 +75,49 @@ def _kernels(engines: list[Engine]) -> list[str]:
     return [f"{name}<{engine.template}>" for engine, name in product(engines, names)]
 
 
+_SIMT = [_simt("float", *sizes) for sizes in product((16, 64), (1, 4))]
+_TENSOR = [_tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))]
+_TENSOR += [_tf32(128, columns, 4) for columns in (16, 32, 64)]
+
 PLAIN = Program(
     "conv.cu",
     ("sum_of_slices", "moments_of_tiles", "sums_of_tiles"),
-    _kernels([_simt("float", *sizes) for sizes in product((16, 64), (1, 4))])
-    + _kernels([_simt("double", 16, 1)]),
+    _kernels(_SIMT) + _kernels([_simt("double", 16, 1)]),
 )
 """The convolution's kernels in plain arithmetic, and those that add up what blocks computed."""
 
-TENSOR = Program(
-    "conv.cu",
-    (),
-    _kernels([_tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))])
-    + _kernels([_tf32(128, columns, 4) for columns in (16, 32, 64)]),
-)
+TENSOR = Program("conv.cu", (), _kernels(_TENSOR))
 """The convolution's kernels on tensor cores."""
+
+SHORT = Program(
+    "conv.cu", (), _kernels([replace(engine, maps=BFLOAT16) for engine in _SIMT + _TENSOR])
+)
+"""Both for maps in bfloat16."""
 
 _precision: str | None = None
 
 
 def set_precision(name: str | None) -> None:
-    """How float32 convolutions multiply: "fp32", "tf32", or None for tf32 where the GPU has it.
+    """How a float32 network calculates: "fp32", "tf32", "bf16", or None.
 
-    TF32 rounds both factors to 10 bits of mantissa and adds in float32; the tensor cores do that
-    many times faster. float64 arrays are not concerned.
+    TF32 rounds both factors of a convolution to 10 bits of mantissa and adds in float32; the
+    tensor cores do that many times faster. None means tf32 where the GPU has it, else fp32.
 
-    Raises BackendError for another name, and for "tf32" on a GPU without it.
+    bf16 is that, and maps between the operations are stored in bfloat16 (see `activations`): half
+    the memory, and half the time where a kernel waits for it. Weights, their gradients, statistics
+    and sums stay float32 or better. float64 arrays are not concerned.
+
+    Raises BackendError for another name, for "tf32" on a GPU without it, and for "bf16" without
+    the package ml_dtypes, which gives NumPy and CuPy the dtype.
     """
     global _precision
     expect(
-        name in ("fp32", "tf32", None),
-        f"set_precision: expected 'fp32', 'tf32' or None, got {name!r}",
+        name in (*PRECISIONS, None),
+        f"set_precision: expected one of {PRECISIONS} or None, got {name!r}",
         BackendError,
     )
+    if name == "bf16":
+        _import_bfloat16()
     expect(
         name != "tf32" or device().has_tf32,
         "set_precision: this GPU has no TF32 (compute capability 8.0 and later have it); "
@@ -97,8 +128,28 @@ def set_precision(name: str | None) -> None:
 
 
 def precision() -> str:
-    """How float32 convolutions multiply now: "fp32" or "tf32"."""
+    """How a float32 network calculates now: "fp32", "tf32" or "bf16"."""
     return _precision or ("tf32" if device().has_tf32 else "fp32")
+
+
+def activations(x: Any) -> Any:
+    """Pictures, or other maps, as a network's operations shall store them, on the device.
+
+    In bfloat16 if the precision is "bf16" and x is float32: what each operation computes from
+    that, it stores so, too.
+    """
+    short = precision() == "bf16" and x.dtype == np.float32
+    return operand(x, np.dtype(BFLOAT16)) if short else operand(x)
+
+
+def _import_bfloat16() -> None:
+    try:
+        import ml_dtypes  # noqa: F401 - NumPy knows the dtype by its name from then on
+    except ImportError:
+        raise BackendError(
+            "precision 'bf16' needs the package ml_dtypes, which gives NumPy and CuPy the dtype; "
+            'run pip install "minran[gpu]"'
+        ) from None
 
 
 def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False) -> Engine:
@@ -107,9 +158,14 @@ def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False
     Narrow products get narrow tiles. Tall tiles use what they read more often; low and narrow
     ones give more blocks, which a small product needs unless it is sliced.
     """
-    if real(dtype) == "double":
+    maps = stored(dtype)
+    if maps == "double":
         return _simt("double", 16, 1)
-    if precision() == "fp32":
+    return replace(_choose_for_floats(rows, columns, piece, sliced), maps=maps)
+
+
+def _choose_for_floats(rows: int, columns: int, piece: int, sliced: bool) -> Engine:
+    if precision() == "fp32" or not device().has_tf32:
         return _simt("float", 16 if columns <= 16 else 64, piece)
 
     def enough(engine: Engine) -> bool:

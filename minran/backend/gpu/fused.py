@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from minran.backend.gpu import conv
-from minran.backend.gpu.launch import operand, operands
+from minran.backend.gpu.launch import operand, operands, weight_dtype
 from minran.backend.gpu.norm import scale_and_shift
 
 Array = Any
@@ -32,7 +32,8 @@ def norm_relu_conv2d(
 
     x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
     """
-    x, w, gamma, beta, residual = operands(x, w, norm[0], norm[1], residual)
+    x, residual = operands(x, residual)
+    w, gamma, beta = (operand(array, weight_dtype(x.dtype)) for array in (w, *norm[:2]))
     affine = scale_and_shift(gamma, beta, *norm[2:])
     options = (stride, stride), (padding, padding), 1
     return conv.forward(x, w, *options, affine, residual, with_moments)
@@ -46,7 +47,8 @@ def norm_relu_conv2d_backward(
     g is the gradient at scale x + shift, already cut by the ReLU; `norm_backward_inplace` makes
     gx of it.
     """
-    gy, x, w, gamma, beta = operands(gy, x, w, norm[0], norm[1])
+    x, gy = operands(x, gy)
+    w, gamma, beta = (operand(array, weight_dtype(x.dtype)) for array in (w, *norm[:2]))
     mean, inv_std = (operand(vector, np.float64) for vector in norm[2:])
     affine = scale_and_shift(gamma, beta, mean, inv_std)
     options = (stride, stride), (padding, padding), 1

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from minran.backend import weight_dtype
 from minran.errors import ShapeError, expect
 
 _FOLDER = Path(__file__).parent / "kernels"
@@ -108,8 +109,8 @@ def using(other: Device) -> Iterator[None]:
 class Program:
     """The kernels of one file; each instance is compiled when it is first launched.
 
-    `kernels` names them, with all template arguments (`"pool<float>"`), or without for those
-    that exist for float and double alike.
+    `instances` are named with all template arguments (`"pool<float>"`), `kernels` without: they
+    exist for float and double alike.
     """
 
     def __init__(self, file: str, kernels: Sequence[str], instances: Sequence[str] = ()) -> None:
@@ -158,10 +159,28 @@ def ceil_divide(a: int, b: int) -> int:
     return -(-a // b)
 
 
+_NAMES = {"float32": "float", "float64": "double", "bfloat16": "bfloat16"}
+BFLOAT16 = "bfloat16"
+"""What NumPy calls the dtype once ml_dtypes is imported, and what C++ calls it, too."""
+
+
 def real(dtype: Any) -> str:
     """What C++ calls `dtype`: float or double. Raises ShapeError for any other."""
-    name = {"float32": "float", "float64": "double"}.get(np.dtype(dtype).name)
-    expect(name is not None, f"GPU kernels work on float32 or float64, got {np.dtype(dtype)}")
+    name = _NAMES.get(np.dtype(dtype).name)
+    expect(
+        name in ("float", "double"),
+        f"this GPU kernel works on float32 or float64, got {np.dtype(dtype)}",
+    )
+    return str(name)
+
+
+def stored(dtype: Any) -> str:
+    """What C++ calls the dtype of a map: float, double or bfloat16. ShapeError for any other."""
+    name = _NAMES.get(np.dtype(dtype).name)
+    expect(
+        name is not None,
+        f"GPU kernels work on maps of bfloat16, float32 or float64, got {np.dtype(dtype)}",
+    )
     return str(name)
 
 
@@ -170,7 +189,10 @@ def operand(x: Any, dtype: Any = None) -> Any:
 
     Nothing is copied if x is so already. Raises ShapeError for arrays that are too large.
     """
-    x = device().xp.asarray(x, dtype, order="C")
+    xp = device().xp
+    if dtype is not None and BFLOAT16 in (x.dtype.name, np.dtype(dtype).name):
+        x = _between(xp.asarray(x, order="C"), np.dtype(dtype))
+    x = xp.asarray(x, dtype, order="C")
     expect(
         x.size <= MAX_ELEMENTS,
         f"GPU kernels take arrays of at most {MAX_ELEMENTS} numbers, got {x.size}: "
@@ -186,9 +208,30 @@ def operands(*arrays: Any) -> list[Any]:
     return [first, *(None if x is None else operand(x, first.dtype) for x in arrays[1:])]
 
 
+CONVERT = Program("convert.cu", (), ("convert<float, bfloat16>", "convert<bfloat16, float>"))
+
+
+def _between(x: Any, dtype: np.dtype[Any]) -> Any:
+    """A contiguous bfloat16 array as float32, for any other dtype; others as bfloat16."""
+    if x.dtype == dtype:
+        return x
+    if dtype.name == BFLOAT16:
+        x = device().xp.asarray(x, np.float32)
+    else:
+        dtype = np.dtype(np.float32)
+    y = empty(x.shape, dtype)
+    CONVERT.map(f"convert<{stored(x.dtype)}, {stored(dtype)}>", x.size, x, y, x.size)
+    return y
+
+
+def for_maps(*kernels: str) -> list[str]:
+    """The instances of kernels that treat maps, however these are stored."""
+    return [f"{name}<{kind}>" for name, kind in product(kernels, _NAMES.values())]
+
+
 def in_pieces(*kernels: str) -> list[str]:
     """The instances of kernels whose threads treat 4 neighbouring channels, or 1 (`piece_of`)."""
-    kinds = ("float, 4", "float, 1", "double, 1")
+    kinds = ("float, 4", "float, 1", "double, 1", "bfloat16, 4", "bfloat16, 1")
     return [f"{name}<{kind}>" for name, kind in product(kernels, kinds)]
 
 
@@ -196,7 +239,7 @@ def piece_of(x: Any, channels: int, *others: Any) -> int:
     """How many neighbouring channels a thread may read at once: 4 if all lie on 16 bytes, or 1."""
     arrays = [array for array in (x, *others) if array is not None]
     aligned = all(device().address(array) % 16 == 0 for array in arrays)
-    return 4 if x.dtype == np.float32 and channels % 4 == 0 and aligned else 1
+    return 4 if weight_dtype(x.dtype) == np.float32 and channels % 4 == 0 and aligned else 1
 
 
 def put_back(arrays: Sequence[Any], changed: Sequence[Any]) -> None:

@@ -12,27 +12,27 @@ from minran.backend.gpu.launch import (
     ceil_divide,
     empty,
     empty_like,
+    for_maps,
     in_pieces,
     operand,
     operands,
     piece_of,
     put_back,
     real,
+    stored,
+    weight_dtype,
 )
 
 Array = Any
 
 _PROGRAM = Program(
     "norm.cu",
+    ("batch_statistics", "scale_and_shift"),
     (
-        "moments_of_chunk",
-        "moments",
-        "batch_norm",
-        "backward_sums_of_chunk",
-        "batch_statistics",
-        "scale_and_shift",
+        "backward_sums",
+        *for_maps("moments_of_chunk", "moments", "batch_norm", "backward_sums_of_chunk"),
+        *in_pieces("batch_norm_backward_input"),
     ),
-    instances=("backward_sums", *in_pieces("batch_norm_backward_input")),
 )
 
 _BLOCKS = 1024
@@ -47,13 +47,13 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     partial = empty((2, chunks, channels), np.float64)
     mean, var = empty((channels,), np.float64), empty((channels,), np.float64)
     _PROGRAM.launch(
-        f"moments_of_chunk<{real(x.dtype)}>",
+        f"moments_of_chunk<{stored(x.dtype)}>",
         (tiles, chunks),
         (TILE, TILE),
         *(x, partial, pixels, channels, chunk_pixels),
     )
     _PROGRAM.launch(
-        f"moments<{real(x.dtype)}>",
+        f"moments<{stored(x.dtype)}>",
         (tiles,),
         (TILE, TILE),
         *(x, partial, mean, var, pixels, channels, chunks),
@@ -65,11 +65,12 @@ def batch_norm(
     x: Array, gamma: Array, beta: Array, mean: Array, inv_std: Array, relu: bool
 ) -> Array:
     """y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`."""
-    x, gamma, beta = operands(x, gamma, beta)
+    x = operand(x)
+    gamma, beta = operand(gamma, weight_dtype(x.dtype)), operand(beta, weight_dtype(x.dtype))
     mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
     y = empty_like(x)
     _PROGRAM.map(
-        f"batch_norm<{real(x.dtype)}>",
+        f"batch_norm<{stored(x.dtype)}>",
         x.size,
         *(x, gamma, beta, mean, inv_std, y, relu, x.size, x.shape[-1]),
     )
@@ -80,14 +81,14 @@ def batch_norm_backward_sums(
     gy: Array, x: Array, y: Array | None, mean: Array, inv_std: Array
 ) -> tuple[Array, Array]:
     """ggamma_c = sum g xhat and gbeta_c = sum g, with g = gy (y > 0), or gy if y is None."""
-    gy, x, y = operands(gy, x, y)
+    x, gy, y = operands(x, gy, y)
     mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
     pixels, channels, chunks, chunk_pixels = _chunks(x)
     tiles = ceil_divide(channels, TILE)
     partial = empty((2, chunks, channels), np.float64)
     ggamma, gbeta = empty((channels,), np.float64), empty((channels,), np.float64)
     _PROGRAM.launch(
-        f"backward_sums_of_chunk<{real(x.dtype)}>",
+        f"backward_sums_of_chunk<{stored(x.dtype)}>",
         (tiles, chunks),
         (TILE, TILE),
         *(gy, x, y, mean, partial, pixels, channels, chunk_pixels),
@@ -113,7 +114,7 @@ def batch_norm_backward_input(
     count: int | None,
 ) -> Array:
     """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), without count gamma inv_std g."""
-    gy, x, y, gamma = operands(gy, x, y, gamma)
+    x, gy, y = operands(x, gy, y)
     return _backward_input(gy, x, y, gamma, (mean, inv_std, ggamma, gbeta), count, empty_like(x))
 
 
@@ -127,7 +128,7 @@ def norm_backward_inplace(
 ) -> Array:
     """g becomes gx, as `batch_norm_backward_input` makes it; norm: gamma, beta, mean, inv_std."""
     gamma, _, mean, inv_std = norm
-    g, x, gamma = operands(g, x, gamma)
+    x, g = operands(x, g)
     return _backward_input(g, x, None, gamma, (mean, inv_std, ggamma, gbeta), count, g)
 
 
@@ -141,11 +142,12 @@ def _backward_input(
     gx: Array,
 ) -> Array:
     """Write gx, which may be gy: each number is read before it is written."""
+    gamma = operand(gamma, weight_dtype(x.dtype))
     statistics = [operand(vector, np.float64) for vector in vectors]
-    per_count = x.dtype.type(1 / count if count else 0)
+    per_count = weight_dtype(x.dtype).type(1 / count if count else 0)
     piece = piece_of(x, x.shape[-1], gy, y)
     _PROGRAM.map(
-        f"batch_norm_backward_input<{real(x.dtype)}, {piece}>",
+        f"batch_norm_backward_input<{stored(x.dtype)}, {piece}>",
         x.size // piece,
         *(gy, x, y, gamma, *statistics, gx, per_count, x.size, x.shape[-1]),
     )

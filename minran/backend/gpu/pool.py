@@ -11,11 +11,12 @@ from minran.backend.gpu.launch import (
     ceil_divide,
     empty,
     empty_like,
+    for_maps,
     in_pieces,
     operand,
     operands,
     piece_of,
-    real,
+    stored,
 )
 
 Array = Any
@@ -24,13 +25,11 @@ Shape = tuple[int, ...]
 
 _PROGRAM = Program(
     "pool.cu",
+    (),
     (
-        "avg_pool",
-        "avg_pool_backward",
-        "global_avg_pool",
-        "global_avg_pool_backward",
+        *for_maps("avg_pool", "avg_pool_backward", "global_avg_pool", "global_avg_pool_backward"),
+        *in_pieces("max_pool", "max_pool_backward"),
     ),
-    in_pieces("max_pool", "max_pool_backward"),
 )
 
 
@@ -40,7 +39,7 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
     y = _windows(x, kernel, stride, padding, ceil_mode)
     sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
     piece = piece_of(x, x.shape[3])
-    instance = f"max_pool<{real(x.dtype)}, {piece}>"
+    instance = f"max_pool<{stored(x.dtype)}, {piece}>"
     _PROGRAM.map(instance, y.size // piece, x, y, y.size, *sizes)
     return y
 
@@ -49,11 +48,11 @@ def max_pool2d_backward(
     gy: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair
 ) -> Array:
     """Each window hands its gradient to its first maximum in row-major order."""
-    gy, x, y = operands(gy, x, y)
+    x, gy, y = operands(x, gy, y)
     gx = empty_like(x)
     sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
     piece = piece_of(x, x.shape[3], gy, y)
-    instance = f"max_pool_backward<{real(x.dtype)}, {piece}>"
+    instance = f"max_pool_backward<{stored(x.dtype)}, {piece}>"
     _PROGRAM.map(instance, gx.size // piece, gy, x, y, gx, gx.size, *sizes)
     return gx
 
@@ -63,7 +62,7 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     x = operand(x)
     y = _windows(x, kernel, stride, padding, False)
     sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
-    _PROGRAM.map(f"avg_pool<{real(x.dtype)}>", y.size, x, y, y.size, *sizes)
+    _PROGRAM.map(f"avg_pool<{stored(x.dtype)}>", y.size, x, y, y.size, *sizes)
     return y
 
 
@@ -74,7 +73,7 @@ def avg_pool2d_backward(
     gy = operand(gy)
     gx = empty(x_shape, gy.dtype)
     sizes = _sizes(x_shape, gy.shape, kernel, stride, padding)
-    _PROGRAM.map(f"avg_pool_backward<{real(gy.dtype)}>", gx.size, gy, gx, gx.size, *sizes)
+    _PROGRAM.map(f"avg_pool_backward<{stored(gy.dtype)}>", gx.size, gy, gx, gx.size, *sizes)
     return gx
 
 
@@ -84,7 +83,7 @@ def global_avg_pool(x: Array) -> Array:
     n, height, width, channels = x.shape
     y = empty((n, channels), x.dtype)
     _PROGRAM.launch(
-        f"global_avg_pool<{real(x.dtype)}>",
+        f"global_avg_pool<{stored(x.dtype)}>",
         (ceil_divide(channels, TILE), n),
         (TILE, TILE),
         *(x, y, height * width, channels),
@@ -97,7 +96,7 @@ def global_avg_pool_backward(gy: Array, x_shape: Shape) -> Array:
     gy = operand(gy)
     gx = empty(x_shape, gy.dtype)
     _, height, width, channels = x_shape
-    kernel = f"global_avg_pool_backward<{real(gy.dtype)}>"
+    kernel = f"global_avg_pool_backward<{stored(gy.dtype)}>"
     _PROGRAM.map(kernel, gx.size, gy, gx, gx.size, height * width, channels)
     return gx
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from minran.backend.gpu.launch import Program, empty, in_pieces, operand, piece_of, real
+from minran.backend.gpu.launch import Program, empty, in_pieces, operand, piece_of, stored
 
 Array = Any
 Pair = tuple[int, int]
@@ -19,7 +19,7 @@ def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
     y = empty((n, *size, channels), x.dtype)
     piece = piece_of(x, channels)
     _PROGRAM.map(
-        f"upsample<{real(x.dtype)}, {piece}>",
+        f"upsample<{stored(x.dtype)}, {piece}>",
         y.size // piece,
         *(x, y, y.size, height, width, *size, channels, align_corners),
     )
@@ -32,7 +32,7 @@ def upsample_bilinear2d_backward(gy: Array, x_shape: tuple[int, ...], align_corn
     gx = empty(x_shape, gy.dtype)
     piece = piece_of(gy, x_shape[3])
     _PROGRAM.map(
-        f"upsample_backward<{real(gy.dtype)}, {piece}>",
+        f"upsample_backward<{stored(gy.dtype)}, {piece}>",
         gx.size // piece,
         *(gy, gx, gx.size, *x_shape[1:3], *gy.shape[1:3], x_shape[3], align_corners),
     )

@@ -33,7 +33,7 @@ class NotHere(Exception):  # noqa: N818 - an answer, not a mistake
 class Adapter:
     """What every adapter can do; each framework's own overrides what it knows better.
 
-    threads: processor threads to use; device: "cpu" or "gpu"; precision: "fp32" or "tf32".
+    threads: processor threads to use; device: "cpu" or "gpu"; precision: "fp32", "tf32" or "bf16".
     """
 
     speaks = True

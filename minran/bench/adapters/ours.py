@@ -38,8 +38,9 @@ class Minran(Adapter):
 
     def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
         network = self._network(model)
-        self.step_bytes = bytes_of_step(network, batch, size)
         on_gpu = self.device == "gpu"
+        short = on_gpu and self.precision == "bf16"
+        self.step_bytes = bytes_of_step(network, batch, size, 2 if short else 4)
         kind = FlatSGD if on_gpu else SGD
         optimizer = kind(network.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
         images, labels = pictures(batch, size, classes)
@@ -55,7 +56,8 @@ class Minran(Adapter):
             return lambda: (graph(), held)
 
         def step() -> object:
-            loss = ops.cross_entropy(network(tensor(images)), labels)
+            pictures = Tensor(backend.activations(tensor(images).data))
+            loss = ops.cross_entropy(network(pictures), labels)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -70,7 +72,7 @@ class Minran(Adapter):
 
         def forward() -> object:
             with no_grad():
-                return network(tensor(images)).data
+                return network(Tensor(backend.activations(images))).data
 
         return forward
 

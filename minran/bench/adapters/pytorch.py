@@ -25,7 +25,7 @@ class PyTorch(Adapter):
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.place = torch.device("cuda" if self.device == "gpu" else "cpu")
         if self.device == "gpu":
-            tf32 = self.precision == "tf32"
+            tf32 = self.precision != "fp32"
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
             # Plain NCHW is measured as a user gets it without asking for anything.
             torch.backends.cudnn.benchmark = channels_last
@@ -46,7 +46,8 @@ class PyTorch(Adapter):
         x, labels = self._batch(batch, size, classes)
 
         def loss_of(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            return F.cross_entropy(network(x), labels)
+            with self._autocast():
+                return F.cross_entropy(network(x), labels)
 
         if self.compiled:
             loss_of = torch.compile(loss_of, mode="max-autotune")
@@ -66,10 +67,15 @@ class PyTorch(Adapter):
         call = torch.compile(network, mode="max-autotune") if self.compiled else network
 
         def forward() -> object:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._autocast():
                 return call(x)
 
         return forward
+
+    def _autocast(self) -> torch.autocast:
+        """PyTorch's own way to store maps in bfloat16, if that is asked for."""
+        short = self.device == "gpu" and self.precision == "bf16"
+        return torch.autocast(self.place.type, torch.bfloat16, enabled=short)
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         stack = self._settle(chain(PreActUnit, width, count))

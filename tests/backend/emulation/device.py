@@ -122,7 +122,7 @@ def _value(what: str, parameter: str, arg: Any, guarded: dict[int, _Guarded]) ->
         assert arg == 0, f"{what} got the address {arg}"
         return np.array([arg])
     constant, dtype = parameter.startswith("const "), parameter.removeprefix("const ")[:-1]
-    assert isinstance(arg, np.ndarray) and arg.dtype == dtype, f"{what} got {arg!r}"
+    assert isinstance(arg, np.ndarray) and arg.dtype.name == dtype, f"{what} got {arg!r}"
     assert arg.flags.c_contiguous, f"{what} is not contiguous"
     assert constant or arg.flags.writeable, f"{what} may not be written to"
     here = guarded.setdefault(arg.ctypes.data, _Guarded(arg))

@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -33,6 +32,20 @@ struct Size3 {
   unsigned x, y, z;
 };
 static Size3 threadIdx, blockIdx, blockDim, gridDim;
+
+struct bfloat16;  // common.cuh has it
+
+// The bits of a float, and back.
+static inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+}
+static inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
 
 namespace emulator {
 
@@ -141,6 +154,7 @@ template <> struct Name<int> { static std::string of() { return "int32"; } };
 template <> struct Name<unsigned> { static std::string of() { return "uint32"; } };
 template <> struct Name<unsigned long long> { static std::string of() { return "uint64"; } };
 template <> struct Name<unsigned char> { static std::string of() { return "uint8"; } };
+template <> struct Name<bfloat16> { static std::string of() { return "bfloat16"; } };
 template <typename T> struct Name<T*> { static std::string of() { return Name<T>::of() + "*"; } };
 template <typename T> struct Name<const T*> {
   static std::string of() { return "const " + Name<T>::of() + "*"; }
@@ -183,11 +197,9 @@ static inline void __syncwarp() { emulator::pause(emulator::AT_WARP_BARRIER); }
 // The tensor core's part, see tensorcore.cuh: rounding to the nearest TF32 (ties away from zero),
 // and the product of a warp's fragments.
 static inline float to_tf32(float x) {
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  if ((bits & 0x7f800000) != 0x7f800000) bits = (bits + 0x1000) & 0xffffe000;
-  std::memcpy(&x, &bits, 4);
-  return x;
+  const unsigned bits = __float_as_uint(x);
+  if ((bits & 0x7f800000) == 0x7f800000) return x;
+  return __uint_as_float((bits + 0x1000) & 0xffffe000);
 }
 
 static inline void multiply_fragments(float* c, const float* a, const float* b) {

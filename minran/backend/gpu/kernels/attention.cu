@@ -5,11 +5,11 @@
 
 // Eq. 5, one block for each pixel: y = x / norm with norm = sqrt(sum over channels of x^2 + eps).
 template <typename T>
-__global__ void channel_attention(const T* x, T* y, T* norm, T eps, int channels) {
+__global__ void channel_attention(const T* x, T* y, Real<T>* norm, Real<T> eps, int channels) {
   const T* pixel = x + blockIdx.x * channels;
-  T squares = 0;
+  Real<T> squares = 0;
   for (int c = threadIdx.x; c < channels; c += LINE) squares += pixel[c] * pixel[c];
-  const T length = sqrt(sum_over_line(squares) + eps);
+  const Real<T> length = sqrt(sum_over_line(squares) + eps);
   for (int c = threadIdx.x; c < channels; c += LINE)
     y[blockIdx.x * channels + c] = pixel[c] / length;
   if (threadIdx.x == 0) norm[blockIdx.x] = length;
@@ -17,10 +17,10 @@ __global__ void channel_attention(const T* x, T* y, T* norm, T eps, int channels
 
 // gx = (gy - y <gy, y>) / norm: the part of gy along y only changes the length.
 template <typename T>
-__global__ void channel_attention_backward(const T* gy, const T* y, const T* norm, T* gx,
+__global__ void channel_attention_backward(const T* gy, const T* y, const Real<T>* norm, T* gx,
                                            int channels) {
   const int first = blockIdx.x * channels;
-  T along = 0;
+  Real<T> along = 0;
   for (int c = threadIdx.x; c < channels; c += LINE) along += gy[first + c] * y[first + c];
   along = sum_over_line(along);
   for (int c = threadIdx.x; c < channels; c += LINE)
@@ -31,22 +31,23 @@ __global__ void channel_attention_backward(const T* gy, const T* y, const T* nor
 // A column of threads owns a map and walks over its pixels three times: mean, variance, result.
 //   y = sigmoid((x - mean) inv_std), inv_std = 1 / sqrt(var + eps)
 template <typename T>
-__global__ void spatial_attention(const T* x, T* y, T* mean, T* inv_std, T eps, int pixels,
-                                  int channels) {
+__global__ void spatial_attention(const T* x, T* y, Real<T>* mean, Real<T>* inv_std, Real<T> eps,
+                                  int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x, n = blockIdx.y;
   // A column behind the last channel sums zeros: it has to come along to every barrier.
   const int mine = c < channels ? pixels : 0;
   const T* map = x + n * pixels * channels + c;
 
-  T total = 0;
+  using R = Real<T>;
+  R total = 0;
   for (int p = threadIdx.y; p < mine; p += TILE) total += map[p * channels];
-  const T centre = sum_over_rows(total) / pixels;
-  T squares = 0;
+  const R centre = sum_over_rows(total) / pixels;
+  R squares = 0;
   for (int p = threadIdx.y; p < mine; p += TILE) {
-    const T d = map[p * channels] - centre;
+    const R d = map[p * channels] - centre;
     squares += d * d;
   }
-  const T scale = T(1) / sqrt(sum_over_rows(squares) / pixels + eps);
+  const R scale = R(1) / sqrt(sum_over_rows(squares) / pixels + eps);
   for (int p = threadIdx.y; p < mine; p += TILE)
     y[(n * pixels + p) * channels + c] = logistic((map[p * channels] - centre) * scale);
   if (threadIdx.y == 0 && c < channels) {
@@ -58,26 +59,27 @@ __global__ void spatial_attention(const T* x, T* y, T* mean, T* inv_std, T eps, 
 // gx = inv_std (g - average(g) - xhat average(g xhat)), g = gy y (1 - y): through the sigmoid,
 // then through the normalisation of the map. Blocks as in spatial_attention.
 template <typename T>
-__global__ void spatial_attention_backward(const T* gy, const T* x, const T* y, const T* mean,
-                                           const T* inv_std, T* gx, int pixels, int channels) {
+__global__ void spatial_attention_backward(const T* gy, const T* x, const T* y, const Real<T>* mean,
+                                           const Real<T>* inv_std, T* gx, int pixels, int channels) {
+  using R = Real<T>;
   const int c = blockIdx.x * TILE + threadIdx.x, n = blockIdx.y;
   const int mine = c < channels ? pixels : 0;
   const int map = n * pixels * channels + c;
-  const T centre = c < channels ? mean[n * channels + c] : T(0);
-  const T scale = c < channels ? inv_std[n * channels + c] : T(0);
+  const R centre = c < channels ? mean[n * channels + c] : R(0);
+  const R scale = c < channels ? inv_std[n * channels + c] : R(0);
 
-  T sum_g = 0, sum_g_xhat = 0;
+  R sum_g = 0, sum_g_xhat = 0;
   for (int p = threadIdx.y; p < mine; p += TILE) {
     const int i = map + p * channels;
-    const T g = gy[i] * y[i] * (T(1) - y[i]);
+    const R g = gy[i] * y[i] * (1 - y[i]);
     sum_g += g;
     sum_g_xhat += g * (x[i] - centre) * scale;
   }
-  const T average_g = sum_over_rows(sum_g) / pixels;
-  const T average_g_xhat = sum_over_rows(sum_g_xhat) / pixels;
+  const R average_g = sum_over_rows(sum_g) / pixels;
+  const R average_g_xhat = sum_over_rows(sum_g_xhat) / pixels;
   for (int p = threadIdx.y; p < mine; p += TILE) {
     const int i = map + p * channels;
-    const T g = gy[i] * y[i] * (T(1) - y[i]);
+    const R g = gy[i] * y[i] * (1 - y[i]);
     gx[i] = scale * (g - average_g - (x[i] - centre) * scale * average_g_xhat);
   }
 }

@@ -5,10 +5,36 @@
 // through __shared__ memory; __syncthreads() makes every thread of the block wait for the others,
 // so that what one wrote before it, all may read behind it.
 //
-// Arrays are NHWC and contiguous, T is float or double. Sums are always added in the same order,
-// never with atomics: a run that is repeated gives the same bits.
+// Arrays are NHWC and contiguous. T is how maps are stored: float, double or bfloat16. Real<T> is
+// what one calculates in, and how everything is stored that is no map. Sums are always added in the
+// same order, never with atomics: a run that is repeated gives the same bits.
 
 #pragma once
+
+// The upper half of a float: its sign, its exponent, 7 of its 23 bits of mantissa. Half the memory,
+// and most kernels wait for the memory. It turns into a float by itself, wherever one calculates.
+struct bfloat16 {
+  unsigned short bits;
+
+  bfloat16() = default;
+  // The nearest one; of two as near, the one whose last bit is 0.
+  __device__ bfloat16(float x) {
+    const unsigned all = __float_as_uint(x);
+    bits = x == x ? (all + 0x7fff + (all >> 16 & 1)) >> 16 : 0x7fc0;
+  }
+  __device__ operator float() const { return __uint_as_float(unsigned(bits) << 16); }
+};
+
+template <typename T>
+struct Calculates {
+  using In = T;
+};
+template <>
+struct Calculates<bfloat16> {
+  using In = float;
+};
+template <typename T>
+using Real = typename Calculates<T>::In;
 
 // The grid-stride loop: thread t of T takes the items t, t + T, t + 2T, ... below `count`.
 // Neighbouring threads take neighbouring items, which the memory serves together.
@@ -44,6 +70,15 @@ __device__ inline Few<T, COUNT>& few(T* address) {
 template <int COUNT, typename T>
 __device__ inline const Few<T, COUNT>& few(const T* address) {
   return *reinterpret_cast<const Few<T, COUNT>*>(address);
+}
+
+// The same numbers, each as a T.
+template <typename T, typename From, int COUNT>
+__device__ inline Few<T, COUNT> as(const Few<From, COUNT>& numbers) {
+  Few<T, COUNT> result;
+#pragma unroll
+  for (int e = 0; e < COUNT; e++) result.number[e] = T(numbers.number[e]);
+  return result;
 }
 
 // Blocks that sum over pixels have 16 columns of threads (threadIdx.x), one for each channel, and

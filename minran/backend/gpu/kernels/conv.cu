@@ -20,6 +20,8 @@
 template <typename Engine>
 using Number = typename Engine::Number;
 
+// S is how the maps are stored: like the engine's numbers, or shorter.
+
 // How many neighbouring columns a thread reads and writes at once, where memory is read in pieces.
 template <typename Engine, int PIECE>
 __device__ constexpr int adjacent() {
@@ -28,16 +30,16 @@ __device__ constexpr int adjacent() {
 
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
-template <typename Engine, int PIECE>
+template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
-    conv_forward(const Number<Engine>* x, const Number<Engine>* w, const Number<Engine>* scale,
-                 const Number<Engine>* shift, const Number<Engine>* residual, Number<Engine>* y,
+    conv_forward(const S* x, const Number<Engine>* w, const Number<Engine>* scale,
+                 const Number<Engine>* shift, const S* residual, S* y,
                  Number<Engine>* tile_moments, CONV_SIZES) {
   using T = Number<Engine>;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Patches<T>{x, scale, shift, s}, Filters<T>{w, s}, row, column, 0,
+  product<PIECE>(engine, Patches<S, T>{x, scale, shift, s}, Filters<T>{w, s}, row, column, 0,
                  KH * KW * s.CG);
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
@@ -48,14 +50,16 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
       const int pixel = row + engine.row(i), o = column + engine.column(j);
       if (pixel < N * OH * OW && o < s.OG) {
         const int index = pixel * O + s.group * s.OG + o;
-        Few<T, NEXT> out;
-#pragma unroll
-        for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
         if (residual) {
-          const Few<T, NEXT> more = few<NEXT>(residual + index);
+          const Few<S, NEXT> more = few<NEXT>(residual + index);
 #pragma unroll
-          for (int e = 0; e < NEXT; e++)
-            engine.value(i, j + e) = out.number[e] += more.number[e];
+          for (int e = 0; e < NEXT; e++) engine.value(i, j + e) += more.number[e];
+        }
+        Few<S, NEXT> out;
+#pragma unroll
+        for (int e = 0; e < NEXT; e++) {
+          out.number[e] = S(engine.value(i, j + e));
+          engine.value(i, j + e) = out.number[e];  // the moments are those of what is stored
         }
         few<NEXT>(y + index) = out;
       }
@@ -87,16 +91,16 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 
 // gx. Or, if `scale` is given, g: the gradient at scale x + shift, before the ReLU. Then tile_sums
 // gets for each tile of rows and each channel the sums of g and of g (x - mean): (tiles, 2, C).
-template <typename Engine, int PIECE>
+template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
-    conv_input(const Number<Engine>* gy, const Number<Engine>* w, const Number<Engine>* x,
-               const Number<Engine>* scale, const Number<Engine>* shift, const double* mean,
-               Number<Engine>* gx, Number<Engine>* tile_sums, CONV_SIZES) {
+    conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
+               const Number<Engine>* shift, const double* mean, S* gx,
+               Number<Engine>* tile_sums, CONV_SIZES) {
   using T = Number<Engine>;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Readers<T>{gy, s}, TransposedFilters<T>{w, s}, row, column, 0,
+  product<PIECE>(engine, Readers<S>{gy, s}, TransposedFilters<T>{w, s}, row, column, 0,
                  KH * KW * s.OG);
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
@@ -120,7 +124,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 #pragma unroll
       for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
       if (scale) {
-        const Few<T, NEXT> in = few<NEXT>(x + pixel * C + channel);
+        const Few<S, NEXT> in = few<NEXT>(x + pixel * C + channel);
 #pragma unroll
         for (int e = 0; e < NEXT; e++) {
           const bool passes = factor.number[e] * in.number[e] + summand.number[e] > T(0);
@@ -129,7 +133,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
           along[j + e] += out.number[e] * (in.number[e] - centre.number[e]);
         }
       }
-      few<NEXT>(gx + pixel * C + channel) = out;
+      few<NEXT>(gx + pixel * C + channel) = as<S>(out);
     }
   }
   if (!scale) return;
@@ -144,19 +148,19 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_of_slices adds them.
-template <typename Engine, int PIECE>
+template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
-    conv_filters(const Number<Engine>* x, const Number<Engine>* gy,
-                 const Number<Engine>* scale, const Number<Engine>* shift,
-                 Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
+    conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
+                 const Number<Engine>* shift, Number<Engine>* slices, int slice_pixels,
+                 CONV_SIZES) {
   using T = Number<Engine>;
   const int slice = blockIdx.z / G, first = slice * slice_pixels;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z % G);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   const int taps = KH * KW * s.CG;
   Engine engine;
-  product<PIECE>(engine, TransposedPatches<T>{x, scale, shift, s},
-                 OutputGradient<T>{gy, s}, row, column, first,
+  product<PIECE>(engine, TransposedPatches<S, T>{x, scale, shift, s},
+                 OutputGradient<S>{gy, s}, row, column, first,
                  min(first + slice_pixels, N * OH * OW));
 
   constexpr int NEXT = adjacent<Engine, PIECE>();

@@ -1,5 +1,5 @@
 // The matrices of a convolution (see conv.cu) as views for product.cuh: where number [line, k] of
-// each lies in x, w or gy.
+// each lies in x, w or gy. S is how maps are stored, T what w is and what one calculates in.
 
 #pragma once
 
@@ -53,8 +53,8 @@ __device__ inline void move_on(Pixel& p, int by, int rows, int columns) {
 }
 
 // x at tap t of the window behind pixel p of y, or null in the padding.
-template <typename T>
-__device__ const T* pixel_of_x(const T* x, Pixel p, Tap t, const Sizes& s) {
+template <typename S>
+__device__ const S* pixel_of_x(const S* x, Pixel p, Tap t, const Sizes& s) {
   const int row = p.row * s.SH - s.PH + t.a, column = p.column * s.SW - s.PW + t.b;
   const bool inside =
       p.n < s.N && unsigned(row) < unsigned(s.H) && unsigned(column) < unsigned(s.W);
@@ -92,23 +92,28 @@ struct Nothing {};
   __device__ Nothing factors(Line, Step) const {                         \
     return {};                                                           \
   }                                                                      \
-  __device__ T prepare(T value, Nothing, int) const { return value; }
+  template <typename V>                                                  \
+  __device__ V prepare(V value, Nothing, int) const {                    \
+    return value;                                                        \
+  }
 
 // A of forward: a line is a pixel of y, k a tap. Unless `scale` is null, every
 // number is normalised on the way, so that the result of the batch norm is never stored.
-template <typename T>
+template <typename S, typename T>
 struct Patches {
+  using Stored = S;
   static constexpr bool ALONG_K = true;
   using Line = Pixel;
   using Step = Tap;
-  const T *x, *scale, *shift;
+  const S* x;
+  const T *scale, *shift;
   Sizes s;
 
   __device__ Line line(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.CG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
-  __device__ const T* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
+  __device__ const S* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
   template <int COUNT>
   using Factors = Norm<T, COUNT>;
   template <int COUNT>
@@ -124,6 +129,7 @@ struct Patches {
 // B of forward: a line is an output channel, k a tap.
 template <typename T>
 struct Filters {
+  using Stored = T;
   static constexpr bool ALONG_K = false;
   using Line = int;
   using Step = int;
@@ -141,19 +147,20 @@ struct Filters {
 
 // A of the input gradient: a line is a pixel of x, k a triple (a, b, o). Pixel row r was read at
 // tap a by window row i if r = i SH - PH + a: i = (r + PH - a) / SH, if that is whole.
-template <typename T>
+template <typename S>
 struct Readers {
+  using Stored = S;
   static constexpr bool ALONG_K = true;
   using Line = Pixel;
   using Step = Tap;
-  const T* gy;
+  const S* gy;
   Sizes s;
 
   __device__ Line line(int index) const { return pixel(index, s.H, s.W); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.H, s.W); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.OG); }
-  __device__ const T* find(Line p, Step t) const {
+  __device__ const S* find(Line p, Step t) const {
     const int down = p.row + s.PH - t.a, across = p.column + s.PW - t.b;
     int i = down, j = across;
     // Dividing takes long, and most convolutions have no stride.
@@ -170,6 +177,7 @@ struct Readers {
 // B of the input gradient: a line is an input channel, k a triple (a, b, o).
 template <typename T>
 struct TransposedFilters {
+  using Stored = T;
   static constexpr bool ALONG_K = true;
   using Line = int;
   using Step = Tap;
@@ -188,19 +196,21 @@ struct TransposedFilters {
 };
 
 // A of the filters' gradient: the patches transposed, a line is a tap and k a pixel of y.
-template <typename T>
+template <typename S, typename T>
 struct TransposedPatches {
+  using Stored = S;
   static constexpr bool ALONG_K = false;
   using Line = Tap;
   using Step = Pixel;
-  const T *x, *scale, *shift;
+  const S* x;
+  const T *scale, *shift;
   Sizes s;
 
   __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
   __device__ Step step(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ void move_on(Line& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
   __device__ void move_on(Step& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
-  __device__ const T* find(Line t, Step p) const {
+  __device__ const S* find(Line t, Step p) const {
     return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
   }
   template <int COUNT>
@@ -216,18 +226,19 @@ struct TransposedPatches {
 };
 
 // B of the filters' gradient: a line is an output channel, k a pixel of y.
-template <typename T>
+template <typename S>
 struct OutputGradient {
+  using Stored = S;
   static constexpr bool ALONG_K = false;
   using Line = int;
   using Step = int;
-  const T* gy;
+  const S* gy;
   Sizes s;
 
   __device__ Line line(int o) const { return o; }
   __device__ Step step(int pixel) const { return pixel; }
   __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ const T* find(Line o, Step pixel) const {
+  __device__ const S* find(Line o, Step pixel) const {
     return o < s.OG ? gy + pixel * s.O + s.group * s.OG + o : nullptr;
   }
   AS_THEY_ARE

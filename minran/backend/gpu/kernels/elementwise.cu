@@ -24,7 +24,7 @@ __global__ void relu_backward(const T* gy, const T* y, T* gx, int count) {
 // y = 1 / (1 + exp(-x)).
 template <typename T>
 __global__ void sigmoid(const T* x, T* y, int count) {
-  FOR_EACH(i, count) y[i] = logistic(x[i]);
+  FOR_EACH(i, count) y[i] = logistic(Real<T>(x[i]));
 }
 
 // gx = gy y (1 - y).
@@ -36,7 +36,7 @@ __global__ void sigmoid_backward(const T* gy, const T* y, T* gx, int count) {
 // Eq. 3: h = (1 + M) T if `residual`; Eq. 1: h = M T if not. `one` is that 1, or 0.
 template <typename T>
 __global__ void gate(const T* mask, const T* trunk, T* h, int residual, int count) {
-  const T one = residual ? T(1) : T(0);
+  const Real<T> one = residual;
   FOR_EACH(i, count) h[i] = (one + mask[i]) * trunk[i];
 }
 
@@ -44,7 +44,7 @@ __global__ void gate(const T* mask, const T* trunk, T* h, int residual, int coun
 template <typename T>
 __global__ void gate_backward(const T* gy, const T* mask, const T* trunk, T* gmask, T* gtrunk,
                               int residual, int count) {
-  const T one = residual ? T(1) : T(0);
+  const Real<T> one = residual;
   FOR_EACH(i, count) {
     gmask[i] = gy[i] * trunk[i];
     gtrunk[i] = gy[i] * (one + mask[i]);

@@ -57,12 +57,14 @@ __global__ void moments(const T* x, const double* partial, double* mean, double*
 
 // y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`.
 template <typename T>
-__global__ void batch_norm(const T* x, const T* gamma, const T* beta, const double* mean,
-                           const double* inv_std, T* y, int relu, int count, int channels) {
+__global__ void batch_norm(const T* x, const Real<T>* gamma, const Real<T>* beta,
+                           const double* mean, const double* inv_std, T* y, int relu, int count,
+                           int channels) {
+  using R = Real<T>;
   FOR_EACH(i, count) {
     const int c = i % channels;
-    const T value = (x[i] - T(mean[c])) * (gamma[c] * T(inv_std[c])) + beta[c];
-    y[i] = relu && value < T(0) ? T(0) : value;
+    const R value = (x[i] - R(mean[c])) * (gamma[c] * R(inv_std[c])) + beta[c];
+    y[i] = relu && value < R(0) ? R(0) : value;
   }
 }
 
@@ -141,12 +143,14 @@ __global__ void backward_sums(const double* partial, const double* inv_std, doub
 // channels again (the grid's stride is a multiple of C if C is a power of two): what it has read
 // about them it keeps.
 template <typename T, int PIECE>
-__global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y, const T* gamma,
-                                          const double* mean, const double* inv_std,
-                                          const double* ggamma, const double* gbeta, T* gx,
-                                          T per_count, int count, int channels) {
-  T centre[PIECE] = {}, scale[PIECE] = {}, factor[PIECE] = {};
-  T along[PIECE] = {}, direct[PIECE] = {};
+__global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y,
+                                          const Real<T>* gamma, const double* mean,
+                                          const double* inv_std, const double* ggamma,
+                                          const double* gbeta, T* gx, Real<T> per_count,
+                                          int count, int channels) {
+  using R = Real<T>;
+  R centre[PIECE] = {}, scale[PIECE] = {}, factor[PIECE] = {};
+  R along[PIECE] = {}, direct[PIECE] = {};
   int known = -1;
   FOR_EACH(piece, count / PIECE) {
     const int i = piece * PIECE, first = i % channels;
@@ -155,8 +159,8 @@ __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y, c
 #pragma unroll
       for (int e = 0; e < PIECE; e++) {
         const int c = first + e;
-        centre[e] = T(mean[c]), scale[e] = T(inv_std[c]), factor[e] = gamma[c] * scale[e];
-        along[e] = T(ggamma[c]), direct[e] = T(gbeta[c]);
+        centre[e] = R(mean[c]), scale[e] = R(inv_std[c]), factor[e] = gamma[c] * scale[e];
+        along[e] = R(ggamma[c]), direct[e] = R(gbeta[c]);
       }
     }
     const Few<T, PIECE> in = few<PIECE>(x + i);
@@ -168,7 +172,7 @@ __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y, c
     }
 #pragma unroll
     for (int e = 0; e < PIECE; e++) {
-      const T xhat = (in.number[e] - centre[e]) * scale[e];
+      const R xhat = (in.number[e] - centre[e]) * scale[e];
       g.number[e] = factor[e] * (g.number[e] - (direct[e] + xhat * along[e]) * per_count);
     }
     few<PIECE>(gx + i) = g;

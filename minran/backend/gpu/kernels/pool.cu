@@ -60,7 +60,7 @@ __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, in
     const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
     const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
     const Few<T, PIECE> value = few<PIECE>(x + piece * PIECE);
-    Few<T, PIECE> sum = {};
+    Few<Real<T>, PIECE> sum = {};
     for (int i = down.first; i < down.last; i++)
       for (int j = across.first; j < across.last; j++) {
         const int window = offset({p.n, i, j, c}, OH, OW, C);
@@ -81,7 +81,7 @@ __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, in
         for (int e = 0; e < PIECE; e++)
           if (mine[e]) sum.number[e] += g.number[e];
       }
-    few<PIECE>(gx + piece * PIECE) = sum;
+    few<PIECE>(gx + piece * PIECE) = as<T>(sum);
   }
 }
 
@@ -93,7 +93,7 @@ __global__ void avg_pool(const T* x, T* y, int count, int H, int W, int C, int O
     const Position p = unravel(index, OH, OW, C);
     const Span rows = pixels_of_window(p.i, KH, SH, PH, H);
     const Span columns = pixels_of_window(p.j, KW, SW, PW, W);
-    T sum = 0;
+    Real<T> sum = 0;
     for (int r = rows.first; r < rows.last; r++)
       for (int s = columns.first; s < columns.last; s++)
         sum += x[offset({p.n, r, s, p.c}, H, W, C)];
@@ -109,7 +109,7 @@ __global__ void avg_pool_backward(const T* gy, T* gx, int count, int H, int W, i
     const Position p = unravel(index, H, W, C);
     const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
     const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
-    T sum = 0;
+    Real<T> sum = 0;
     for (int i = down.first; i < down.last; i++)
       for (int j = across.first; j < across.last; j++)
         sum += gy[offset({p.n, i, j, p.c}, OH, OW, C)];
@@ -122,7 +122,7 @@ __global__ void avg_pool_backward(const T* gy, T* gx, int count, int H, int W, i
 template <typename T>
 __global__ void global_avg_pool(const T* x, T* y, int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x, n = blockIdx.y;
-  T sum = 0;
+  Real<T> sum = 0;
   if (c < channels)
     for (int p = threadIdx.y; p < pixels; p += TILE) sum += x[(n * pixels + p) * channels + c];
   sum = sum_over_rows(sum);

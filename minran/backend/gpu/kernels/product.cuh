@@ -14,6 +14,7 @@
 // arithmetic (Simt) or the tensor cores (Tf32).
 //
 // A View has
+//   Stored              what its numbers are stored as; they turn into the Engine's Number
 //   ALONG_K             do numbers that are neighbours along k lie together in memory, or those
 //                       that are neighbours along the row (of A; the column, of B)?
 //   Line, line(r)       what the view knows about row r, worked out once, with divisions
@@ -51,6 +52,7 @@ struct Tile {
 template <typename Engine, typename View, int LINES, int PIECE>
 struct Loader {
   using T = typename Engine::Number;
+  using Stored = typename View::Stored;
   using Tile = ::Tile<Engine, LINES, View::ALONG_K>;
   static constexpr bool ALONG_K = View::ALONG_K;
   static constexpr int DEPTH = Engine::DEPTH;
@@ -66,7 +68,7 @@ struct Loader {
   typename View::Step steps[MY_STEPS];
   typename View::template Factors<PIECE> factors;
   int k;
-  Few<T, PIECE> pieces[MINE];
+  Few<Stored, PIECE> pieces[MINE];
   bool found[MINE];
 
   __device__ Loader(const View& view, int first_line, int first_k)
@@ -104,9 +106,10 @@ struct Loader {
 #pragma unroll
     for (int p = 0; p < MINE; p++) {
       const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
-      const T* address = wanted ? view.find(lines[p % MY_LINES], steps[p % MY_STEPS]) : nullptr;
+      const Stored* address =
+          wanted ? view.find(lines[p % MY_LINES], steps[p % MY_STEPS]) : nullptr;
       found[p] = address;
-      pieces[p] = address ? few<PIECE>(address) : Few<T, PIECE>{};
+      pieces[p] = address ? few<PIECE>(address) : Few<Stored, PIECE>{};
     }
   }
 
@@ -114,17 +117,18 @@ struct Loader {
 #pragma unroll
     for (int p = 0; p < MINE; p++) {
       if (!exists(p)) continue;
+      Few<T, PIECE> numbers = as<T>(pieces[p]);
 #pragma unroll
       for (int e = 0; e < PIECE; e++) {
-        T& number = pieces[p].number[e];
+        T& number = numbers.number[e];
         if (found[p]) number = Engine::round(view.prepare(number, factors, e));
       }
       T* address = tile.address(line_of(p), step_of(p));
       if constexpr (Tile::PITCH % PIECE == 0)
-        few<PIECE>(address) = pieces[p];
+        few<PIECE>(address) = numbers;
       else
 #pragma unroll
-        for (int e = 0; e < PIECE; e++) address[e] = pieces[p].number[e];
+        for (int e = 0; e < PIECE; e++) address[e] = numbers.number[e];
     }
   }
 };

@@ -50,16 +50,16 @@ __global__ void upsample(const T* x, T* y, int count, int h, int w, int H, int W
   FOR_EACH(piece, count / PIECE) {
     const Position p = unravel(piece, H, W, C / PIECE);
     const int c = p.c * PIECE;
-    const Reading<T> r = reading<T>(down, p.i), s = reading<T>(across, p.j);
+    const Reading<Real<T>> r = reading<Real<T>>(down, p.i), s = reading<Real<T>>(across, p.j);
     const auto at = [&](int i, int j) { return few<PIECE>(x + offset({p.n, i, j, c}, h, w, C)); };
     const Few<T, PIECE> a = at(r.left, s.left), b = at(r.left, s.right);
     const Few<T, PIECE> d = at(r.right, s.left), e = at(r.right, s.right);
     Few<T, PIECE> out;
 #pragma unroll
     for (int k = 0; k < PIECE; k++) {
-      const T top = (T(1) - s.fraction) * a.number[k] + s.fraction * b.number[k];
-      const T bottom = (T(1) - s.fraction) * d.number[k] + s.fraction * e.number[k];
-      out.number[k] = (T(1) - r.fraction) * top + r.fraction * bottom;
+      const Real<T> top = (1 - s.fraction) * a.number[k] + s.fraction * b.number[k];
+      const Real<T> bottom = (1 - s.fraction) * d.number[k] + s.fraction * e.number[k];
+      out.number[k] = (1 - r.fraction) * top + r.fraction * bottom;
     }
     few<PIECE>(y + piece * PIECE) = out;
   }
@@ -86,16 +86,16 @@ __global__ void upsample_backward(const T* gy, T* gx, int count, int h, int w, i
     const Position p = unravel(piece, h, w, C / PIECE);
     const int c = p.c * PIECE;
     const Readers rows = readers(down, p.i), columns = readers(across, p.j);
-    Few<T, PIECE> sum = {};
+    Few<Real<T>, PIECE> sum = {};
     for (int j = columns.first; j < columns.last; j++) {
-      const T share = weight<T>(across, j, p.j);
+      const Real<T> share = weight<Real<T>>(across, j, p.j);
       for (int i = rows.first; i < rows.last; i++) {
-        const T part = share * weight<T>(down, i, p.i);
+        const Real<T> part = share * weight<Real<T>>(down, i, p.i);
         const Few<T, PIECE> g = few<PIECE>(gy + offset({p.n, i, j, c}, H, W, C));
 #pragma unroll
         for (int k = 0; k < PIECE; k++) sum.number[k] += part * g.number[k];
       }
     }
-    few<PIECE>(gx + piece * PIECE) = sum;
+    few<PIECE>(gx + piece * PIECE) = as<T>(sum);
   }
 }

@@ -1,0 +1,273 @@
+"""Maps in bfloat16: every kernel calculates as for float32, and rounds what it stores, once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import test_gpu_conv as fused
+import torch
+from emulation import EmulatedBackend, EmulatedDevice, RemoteDevice
+from gpu_runs import assert_same, rows, run, tiny, using
+from test_kernels import CASES, Case, relative_error
+
+from minran import backend, ops
+from minran.autograd import tensor
+from minran.backend.gpu import launch
+from minran.cli import main
+from minran.errors import BackendError, ShapeError
+from minran.train import build
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+ROUNDING = 2.0**-8
+"""Of the largest number of a map: half of it is one rounding to 8 bits."""
+
+DEVICES = ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
+MAPS = [case for case in CASES if "softmax" not in str(case) and "entropy" not in str(case)]
+
+
+def short(array: np.ndarray) -> np.ndarray:
+    return array.astype(BFLOAT16)
+
+
+class Short:
+    """A device's kernels on arrays of the host; what they return keeps its dtype."""
+
+    def __init__(self, name: str) -> None:
+        self.module: Any = EmulatedBackend() if name == "emulated" else backend.load(name)
+
+    def __getattr__(self, kernel: str) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            return self.on_host(getattr(self.module, kernel)(*map(self.placed, args)))
+
+        return call
+
+    def placed(self, arg: Any) -> Any:
+        return self.module.xp.asarray(arg) if isinstance(arg, np.ndarray) else arg
+
+    def on_host(self, result: Any) -> Any:
+        if isinstance(result, tuple):
+            return tuple(map(self.on_host, result))
+        return result.get() if hasattr(result, "get") else result
+
+
+@pytest.fixture(params=DEVICES)
+def kernels(request: pytest.FixtureRequest) -> Iterator[Short]:
+    found = Short(request.param)
+    found.module.set_precision("fp32")
+    yield found
+    found.module.set_precision(None)
+
+
+@pytest.mark.parametrize("case", MAPS, ids=str)
+def test_a_kernel(kernels: Short, case: Case) -> None:
+    """As PyTorch in float64 on the same numbers, but for the rounding of maps."""
+    wide = {"conv2d": [1], "batch_norm": [1, 2]}.get(case.run.__name__.removeprefix("run_"), [])
+    inputs = [
+        array if place in wide else short(array)
+        for place, array in enumerate(case.inputs(np.float32))
+    ]
+    exact = [array.astype(np.float64) for array in inputs]
+    gy = short(case.cotangent(exact))
+    truth = case.in_torch(gy.astype(np.float64), exact, torch.float64)
+    for place, (mine, expected) in enumerate(
+        zip(case.on(kernels, gy, inputs), truth, strict=True)  # type: ignore[arg-type]
+    ):
+        weights = case.run.__name__ == "run_conv2d" and place == 2
+        assert mine.dtype == (np.float32 if weights else BFLOAT16)
+        # What an attention sends back is the difference of two numbers, one made of its rounded y.
+        roundings = 4 if "attention" in case.run.__name__ and place else 1
+        assert relative_error(mine, expected) <= (1e-5 if weights else roundings * ROUNDING)
+
+
+def hard_to_round() -> np.ndarray:
+    """Floats of all kinds: halfway between two bfloat16, just beside it, and no numbers at all."""
+    rng = np.random.default_rng(0)
+    bits = rng.integers(2**32, size=5000, dtype=np.uint32)
+    halfway = (bits[:1000] & np.uint32(0xFFFF0000)) | np.uint32(0x8000)
+    beside = [halfway + np.uint32(1), halfway - np.uint32(1)]
+    ends = np.array([0, -0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38], np.float32)
+    return np.concatenate([*(part.view(np.float32) for part in (bits, halfway, *beside)), ends])
+
+
+def test_conversion_rounds_to_the_nearest(kernels: Short) -> None:
+    x = hard_to_round()
+    with np.errstate(all="ignore"):
+        expected = short(x)
+
+    def converted(array: np.ndarray, dtype: Any) -> np.ndarray:
+        emulated = isinstance(kernels.module, EmulatedBackend)
+        with launch.using(kernels.module.device) if emulated else nullcontext():
+            return np.asarray(kernels.on_host(launch.operand(kernels.placed(array), dtype)))
+
+    rounded = converted(x, BFLOAT16)
+    numbers = ~np.isnan(x)
+    np.testing.assert_array_equal(rounded[numbers].view("u2"), expected[numbers].view("u2"))
+    assert np.isnan(rounded[~numbers].astype(np.float32)).all()
+    for dtype in (np.float32, np.float64):
+        back = converted(expected[numbers], dtype)
+        np.testing.assert_array_equal(back, expected[numbers].astype(dtype), strict=True)
+
+
+def test_truncation_would_be_found() -> None:
+    def truncate(source: str) -> str:
+        return source.replace("all + 0x7fff + (all >> 16 & 1)", "all")
+
+    planted = Short("emulated")
+    planted.module = EmulatedBackend(EmulatedDevice(change=truncate))
+    with pytest.raises(AssertionError):
+        test_conversion_rounds_to_the_nearest(planted)
+
+
+def stored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {
+        name: short(array) if name in ("x", "residual", "gy") else array
+        for name, array in arrays.items()
+    }
+
+
+@pytest.mark.parametrize("case", fused.CASES, ids=str)
+@pytest.mark.parametrize("precision", fused.ENGINES)
+def test_norm_relu_conv2d(case: fused.Case, precision: str) -> None:
+    _check_fused(case, precision, EmulatedBackend(EmulatedDevice(**fused.ENGINES[precision])))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("case", fused.CASES, ids=str)
+def test_norm_relu_conv2d_on_a_gpu(case: fused.Case) -> None:
+    _check_fused(case, "tf32", backend.load("cupy"))
+
+
+def _check_fused(case: fused.Case, precision: str, kernels: Any) -> None:
+    """bfloat16 products are those of float32 maps that happen to hold such numbers."""
+    arrays = stored(case.arrays())
+    exact = {
+        name: array.astype(np.float32) if array.dtype == BFLOAT16 else array
+        for name, array in arrays.items()
+    }
+    truth = fused.expected(case, exact, precision)
+    actual = fused.actual(case, arrays, kernels)
+    # The moments are those of the numbers that were stored.
+    y = actual["y"].astype(np.float64)
+    truth |= {"mean": y.mean((0, 1, 2)), "var": y.var((0, 1, 2))}
+    allowed = {"y": ROUNDING, "gx": 2 * ROUNDING, "gx of constants": 2 * ROUNDING}
+    for name, array in truth.items():
+        fused.assert_close(actual, {name: array}, allowed.get(name, 1e-5))
+
+
+def test_moments_of_what_was_not_stored_would_be_found() -> None:
+    def forget(source: str) -> str:
+        return source.replace("engine.value(i, j + e) = out.number[e];", "")
+
+    with pytest.raises(AssertionError, match=r"mean|var"):
+        _check_fused(fused.CASES[0], "fp32", EmulatedBackend(EmulatedDevice(change=forget)))
+
+
+def test_the_classifier_answers_in_float32(kernels: Short) -> None:
+    """Its features are few, and the loss wants digits."""
+    rng = np.random.default_rng(0)
+    x, w = short(rng.standard_normal((5, 12))), rng.standard_normal((12, 7)).astype(np.float32)
+    gy = rng.standard_normal((5, 7)).astype(np.float32)
+    y = kernels.linear(x, w)
+    gx, gw = kernels.linear_backward(gy, x, w)
+    wide = x.astype(np.float64)
+    assert (y.dtype, gx.dtype, gw.dtype) == (np.float32, BFLOAT16, np.float32)
+    np.testing.assert_allclose(y, wide @ w, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(gw, wide.T @ gy, rtol=1e-5, atol=1e-5)
+    assert relative_error(gx, gy.astype(np.float64) @ w.T) <= ROUNDING
+
+
+def test_losses_take_no_bfloat16(kernels: Short) -> None:
+    with pytest.raises(ShapeError, match="float32 or float64, got bfloat16"):
+        kernels.softmax(short(np.ones((2, 3))))
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp(request.param)
+    return {
+        name: run(
+            request.param,
+            folder / name,
+            f"precision={name[:4]}",
+            capture="eager" not in name,
+        )
+        for name in ("fp32", "bf16", "bf16, eager")
+    }
+
+
+def test_training(runs: Any) -> None:
+    """The same run but for rounding; recorded or not, bit for bit; weights in float32."""
+    assert_same(runs["bf16, eager"], runs["bf16"])
+    for mine, yours in zip(rows(runs["bf16"]), rows(runs["fp32"]), strict=True):
+        losses = [name for name in mine if name.endswith("loss")]
+        for name in losses:
+            assert mine[name] == pytest.approx(yours[name], rel=0.05)
+            assert mine[name] != yours[name]
+        assert losses
+    assert {array.dtype for array in runs["bf16"].state.values()} == {np.dtype(np.float32)}
+
+
+def test_all_maps_of_a_step_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    with using(EmulatedBackend(RemoteDevice())) as kernels:
+        parts = build(tiny("precision=bf16"))
+        launched: list[str] = []
+        original = kernels.device.launch
+
+        def watch(program: Any, kernel: str, *rest: Any) -> None:
+            launched.append(kernel)
+            original(program, kernel, *rest)
+
+        monkeypatch.setattr(kernels.device, "launch", watch)
+        images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+        pictures = tensor(backend.activations(tensor(images).data))
+        ops.cross_entropy(parts.model(pictures), [0, 1]).backward()
+        grads = {parameter.grad.dtype for parameter in parts.model.parameters()}
+    assert pictures.data.dtype == BFLOAT16
+    assert grads == {np.dtype(np.float32)}
+    # In float32: the classifier's three products, the loss, and vectors of C numbers.
+    long = [name for name in launched if "bfloat16" not in name and name.startswith("conv_")]
+    assert sorted(name.split("<")[0] for name in long) == [
+        "conv_filters",
+        "conv_forward",
+        "conv_input",
+    ]
+    about_maps = ("relu", "max_pool", "upsample", "gate", "sigmoid", "batch_norm", "add")
+    assert not [name for name in launched if name.startswith(about_maps) and "<float" in name]
+
+
+def test_convolution_with_bias() -> None:
+    rng = np.random.default_rng(0)
+    with using(EmulatedBackend(RemoteDevice())):
+        x = tensor(backend.current().xp.asarray(short(rng.standard_normal((2, 4, 4, 3)))))
+        w, bias = (
+            tensor(rng.standard_normal(shape).astype(np.float32), requires_grad=True)
+            for shape in ((1, 1, 3, 2), (2,))
+        )
+        y = ops.conv2d(x, w, bias)
+        assert y.dtype == BFLOAT16
+        assert y.numpy().dtype == np.float32  # for those who do not know bfloat16
+        y.backward(np.ones(y.shape))
+        assert bias.grad.dtype == np.float32
+        np.testing.assert_array_equal(backend.to_host(bias.grad), 32)
+        with pytest.raises(ShapeError, match="x is bfloat16 but w is float64"):
+            ops.conv2d(x, tensor(np.ones((1, 1, 3, 2))))
+
+
+def test_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(BackendError, match=r"'bf16' needs the package ml_dtypes.*pip install"):
+        EmulatedBackend().set_precision("bf16")
+
+
+def test_on_a_cpu_it_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--recipe", "quickstart", "--runs", str(tmp_path), "--precision", "bf16"]
+    with pytest.warns(UserWarning, match="'bf16' is for a GPU"):
+        assert main([*command, "--set", "training.iterations=1", "--quiet"]) == 0
+    capsys.readouterr()
