@@ -97,4 +97,6 @@ def activations(array: Any) -> Any:
 def weight_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of weights for maps of `dtype`: the same, but float32 for bfloat16."""
     dtype = np.dtype(dtype)
+    if dtype.kind == "f":  # bfloat16 is none of NumPy's own
+        return dtype
     return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype

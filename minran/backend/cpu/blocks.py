@@ -17,6 +17,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar
@@ -60,13 +61,14 @@ def set_threads(count: int) -> None:
     _threads = count
 
 
-def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> list[slice]:
+@lru_cache(maxsize=1024)
+def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> tuple[slice, ...]:
     """Cut `range(count)` into an even number of nearly equal slices of about `block_bytes`."""
     total = count * bytes_per_sample
     blocks = 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes)))
     blocks = max(1, min(blocks, count))
     edges = [count * k // blocks for k in range(blocks + 1)]
-    return [slice(lo, hi) for lo, hi in pairwise(edges)]
+    return tuple(slice(lo, hi) for lo, hi in pairwise(edges))
 
 
 def map_blocks(
@@ -77,11 +79,11 @@ def map_blocks(
 ) -> list[Result]:
     """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
     blocks = block_ranges(count, bytes_per_sample, block_bytes)
-    if len(blocks) == 1:
-        with _one_blas_thread():
-            return [function(blocks[0])]
-
     workers = min(_threads, len(blocks))
+    if workers == 1:
+        with _one_blas_thread():
+            return [function(samples) for samples in blocks]
+
     results: list[Any] = [None] * len(blocks)
     queue = iter(range(len(blocks)))
     lock = Lock()

@@ -24,7 +24,8 @@ _free: dict[int, list[tuple[bytearray, int]]] = {}
 class _Lease(np.ndarray):
     """The owner behind every view of one pooled array; gives the memory back when it dies."""
 
-    start = 0
+    __slots__ = ("start",)
+    start: int
 
     def __del__(self) -> None:
         if isinstance(self.base, bytearray):

@@ -198,7 +198,7 @@ def channel_sums(block: np.ndarray) -> np.ndarray:
     n, height, width, channels = block.shape
     rows = block.reshape(n * height, width * channels)
     sums = _ones(len(rows), rows.dtype.char) @ rows
-    return sums.reshape(-1, channels).sum(0, dtype=np.float64)
+    return _add_repeats(sums, channels)
 
 
 def channel_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -206,7 +206,12 @@ def channel_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     n, height, width, channels = a.shape
     shape = n * height, width * channels
     sums = np.einsum("nr,nr->r", a.reshape(shape), b.reshape(shape))
-    return sums.reshape(-1, channels).sum(0, dtype=np.float64)
+    return _add_repeats(sums, channels)
+
+
+def _add_repeats(sums: np.ndarray, channels: int) -> np.ndarray:
+    """The sums of a row's pixels, (W C,), added up in float64: (C,)."""
+    return np.add.reduce(sums.reshape(-1, channels), 0, np.float64)
 
 
 def _through_relu(gy: np.ndarray, y: np.ndarray | None) -> np.ndarray:

@@ -29,14 +29,14 @@ def fusion() -> None:
 
 def cache_blocks() -> None:
     """Each thread gets one block, its whole share of the batch, whatever its size."""
-    blocks.block_ranges = lambda count, *sizes: _shares(count, blocks.threads())
+    blocks.block_ranges = lambda count, *sizes: _shares(count, blocks.threads())  # type: ignore[assignment]
 
 
 def python_threads() -> None:
     """One Python thread; BLAS uses the cores instead, and only the products are shared."""
     cores = blocks.threads()
     backend.current().set_threads(1)
-    blocks.block_ranges = lambda count, *sizes: [slice(0, count)]
+    blocks.block_ranges = lambda count, *sizes: [slice(0, count)]  # type: ignore[assignment]
     blocks._one_blas_thread = nullcontext  # type: ignore[assignment]
     from threadpoolctl import threadpool_limits
 
