@@ -250,9 +250,9 @@ show_kernel(
     "elementwise.cu",
     "gate",
     {
-        "template": "compiled for float and for double",
+        "template": "compiled for float, double and bfloat16 maps; one calculates in Real<T>",
         "__global__": "a kernel: the host launches it, each thread runs all of it",
-        "const T one": "in a register of each thread: costs no memory access",
+        "Real<T> one": "in a register of each thread: costs no memory access",
         "FOR_EACH": "this thread's items; reads two numbers, writes one, as (17.1) wants: 12 bytes",
     },
 )
@@ -292,9 +292,9 @@ show_kernel(
     "channel_attention",
     {
         "const T* pixel": "NumPy: pixel = x.reshape(-1, C)[block]",
-        "T squares = 0": "each thread has its own",
+        "Real<T> squares": "each thread has its own",
         "squares +=": "thread t takes channels t, t + 64, ...: the strided loop within one block",
-        "const T length": "all 64 threads together: NumPy's .sum(), see below",
+        "Real<T> length": "all 64 threads together: NumPy's .sum(), see below",
         "= pixel[c] / length": "each thread writes its channels",
         "threadIdx.x == 0": "one number, so one thread writes it (backward needs it)",
     },
@@ -446,7 +446,7 @@ show_kernel(
     "batch_norm",
     {
         "int c =": "NumPy's broadcasting of the (C,) vectors, written out",
-        "const T value": "a register: xhat, y and the ReLU never see memory",
+        "const R value": "a register: xhat, y and the ReLU never see memory",
         "y[i] =": "the one write",
     },
 )

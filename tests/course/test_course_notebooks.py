@@ -10,6 +10,7 @@ import pytest
 from course_helpers import FILES, NOTEBOOKS, names, run_tasks, wrong_answers
 
 from minran.course.build import make_copy, to_text
+from minran.course.kernel_source import read_kernel
 from minran.course.notebook import find_tasks, read_notebook
 from minran.course.outcome import checks_of, judge, numbers_with_checks
 
@@ -40,6 +41,15 @@ def test_the_form(file: Path) -> None:
 @every_notebook
 def test_the_source_is_python(file: Path) -> None:
     ast.parse(file.read_text(encoding="utf-8"))
+
+
+@every_notebook
+def test_notes_beside_kernels_are_up_to_date(file: Path) -> None:
+    """Each note of a `show_kernel` stands beside a line that is still there."""
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "show_kernel":
+            shown = read_kernel(*map(ast.literal_eval, node.args))
+            assert not shown.stale, f"{shown.where}: {shown.stale}"
 
 
 @every_notebook
