@@ -140,7 +140,14 @@ def test_the_fused_operation_is_the_plain_ones(training: bool, record: bool) -> 
 
 @pytest.mark.parametrize(
     "gamma",
-    [(1.0, 2.0, 0.5), (-1.0, 2.0, -0.5), (0.0, 1.0, 2.0), (1e-9, 1.0, 1.0), (0.3, 1.0, 1.0)],
+    [
+        (1.0, 2.0, 0.5),
+        (-1.0, 2.0, -0.5),
+        (0.0, 1.0, 2.0),
+        (1e-9, 1.0, 1.0),
+        (1e-40, 1.0, 1.0),
+        (0.3, 1.0, 1.0),
+    ],
 )
 @pytest.mark.parametrize("beta", [0.0, 1.0, -0.1])
 @pytest.mark.parametrize("stride", [1, 2])

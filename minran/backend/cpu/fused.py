@@ -39,9 +39,9 @@ Pair = tuple[int, int]
 Vectors = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 """gamma, beta, mean and inv_std, (C,) each."""
 
-SAFE = 4
-"""The factor a goes into the weights where gamma > |beta| / SAFE in all channels: dividing by it
-costs at most a factor 1 + SAFE of the precision."""
+SAFE, LEAST = 4, 1e-12
+"""The factor a goes into the weights where gamma > max(|beta|, LEAST) / SAFE in all channels:
+dividing by it costs at most a factor 1 + SAFE of the precision, and nothing underflows."""
 
 BLOCK_BYTES = {1: 1 << 21, 3: 1 << 19}
 """Bytes of a block by kernel size: the columns of a 3x3 convolution are nine times as many."""
@@ -182,7 +182,7 @@ def _factored(norm: Vectors, x: np.ndarray) -> Factored:
     """
     gamma, beta, mean, inv_std = norm
     a = gamma * inv_std
-    if (gamma * SAFE > np.abs(beta)).all():
+    if (gamma * SAFE > np.maximum(np.abs(beta), LEAST)).all():
         return a.astype(x.dtype), None, tile(beta / a - mean, x)
     return None, tile(a, x), tile(beta - mean * a, x)
 
