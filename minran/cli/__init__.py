@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from minran import distributed
 from minran._version import __version__
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     # A run that diverges says so in a sentence of its own; NumPy's warnings would hide it.
     warnings.simplefilter("ignore", RuntimeWarning)
+    warnings.formatwarning = _sentence
     try:
         return int(args.run(args) or 0)
     except MinranError as error:
@@ -43,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return distributed.fail(f"minran: {where}{error.strerror or error}", 2)
+
+
+def _sentence(message: Warning | str, *_: Any, **__: Any) -> str:
+    """A warning without the place in our code where it arose."""
+    return f"minran: {message}\n"
 
 
 def make_parser() -> argparse.ArgumentParser:
