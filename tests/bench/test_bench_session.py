@@ -141,7 +141,7 @@ def test_all_sections_end_in_one_file_and_a_picture(
     assert "| `conv2d 3x3 3->16 at 32x32` | 1000 | 1.00 | 1000 | 1000 | 1.00 | 100% |" in pages
     assert "| DeZero | 1000 | 1.00 (1.00-1.00) | 1.00 (1.00-1.00) | 300 |" in pages
     drawn = points(document)
-    assert ("attention56_cifar, training step, batch 16", "torch_channels_last", 1, 1, 1) in drawn
+    assert ("attention56_cifar, training step, batch 16", "minran", 1, 1, 1) in drawn
     assert picture.stat().st_size > 1000
     shown = capsys.readouterr().out
     assert "conv2d 3x3 3->16 at 32x32" in shown
