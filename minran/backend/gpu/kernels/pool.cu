@@ -1,7 +1,6 @@
 // Pooling. Window (i, j) starts at row i SH - PH and column j SW - PW and has KH x KW pixels.
 // Backward kernels gather: each thread owns one input pixel and asks the windows that hold it,
 // instead of windows writing into pixels that they share.
-
 //
 // Neighbouring channels share their windows: a thread of the max-pool treats PIECE of them.
 
