@@ -189,17 +189,17 @@ def operand(x: Any, dtype: Any = None) -> Any:
 
     Nothing is copied if x is so already. Raises ShapeError for arrays that are too large.
     """
-    xp = device().xp
-    if dtype is not None and BFLOAT16 in (x.dtype.name, np.dtype(dtype).name):
-        x = _between(xp.asarray(x, order="C"), np.dtype(dtype))
-    x = xp.asarray(x, dtype, order="C")
     expect(
         x.size <= MAX_ELEMENTS,
         f"GPU kernels take arrays of at most {MAX_ELEMENTS} numbers, got {x.size}: "
         "use a smaller batch",
         ShapeError,
     )
-    return x
+    xp = device().xp
+    other = dtype is not None and x.dtype != dtype
+    if other and BFLOAT16 in (x.dtype.name, np.dtype(dtype).name):
+        x = _between(xp.asarray(x, order="C"), np.dtype(dtype))
+    return xp.asarray(x, dtype, order="C")
 
 
 def operands(*arrays: Any) -> list[Any]:
@@ -213,8 +213,6 @@ CONVERT = Program("convert.cu", (), ("convert<float, bfloat16>", "convert<bfloat
 
 def _between(x: Any, dtype: np.dtype[Any]) -> Any:
     """A contiguous bfloat16 array as float32, for any other dtype; others as bfloat16."""
-    if x.dtype == dtype:
-        return x
     if dtype.name == BFLOAT16:
         x = device().xp.asarray(x, np.float32)
     else:
