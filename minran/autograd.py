@@ -72,7 +72,7 @@ class Tensor:
         self._keep_grad = False
         if requires_grad:
             expect(
-                data.dtype.kind == "f",
+                backend.is_floating(data.dtype),
                 f"only floating-point tensors can require a gradient, got dtype {data.dtype}",
                 GradientError,
             )

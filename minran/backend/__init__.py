@@ -97,6 +97,10 @@ def activations(array: Any) -> Any:
 def weight_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype of weights for maps of `dtype`: the same, but float32 for bfloat16."""
     dtype = np.dtype(dtype)
-    if dtype.kind == "f":  # bfloat16 is none of NumPy's own
-        return dtype
-    return np.dtype(np.float32) if dtype.name == "bfloat16" else dtype
+    return np.dtype(np.float32) if dtype.kind != "f" and is_floating(dtype) else dtype
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether `dtype` has fractions: a float of NumPy's own, or bfloat16, which is not."""
+    dtype = np.dtype(dtype)
+    return dtype.kind == "f" or dtype.name == "bfloat16"

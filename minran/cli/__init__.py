@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.run(args) or 0)
     # A run that diverges says so in a sentence of its own; NumPy's warnings would hide it.
     warnings.simplefilter("ignore", RuntimeWarning)
-    warnings.formatwarning = _sentence
+    as_before, warnings.formatwarning = warnings.formatwarning, _sentence
     try:
         return int(args.run(args) or 0)
     except MinranError as error:
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return distributed.fail(f"minran: {where}{error.strerror or error}", 2)
+    finally:
+        warnings.formatwarning = as_before
 
 
 def _sentence(message: Warning | str, *_: Any, **__: Any) -> str:

@@ -296,4 +296,4 @@ def as_tensor(value: Any, like: Tensor) -> Tensor:
         return value
     array = backend.current().xp.asarray(value)
     expect(array.dtype.kind in "fiub", f"arithmetic: expected a number or numbers, got {value!r}")
-    return Tensor(array.astype(like.dtype) if like.dtype.kind == "f" else array)
+    return Tensor(array.astype(like.dtype) if backend.is_floating(like.dtype) else array)

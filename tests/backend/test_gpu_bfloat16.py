@@ -26,7 +26,7 @@ from minran.train import build
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 ROUNDING = 2.0**-8
-"""Of the largest number of a map: half of it is one rounding to 8 bits."""
+"""The most that one rounding to 8 bits can take, measured in the largest number of a map."""
 
 DEVICES = ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
 MAPS = [case for case in CASES if "softmax" not in str(case) and "entropy" not in str(case)]
@@ -258,6 +258,29 @@ def test_convolution_with_bias() -> None:
         np.testing.assert_array_equal(backend.to_host(bias.grad), 32)
         with pytest.raises(ShapeError, match="x is bfloat16 but w is float64"):
             ops.conv2d(x, tensor(np.ones((1, 1, 3, 2))))
+
+
+def test_arithmetic_with_numbers_stays_short() -> None:
+    with using(EmulatedBackend(RemoteDevice())):
+        x = backend.current().xp.asarray(short(np.full((2, 3), 3.0)))
+        m = tensor(x, requires_grad=True)
+        y = (1 + m) * m / 2 - 0.5
+        assert y.dtype == m.mean().dtype == BFLOAT16
+        np.testing.assert_array_equal(y.numpy(), 5.5)
+        y.backward(backend.current().xp.asarray(short(np.ones((2, 3)))))
+        assert m.grad.dtype == BFLOAT16
+        np.testing.assert_array_equal(backend.to_host(m.grad), 3.5)
+
+
+def test_a_cupy_that_does_not_know_the_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Old:
+        def empty(self, *_: Any) -> None:
+            raise ValueError("Unsupported dtype bfloat16")
+
+    device = EmulatedDevice()
+    device.xp = Old()
+    with pytest.raises(BackendError, match=r"does not know the dtype.*NumPy 2\.1\.2"):
+        EmulatedBackend(device).set_precision("bf16")
 
 
 def test_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:

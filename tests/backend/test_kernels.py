@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from minran import backend
+from minran.backend import naive
 from minran.errors import BackendError
 
 BACKENDS = ("naive", "cpu", "emulated", pytest.param("cupy", marks=pytest.mark.gpu))
@@ -602,6 +603,34 @@ def test_moments_far_from_zero(
     exact = x.astype(np.float64)
     np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=16 * np.finfo(dtype).eps)
     np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=tolerance)
+
+
+def test_moments_whose_squares_overflow(kernels: Kernels) -> None:
+    """x^2 is beyond float32, (x - mean)^2 is not."""
+    x = 1e19 + 1e17 * np.random.default_rng(0).standard_normal((8, 5, 7, 3))
+    mean, var = kernels.batch_moments(x.astype(np.float32))
+    exact = x.astype(np.float32).astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_one_channel_whatever_its_stride(kernels: Kernels, padding: int) -> None:
+    """An axis made by None has stride 0, and the array is contiguous all the same."""
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 6, 6))[..., None], rng.standard_normal((3, 3, 1, 2))
+    assert x.strides[3] == 0
+    options = (1, 1), (padding, padding), 1
+    module = kernels.module
+    placed = module.xp.asarray(x[..., 0])[..., None]
+    theirs = naive.conv2d(x.copy(), w, *options)
+    y = _to_host(module.conv2d(placed, module.xp.asarray(w), *options))
+    np.testing.assert_allclose(y, theirs, rtol=1e-10)
+    gy = rng.standard_normal(theirs.shape)
+    gx, gw = module.conv2d_backward(module.xp.asarray(gy), placed, module.xp.asarray(w), *options)
+    gx_theirs, gw_theirs = naive.conv2d_backward(gy, x.copy(), w, *options)
+    np.testing.assert_allclose(_to_host(gx), gx_theirs, rtol=1e-9)
+    np.testing.assert_allclose(_to_host(gw), gw_theirs, rtol=1e-9)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])

@@ -22,6 +22,7 @@ from op_cases import (
 )
 
 from minran import Tensor, backend, ops, tensor, use
+from minran.backend import cpu
 
 EXAMPLES = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -175,6 +176,16 @@ def test_fused_whatever_gamma_is(
     for mine, theirs in zip(results(dtype, True), results(np.float64, False), strict=True):
         scale = max(1.0, float(np.abs(theirs).max()))
         assert np.abs(mine - theirs).max() / scale < tolerance
+
+
+def test_fused_with_a_deviation_beyond_all_numbers() -> None:
+    """Of a variance that overflows 1 / std is 0: what is left is relu(beta), no NaN."""
+    x, w = np.full((2, 3, 3, 2), 1e19, np.float32), np.ones((1, 1, 2, 1), np.float32)
+    norm = np.ones(2), np.full(2, 0.5), np.zeros(2), np.zeros(2)
+    y, _ = cpu.norm_relu_conv2d(x, norm, w, 1, 0, None, False)
+    np.testing.assert_array_equal(y, 1)
+    _, *gradients = cpu.norm_relu_conv2d_backward(np.ones_like(y), x, norm, w, 1, 0)
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 4), (1, 1, 4, 1), (1, 1, 1, 1), (3, 3, 1, 1)])

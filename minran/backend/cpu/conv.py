@@ -153,7 +153,10 @@ def columns_of(
     if kernel == (1, 1) and padding == (0, 0) and groups == 1:
         return np.ascontiguousarray(x[:, :: stride[0], :: stride[1]]).reshape(-1, c)
     padded = _pad(x, padding)
-    sn, sh, sw, sc = padded.strides
+    # From the shape: NumPy gives an axis of one number any stride, which no view may read with.
+    *_, rows, width, _ = padded.shape
+    sc = x.itemsize
+    sw, sh, sn = c * sc, width * c * sc, rows * width * c * sc
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     if groups == 1:

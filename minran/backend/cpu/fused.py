@@ -108,6 +108,8 @@ def norm_relu_conv2d_backward(
     a = gamma * inv_std
     scaled = w if factor is None else w * factor[:, None]
     flat = turned_kernel(scaled) if stride == 1 else scaled.reshape(-1, out).T[None]
+    if factor is None:
+        tiled_mean, tiled_a = tile(mean, x), tile(a, x)
     window, steps, rim = (kernel, kernel), (stride, stride), (padding, padding)
 
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -120,12 +122,12 @@ def norm_relu_conv2d_backward(
             gw = strided_adjoints(gs, p, flat, window, steps, rim, part)
         np.multiply(part, p > 0, out=part)
         sums = channel_sums(part)
-        if scale is None:
+        if factor is not None:
             return gw, sums, None
         centred = p  # it has done its work: its memory is used again
-        np.subtract(rows_of(xs), tile(mean, x), out=rows_of(centred))
+        np.subtract(rows_of(xs), tiled_mean, out=rows_of(centred))
         dots = channel_dots(part, centred)
-        np.multiply(rows_of(part), scale, out=rows_of(part))
+        np.multiply(rows_of(part), tiled_a, out=rows_of(part))
         return gw, sums, dots
 
     parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
@@ -177,12 +179,13 @@ Factored = tuple[np.ndarray | None, np.ndarray | None, np.ndarray]
 def _factored(norm: Vectors, x: np.ndarray) -> Factored:
     """Batch norm as factor (scale x + shift): factor (C,), the others repeated by `tile`.
 
-    With a and b of a x + b, either factor is a, which is positive, so that it can wait behind
-    the ReLU and go into the weights; then scale is None, meaning 1. Or factor is None.
+    With a and b of a x + b there are two cases:
+    a is positive, so that it can wait behind the ReLU and go into the weights: (a, None, b / a),
+    where None means a scale of 1; or it cannot, and normalises on its own: (None, a, b).
     """
     gamma, beta, mean, inv_std = norm
     a = gamma * inv_std
-    if (gamma * SAFE > np.maximum(np.abs(beta), LEAST)).all():
+    if (gamma * SAFE > np.maximum(np.abs(beta), LEAST)).all() and (a > 0).all():
         return a.astype(x.dtype), None, tile(beta / a - mean, x)
     return None, tile(a, x), tile(beta - mean * a, x)
 

@@ -44,7 +44,7 @@ def block_moments(block: np.ndarray) -> Moments:
     sums[...] = channel_sums(block)
     squares[...] = channel_dots(block, block)
     above = sums**2 / count
-    if (above <= NEAR * (squares - above)).all():
+    if np.isfinite(squares).all() and (above <= NEAR * (squares - above)).all():
         return count, parts
     shift = (sums / count).astype(block.dtype)
     shifted = empty(block.shape, block.dtype)

@@ -4,9 +4,9 @@ A max over a KH x KW window is a max over rows of maxima over columns, and each 
 passes is `np.maximum` of shifted slices. Windows read only real pixels: an offset that falls
 outside the picture for some windows simply skips those.
 
-A NumPy loop over few numbers costs as much as one over a thousand, so in a block the samples
-come last but one: (H, W, N, C). Lane r holds the columns r, r + stride, r + 2 stride, ..., or the
-rows; what an offset reads is a run of one lane, and one long loop.
+A NumPy loop over few numbers costs as much as one over a thousand, so in a block of the
+max-pool the samples come last but one: (H, W, N, C). Lane r holds the columns r, r + stride,
+r + 2 stride, ..., or the rows; what an offset reads is a run of one lane, and one long loop.
 """
 
 from __future__ import annotations
@@ -129,13 +129,11 @@ def _max_along(
     kernel: int,
     stride: int,
     padding: int,
-    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """The maximum over windows along one axis."""
-    if out is None:
-        shape = list(lanes[0].shape)
-        shape[axis] = windows
-        out = empty(tuple(shape), lanes[0].dtype)
+    shape = list(lanes[0].shape)
+    shape[axis] = windows
+    out = empty(tuple(shape), lanes[0].dtype)
     taps = list(_taps(_length(lanes, axis), windows, kernel, stride, padding))
     # An offset that every window sees starts the maximum; without one, -inf does.
     start = next((tap for tap in taps if tap[1] == slice(0, windows)), None)
@@ -160,13 +158,16 @@ def _route_along(
     stride: int,
     padding: int,
 ) -> None:
-    """gx = gy at the first pixel of each window that equals the window's maximum y, else 0.
+    """glanes = gy at the first pixel of each window that equals the window's maximum y, else 0.
 
     At offsets below the stride no two windows meet, so what they send is written; further
     offsets fall on pixels that have something already, so it is added.
     """
     windows, length = y.shape[axis], _length(lanes, axis)
-    for pixel in range(0 if kernel < stride else windows * stride - padding, length):
+    if kernel < stride:  # some pixels belong to no window
+        for lane in glanes:
+            lane[...] = 0
+    for pixel in range(max(0, windows * stride - padding), length):  # behind the last window
         _cells(glanes, axis, slice(pixel, pixel + 1))[...] = 0
     rest = empty_like(y)  # what no pixel has claimed yet: once claimed it is exactly zero
     np.copyto(rest, gy)

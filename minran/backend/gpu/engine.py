@@ -103,12 +103,12 @@ def set_precision(name: str | None) -> None:
     TF32 rounds both factors of a convolution to 10 bits of mantissa and adds in float32; the
     tensor cores do that many times faster. None means tf32 where the GPU has it, else fp32.
 
-    bf16 is that, and maps between the operations are stored in bfloat16 (see `activations`): half
-    the memory, and half the time where a kernel waits for it. Weights, their gradients, statistics
-    and sums stay float32 or better. float64 arrays are not concerned.
+    bf16 is what None is, and maps between the operations are stored in bfloat16 (`activations`):
+    half the memory, and half the time where a kernel waits for it. Weights, their gradients,
+    statistics and sums stay float32 or better. float64 arrays are not concerned.
 
     Raises BackendError for another name, for "tf32" on a GPU without it, and for "bf16" without
-    the package ml_dtypes, which gives NumPy and CuPy the dtype.
+    the package ml_dtypes, which gives NumPy and CuPy the dtype, or with a CuPy that ignores it.
     """
     global _precision
     expect(
@@ -149,6 +149,13 @@ def _import_bfloat16() -> None:
         raise BackendError(
             "precision 'bf16' needs the package ml_dtypes, which gives NumPy and CuPy the dtype; "
             'run pip install "minran[gpu]"'
+        ) from None
+    try:
+        device().xp.empty(0, BFLOAT16)
+    except (TypeError, ValueError):
+        raise BackendError(
+            "precision 'bf16': this CuPy does not know the dtype; CuPy 14 does, with NumPy 2.1.2 "
+            f'or later (here: {np.__version__}); run pip install "minran[gpu]"'
         ) from None
 
 

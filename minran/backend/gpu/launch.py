@@ -185,7 +185,7 @@ def stored(dtype: Any) -> str:
 
 
 def operand(x: Any, dtype: Any = None) -> Any:
-    """`x` as a kernel reads it: on the device, contiguous, of `dtype` if one is given.
+    """The array x as a kernel reads it: on the device, contiguous, of `dtype` if one is given.
 
     Nothing is copied if x is so already. Raises ShapeError for arrays that are too large.
     """
@@ -197,6 +197,8 @@ def operand(x: Any, dtype: Any = None) -> Any:
     )
     xp = device().xp
     other = dtype is not None and x.dtype != dtype
+    # From and to bfloat16 through a kernel of our own: it can be part of a recorded step, and
+    # rounds as all others do. What follows then has nothing left to do, but for float64.
     if other and BFLOAT16 in (x.dtype.name, np.dtype(dtype).name):
         x = _between(xp.asarray(x, order="C"), np.dtype(dtype))
     return xp.asarray(x, dtype, order="C")
