@@ -253,7 +253,7 @@ show_kernel(
         "template": "compiled for float, double and bfloat16 maps; one calculates in Real<T>",
         "__global__": "a kernel: the host launches it, each thread runs all of it",
         "Real<T> one": "in a register of each thread: costs no memory access",
-        "FOR_EACH": "this thread's items; reads two numbers, writes one, as (17.1) wants: 12 bytes",
+        "FOR_EACH": "this thread's items; two floats in, one out, as (17.1) wants: 12 bytes",
     },
 )
 

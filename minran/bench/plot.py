@@ -47,8 +47,8 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     labels = list(dict.fromkeys(label for label, *_ in found))
     names = list(dict.fromkeys(name for _, name, *_ in found))
     colours = theme()
-    each = 0.2 + 0.11 * len(names)
-    figure = new_figure(10, 1.3 + each * len(labels), dark=False)
+    row_height = 0.2 + 0.11 * len(names)
+    figure = new_figure(10, 1.3 + row_height * len(labels), dark=False)
     axes = dress(
         figure.add_subplot(),
         colours,
@@ -77,7 +77,7 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     axes.xaxis.set_major_locator(FixedLocator(TICKS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.set_yticks(range(len(labels)), [textwrap.fill(label, 42) for label in labels])
+    axes.set_yticks(range(len(labels)), [textwrap.fill(label, 45) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     legend(axes, colours, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     Path(path).parent.mkdir(parents=True, exist_ok=True)

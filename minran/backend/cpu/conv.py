@@ -86,6 +86,7 @@ def stride_one_adjoints(
 ) -> np.ndarray:
     """Write gx of a convolution with stride 1; returns gw as (C, KH KW K), turned.
 
+    gy (N, Ho, Wo, K), x and gx (N, H, W, C), turned (KH KW K, C): see `turned_kernel`.
     With stride 1, gx is itself a convolution, of gy with the kernel turned by 180 degrees and
     its channel axes swapped, padded by K - 1 - p. The columns of gy made for it give gw too:
     gw[a, b, c, k] = sum over pixels of x[pixel, c] * gy[pixel + p - (a, b), k].
@@ -106,7 +107,7 @@ def _backward_general(
     groups: int,
     need_gx: bool,
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """gw = columns(x)^T gy; gx = col2im(gy w^T), the adjoint of im2col."""
+    """Both adjoints by im2col and its own adjoint, see `general_adjoints`."""
     kh, kw, cg, k = w.shape
     gx = empty(x.shape, x.dtype) if need_gx else None
     # (K, KH KW C/g) per group: the transpose of the matrix that forward multiplied with.
@@ -114,14 +115,14 @@ def _backward_general(
 
     def block(samples: slice) -> np.ndarray:
         part = None if gx is None else gx[samples]
-        return strided_adjoints(gy[samples], x[samples], flat, (kh, kw), stride, padding, part)
+        return general_adjoints(gy[samples], x[samples], flat, (kh, kw), stride, padding, part)
 
     gw = sum_of(map_blocks(block, len(x), *_block_size(x, gy, kh * kw)))
     gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
     return gx, np.ascontiguousarray(gw).reshape(w.shape)
 
 
-def strided_adjoints(
+def general_adjoints(
     gy: np.ndarray,
     x: np.ndarray,
     flat: np.ndarray,
@@ -132,7 +133,8 @@ def strided_adjoints(
 ) -> np.ndarray:
     """Write gx of a convolution, if it is wanted; returns gw as (groups, KH KW C/g, K/g).
 
-    flat: (groups, K/g, KH KW C/g), the transposed weights of each group.
+    gw = columns(x)^T gy and gx = col2im(gy w^T), group by group, for any stride.
+    gy (N, Ho, Wo, K), x and gx (N, H, W, C), flat (groups, K/g, KH KW C/g): each group's w^T.
     """
     groups, kg, taps = flat.shape
     out = gy.shape[1:3]

@@ -15,8 +15,8 @@ from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.conv import (
     columns_of,
     framed,
+    general_adjoints,
     stride_one_adjoints,
-    strided_adjoints,
     sum_of,
     turned_back,
     turned_kernel,
@@ -108,8 +108,7 @@ def norm_relu_conv2d_backward(
     a = gamma * inv_std
     scaled = w if factor is None else w * factor[:, None]
     flat = turned_kernel(scaled) if stride == 1 else scaled.reshape(-1, out).T[None]
-    if factor is None:
-        tiled_mean, tiled_a = tile(mean, x), tile(a, x)
+    tiled_mean = tile(mean, x)
     window, steps, rim = (kernel, kernel), (stride, stride), (padding, padding)
 
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -119,15 +118,15 @@ def norm_relu_conv2d_backward(
         if stride == 1:
             gw = stride_one_adjoints(gs, p, flat, window, rim, part)
         else:
-            gw = strided_adjoints(gs, p, flat, window, steps, rim, part)
+            gw = general_adjoints(gs, p, flat, window, steps, rim, part)
         np.multiply(part, p > 0, out=part)
         sums = channel_sums(part)
-        if factor is not None:
+        if scale is None:  # a is in the weights
             return gw, sums, None
         centred = p  # it has done its work: its memory is used again
         np.subtract(rows_of(xs), tiled_mean, out=rows_of(centred))
         dots = channel_dots(part, centred)
-        np.multiply(rows_of(part), tiled_a, out=rows_of(part))
+        np.multiply(rows_of(part), scale, out=rows_of(part))
         return gw, sums, dots
 
     parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
