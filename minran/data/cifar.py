@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from minran.data import cifar_classes
-from minran.data.archive import extract, load_pickle
+from minran.data.archive import extract
 from minran.data.dataset import Dataset, check_labels, check_split
 from minran.data.download import fetch, md5_of
+from minran.data.unpickle import load_pickle
 from minran.errors import DataError, expect
 
 BASE_URL = "https://www.cs.toronto.edu/~kriz/"

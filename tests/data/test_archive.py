@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import gzip
 import io
-import pickle
+import os
 import tarfile
 
 import numpy as np
 import pytest
 from data_helpers import pack
 
-from minran.data.archive import extract, load_pickle
+from minran.data import archive
+from minran.data.archive import extract
 from minran.errors import DataError
 
 
@@ -41,7 +43,7 @@ def test_links_and_devices(tmp_path, kind):
         entry = tarfile.TarInfo("top/x")
         entry.type, entry.linkname = kind, "/etc/passwd"
         tar.addfile(entry)
-    with pytest.raises(DataError, match="'top/x' is neither a file nor a folder"):
+    with pytest.raises(DataError, match="'top/x' is neither a plain file nor a folder"):
         extract(tmp_path / "a.tar.gz", "top")
     assert names(tmp_path) == ["a.tar.gz"]
 
@@ -62,83 +64,69 @@ def test_archive_without_the_folder(tmp_path):
         extract(tmp_path / "a.tar.gz", "top")
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
-@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
-def test_arrays_lists_and_bytes_load(tmp_path, protocol, module):
-    pixels = np.arange(12, dtype=np.uint8).reshape(2, 6)
-    content = {b"data": pixels, "labels": [1, 2], b"names": [b"a", b"\xff"]}
-    text = pickle.dumps(content, protocol=protocol)
-    if protocol < 4:  # NumPy 1 wrote another module name; length-prefixed from protocol 4 on.
-        text = text.replace(b"numpy._core.multiarray", module)
-    (tmp_path / "batch").write_bytes(text)
-    loaded = load_pickle(tmp_path / "batch")
-    assert list(loaded) == ["data", "labels", "names"]
-    np.testing.assert_array_equal(loaded["data"], pixels)
-    assert loaded["labels"] == [1, 2] and loaded["names"] == [b"a", b"\xff"]
+def write_entry(path, entry, content=b""):
+    with tarfile.open(path, "w:gz", format=tarfile.GNU_FORMAT) as tar:
+        tar.addfile(entry, io.BytesIO(content))
 
 
-class Evil:
-    def __init__(self, function, *arguments):
-        self.call = function, arguments
-
-    def __reduce__(self):
-        return self.call
-
-
-@pytest.mark.parametrize("protocol", range(6))
-def test_nothing_else_is_called(tmp_path, protocol):
-    import os
-
-    for function, argument in [(os.mkdir, str(tmp_path / "made")), (eval, "1 + 1"), (np.load, "x")]:
-        (tmp_path / "batch").write_bytes(pickle.dumps({"data": Evil(function, argument)}, protocol))
-        with pytest.raises(DataError, match=r"batch: refused: the pickle asks for \S+, which"):
-            load_pickle(tmp_path / "batch")
-    assert not (tmp_path / "made").exists()
+def test_a_file_with_holes_is_refused(tmp_path):
+    """A header of 512 bytes that claims a file of 8 GB, all of it holes."""
+    entry = tarfile.TarInfo("top/x")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 0
+    header = bytearray(entry.tobuf(tarfile.GNU_FORMAT))
+    header[483:495] = b"77777777777\0"  # the size with its holes
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    (tmp_path / "a.tar.gz").write_bytes(gzip.compress(bytes(header) + bytes(1024)))
+    with pytest.raises(DataError, match="'top/x' is neither a plain file"):
+        extract(tmp_path / "a.tar.gz", "top")
+    assert names(tmp_path) == ["a.tar.gz"]
 
 
-def test_dotted_names_do_not_reach_attributes(tmp_path):
-    # Protocol 4 looks "ndarray.tofile" up attribute by attribute in a plain unpickler.
-    text = b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93."
-    assert pickle.loads(text) is np.ndarray.tofile
-    (tmp_path / "batch").write_bytes(text)
-    with pytest.raises(DataError, match="refused"):
-        load_pickle(tmp_path / "batch")
+@pytest.mark.parametrize("kind", ["file", "long name", "pax"])
+def test_an_archive_that_grows_without_end(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(archive, "MAX_BYTES", 1 << 20)
+    entry = tarfile.TarInfo("top/x")
+    entry.size = 20 << 20
+    entry.type = {
+        "file": tarfile.REGTYPE,
+        "long name": tarfile.GNUTYPE_LONGNAME,
+        "pax": tarfile.XHDTYPE,
+    }[kind]
+    write_entry(tmp_path / "a.tar.gz", entry, bytes(entry.size))
+    assert (tmp_path / "a.tar.gz").stat().st_size < 100_000
+    with pytest.raises(DataError, match="holds more than 1,048,576 bytes"):
+        extract(tmp_path / "a.tar.gz", "top")
+    assert names(tmp_path) == ["a.tar.gz"]
 
 
-@pytest.mark.parametrize("text", [b"", b"garbage", pickle.dumps({"a": [1] * 99})[:-20]])
-def test_damaged_pickle_is_named(tmp_path, text):
-    (tmp_path / "batch").write_bytes(text)
-    with pytest.raises(DataError, match="batch: not a readable pickle"):
-        load_pickle(tmp_path / "batch")
+def test_an_archive_of_too_many_entries(tmp_path):
+    (tmp_path / "a.tar.gz").write_bytes(pack({f"top/{i}": b"" for i in range(1001)}))
+    with pytest.raises(DataError, match="more than 1000 entries"):
+        extract(tmp_path / "a.tar.gz", "top")
+    assert names(tmp_path) == ["a.tar.gz"]
 
 
-def test_not_a_dictionary(tmp_path):
-    (tmp_path / "batch").write_bytes(pickle.dumps([1]))
-    with pytest.raises(DataError, match="expected a dictionary, got list"):
-        load_pickle(tmp_path / "batch")
+def test_a_chain_of_headers_and_odd_names(tmp_path):
+    """Each long name stands before the next header: tarfile reads them by recursion."""
+    entry = tarfile.TarInfo("x")
+    entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 1
+    block = entry.tobuf(tarfile.GNU_FORMAT) + b"y" + bytes(511)
+    (tmp_path / "chain.tar.gz").write_bytes(gzip.compress(block * 5000 + bytes(1024)))
+    with tarfile.open(tmp_path / "nul.tar.gz", "w:gz", format=tarfile.PAX_FORMAT) as tar:
+        entry = tarfile.TarInfo("top/x")
+        entry.pax_headers = {"path": "top/a\0b"}
+        tar.addfile(entry)
+    (tmp_path / "long.tar.gz").write_bytes(pack({"top/" + "n" * 5000: b""}))
+    for name in ("chain", "nul", "long"):
+        with pytest.raises(DataError, match=rf"{name}\.tar\.gz: "):
+            extract(tmp_path / f"{name}.tar.gz", "top")
+    assert names(tmp_path) == ["chain.tar.gz", "long.tar.gz", "nul.tar.gz"]
 
 
-def python2_string(text: bytes) -> bytes:
-    return b"U" + bytes([len(text)]) + text if len(text) < 256 else b"T" + _int4(len(text)) + text
-
-
-def _int4(number: int) -> bytes:
-    return number.to_bytes(4, "little")
-
-
-def test_a_batch_as_python_2_wrote_it(tmp_path):
-    """The opcodes of cPickle's protocol 2, as in the published files."""
-    pixels = np.arange(2 * 300, dtype=np.uint16).astype(np.uint8).reshape(2, 300)
-    out = io.BytesIO()
-    out.write(b"\x80\x02}(" + python2_string(b"data"))
-    out.write(b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R")
-    out.write(b"(K\x01K\x02M" + (300).to_bytes(2, "little") + b"\x86")
-    out.write(
-        b"cnumpy\ndtype\nU\x02u1K\x00K\x01\x87R(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xff"
-    )
-    out.write(b"K\x00tb\x89" + python2_string(pixels.tobytes()) + b"tb")
-    out.write(python2_string(b"labels") + b"](K\x03K\x09eu.")
-    (tmp_path / "batch").write_bytes(out.getvalue())
-    loaded = load_pickle(tmp_path / "batch")
-    np.testing.assert_array_equal(loaded["data"], pixels)
-    assert loaded["labels"] == [3, 9]
+def test_no_file_at_all(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tar.gz")
+    (tmp_path / "folder.tar.gz").mkdir()
+    for name, word in {"pipe": "a pipe", "folder": "a folder", "none": "cannot be read"}.items():
+        with pytest.raises(DataError, match=rf"{name}\.tar\.gz .*{word}"):
+            extract(tmp_path / f"{name}.tar.gz", "top")
