@@ -195,8 +195,7 @@ def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path
     complaints = []
     for edition in collection.editions:
         for folder in (root / edition.folder, root):
-            wanted = edition.files[split]
-            missing = [name for name in wanted if not (folder / name).is_file()]
+            missing = [name for name in edition.files[split] if not (folder / name).is_file()]
             if not missing:
                 return edition, folder
             known = [name for names in edition.files.values() for name in names]
