@@ -373,7 +373,7 @@ inspect.gradcam_figure(
 # counts in part: the same share. That is what somebody gets who knows nothing.
 # </details>
 #
-# 2. Why is the pointing game of the middle so high (over 60%) and its IoU so low?
+# 2. Why is the pointing game of the middle so high and its IoU so low?
 #
 # <details><summary>Answer</summary>
 #

@@ -20,7 +20,7 @@ def add_commands(commands: Any) -> None:
         "quickstart",
         quickstart,
         "train a small network on built-in pictures and show where it looks",
-        "  minran quickstart                 # about 90 seconds on two cores\n"
+        "  minran quickstart                 # about a minute on two cores\n"
         "  minran quickstart --out demo",
     )
     parser.add_argument("--out", default="quickstart", help="folder for the run (new)")

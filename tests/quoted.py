@@ -1,0 +1,389 @@
+"""Where the measured figures in our texts come from.
+
+`quotes()` gives each figure as the words in which it stands in a text, made from a file in
+`docs/results`, and the pages that have them. `NOT_MEASURED` has the numbers that look measured and
+are not. `test_figures.py` compares. A page may break a line where the words have a space.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import re
+import statistics
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import minran
+from minran.inspect import summary
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+README, SPEED, LEDGER = "README.md", "docs/speed.md", "docs/results/ledger.md"
+ON_A_GPU = "docs/results/gpu/README.md"
+IN_SMALL = "docs/results/ablations-nano/README.md"
+TRAIN = "docs/howto/train-cifar10.md"
+TORCH = "torch_channels_last"
+
+Quote = tuple[str, ...]
+"""The words, then the pages."""
+
+
+@functools.cache
+def bench(file: str, job: str = "step", place: int = 0) -> dict[str, dict[str, Any]]:
+    """The contenders of a job of a run of the benchmark, by name; place: which of several."""
+    sections = json.loads((RESULTS / file).read_text())["sections"]
+    found = [each for section in sections.values() for each in section if each["job"] == job]
+    return {contender["name"]: contender for contender in found[place]["contenders"]}
+
+
+def rows(file: str) -> list[dict[str, Any]]:
+    """The epochs of a history."""
+    lines = map(json.loads, (RESULTS / file).read_text().splitlines())
+    return [row for row in lines if row["kind"] == "epoch"]
+
+
+def accuracy(file: str) -> str:
+    return f"{100 * rows(file)[-1]['test_accuracy']:.2f}%"
+
+
+def span(ratio: dict[str, float], digits: int = 2) -> str:
+    """A median with its range."""
+    low, high = ratio["low"], ratio["high"]
+    return f"{ratio['median']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def seconds(contender: dict[str, Any]) -> float:
+    return contender["seconds"]["median"]
+
+
+def ms(contender: dict[str, Any]) -> str:
+    return f"{1000 * seconds(contender):.3g} ms"
+
+
+def mb(contender: dict[str, Any], key: str = "peak_bytes") -> str:
+    return f"{contender[key] / 1e6:.0f}"
+
+
+def ratio(contender: dict[str, Any]) -> float:
+    return contender["to_torch"]["median"]
+
+
+def training() -> Iterator[Quote]:
+    small, quick = "cifar10-small/history.jsonl", "quickstart/history.jsonl"
+    minutes = f"{rows(small)[-1]['seconds'] / 60:.1f}"
+    yield f"{accuracy(small)} test accuracy, {minutes} minutes on 2 busy cores", README
+    yield f"| {accuracy(small)} | 0 | {minutes} min,", LEDGER
+    yield f"| {accuracy(small)} (10,000", "docs/results/cifar10-small/README.md"
+    yield f"{minutes} minutes, on a machine", "docs/results/cifar10-small/README.md"
+    yield f"{accuracy(small)} on the test pictures, trained in {minutes} minutes", TRAIN
+    yield f"{accuracy(quick)} test accuracy, the weights that ship", README
+    yield f"| {accuracy(quick)} | 0 | {rows(quick)[-1]['seconds']:.0f} s", LEDGER
+    seeds = [f"quickstart/53a895e-seed-{seed}.jsonl" for seed in range(3)]
+    times = [rows(file)[-1]["seconds"] for file in seeds]
+    took = f"{min(times):.0f} to {max(times):.0f} s"
+    first, second, third = (accuracy(file) for file in seeds)
+    yield f"{first[:-1]}, {second[:-1]} and {third} (seeds 0, 1, 2), trained in {took}", README
+    yield f"{first}, {second}, {third} | 0, 1, 2 | {took}", LEDGER
+    yield f"{took} of training", TRAIN
+
+    ours, twin = (f"gpu/attention56-12-epochs-{who}-history.jsonl" for who in ("ours", "twin"))
+    took, theirs = (f"{rows(file)[-1]['seconds']:.0f}" for file in (ours, twin))
+    setup = f"{rows(twin)[0]['seconds'] - epoch(twin):.0f}"
+    yield f"{accuracy(ours)} test accuracy in {took} s (PyTorch twin: {accuracy(twin)})", README
+    yield f"| {accuracy(ours)} | 0 | {took} s", LEDGER
+    yield f"| {accuracy(twin)} | 0 | {theirs} s, {setup} of them to set up", LEDGER
+    yield f"| {accuracy(ours)} | {took} |", ON_A_GPU
+    yield f"| {accuracy(twin)} | {theirs}, of which {setup} to set up", ON_A_GPU
+    yield f"| about {epoch(ours):.2f} s | about {epoch(twin):.2f} s |", LEDGER
+    yield f"in about {epoch(twin):.2f} s, minran in about {epoch(ours):.2f} s", ON_A_GPU
+
+
+def epoch(file: str) -> float:
+    """Seconds of an epoch but the first."""
+    ends = [row["seconds"] for row in rows(file)]
+    return statistics.median(b - a for a, b in itertools.pairwise(ends))
+
+
+def speed() -> Iterator[Quote]:
+    now, before, without = "cpu-networks.json", "cpu-networks-1f71a95.json", "cpu-decisions.json"
+    step, inference = bench(now), bench(now, "inference")
+    one, two = span(step["minran"]["to_torch"]), span(step["minran_mpi"]["to_torch"])
+    peak = f"{step['minran']['peak_bytes'] / step[TORCH]['peak_bytes']:.2f}"
+    times, in_two = one.replace(" ", " times its time ", 1), two.replace(" ", " in 2 processes ", 1)
+    yield f"{times}, {in_two}; {peak} times its memory", README
+    yield f"{ratio(step['minran']):.2f} times PyTorch's time", "docs/paper/faq.md"
+    for job, contenders in (("training step", step), ("inference", inference)):
+        for name, many in (("minran", 1), ("minran_mpi", 2)):
+            this = contenders[name]
+            relative = span(this["to_torch"])
+            row = job if many == 1 else f"{job}, 2 processes"
+            yield f"| {row} | {seconds(this):.3g} s | {relative} |", LEDGER
+            yield f"| {relative} | reached |", SPEED
+    yield f"| {mb(step['minran'])} MB | {peak} |", LEDGER
+    yield f"| {peak} ({mb(step['minran'])} of {mb(step[TORCH])} MB) |", SPEED
+    yield f"| {import_cost(now):.3f} s |", LEDGER, SPEED
+    products = step["products"], inference["products"]
+    yield f"products alone took {ratio(products[0]):.2f} of PyTorch's step", SPEED
+    yield f"{ratio(products[0]):.2f} of PyTorch's step, {ratio(products[1]):.2f} of its in", SPEED
+    old, old_inference = bench(before), bench(before, "inference")
+    names = ("minran", "minran_mpi")
+    first, second, third, fourth = (ratio(of[n]) for of in (old, old_inference) for n in names)
+    yield (
+        f"gave {first:.2f} for the step, {second:.2f} with 2 processes, {third:.2f} and "
+        f"{fourth:.2f} for inference",
+        SPEED,
+    )
+    yield f"from {first:.2f} to {ratio(step['minran']):.2f}: the two files", SPEED
+    yield f"from {third:.2f} to {ratio(inference['minran']):.2f}: the same", SPEED
+    yield f"{ratio(step['torch']):.2f} times, both timed in one run", "docs/explain/layout.md"
+
+    decisions = bench(without)
+    yield f"(minran {mb(decisions['minran'])} MB)", SPEED
+    yield f"`--decisions` below {ratio(decisions['minran_mpi']):.2f} an hour later", SPEED
+    for name, decision in {
+        "without_fusion": "fusing norm, ReLU and convolution",
+        "without_cache_blocks": "blocks that fit the cache",
+        "without_python_threads": "Python threads, but with BLAS's own",
+        "without_second_core": "any second thread",
+        "without_reuse": "using memory again",
+        "minran_mpi": "one process: with 2 processes",
+    }.items():
+        this = decisions[name]
+        cost = f"{1 / this['ratio']['median']:.2f}"
+        if name == "minran_mpi":
+            cost += f" ({ratio(this):.2f} times PyTorch's, in this run)"
+        yield f"| {decision} | {cost} | {mb(this)} MB |", SPEED
+
+
+def import_cost(file: str) -> float:
+    """Seconds of `import minran` beyond `import numpy`."""
+    rounds = json.loads((RESULTS / file).read_text())["sections"]["import"][0]["rounds"]
+    kept = [each["seconds"] for each in rounds if each["kept"]]
+    return statistics.median(each["minran"] - each["numpy"] for each in kept)
+
+
+def scaling_and_peers() -> Iterator[Quote]:
+    sizes = [(56, batch) for batch in (16, 32, 64, 128, 256)] + [(92, 64), (128, 64)]
+    for place, (depth, batch) in enumerate(sizes):
+        this = bench("cpu-scaling.json", place=place)
+        ours, theirs = this["minran"], this[TORCH]
+        relative = span(ours["to_torch"]) if batch > 64 else f"{ratio(ours):.2f}"
+        start = f"| Attention-{depth}, {batch} | {1000 * seconds(ours):.0f} ms | {relative} |"
+        yield f"{start} {mb(ours)}, {mb(theirs)} |", SPEED
+    for place in range(3):
+        this = bench("cpu-peers.json", "units", place)
+        cells = [f"{1000 * seconds(this[name]):.0f}" for name in ("minran", TORCH, "torch")]
+        for name, digits in (("jax", 1), ("dezero", 0 if place < 2 else 1)):
+            more = 1 / this[name]["ratio"]["median"]
+            unit = " times minran's" if name == "jax" and place == 0 else ""
+            cells.append(f"{1000 * seconds(this[name]):.0f} ({more:.{digits}f}{unit})")
+        yield f"| {' | '.join(cells)} |", SPEED
+    for kind, words in {
+        "conv2d 1x1": "convolutions of one pixel take {} times PyTorch's time",
+        "conv2d 3x3": "those of 3 x 3 {} times it",
+        "max_pool2d": "max-pool {} times it",
+    }.items():
+        ops = json.loads((RESULTS / "cpu-ops.json").read_text())["sections"]["ops"]
+        here = [each for each in ops if each["title"].startswith(kind)]
+        both = [each["contenders"][0] for each in here if each["options"]["backward"]]
+        times = [ratio(each) for each in both]
+        yield words.format(f"{min(times):.1f} to {max(times):.1f}"), SPEED
+    step = summary(minran.create_model("attention56_cifar"))
+    roof = json.loads((RESULTS / "cpu-networks.json").read_text())["roofline"][0]
+    yield f"{3 * 2 * 64 * step.multiply_adds / 1e9:.0f} GFLOP", SPEED
+    yield f"{roof['bytes'] / 1e9:.0f} GB of feature maps", SPEED
+    yield f"the step moves {roof['bytes'] / 1e9:.1f} GB", SPEED
+    yield f"how long {roof['bytes'] / 1e9:.0f} GB take", SPEED
+
+
+def on_a_gpu() -> Iterator[Quote]:
+    file = "gpu/gpu-tf32-64-512.json"
+    for place, batch in enumerate((64, 512)):
+        this = bench(file, place=place)
+        best = this[TORCH] if batch == 64 else this["torch"]
+        other = 1 / best["ratio"]["median"]
+        ours = this["minran_captured"]
+        cells = [ms(ours), ms(this["minran"]), ms(this["torch"])]
+        memory = f"{mb(ours, 'device_bytes')} / {mb(best, 'device_bytes')} MB"
+        if batch == 64:
+            low, high = 1 / best["ratio"]["high"], 1 / best["ratio"]["low"]
+            times = f"{other:.1f} ({low:.1f} to {high:.1f})"
+            cells.append(f"{ms(best)}: {times.replace(' ', ' times ', 1)} the captured step")
+            share = ours["device_bytes"] / best["device_bytes"]
+            yield f"| {ms(ours)} | {ms(best)} | {times} |", LEDGER
+            yield f"| {memory.replace(' / ', ' MB | ')} | {share:.2f} |", LEDGER
+            yield f"{other:.1f} times as fast", README
+            yield f"{share:.1f} times its memory", README
+        else:
+            cells[2] += f": {other:.1f} times"
+            cells.append("not done in time")
+        yield f"| {batch} | {' | '.join(cells)} | {memory} |", ON_A_GPU
+    traced = (RESULTS / "gpu" / "kernels-128.txt").read_text()
+    captured = float(re.search(r"captured ms ([\d.]+)", traced)[1])
+    eager = bench("gpu/first-call-128.json")[TORCH]
+    yield f"captured step took {captured:.2f} ms", ON_A_GPU
+    low, high = (1000 * eager["seconds"][key] for key in ("low", "high"))
+    yield f"{ms(eager)} ({low:.1f} to {high:.1f}, 5 rounds", ON_A_GPU
+    yield f"That is {1000 * seconds(eager) / captured:.1f} times", ON_A_GPU
+    kernels = re.findall(r"^ +([\d.]+) ms +\d+ x +[\d.]+ us +(?:void )?(\w+)$", traced, re.M)
+    convolutions = sum(float(time) for time, name in kernels if name.startswith("conv_"))
+    every = float(re.search(r"sum ms ([\d.]+)", traced)[1])
+    yield f"convolutions take {convolutions:.1f} of {every:.1f} ms", ON_A_GPU
+    small = {"scale_and_shift", "moments_of_tiles", "sums_of_tiles", "sum_of_slices"}
+    small |= {"cupy_copy__float64_float32", "batch_statistics"}
+    few = sum(float(time) for time, name in kernels if name in small)
+    yield f"about {few:.1f} ms are launches of a few numbers per channel", ON_A_GPU
+    passed = re.search(r"\d+ passed", (ROOT / ON_A_GPU).read_text())[0]
+    yield f"({passed} at ccda4c7;", "docs/results/owed.md"
+    yield f"{passed}, 19 skipped (ccda4c7", ON_A_GPU
+
+
+def cells(table: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The cells of an ablation, by the first word of the row and the column."""
+    found = json.loads((RESULTS / "ablations-nano" / f"{table}.json").read_text())["cells"]
+    return {(cell["row"].split()[0], cell["column"]): cell for cell in found}
+
+
+def in_small() -> Iterator[Quote]:
+    table = cells("table3")
+    residual, naive = (
+        [c for (row, _), c in table.items() if row == r] for r in ("residual", "naive")
+    )
+    low, high = (of(cell["mean"] for cell in residual) for of in (min, max))
+    worst = [of(cell["mean"] for cell in naive) for of in (min, max)]
+    between = f"between {low:.0f} and {high:.0f}% at every depth"
+    yield (
+        f"{between} with the 1 in (1 + M) T; from {worst[0]:.0f} to {worst[1]:.0f}% without",
+        README,
+    )
+    yield f"stays {between}", IN_SMALL
+    differences = [f"+{c['difference']:.1f} ± {c['margin']:.1f}" for c in naive]
+    yield f"| {', '.join(differences)} points |", LEDGER
+    *some, last = (f"{cell['difference']:.1f}" for cell in naive)
+    yield f"falls behind by {', '.join(some)} and {last} points", IN_SMALL
+    apart = [f"{value:.0f}" for value in naive[2]["values"]]
+    yield (
+        f"({apart[0]}, {apart[1]} and {apart[2]}%) that the margin is {naive[2]['margin']:.0f}",
+        IN_SMALL,
+    )
+    runs = sorted(naive[2]["values"])
+    yield f"from {runs[0]:.0f} to {runs[-1]:.0f}%", "notebooks/14_tables_in_small.py"
+    figure = cells("figure4")
+    stages = ("stage 1", "stage 2", "tail")
+    more = [f"{figure['residual', s]['mean'] / figure['naive', s]['mean']:.0f}" for s in stages]
+    yield f"| {more[0]}, {more[1]} and {more[2]} times behind stages 1, 2 and the tail |", LEDGER
+    margins = [
+        c["margin"]
+        for name in ("table1", "table4", "table5")
+        for c in cells(name).values()
+        if "margin" in c
+    ]
+    yield f"margins ({min(margins):.0f} to {max(margins):.0f} points)", IN_SMALL
+
+
+def counted() -> Iterator[Quote]:
+    """What the code itself says."""
+    cifar, imagenet = (
+        summary(minran.create_model(f"attention56{name}")) for name in ("_cifar", "")
+    )
+    held = f"{100 * cifar.mask_parameters / cifar.parameters:.0f}%"
+    done = f"{100 * cifar.mask_multiply_adds / cifar.multiply_adds:.0f}%"
+    larger = f"{100 * imagenet.mask_parameters / imagenet.parameters:.0f}%"
+    yield f"{imagenet.parameters:,} parameters, {imagenet.multiply_adds / 1e9:.3f} G", README
+    yield f"| {imagenet.multiply_adds / 1e9:.3f} G (the paper: 6.3 G) |", LEDGER
+    deep, deepest = (
+        summary(minran.create_model(f"attention{name}")) for name in ("92", "452_cifar")
+    )
+    millions, work = deep.parameters / 1e6, deep.multiply_adds / 1e9
+    yield f"| {millions:.2f} M, {work:.2f} G |", "docs/paper/errata.md"
+    yield f"| {deepest.parameters_without_norm / 1e6:.2f} M (without", "docs/paper/errata.md"
+    whole, limits = "notebooks/11_whole_network.py", "notebooks/18_limits.py"
+    yield f"hold {held} of the parameters of Attention-56 on CIFAR and do {done} of its work", whole
+    yield f"has {larger} of its parameters in the masks, the one on CIFAR {held}.", whole
+    yield (
+        f"accordingly: {held} of the parameters of Attention-56 on CIFAR, {done} of its work",
+        limits,
+    )
+
+
+def quotes() -> Iterator[Quote]:
+    for part in (training, speed, scaling_and_peers, on_a_gpu, in_small, counted):
+        yield from part()
+
+
+NOT_MEASURED: dict[str, tuple[str, ...]] = {
+    # Names and places, on any page.
+    "": (
+        r"arXiv:\S+",
+        r"section \d\.\d",
+        r"cuDNN \d\.\d+",
+        # What a notebook declares, and `pytest notebooks` holds it to.
+        r"seconds: \d+ minutes: \d+",
+        r"\d+ minutes to read and do; runs in \d+ seconds",
+    ),
+    # The paper's figures, and those of others.
+    "docs/paper/faq.md": (
+        r"more than 95%",
+        r"its 1\.9 M",
+        r"has 4\.99% error",
+        r"6\.24% against 5\.52%",
+        r"70% noise 15\.75% error against 17\.21%",
+    ),
+    "docs/paper/open.md": (r"\(1\.9 M, 5\.1 M\)", r"PyTorch's: 0\.1"),
+    "docs/paper/errata.md": (
+        r"51\.3 M parameters, 10\.4 G",
+        r"8\.6 M parameters",
+        r"it would be 8\.50 M",
+    ),
+    LEDGER: (r"\+0\.37, \+0\.36, \+1\.13, \+2\.87", r"0\.7 to 1\.5 points", r"the paper: 6\.3 G"),
+    "docs/results/owed.md": (
+        r"paper: 5\.52 %",
+        # Aims and guesses.
+        r"at least 1\.5 times",
+        r"under 5 s",
+        r"perhaps 2 microseconds",
+    ),
+    "notebooks/08_soft_mask.py": (r"hourglass 5\.52%, local convolutions 6\.48%",),
+    "notebooks/09_residual_attention.py": (r"differ by 0\.4 points", r"6% are left"),
+    "notebooks/10_attention_activations.py": (
+        r"mixed 5\.52%, channel 6\.24%, spatial 6\.33%",
+        r"an error of 6%",
+        r"0\.7 points",
+        r"0\.09 points",
+    ),
+    "notebooks/14_tables_in_small.py": (
+        r"5\.52% and 6\.24%",
+        r"6\.61 . 0\.16%",
+        r"0\.7 points",
+        # Probabilities, and numbers of an exercise.
+        r"95% \(Welch",
+        r"95% interval",
+        r"2,000 times",
+        r"error 85%",
+        r"above 90%",
+    ),
+    "notebooks/16_bug_clinic.py": (r"0\.4 points in the paper's Table 3",),
+    # Aims, and how long a command takes, roughly.
+    SPEED: (
+        r"process(es)? \| \d\.\d+",
+        r"\| 0\.3 s",
+    ),
+    "docs/results/README.md": (r"\| \d+ min( at most)? \|",),
+    # What follows from a definition or a size.
+    IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
+    "notebooks/00_start_here.py": (r"95% limit",),
+    "notebooks/07_residual_units.py": (r"17 times cheaper",),
+    "notebooks/11_whole_network.py": (r"more than 95%", r"below 1% of the count"),
+    "notebooks/15_noisy_labels.py": (r"70% of the labels", r"up to 50%", r"60% of the cats"),
+    "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s"),
+    "minran/inspect/receptive.py": (r"90% of the influence",),
+    "minran/inspect/summary.py": (r"below 1% of Attention-56",),
+    "minran/optim.py": (r"2 times lr",),
+}
+"""Patterns of numbers that no run gave, by page; "" is for all pages."""
+
+ELSEWHERE = ("docs/teach/", "docs/paper/architecture.md")
+"""Numbers made up for exercises, weights of a rubric; counts that test_docs.py compares."""
