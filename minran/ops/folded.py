@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from minran import backend
 from minran.autograd import Array, Tensor, is_recording, tensor
 from minran.errors import BackendError, expect
-from minran.ops.norm import inference_affine
+from minran.ops.norm import inference_affine, inference_statistics
 
 Norm = tuple[Tensor, Tensor, Array, Array, float]
 """gamma, beta, running_mean, running_var (C,) each, and eps."""
@@ -42,7 +42,9 @@ def folded_unit(
         BackendError,
     )
     _check(x, norms, weights, projection, stride)
-    first, (a2, b2), (a3, b3) = (inference_affine(*norm) for norm in norms)
+    gamma, beta, running_mean, running_var, eps = norms[0]
+    first = gamma.data, beta.data, *inference_statistics(running_mean, running_var, eps)
+    (a2, b2), (a3, b3) = (inference_affine(*norm) for norm in norms[1:])
     w1, w2, w3 = (weight.data for weight in weights)
     dtype = w1.dtype
     y = backend.current().folded_unit(

@@ -54,8 +54,7 @@ class BatchNorm(Op):
         _check(x, gamma, beta, running_mean, running_var)
         self.count = None
         if not self.training:
-            mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
-            return mean, 1 / (var + self.eps) ** 0.5
+            return inference_statistics(running_mean, running_var, self.eps)
         counts = world.current().counts(x.size // x.shape[-1])
         self.count = sum(counts)
         expect(
@@ -158,8 +157,15 @@ def inference_affine(
     gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array, eps: float
 ) -> tuple[Array, Array]:
     """Batch norm in evaluation as a x + b: a = gamma / sqrt(var + eps), b = beta - a mean."""
-    a = gamma.data / (running_var.astype(np.float64) + eps) ** 0.5
-    return a, beta.data - a * running_mean
+    mean, inv_std = inference_statistics(running_mean, running_var, eps)
+    a = gamma.data * inv_std
+    return a, beta.data - a * mean
+
+
+def inference_statistics(running_mean: Array, running_var: Array, eps: float) -> Moments:
+    """The mean and 1 / sqrt(var + eps) of a batch norm in evaluation, in float64."""
+    mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
+    return mean, 1 / (var + eps) ** 0.5
 
 
 def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:

@@ -35,7 +35,9 @@ ARCHITECTURES = (75, 80, 86, 89, 90)
 
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
 # for each channel.
-IN_DOUBLE = re.compile("moments|sums|cross_entropy(?!_backward)|scale_and_shift|batch_statistics")
+IN_DOUBLE = re.compile(
+    "moments|sums|cross_entropy(?!_backward)|scale_and_shift|batch_statistics|batch_norm"
+)
 ARITHMETIC_IN_DOUBLE = re.compile(r"\b(add|sub|mul|fma|div|sqrt|rcp|neg|max|min|setp)\.\S*f64")
 
 

@@ -93,14 +93,18 @@ class Case:
     reference: Callable[..., torch.Tensor]
     shapes: tuple[tuple[int, ...], ...]
     options: tuple[Any, ...] = ()
+    offset: float = 0.0
+    """Where the first input lies."""
 
     def __str__(self) -> str:
         words = [self.run.__name__.removeprefix("run_"), *self.shapes, *self.options]
+        words += [f"at {self.offset:g}"] if self.offset else []
         return " ".join(str(word).replace(" ", "") for word in words)
 
     def inputs(self, dtype: Any = np.float64, seed: int = 0) -> list[np.ndarray]:
         rng = np.random.default_rng([zlib.crc32(str(self).encode()), seed])
-        return [rng.standard_normal(shape).astype(dtype) for shape in self.shapes]
+        first, *others = (rng.standard_normal(shape) for shape in self.shapes)
+        return [array.astype(dtype) for array in (self.offset + first, *others)]
 
     def cotangent(self, inputs: list[np.ndarray], seed: int = 0) -> np.ndarray:
         with torch.no_grad():
@@ -212,13 +216,13 @@ def upsample(x, size, align_corners=True):
     return Case(run_upsample, torch_upsample, (x,), (size, align_corners))
 
 
-def run_batch_norm(k, gy, x, gamma, beta, relu, training):
+def run_batch_norm(k, gy, x, gamma, beta, relu, training, offset):
     if training:
         mean, var = k.batch_moments(x)
         assert mean.dtype == var.dtype == np.float64
         inv_std = 1 / np.sqrt(var + 1e-5)
     else:
-        mean, inv_std = _running(len(gamma))
+        mean, inv_std = _running(len(gamma), offset, x.dtype)
     y = k.batch_norm(x, gamma, beta, mean, inv_std, relu)
     output = y if relu else None
     sums = k.batch_norm_backward_sums(gy, x, output, mean, inv_std)
@@ -228,21 +232,30 @@ def run_batch_norm(k, gy, x, gamma, beta, relu, training):
     return y, (gx, *(total.astype(x.dtype) for total in sums))
 
 
-def torch_batch_norm(x, gamma, beta, relu, training):
+def torch_batch_norm(x, gamma, beta, relu, training, offset):
     if training:
         y = nhwc(functional.batch_norm(nchw(x), None, None, gamma, beta, True, 0.1, 1e-5))
     else:
-        mean, inv_std = (torch.tensor(part, dtype=x.dtype) for part in _running(len(gamma)))
-        y = gamma * (x - mean) * inv_std + beta
+        mean, inv_std = map(
+            torch.tensor, _running(len(gamma), offset, gamma.numpy(force=True).dtype)
+        )
+        var = (inv_std**-2 - 1e-5).to(x.dtype)
+        y = nhwc(
+            functional.batch_norm(nchw(x), mean.to(x.dtype), var, gamma, beta, False, 0.1, 1e-5)
+        )
     return y.relu() if relu else y
 
 
-def _running(channels):
-    return np.linspace(-1, 1, channels), np.linspace(0.5, 2, channels)
+def _running(channels, offset, dtype):
+    """A running mean and 1 / sqrt(variance + 1e-5), in float64, of statistics kept as `dtype`."""
+    mean = (offset + np.linspace(-1, 1, channels)).astype(dtype)
+    var = np.linspace(0.25, 4, channels).astype(dtype)
+    return mean.astype(np.float64), 1 / np.sqrt(var.astype(np.float64) + 1e-5)
 
 
-def batch_norm(x, relu, training):
-    return Case(run_batch_norm, torch_batch_norm, (x, x[-1:], x[-1:]), (relu, training))
+def batch_norm(x, relu, training, offset=0.0):
+    options = relu, training, offset
+    return Case(run_batch_norm, torch_batch_norm, (x, x[-1:], x[-1:]), options, offset)
 
 
 def run_relu(k, gy, x):
@@ -378,6 +391,12 @@ CASES = [
     *(
         batch_norm(shape, relu, training)
         for shape in [(3, 5, 4, 3), (1, 3, 7, 2), (4, 1, 1, 5)]
+        for relu in (False, True)
+        for training in (False, True)
+    ),
+    *(
+        batch_norm((2, 9, 7, 3), relu, training, offset)
+        for offset in (3.0, 1e2, 1e4, -1e5)
         for relu in (False, True)
         for training in (False, True)
     ),

@@ -11,9 +11,9 @@ import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.conv import columns_of
-from minran.backend.cpu.fused import framed_relu, normalise
+from minran.backend.cpu.fused import Vectors, framed_relu, normalise
 from minran.backend.cpu.memory import empty
-from minran.backend.cpu.norm import rows_of, tile, zero_row
+from minran.backend.cpu.norm import rows_of, steps_of, tile, zero_row
 from minran.backend.cpu.product import tall_product
 from minran.backend.geometry import conv_output_size
 
@@ -23,7 +23,7 @@ BLOCK_BYTES = 1 << 20
 
 def folded_unit(
     x: np.ndarray,
-    first: tuple[np.ndarray, np.ndarray],
+    first: Vectors,
     w1: np.ndarray,
     shift2: np.ndarray,
     w2: np.ndarray,
@@ -32,24 +32,25 @@ def folded_unit(
     projection: np.ndarray | None,
     stride: int,
 ) -> np.ndarray:
-    """The unit with norms as p = relu(a x + b), u = relu(p w1 + shift2), and so on.
+    """The unit with p = relu(gamma (x - mean) inv_std + beta), u = relu(p w1 + shift2), and so on.
 
         v = relu(conv3x3(u, w2, stride) + shift3)
         y = v w3 + (p[:, ::stride, ::stride] projection, or x without one)
 
-    x (N, H, W, C), first (a, b) each (C,), w1 (1, 1, C, D), w2 (3, 3, D, D), w3 (1, 1, D, Cout),
-    projection (1, 1, C, Cout) or None -> y (N, H/stride, W/stride, Cout).
+    x (N, H, W, C), first gamma, beta, mean, inv_std, (C,) each, w1 (1, 1, C, D), w2 (3, 3, D, D),
+    w3 (1, 1, D, Cout), projection (1, 1, C, Cout) or None -> y (N, H/stride, W/stride, Cout).
     """
     n, height, width, c = x.shape
     inner, out = w1.shape[-1], w3.shape[-1]
     ho, wo = (conv_output_size(size, 3, stride, 1) for size in (height, width))
     y = empty((n, ho, wo, out), x.dtype)
-    scale, shift = tile(first[0], x), tile(first[1], x)
+    gamma, beta, mean, inv_std = first
+    steps = steps_of(x, mean, inv_std, gamma * inv_std, beta)
 
     def block(samples: slice) -> None:
         xs, part = x[samples], y[samples]
         count = len(xs)
-        p = normalise(xs, scale, shift, 0)
+        p = normalise(xs, steps, 0)
 
         u = empty((count, height, width, inner), x.dtype)
         tall_product(p.reshape(-1, c), w1[0, 0], u.reshape(-1, inner))

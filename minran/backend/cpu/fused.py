@@ -24,11 +24,16 @@ from minran.backend.cpu.conv import (
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.norm import (
     Moments,
+    Steps,
     block_moments,
     channel_dots,
     channel_sums,
+    gamma_gradient,
     join_moments,
+    pull_of,
     rows_of,
+    steps_of,
+    take_steps,
     tile,
     zero_row,
 )
@@ -65,11 +70,11 @@ def norm_relu_conv2d(
     ho = conv_output_size(height, kernel, stride, padding)
     wo = conv_output_size(width, kernel, stride, padding)
     y = empty((n, ho, wo, out), x.dtype)
-    factor, scale, shift = _factored(norm, x)
+    factor, steps = _factored(norm, x)
     flat = (w if factor is None else w * factor[:, None]).reshape(-1, out)
 
     def block(samples: slice) -> Moments | None:
-        p = normalise(x[samples], scale, shift, padding)
+        p = normalise(x[samples], steps, padding)
         columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
         part = y[samples]
         tall_product(columns, flat, part.reshape(-1, out))
@@ -104,21 +109,22 @@ def norm_relu_conv2d_backward(
     kernel, out = w.shape[0], w.shape[-1]
     h = empty(x.shape, x.dtype)
     gamma, beta, mean, inv_std = norm
-    factor, scale, shift = _factored(norm, x)
+    factor, steps = _factored(norm, x)
+    scale = steps[1]
     a = gamma * inv_std
     scaled = w if factor is None else w * factor[:, None]
     flat = turned_kernel(scaled) if stride == 1 else scaled.reshape(-1, out).T[None]
     tiled_mean = tile(mean, x)
-    window, steps, rim = (kernel, kernel), (stride, stride), (padding, padding)
+    window, strides, rim = (kernel, kernel), (stride, stride), (padding, padding)
 
     def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         xs, gs = x[samples], gy[samples]
         part = h[samples]
-        p = normalise(xs, scale, shift, 0)
+        p = normalise(xs, steps, 0)
         if stride == 1:
             gw = stride_one_adjoints(gs, p, flat, window, rim, part)
         else:
-            gw = general_adjoints(gs, p, flat, window, steps, rim, part)
+            gw = general_adjoints(gs, p, flat, window, strides, rim, part)
         np.multiply(part, p > 0, out=part)
         sums = channel_sums(part)
         if scale is None:  # a is in the weights
@@ -134,8 +140,8 @@ def norm_relu_conv2d_backward(
     gw = turned_back(gw, w.shape) if stride == 1 else gw.reshape(w.shape)
     gbeta = sum_of([part[1] for part in parts])
     if factor is None:
-        ggamma = sum_of([part[2] for part in parts if part[2] is not None]) * inv_std
-        return h, gw, ggamma, gbeta
+        dots = sum_of([part[2] for part in parts if part[2] is not None])
+        return h, gw, gamma_gradient(dots, gbeta, mean, inv_std, x.dtype), gbeta
     gw *= factor[:, None]
     gbeta /= a
     along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
@@ -157,52 +163,37 @@ def norm_backward_inplace(
     if count is None:
         return h
     gamma, _, mean, inv_std = norm
-    a = gamma * inv_std
-    c1 = -a * inv_std * ggamma / count
-    tiled_c1, tiled_c0 = tile(c1, x), tile(-a * gbeta / count - c1 * mean, x)
+    pull = pull_of(x, gamma, mean, inv_std, ggamma, gbeta, count)
 
     def block(samples: slice) -> None:
         rows = rows_of(h[samples])
         pulled = empty(rows.shape, x.dtype)
-        np.multiply(rows_of(x[samples]), tiled_c1, out=pulled)
-        np.add(pulled, tiled_c0, out=pulled)
+        take_steps(rows_of(x[samples]), pull, pulled)
         np.add(rows, pulled, out=rows)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return h
 
 
-Factored = tuple[np.ndarray | None, np.ndarray | None, np.ndarray]
+def _factored(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray | None, Steps]:
+    """Batch norm as a factor (C,), or None, and the steps before it.
 
-
-def _factored(norm: Vectors, x: np.ndarray) -> Factored:
-    """Batch norm as factor (scale x + shift): factor (C,), the others repeated by `tile`.
-
-    With a and b of a x + b there are two cases:
-    a is positive, so that it can wait behind the ReLU and go into the weights: (a, None, b / a),
-    where None means a scale of 1; or it cannot, and normalises on its own: (None, a, b).
+    gamma xhat + beta = a (x - mean) + beta. Either a is positive, so that it can wait behind the
+    ReLU and go into the weights, and the steps lead to x - mean + beta / a, without a scale; or
+    it cannot, and is part of the steps.
     """
     gamma, beta, mean, inv_std = norm
     a = gamma * inv_std
     if (gamma * SAFE > np.maximum(np.abs(beta), LEAST)).all() and (a > 0).all():
-        return a.astype(x.dtype), None, tile(beta / a - mean, x)
-    return None, tile(a, x), tile(beta - mean * a, x)
+        return a.astype(x.dtype), steps_of(x, mean, inv_std, None, beta / a)
+    return None, steps_of(x, mean, inv_std, a, beta)
 
 
-def normalise(
-    x: np.ndarray, scale: np.ndarray | None, shift: np.ndarray, padding: int
-) -> np.ndarray:
-    """max(scale x + shift, 0) of a block (n, H, W, C), inside a rim of `padding` zeros.
-
-    scale, shift: vectors (C,) as `tile` repeats them; without a scale it is 1.
-    """
+def normalise(x: np.ndarray, steps: Steps, padding: int) -> np.ndarray:
+    """max(y, 0) of a block (n, H, W, C) after `steps`, inside a rim of `padding` zeros."""
     y = empty(x.shape, x.dtype)
     rows = rows_of(y)
-    if scale is None:
-        np.add(rows_of(x), shift, out=rows)
-    else:
-        np.multiply(rows_of(x), scale, out=rows)
-        np.add(rows, shift, out=rows)
+    take_steps(rows_of(x), steps, rows)
     if padding:
         return framed_relu(y, padding)
     np.maximum(rows, zero_row(x), out=rows)

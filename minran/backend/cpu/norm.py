@@ -30,27 +30,38 @@ NEAR = 4
 """Squares are summed as they are where mean^2 <= NEAR var: costs at most a factor 1 + NEAR of the
 precision."""
 
+FAR = 8
+"""A mean more than FAR deviations from 0, in any channel, is subtracted before anything else: the
+digits of x that it takes up would be lost in a x + b. Nearer, that form saves a pass, and its
+roundings (of a, of a x, of b) cost at most 3 FAR of the unit of a number of size gamma."""
+
 
 def block_moments(block: np.ndarray) -> Moments:
     """Count n, and per channel a shift s, the sum of x - s and the sum of (x - s)^2.
 
     The variance is what (x - s)^2 adds up to beyond n (mean - s)^2, so s has to be near the
     mean, measured in deviations. Where 0 is near enough in all channels, a pass over the block
-    is saved; else s is the block's own mean, rounded to its dtype.
+    is saved; else s is the block's own mean, rounded to its dtype. Where 0 is FAR, or sums and
+    squares overflow, float32 has too few digits for the mean itself: the block becomes float64.
     """
     count = block.size // block.shape[-1]
     parts = np.zeros((3, block.shape[-1]))
     shifts, sums, squares = parts
-    sums[...] = channel_sums(block)
-    squares[...] = channel_dots(block, block)
-    above = sums**2 / count
-    if np.isfinite(squares).all() and (above <= NEAR * (squares - above)).all():
+    with np.errstate(over="ignore", invalid="ignore"):  # it is noticed, two lines below
+        sums[...] = channel_sums(block)
+        squares[...] = channel_dots(block, block)
+        above = sums**2 / count
+        rest = squares - above
+    if np.isfinite(squares).all() and (above <= NEAR * rest).all():
         return count, parts
+    widest = block.dtype == np.float64
+    if not (widest or (np.isfinite(squares) & (above <= FAR**2 * rest)).all()):
+        return block_moments(block.astype(np.float64))
     shift = (sums / count).astype(block.dtype)
     shifted = empty(block.shape, block.dtype)
     np.subtract(rows_of(block), tile(shift, block), out=rows_of(shifted))
     shifts[...] = shift
-    sums -= count * shifts
+    sums[...] = channel_sums(shifted) if widest else sums - count * shifts
     squares[...] = channel_dots(shifted, shifted)
     return count, parts
 
@@ -78,16 +89,13 @@ def batch_norm(
     inv_std: np.ndarray,
     relu: bool,
 ) -> np.ndarray:
-    """y = gamma (x - mean) inv_std + beta, as a x + b; then max(y, 0) if `relu`."""
-    scale = gamma * inv_std
-    tiled_scale = tile(scale, x)
-    tiled_shift = tile(beta - mean * scale, x)
+    """y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`."""
+    steps = steps_of(x, mean, inv_std, gamma * inv_std, beta)
     y = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
         out = rows_of(y[samples])
-        np.multiply(rows_of(x[samples]), tiled_scale, out=out)
-        np.add(out, tiled_shift, out=out)
+        take_steps(rows_of(x[samples]), steps, out)
         if relu:
             np.maximum(out, zero_row(x), out=out)
 
@@ -113,9 +121,17 @@ def batch_norm_backward_sums(
         return channel_dots(g, centred), channel_sums(g)
 
     parts = map_blocks(block, len(x), x[:1].nbytes)
-    ggamma = sum((part[0] for part in parts), np.zeros(channels)) * inv_std
     gbeta = sum((part[1] for part in parts), np.zeros(channels))
-    return ggamma, gbeta
+    dots = sum((part[0] for part in parts), np.zeros(channels))
+    return gamma_gradient(dots, gbeta, mean, inv_std, x.dtype), gbeta
+
+
+def gamma_gradient(
+    dots: np.ndarray, gbeta: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, dtype: np.dtype
+) -> np.ndarray:
+    """sum g xhat from dots = sum g (x - mean), where that mean had been rounded to `dtype`."""
+    centre = centre_of(mean, inv_std, dtype)
+    return (dots if centre is None else dots - (mean - centre) * gbeta) * inv_std
 
 
 def batch_norm_backward_input(
@@ -131,27 +147,79 @@ def batch_norm_backward_input(
 ) -> np.ndarray:
     """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), or gamma inv_std g without count.
 
-    Written as a g + c1 x + c0 with c1 = -a inv_std ggamma/count and
-    c0 = -a gbeta/count - c1 mean, where a = gamma inv_std: four passes over a block.
+    Written as a g + `pull_of`, with a = gamma inv_std: four passes over a block.
     """
-    a = gamma * inv_std
-    c1 = -a * inv_std * ggamma / count if count else np.zeros_like(a)
-    c0 = -a * gbeta / count - c1 * mean if count else np.zeros_like(a)
-    tiled_a, tiled_c1, tiled_c0 = tile(a, x), tile(c1, x), tile(c0, x)
+    tiled_a = tile(gamma * inv_std, x)
+    pull = pull_of(x, gamma, mean, inv_std, ggamma, gbeta, count) if count else None
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
         out = rows_of(gx[samples])
         g = _through_relu(gy[samples], None if y is None else y[samples])
         np.multiply(rows_of(g), tiled_a, out=out)
-        if count:
+        if pull:
             pulled = empty(out.shape, x.dtype)
-            np.multiply(rows_of(x[samples]), tiled_c1, out=pulled)
-            np.add(pulled, tiled_c0, out=pulled)
+            take_steps(rows_of(x[samples]), pull, pulled)
             np.add(out, pulled, out=out)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
+
+
+Steps = tuple[np.ndarray | None, np.ndarray | None, np.ndarray]
+"""What to subtract, multiply with (if anything) and add: vectors as `tile` repeats them."""
+
+
+def steps_of(
+    x: np.ndarray,
+    mean: np.ndarray,
+    inv_std: np.ndarray,
+    scale: np.ndarray | None,
+    offset: np.ndarray,
+) -> Steps:
+    """The steps to scale (x - mean) + offset; without a scale it is 1.
+
+    Near 0 they are those of a x + b with b = offset - scale mean. FAR from it the mean, as a
+    number of x's dtype, is subtracted first: of numbers of one size that is exact. What the
+    rounding left of the mean goes into b.
+    """
+    centre = centre_of(mean, inv_std, x.dtype)
+    rest = mean if centre is None else mean - centre
+    shift = offset - (rest if scale is None else rest * scale)
+    return (
+        None if centre is None else tile(centre, x),
+        None if scale is None else tile(scale, x),
+        tile(shift, x),
+    )
+
+
+def centre_of(mean: np.ndarray, inv_std: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+    """The mean in `dtype` if it is FAR from 0 in some channel, else None."""
+    return None if (np.abs(mean) * inv_std <= FAR).all() else mean.astype(dtype)
+
+
+def take_steps(rows: np.ndarray, steps: Steps, out: np.ndarray) -> None:
+    """Out = scale (rows - centre) + shift, with as few passes as there are steps."""
+    centre, scale, shift = steps
+    if centre is not None:
+        rows = np.subtract(rows, centre, out=out)
+    if scale is not None:
+        rows = np.multiply(rows, scale, out=out)
+    np.add(rows, shift, out=out)
+
+
+def pull_of(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    mean: np.ndarray,
+    inv_std: np.ndarray,
+    ggamma: np.ndarray,
+    gbeta: np.ndarray,
+    count: int,
+) -> Steps:
+    """The steps to -gamma inv_std (gbeta + xhat ggamma) / count: gx through mean and variance."""
+    a = gamma * inv_std
+    return steps_of(x, mean, inv_std, -a * inv_std * ggamma / count, -a * gbeta / count)
 
 
 def rows_of(block: np.ndarray) -> np.ndarray:

@@ -23,8 +23,10 @@ from minran.backend.gpu.launch import (
 Array = Any
 Pair = tuple[int, int]
 Sizes = tuple[int, ...]
-Affine = tuple[Array, Array]
-"""scale and shift, (C,) each, in the dtype of w."""
+Affine = tuple[Array, Array, Array]
+"""A batch norm as scale (x - centre) + shift: these three, (C,) each, in the dtype of w."""
+
+NO_NORM = (None, None, None)
 
 SLICED_BLOCKS = 1536
 """How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
@@ -69,7 +71,7 @@ def forward(
     residual: Array | None = None,
     with_moments: bool = False,
 ) -> tuple[Array, tuple[Array, Array] | None]:
-    """y = conv2d(x or relu(scale x + shift), w) + residual, and mean and variance of y's channels.
+    """y = conv2d(x or relu(norm of x), w) + residual, and mean and variance of y's channels.
 
     The arguments are operands already: contiguous, on the device, the maps of one dtype, w and the
     norm of its `weight_dtype`.
@@ -82,7 +84,7 @@ def forward(
     engine.launch(
         "conv_forward",
         (*tiles, groups),
-        *(x, w, *(norm or (None, None)), residual, y, parts),
+        *(x, w, *(norm or NO_NORM), residual, y, parts),
         *_sizes(x, w, y, stride, padding, groups),
     )
     if parts is None:
@@ -111,17 +113,16 @@ def input_gradient(
     engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm or ()))
     tiles = engine.tiles(pixels, inputs // groups)
     parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
-    mean, inv_std = statistics or (None, None)
     engine.launch(
         "conv_input",
         (*tiles, groups),
-        *(gy, w, x, *(norm or (None, None)), mean, gx, parts),
+        *(gy, w, x, *(norm or NO_NORM), gx, parts),
         *_sizes(x, w, gy, stride, padding, groups),
     )
     if parts is None:
         return gx, None
     ggamma, gbeta = empty((inputs,), np.float64), empty((inputs,), np.float64)
-    _add_tiles("sums_of_tiles", parts, inv_std, ggamma, gbeta, tiles[0], inputs)
+    _add_tiles("sums_of_tiles", parts, *(statistics or ()), ggamma, gbeta, tiles[0], inputs)
     return gx, (ggamma, gbeta)
 
 
@@ -134,7 +135,7 @@ def filter_gradient(
     groups: int,
     norm: Affine | None = None,
 ) -> Array:
-    """gw = sum over the pixels of y of gy times x, or times relu(scale x + shift)."""
+    """gw = sum over the pixels of y of gy times x, or times relu(norm of x)."""
     gw = empty_like(w)
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
@@ -145,7 +146,7 @@ def filter_gradient(
     engine.launch(
         "conv_filters",
         (*tiles, slices * groups),
-        *(x, gy, *(norm or (None, None)), parts, slice_pixels),
+        *(x, gy, *(norm or NO_NORM), parts, slice_pixels),
         *_sizes(x, w, gy, stride, padding, groups),
     )
     if slices > 1:

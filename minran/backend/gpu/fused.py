@@ -44,7 +44,7 @@ def norm_relu_conv2d_backward(
 ) -> tuple[Array, Array, Array, Array]:
     """The gradients behind the convolution: g (N, H, W, C), gw, ggamma and gbeta (float64).
 
-    g is the gradient at scale x + shift, already cut by the ReLU; `norm_backward_inplace` makes
+    g is the gradient at the norm's result, already cut by the ReLU; `norm_backward_inplace` makes
     gx of it.
     """
     x, gy = operands(x, gy)

@@ -183,14 +183,19 @@ def batch_statistics(
     return inv_std
 
 
-def scale_and_shift(gamma: Array, beta: Array, mean: Array, inv_std: Array) -> tuple[Array, Array]:
-    """Batch norm as scale x + shift: scale = gamma inv_std, shift = beta - mean scale."""
+def scale_and_shift(
+    gamma: Array, beta: Array, mean: Array, inv_std: Array
+) -> tuple[Array, Array, Array]:
+    """Batch norm as scale (x - centre) + shift: these three, in the dtype of gamma."""
     gamma, beta = operands(gamma, beta)
     mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
-    scale, shift = empty_like(gamma), empty_like(beta)
-    kernel = f"scale_and_shift<{real(gamma.dtype)}>"
-    _PROGRAM.map(kernel, gamma.size, gamma, beta, mean, inv_std, scale, shift, gamma.size)
-    return scale, shift
+    scale, shift, centre = empty_like(gamma), empty_like(beta), empty_like(gamma)
+    _PROGRAM.map(
+        f"scale_and_shift<{real(gamma.dtype)}>",
+        gamma.size,
+        *(gamma, beta, mean, inv_std, scale, shift, centre, gamma.size),
+    )
+    return scale, shift, centre
 
 
 def _chunks(x: Array) -> tuple[int, int, int, int]:

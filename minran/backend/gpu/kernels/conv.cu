@@ -33,13 +33,13 @@ __device__ constexpr int adjacent() {
 template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_forward(const S* x, const Number<Engine>* w, const Number<Engine>* scale,
-                 const Number<Engine>* shift, const S* residual, S* y,
+                 const Number<Engine>* shift, const Number<Engine>* centre, const S* residual, S* y,
                  Number<Engine>* tile_moments, CONV_SIZES) {
   using T = Number<Engine>;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Patches<S, T>{x, scale, shift, s}, Filters<T>{w, s}, row, column, 0,
+  product<PIECE>(engine, Patches<S, T>{x, {scale, shift, centre}, s}, Filters<T>{w, s}, row, column, 0,
                  KH * KW * s.CG);
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
@@ -89,12 +89,13 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   store_columns(engine, squares, s.OG - column, moments + O);
 }
 
-// gx. Or, if `scale` is given, g: the gradient at scale x + shift, before the ReLU. Then tile_sums
-// gets for each tile of rows and each channel the sums of g and of g (x - mean): (tiles, 2, C).
+// gx. Or, if `scale` is given, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
+// tile_sums gets for each tile of rows and each channel the sums of g and of g (x - centre):
+// (tiles, 2, C).
 template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
-               const Number<Engine>* shift, const double* mean, S* gx,
+               const Number<Engine>* shift, const Number<Engine>* centre, S* gx,
                Number<Engine>* tile_sums, CONV_SIZES) {
   using T = Number<Engine>;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
@@ -109,13 +110,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
     if (column + engine.column(j) >= s.CG) continue;
     const int channel = s.group * s.CG + column + engine.column(j);
-    Few<T, NEXT> factor, summand, centre;
-    if (scale) {
-      factor = few<NEXT>(scale + channel);
-      summand = few<NEXT>(shift + channel);
-#pragma unroll
-      for (int e = 0; e < NEXT; e++) centre.number[e] = T(mean[channel + e]);
-    }
+    const Norm<T, NEXT> norm = norm_of<NEXT>(Affine<T>{scale, shift, centre}, channel);
 #pragma unroll
     for (int i = 0; i < Engine::MY_ROWS; i++) {
       const int pixel = row + engine.row(i);
@@ -127,10 +122,10 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
         const Few<S, NEXT> in = few<NEXT>(x + pixel * C + channel);
 #pragma unroll
         for (int e = 0; e < NEXT; e++) {
-          const bool passes = factor.number[e] * in.number[e] + summand.number[e] > T(0);
+          const bool passes = norm.normal(in.number[e], e) > T(0);
           if (!passes) out.number[e] = 0;
           sum[j + e] += out.number[e];
-          along[j + e] += out.number[e] * (in.number[e] - centre.number[e]);
+          along[j + e] += out.number[e] * (in.number[e] - norm.centre.number[e]);
         }
       }
       few<NEXT>(gx + pixel * C + channel) = as<S>(out);
@@ -151,15 +146,15 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 template <typename Engine, int PIECE, typename S>
 __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
     conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
-                 const Number<Engine>* shift, Number<Engine>* slices, int slice_pixels,
-                 CONV_SIZES) {
+                 const Number<Engine>* shift, const Number<Engine>* centre,
+                 Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
   using T = Number<Engine>;
   const int slice = blockIdx.z / G, first = slice * slice_pixels;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z % G);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   const int taps = KH * KW * s.CG;
   Engine engine;
-  product<PIECE>(engine, TransposedPatches<S, T>{x, scale, shift, s},
+  product<PIECE>(engine, TransposedPatches<S, T>{x, {scale, shift, centre}, s},
                  OutputGradient<S>{gy, s}, row, column, first,
                  min(first + slice_pixels, N * OH * OW));
 
@@ -233,9 +228,10 @@ __global__ void moments_of_tiles(const T* tile_moments, double* mean, double* va
 }
 
 // gbeta and ggamma from the tiles of conv_input: gbeta = sum g, ggamma = sum g (x - mean) inv_std.
+// The tiles have subtracted the mean as a T.
 template <typename T>
-__global__ void sums_of_tiles(const T* tile_sums, const double* inv_std, double* ggamma,
-                              double* gbeta, int tiles, int channels) {
+__global__ void sums_of_tiles(const T* tile_sums, const double* mean, const double* inv_std,
+                              double* ggamma, double* gbeta, int tiles, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
   for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
@@ -246,6 +242,6 @@ __global__ void sums_of_tiles(const T* tile_sums, const double* inv_std, double*
   along = sum_over_tile_rows(along);
   if (threadIdx.y == 0 && c < channels) {
     gbeta[c] = sum;
-    ggamma[c] = along * inv_std[c];
+    ggamma[c] = (along - (mean[c] - T(mean[c])) * sum) * inv_std[c];
   }
 }

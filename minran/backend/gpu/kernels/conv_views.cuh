@@ -62,24 +62,34 @@ __device__ const S* pixel_of_x(const S* x, Pixel p, Tap t, const Sizes& s) {
                 : nullptr;
 }
 
-// The batch norm and the ReLU before a convolution: relu(scale[c] value + shift[c]), for COUNT
-// neighbouring channels. Without a norm `scale` is null, and values stay as they are.
+// The batch norm and the ReLU before a convolution: relu(scale[c] (value - centre[c]) + shift[c]).
+// Without a norm `scale` is null, and values stay as they are.
+template <typename T>
+struct Affine {
+  const T *scale, *shift, *centre;
+};
+
+// The same for COUNT neighbouring channels.
 template <typename T, int COUNT>
 struct Norm {
   bool exists;
-  Few<T, COUNT> scale, shift;
+  Few<T, COUNT> scale, shift, centre;
 
+  __device__ T normal(T value, int e) const {
+    return scale.number[e] * (value - centre.number[e]) + shift.number[e];
+  }
   __device__ T apply(T value, int e) const {
     if (!exists) return value;
-    const T normal = scale.number[e] * value + shift.number[e];
-    return normal < T(0) ? T(0) : normal;
+    const T result = normal(value, e);
+    return result < T(0) ? T(0) : result;
   }
 };
 
 template <int COUNT, typename T>
-__device__ Norm<T, COUNT> norm(const T* scale, const T* shift, int channel) {
-  if (!scale) return {false, {}, {}};
-  return {true, few<COUNT>(scale + channel), few<COUNT>(shift + channel)};
+__device__ Norm<T, COUNT> norm_of(Affine<T> affine, int channel) {
+  if (!affine.scale) return {false, {}, {}, {}};
+  return {true, few<COUNT>(affine.scale + channel), few<COUNT>(affine.shift + channel),
+          few<COUNT>(affine.centre + channel)};
 }
 
 // For views that hand out numbers as they are.
@@ -97,7 +107,7 @@ struct Nothing {};
     return value;                                                        \
   }
 
-// A of forward: a line is a pixel of y, k a tap. Unless `scale` is null, every
+// A of forward: a line is a pixel of y, k a tap. Unless there is no norm, every
 // number is normalised on the way, so that the result of the batch norm is never stored.
 template <typename S, typename T>
 struct Patches {
@@ -106,7 +116,7 @@ struct Patches {
   using Line = Pixel;
   using Step = Tap;
   const S* x;
-  const T *scale, *shift;
+  Affine<T> affine;
   Sizes s;
 
   __device__ Line line(int index) const { return pixel(index, s.OH, s.OW); }
@@ -118,7 +128,7 @@ struct Patches {
   using Factors = Norm<T, COUNT>;
   template <int COUNT>
   __device__ Norm<T, COUNT> factors(Line, Step t) const {
-    return norm<COUNT>(scale, shift, s.group * s.CG + t.channel);
+    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);
   }
   template <int COUNT>
   __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
@@ -203,7 +213,7 @@ struct TransposedPatches {
   using Line = Tap;
   using Step = Pixel;
   const S* x;
-  const T *scale, *shift;
+  Affine<T> affine;
   Sizes s;
 
   __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
@@ -217,7 +227,7 @@ struct TransposedPatches {
   using Factors = Norm<T, COUNT>;
   template <int COUNT>
   __device__ Norm<T, COUNT> factors(Line t, Step) const {
-    return norm<COUNT>(scale, shift, s.group * s.CG + t.channel);
+    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);
   }
   template <int COUNT>
   __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {

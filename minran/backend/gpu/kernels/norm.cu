@@ -55,15 +55,24 @@ __global__ void moments(const T* x, const double* partial, double* mean, double*
   }
 }
 
-// y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`.
+// y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`. The mean is subtracted as a T, which
+// is exact for numbers of its size; what rounding it left is `rest`. Of each channel a thread mostly
+// looks at one (see batch_norm_backward_input).
 template <typename T>
 __global__ void batch_norm(const T* x, const Real<T>* gamma, const Real<T>* beta,
                            const double* mean, const double* inv_std, T* y, int relu, int count,
                            int channels) {
   using R = Real<T>;
+  R centre = 0, rest = 0, scale = 0, shift = 0;
+  int known = -1;
   FOR_EACH(i, count) {
     const int c = i % channels;
-    const R value = (x[i] - R(mean[c])) * (gamma[c] * R(inv_std[c])) + beta[c];
+    if (c != known) {
+      known = c;
+      centre = R(mean[c]), rest = R(mean[c] - centre);
+      scale = gamma[c] * R(inv_std[c]), shift = beta[c];
+    }
+    const R value = (x[i] - centre - rest) * scale + shift;
     y[i] = relu && value < R(0) ? R(0) : value;
   }
 }
@@ -82,14 +91,18 @@ __global__ void batch_statistics(const double* mean, const double* var, T* runni
   }
 }
 
-// Batch norm as scale x + shift: scale = gamma inv_std, shift = beta - mean scale.
+// Batch norm as scale (x - centre) + shift: scale = gamma inv_std, centre is the mean as a T, and
+// shift = beta - scale times what this rounding left. scale x + shift would lose the digits of x
+// that a large mean takes up.
 template <typename T>
 __global__ void scale_and_shift(const T* gamma, const T* beta, const double* mean,
-                                const double* inv_std, T* scale, T* shift, int channels) {
+                                const double* inv_std, T* scale, T* shift, T* centre,
+                                int channels) {
   FOR_EACH(c, channels) {
     const double product = double(gamma[c]) * inv_std[c];
     scale[c] = T(product);
-    shift[c] = T(double(beta[c]) - mean[c] * product);
+    centre[c] = T(mean[c]);
+    shift[c] = T(double(beta[c]) - (mean[c] - centre[c]) * product);
   }
 }
 
@@ -160,7 +173,9 @@ __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y,
       for (int e = 0; e < PIECE; e++) {
         const int c = first + e;
         centre[e] = R(mean[c]), scale[e] = R(inv_std[c]), factor[e] = gamma[c] * scale[e];
-        along[e] = R(ggamma[c]), direct[e] = R(gbeta[c]);
+        along[e] = R(ggamma[c]);
+        // What rounding left of the mean is the same for all pixels.
+        direct[e] = R(gbeta[c] - (mean[c] - centre[e]) * inv_std[c] * ggamma[c]);
       }
     }
     const Few<T, PIECE> in = few<PIECE>(x + i);
