@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Generator, Iterator
@@ -126,7 +127,8 @@ def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, Non
     """Yield from `batches`, which a background thread runs up to `depth` batches ahead.
 
     An exception in the thread is raised again here. When the consumer stops early, the thread ends
-    after the batch it is at, and is waited for.
+    after the batch it is at, and is waited for. A child after a fork has no such thread: there the
+    next batch is a DataError.
     """
     # What travels is a batch, or the exception that ended the thread, or None at the end.
     ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
@@ -144,14 +146,23 @@ def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, Non
 
     thread = threading.Thread(target=produce, name="minran-loader", daemon=True)
     thread.start()
+    process = os.getpid()
     try:
         while (item := ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item
+            expect(
+                os.getpid() == process,
+                "Loader: this epoch was begun before a fork, in another process; begin it again "
+                "with epoch(..., start=...)",
+                DataError,
+            )
     finally:
-        stop.set()
-        # The thread may be waiting for room in the queue; it puts at most one item more.
-        while not ready.empty():
-            ready.get_nowait()
-        thread.join()
+        # A child has no thread to wait for, and locks that it held at the fork stay held.
+        if os.getpid() == process:
+            stop.set()
+            # The thread may be waiting for room in the queue; it puts at most one item more.
+            while not ready.empty():
+                ready.get_nowait()
+            thread.join()

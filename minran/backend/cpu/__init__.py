@@ -20,7 +20,7 @@ from minran.backend.cpu.activation import (
     spatial_attention,
     spatial_attention_backward,
 )
-from minran.backend.cpu.blocks import set_threads, threads
+from minran.backend.cpu.blocks import ensure_available, set_threads, threads
 from minran.backend.cpu.conv import conv2d, conv2d_backward
 from minran.backend.cpu.folded import folded_unit
 from minran.backend.cpu.fused import (
@@ -69,6 +69,7 @@ __all__ = [
     "conv2d_backward",
     "cross_entropy",
     "cross_entropy_backward",
+    "ensure_available",
     "folded_unit",
     "gate",
     "gate_backward",

@@ -9,6 +9,8 @@ block. That uses it twice as well as two BLAS threads on tall, thin products do,
 serves the element-wise kernels too, which BLAS threads do not. A lone block runs on one BLAS
 thread as well: OpenBLAS's workers go on spinning for a while after a product, and would take
 the core from the next kernel's second thread (measured: a fifth of a training step).
+
+A process that was forked has none of the threads of the one it came from; it starts its own.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import lru_cache
 from itertools import pairwise
 from threading import Lock
@@ -41,24 +43,59 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-_threads = int(os.environ.get("MINRAN_NUM_THREADS", 0)) or _cores()
+_threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
 _blas: list[Any] | None = None
 
 
 def threads() -> int:
-    """How many threads the kernels use."""
+    """How many threads the kernels use.
+
+    Raises BackendError if `MINRAN_NUM_THREADS` is set to something else than a whole number >= 1.
+    """
+    global _threads
+    if _threads is None:
+        told = os.environ.get("MINRAN_NUM_THREADS")
+        _threads = _cores() if told is None else _read_count(told)
     return _threads
+
+
+def ensure_available() -> None:
+    """Raise BackendError if the kernels cannot run as they were told to."""
+    threads()
+
+
+def _read_count(text: str) -> int:
+    # More digits than a machine has threads would only break the conversion.
+    digits = text.strip()
+    count = int(digits) if digits.isdecimal() and len(digits) < 7 else 0
+    wanted = f"a whole number of threads, 1 or more, got {text!r}"
+    expect(count >= 1, f"MINRAN_NUM_THREADS: expected {wanted}", BackendError)
+    return count
 
 
 def set_threads(count: int) -> None:
     """Let the kernels use `count` threads (default: the cores, or `MINRAN_NUM_THREADS`)."""
     global _threads, _pool
-    expect(count >= 1, f"set_threads: expected at least 1 thread, got {count}", BackendError)
+    expect(
+        isinstance(count, int) and count >= 1,
+        f"set_threads: expected a whole number of threads, 1 or more, got {count!r}",
+        BackendError,
+    )
     if _pool is not None:
         _pool.shutdown()
         _pool = None
     _threads = count
+
+
+def _forget_threads() -> None:
+    """In a child after a fork: its parent's threads are not there, and would never answer."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):  # Windows has no fork
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 @lru_cache(maxsize=1024)
@@ -79,7 +116,7 @@ def map_blocks(
 ) -> list[Result]:
     """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
     blocks = block_ranges(count, bytes_per_sample, block_bytes)
-    workers = min(_threads, len(blocks))
+    workers = min(threads(), len(blocks))
     if workers == 1:
         with _one_blas_thread():
             return [function(samples) for samples in blocks]
@@ -97,7 +134,11 @@ def map_blocks(
             results[index] = function(blocks[index])
 
     with _one_blas_thread():
-        others = [_executor().submit(work) for _ in range(workers - 1)]
+        others = []
+        # Where the system gives no more threads (or Python ends), those there are do the work.
+        with suppress(RuntimeError):
+            for _ in range(workers - 1):
+                others.append(_executor().submit(work))
         try:
             work()
         finally:
@@ -109,7 +150,7 @@ def map_blocks(
 def _executor() -> ThreadPoolExecutor:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(_threads - 1, thread_name_prefix="minran")
+        _pool = ThreadPoolExecutor(threads() - 1, thread_name_prefix="minran")
     return _pool
 
 
