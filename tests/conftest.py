@@ -1,0 +1,43 @@
+"""The whole suite runs on all cores: `pytest` without arguments, where pytest-xdist is installed.
+
+A part of it (`pytest tests/nn`), or `pytest -n 0`, runs in one process, with a debugger if wanted.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+MOST = 8
+"""A bound for machines with many cores: each process imports PyTorch."""
+
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0"))
+"""In one of several processes: how many there are; 0 outside."""
+
+if WORKERS:  # each process computes with its share of the cores; read when NumPy is imported
+    share = str(max(1, (os.cpu_count() or 1) // WORKERS))
+    for name in (
+        "OPENBLAS_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "MINRAN_NUM_THREADS",
+    ):
+        os.environ.setdefault(name, share)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Ask pytest-xdist for a process a core, files kept together, unless options say otherwise."""
+    # This also runs in the processes that are started, which must not start their own.
+    whole = WORKERS == 0 and config.args == config.getini("testpaths")
+    options = config.option
+    if (
+        whole
+        and getattr(options, "numprocesses", 0) is None
+        and not options.usepdb
+        and not options.collectonly
+    ):
+        options.numprocesses = min(MOST, os.cpu_count() or 1)
+        if options.dist == "no":
+            options.dist = "loadscope"
