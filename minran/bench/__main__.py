@@ -5,16 +5,16 @@ Needs NumPy alone, and for `--device gpu` CuPy.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
+from minran.arguments import Parser
 from minran.bench import add_arguments, run
 from minran.errors import MinranError
 
 
 def main() -> int:
     """Read the command line and measure."""
-    parser = argparse.ArgumentParser(prog="python -m minran.bench", description=__doc__)
+    parser = Parser(prog="python -m minran.bench", description=__doc__)
     add_arguments(parser)
     try:
         return run(parser.parse_args())

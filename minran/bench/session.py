@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minran.arguments import takes
 from minran.bench import report, sections
 from minran.bench.compare import Measurement, Settings, default_threads
 from minran.bench.siblings import training_module
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
         f"bench: --batch must be at least 1, got {args.batch}",
         RecipeError,
     )
+    _expect_used(args)
     session = Session(args)
     session.start()
     (session.on_gpu if args.device == "gpu" else session.on_cpu)()
@@ -42,6 +44,31 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(f"results: {args.json}")
     return 0 if any(each.rounds for found in session.found.values() for each in found) else 1
+
+
+def _expect_used(args: argparse.Namespace) -> None:
+    """Refuse options that what is measured has no use for."""
+    always = ["only", "rounds", "warmup", "threads", "device", "json", "plot"]
+    if args.device == "gpu":
+        takes(args, "bench --device gpu", *always, "model", "batch", "precision", "budget")
+        return
+    tables = [name for name in ("ops", "peers", "scaling", "decisions") if getattr(args, name)]
+    jobs = set(args.jobs or ([] if tables else [*sections.NETWORK_JOBS, *sections.OTHER_JOBS]))
+    models = bool(jobs.intersection(sections.NETWORK_JOBS))
+    batches = models or "data" in jobs
+    used = [*always, "limit", "extra_rounds", "patience", "jobs", *tables]
+    used += ["model"] if models or args.decisions else []
+    used += ["batch"] if batches or set(tables) - {"scaling"} else []
+    used += ["processes"] if models else []
+    mode = " ".join(f"--{name}" for name in [*tables, *(["jobs"] if args.jobs else [])])
+    takes(args, f"bench {mode or '--device cpu'}", *used)
+    for name, several in (("model", models), ("batch", batches)):
+        values = getattr(args, name) or []
+        expect(
+            several or len(values) <= 1,
+            f"bench {mode} takes one --{name}, got {' and '.join(map(str, values))}",
+            RecipeError,
+        )
 
 
 class Session:

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from minran import backend
 from minran.bench.contenders import is_installed
 from minran.errors import BackendError, MinranError, RecipeError, expect
+from minran.files import write_atomically
 from minran.train import History, Parts, Progress, Recipe, Run, build, environment, load_recipe
-from minran.train.checkpoint import write_atomically
 from minran.train.progress import Reporter, StopRequest
 
 if TYPE_CHECKING:

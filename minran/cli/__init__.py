@@ -14,6 +14,7 @@ from typing import Any
 
 from minran import distributed
 from minran._version import __version__
+from minran.arguments import Parser
 from minran.cli import ablate, attention, check, course, look, training
 from minran.errors import MinranError
 
@@ -56,7 +57,7 @@ def _sentence(message: Warning | str, *_: Any, **__: Any) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="minran",
         description="The Residual Attention Network from nothing but arrays: train it, test it, "
         "look inside.",

@@ -7,7 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from minran.cli.shared import add_command, add_data_dir, add_device, use_device
+from minran.arguments import takes
+from minran.cli.shared import (
+    add_command,
+    add_data_dir,
+    add_device,
+    add_set,
+    expect_data_dir_used,
+    read_changes,
+    use_device,
+)
 
 NAMES = ("table1", "table3", "table4", "table5", "figure4")
 
@@ -43,9 +52,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds (default: 3)")
     parser.add_argument("--out", default="runs/ablate", metavar="FOLDER", help="folder of the runs")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change all recipes"
-    )
+    add_set(parser, "change all recipes")
     parser.add_argument("--list", action="store_true", help="list the runs and train nothing")
     parser.add_argument("--force", action="store_true", help="train again what is there")
     parser.add_argument("--quiet", action="store_true", help="print the tables only")
@@ -58,12 +65,16 @@ def ablate(args: argparse.Namespace) -> int:
     from minran.ablate import Cell, make_cells, measure, text, train_cells, write
     from minran.ablate.tables import find, find_scale
 
+    if args.list:
+        takes(args, "ablate --list", "names", "scale", "seeds", "out", "set", "list")
     use_device(args)
     scale = find_scale(args.scale)
+    changes = read_changes(args)
     wanted = NAMES if "all" in args.names else tuple(dict.fromkeys(args.names))
     tables: list[list[Cell]] = [
-        make_cells(find(name), scale, args.seeds, args.out, args.set) for name in wanted
+        make_cells(find(name), scale, args.seeds, args.out, changes) for name in wanted
     ]
+    expect_data_dir_used(args, tables[0][0].recipe.data.name)
     trained: set[Path] = set()
     for name, cells in zip(wanted, tables, strict=True):
         # A variant that an earlier table has too is there already.

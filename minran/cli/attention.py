@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minran.arguments import takes
+from minran.cli.pictures import Looked, add_pictures, expect_taken, look
 from minran.cli.shared import (
     add_command,
-    add_data_dir,
-    add_device,
     read_numbers,
     save_figure,
-    use_device,
 )
 from minran.errors import CheckpointError, DataError, RecipeError, expect
 
 CHANNEL_RULES = ("variance", "mean", "range", "spots")
-KINDS = ("masks", "before-after", "histograms", "epochs")
+# What each figure takes beside what all take.
+TAKEN = {
+    "masks": ("rule", "top", "channels"),
+    "before-after": ("channels",),
+    "histograms": (),
+    "epochs": ("also",),
+}
 ANY_SIZE = "Pictures may have any size and format: the central square is cut out and resized."
 # Channels are ranked over so many test pictures, not over the few that are shown.
 RANKED_OVER = 200
@@ -43,10 +47,10 @@ def add_commands(commands: Any) -> None:
         "  minran masks runs/a --figure epochs             # needs training.keep_every=1\n\n"
         f"{ANY_SIZE}",
     )
-    _add_pictures(parser)
+    add_pictures(parser)
     parser.add_argument(
         "--figure",
-        choices=KINDS,
+        choices=TAKEN,
         default="masks",
         help="masks over the pictures; features before and after the gate; histograms of the "
         "values; one mask over the epochs (default: masks)",
@@ -83,61 +87,10 @@ def add_commands(commands: Any) -> None:
         "  minran gradcam runs/cifar10-small photo.jpg --class cat\n"
         f"  minran gradcam quickstart --layer tail.0 --out gradcam.svg\n\n{ANY_SIZE}",
     )
-    _add_pictures(parser)
+    add_pictures(parser)
     parser.add_argument("--class", dest="wanted", help="a class (default: the network's answer)")
     parser.add_argument("--layer", help="a module's name (default: the last attention module)")
     parser.add_argument("--out", default="gradcam.png", help="picture file (png, svg or pdf)")
-
-
-def _add_pictures(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", help="a checkpoint file, or a run")
-    parser.add_argument("files", nargs="*", help="pictures (default: test pictures of its data)")
-    parser.add_argument("--count", type=int, default=6, help="test pictures to draw (default: 6)")
-    parser.add_argument("--dark", action="store_true", help="for dark pages")
-    add_data_dir(parser)
-    add_device(parser)
-
-
-@dataclass
-class Looked:
-    """A trained network and the pictures to look at: the first `shown` of them."""
-
-    model: Any
-    prepare: Any
-    class_names: list[str]
-    pictures: np.ndarray
-    shown: int
-    labels: np.ndarray | None
-    true_masks: np.ndarray | None
-
-    @property
-    def inputs(self) -> np.ndarray:
-        """All pictures, prepared for the network."""
-        return self.prepare(self.pictures)
-
-    @property
-    def true_shown(self) -> np.ndarray | None:
-        """The true masks of the pictures that are shown."""
-        return None if self.true_masks is None else self.true_masks[: self.shown]
-
-
-def _look(args: argparse.Namespace, more: int = 0) -> Looked:
-    """The network, and the user's pictures or test pictures of its data (`more` at least)."""
-    from minran.cli.training import find_checkpoint
-    from minran.data import read_pictures
-    from minran.train import load_data, load_model, parse
-
-    use_device(args)
-    expect(args.count >= 1, f"--count must be at least 1, got {args.count}", RecipeError)
-    model, prepare, checkpoint = load_model(find_checkpoint(args.checkpoint))
-    names = checkpoint.class_names
-    if args.files:
-        pictures = read_pictures(args.files, prepare.mean.shape[0])
-        return Looked(model, prepare, names, pictures, len(pictures), None, None)
-    _, test = load_data(parse(checkpoint.recipe), args.data_dir)
-    part = test.subset(slice(max(args.count, more)))
-    shown = min(args.count, len(part))
-    return Looked(model, prepare, names, part.images, shown, part.labels, part.masks)
 
 
 def masks(args: argparse.Namespace) -> int:
@@ -146,14 +99,25 @@ def masks(args: argparse.Namespace) -> int:
 
     if args.score:
         return _score(args)
-    looked = _look(args, RANKED_OVER)
+    expect_taken(args, f"masks --figure {args.figure}", "figure", "stages", *TAKEN[args.figure])
+    by_hand = args.channels is not None
+    if by_hand or args.rule is None:
+        # The channels are given, or only the mean over them is drawn: there is nothing to rank.
+        mode = "masks --channels" if by_hand else "masks without --rule"
+        takes(args, mode, *(name for name in args.given if name not in ("rule", "top")))
+    channels = read_numbers(args.channels, "--channels")
+    looked = look(args, RANKED_OVER)
     shown = looked.pictures[: looked.shown]
     if args.figure == "epochs":
         return _draw_epochs(args, looked)
     attentions = _stages(inspect.attention_maps(looked.model, looked.inputs), args.stages)
     if args.figure == "before-after":
-        given = read_numbers(args.channels, "--channels")
-        channel = given[0] if given else None
+        expect(
+            channels is None or len(channels) == 1,
+            f"masks --figure before-after draws one channel; --channels names {args.channels}",
+            RecipeError,
+        )
+        channel = channels[0] if channels else None
         figures = [inspect.before_after_figure(shown, a, channel, args.dark) for a in attentions]
         _save(figures, attentions, args.out)
     elif args.figure == "histograms":
@@ -168,7 +132,7 @@ def masks(args: argparse.Namespace) -> int:
             args.rule,
             args.top,
             args.dark,
-            read_numbers(args.channels, "--channels"),
+            channels,
         )
         save_figure(figure, args.out)
     return 0
@@ -178,7 +142,8 @@ def _score(args: argparse.Namespace) -> int:
     """Print how well the masks mark the objects."""
     from minran import inspect
 
-    looked = _look(args, args.pictures)
+    takes(args, "masks --score", "checkpoint files score rule pictures data_dir device")
+    looked = look(args, args.pictures)
     if looked.true_masks is None:
         raise DataError(
             "--score needs true object masks, which only the built-in shapes have: give a network "
@@ -255,7 +220,8 @@ def gradcam(args: argparse.Namespace) -> int:
     from minran import inspect
     from minran.errors import ShapeError
 
-    looked = _look(args)
+    expect_taken(args, "gradcam", "wanted", "layer")
+    looked = look(args)
     names = looked.class_names
     expect(
         args.wanted is None or args.wanted in names,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from minran.arguments import takes
 from minran.cli.shared import add_command, add_device, use_device
 
 
@@ -47,7 +48,9 @@ def gradcheck(args: argparse.Namespace) -> int:
         f"name an operation or say --all; known: {', '.join(OPS)}",
         RecipeError,
     )
-    if not args.all:
+    if args.all:
+        takes(args, "gradcheck --all", "all", "seed", "device")
+    else:
         report = check_op(args.op, seed=args.seed)
         print(report)
         return 0 if report.passed else 1

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minran.arguments import takes
 from minran.cli.shared import add_command, add_device, save_figure, use_device
 from minran.errors import RecipeError, expect
 
@@ -108,6 +109,8 @@ def predict(args: argparse.Namespace) -> int:
     from minran.train import load_model
 
     use_device(args)
+    if args.out is None:
+        takes(args, "predict without --out", "checkpoint", "files", "top", "device")
     expect(args.top >= 1, f"--top must be at least 1, got {args.top}", RecipeError)
     model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
     pictures = read_pictures(args.files, preprocess.mean.shape[0])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minran import backend
-from minran.errors import DataError, RecipeError
+from minran.errors import DataError, RecipeError, expect
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -31,6 +31,38 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     """--device, shared by everything that computes."""
     parser.add_argument(
         "--device", choices=["cpu", "gpu"], default="cpu", help="where to compute (default: cpu)"
+    )
+
+
+def add_set(parser: argparse.ArgumentParser, what: str = "change a recipe entry") -> None:
+    """--set, shared by everything that reads a recipe."""
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
+
+
+def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
+    """All changes of a recipe: --set, and options that are a shorter way to write one.
+
+    shorter: the recipe's entry that each such option stands for. Raises RecipeError if an entry
+    is given twice: one of its values would be ignored.
+    """
+    from minran.train.toml import write_value
+
+    changes = list(args.set)
+    for option, key in shorter.items():
+        if option in args.given:
+            changes.append(f"{key}={write_value(getattr(args, option), key)}")
+    keys = [change.partition("=")[0].strip() for change in changes]
+    twice = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+    expect(not twice, f"{' and '.join(twice)} is given twice", RecipeError)
+    return changes
+
+
+def expect_data_dir_used(args: argparse.Namespace, name: str) -> None:
+    """Refuse --data-dir beside the data set `name`, if that does not lie there."""
+    expect(
+        args.data_dir is None or name.startswith("cifar"),
+        f"--data-dir is where CIFAR lies; the data set {name} does not take it",
+        RecipeError,
     )
 
 

@@ -6,8 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minran.cli.shared import add_command, add_data_dir, add_device, use_device
-from minran.errors import CheckpointError, expect
+from minran.arguments import takes
+from minran.cli.shared import (
+    add_command,
+    add_data_dir,
+    add_device,
+    add_set,
+    expect_data_dir_used,
+    read_changes,
+    use_device,
+)
+from minran.errors import CheckpointError, RecipeError, expect
 
 RUNS = "runs"
 """The folder of all runs, where nobody names another."""
@@ -25,9 +34,7 @@ def add_commands(commands: Any) -> None:
     )
     parser.add_argument("--out", default="quickstart", help="folder for the run (new)")
     parser.add_argument("--force", action="store_true", help="overwrite an earlier quickstart")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe entry"
-    )
+    add_set(parser)
     add_device(parser)
 
     parser = add_command(
@@ -38,7 +45,11 @@ def add_commands(commands: Any) -> None:
         "  minran train --recipe cifar10-small --data-dir ~/data\n"
         "  minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow\n"
         "  minran train --recipe cifar10-small --data folder:my-pictures\n"
-        "  minran train --resume runs/cifar10-small",
+        "  minran train --resume runs/cifar10-small\n"
+        "  minran train --resume runs/cifar10-small --epochs 16    # train longer\n\n"
+        "A run that goes on keeps its recipe but for its length: beside --resume only --epochs,\n"
+        "--set training.epochs=N or training.iterations=N, --data-dir, --device, --quiet and\n"
+        "--no-capture are taken.",
     )
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--recipe", help="a shipped recipe (see --list) or a TOML file")
@@ -48,10 +59,8 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--runs", default=RUNS, metavar="FOLDER", help="folder of all runs")
     parser.add_argument("--data", help="another data set: shapes, cifar10, cifar100, folder:PATH")
     parser.add_argument("--model", help="another network (see `minran models`)")
-    parser.add_argument("--epochs", type=int, help="another number of epochs")
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a recipe entry"
-    )
+    parser.add_argument("--epochs", type=int, help="train so many epochs in all")
+    add_set(parser)
     parser.add_argument("--force", action="store_true", help="overwrite a run of that name")
     parser.add_argument("--quiet", action="store_true", help="print nothing while training")
     parser.add_argument(
@@ -108,7 +117,7 @@ def quickstart(args: argparse.Namespace) -> int:
     from minran.train import train as run_training
 
     use_device(args)
-    recipe = load_recipe("quickstart", args.set)
+    recipe = load_recipe("quickstart", read_changes(args))
     print(
         f"training {recipe.model.name} on the built-in shapes pictures (Ctrl-C stops cleanly)",
         flush=True,
@@ -136,50 +145,74 @@ def _preprocess(args: argparse.Namespace) -> Any:
 def train(args: argparse.Namespace) -> int:
     """Train by a recipe or resume; under mpiexec on all its processes."""
     from minran import distributed
-    from minran.train import Run, list_recipes, load_recipe
+    from minran.train import list_recipes, load_recipe
     from minran.train import train as run_training
 
     if args.list:
+        takes(args, "train --list", "list")
         for name in list_recipes():
             print(f"{name:24} {load_recipe(name).description}")
         return 0
+    resume = args.resume is not None
+    if resume:
+        takes(args, "train --resume", "resume epochs set data_dir device quiet no_capture")
+    expect(
+        args.device == "gpu" or not args.no_capture,
+        "train --device cpu does not take --no-capture: it records no graph",
+        RecipeError,
+    )
     use_device(args)
     distributed.start()
-    if args.resume:
-        run = Run(args.resume)
-        recipe = distributed.from_leader(run.recipe)
-        result = run_training(
-            recipe,
-            run.folder,
-            resume=True,
-            data_dir=args.data_dir,
-            quiet=args.quiet,
-            capture=not args.no_capture,
-        )
-    else:
-        changes = list(args.set)
-        for key, value in (
-            ("data.name", args.data),
-            ("model.name", args.model),
-            ("training.epochs", args.epochs),
-            ("precision", args.precision),
-        ):
-            if value is not None:
-                changes.append(f"{key}={value}")
-        recipe = load_recipe(args.recipe, changes)
-        recipe.name = args.name or recipe.name
-        result = run_training(
-            recipe,
-            Path(args.runs) / recipe.name,
-            force=args.force,
-            data_dir=args.data_dir,
-            quiet=args.quiet,
-            capture=not args.no_capture,
-        )
+    recipe, folder = distributed.from_leader(lambda: _continued(args) if resume else _new(args))
+    expect_data_dir_used(args, recipe.data.name)
+    result = run_training(
+        recipe,
+        folder,
+        resume=resume,
+        force=args.force,
+        data_dir=args.data_dir,
+        quiet=args.quiet,
+        capture=not args.no_capture,
+    )
     for row in result.history.epochs[-1:]:
         if "test_accuracy" in row and distributed.leads():
             print(f"test accuracy {row['test_accuracy']:.2%}, {row['seconds'] / 60:.1f} minutes")
     return 0 if result.finished else 130
+
+
+def _new(args: argparse.Namespace) -> tuple[Any, Path]:
+    """The recipe that was asked for, and the folder of its run."""
+    from minran.train import load_recipe
+
+    changes = read_changes(
+        args,
+        data="data.name",
+        model="model.name",
+        epochs="training.epochs",
+        precision="precision",
+        name="name",
+    )
+    recipe = load_recipe(args.recipe, changes)
+    return recipe, Path(args.runs) / recipe.name
+
+
+def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
+    """The recipe of a run, with the length that was asked for, and its folder."""
+    from minran.train import Run, parse
+    from minran.train.recipe import LENGTH
+
+    run = Run(args.resume)
+    changes = read_changes(args, epochs="training.epochs")
+    recipe = parse(run.recipe().to_toml(), "the run's recipe", changes)
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        expect(
+            key in LENGTH,
+            f"train --resume does not take --set {key}: a run keeps its recipe, only "
+            f"{' and '.join(LENGTH)} can change",
+            RecipeError,
+        )
+    return recipe, run.folder
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -197,6 +230,7 @@ def evaluate(args: argparse.Namespace) -> int:
     use_precision(recipe)
     if args.data:
         recipe.data.name = args.data
+    expect_data_dir_used(args, recipe.data.name)
     _, test = load_data(recipe, args.data_dir)
     expect(
         list(test.class_names) == checkpoint.class_names,

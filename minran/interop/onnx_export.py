@@ -15,12 +15,12 @@ from types import ModuleType
 from minran._version import __version__
 from minran.data import Preprocess
 from minran.errors import BackendError, expect
+from minran.files import write_atomically
 from minran.inspect import record
 from minran.inspect.flow import ops_behind
 from minran.inspect.probe import Size, blank_picture, evaluating, picture_size
 from minran.interop.onnx_ops import Graph, add_op
 from minran.nn import Module
-from minran.train.checkpoint import write_atomically
 
 # Known to onnx from 1.17 and onnxruntime from 1.21 on: new, and open almost everywhere.
 OPSET = 22

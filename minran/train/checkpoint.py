@@ -9,9 +9,7 @@ file, without the optimiser's part.
 from __future__ import annotations
 
 import json
-import os
 import zlib
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,10 +19,10 @@ from safetensors.numpy import save as to_bytes
 
 from minran._version import __version__
 from minran.errors import CheckpointError, expect
+from minran.files import write_atomically
 
 FORMAT = "minran-checkpoint-1"
 GROUPS = ("model", "preprocess", "optimizer")
-TEMPORARY = ".minran-tmp"
 
 
 @dataclass
@@ -150,33 +148,3 @@ def _fingerprint(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
         crc = zlib.crc32(name.encode(), crc)
         crc = zlib.crc32(arrays[name].tobytes(), crc)
     return f"{crc:08x}"
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, force it to the disk, then put it in place in one move.
-
-    Raises CheckpointError if that fails; then what was there before is still there. A process
-    that is killed here leaves a temporary file (`is_temporary`), which nobody reads.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise CheckpointError(
-            f"could not write {path} ({error.strerror or error}); what was there before is "
-            "unchanged"
-        ) from error
-    finally:
-        # Gone already if all went well; and a failure to clean up is not the news.
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def is_temporary(path: Path) -> bool:
-    """Whether `path` is what a killed process left of `write_atomically`."""
-    return path.name.startswith(".") and path.name.endswith(TEMPORARY)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import CheckpointError, expect
-from minran.train.checkpoint import write_atomically
+from minran.files import write_atomically
 
 Row = dict[str, Any]
 

@@ -53,7 +53,9 @@ def train(
     """Train the recipe's network in `folder`; `resume` goes on where the run there stopped.
 
     A run that was interrupted and resumed has the losses of one that was not, bit for bit on
-    one backend. Ctrl-C finishes the step, writes a checkpoint and returns. `on_row` is called
+    one backend. With `resume`, `training.epochs` and `training.iterations` may be others than
+    before: the run then ends there, and from here on has the learning rates of a run of that
+    length. Ctrl-C finishes the step, writes a checkpoint and returns. `on_row` is called
     with every new row of the history (for live curves in a notebook). On a GPU the step is
     recorded once and replayed as one graph if `capture`; the losses are the same without.
 
@@ -69,8 +71,9 @@ def train(
     run, leads = Run(folder), distributed.leads()
     quiet = quiet or not leads
     if resume:
-        checkpoint = distributed.from_leader(lambda: run.continued(recipe))
-        if checkpoint is not None and checkpoint.progress.finished:
+        checkpoint = distributed.from_leader(lambda: run.continued(recipe, any_length=True))
+        longer = checkpoint and parse(checkpoint.recipe).length() != recipe.length()
+        if checkpoint is not None and checkpoint.progress.finished and not longer:
             Reporter(0, 0, quiet).say(f"the run in {folder} is finished already")
             return Result(run, load_model(run.last_file)[0], History(run.history_file), True)
     else:
@@ -78,7 +81,9 @@ def train(
     with distributed.leader_first():
         parts = build(recipe, data_dir)
     with run.lock() if leads else nullcontext():
-        checkpoint, history = distributed.from_leader(lambda: _open(run, recipe, resume, force))
+        checkpoint, history = distributed.from_leader(
+            lambda: _open(run, recipe, resume, force, parts.total_steps)
+        )
         history.writes = leads
         progress = Progress()
         if checkpoint is not None:
@@ -95,12 +100,15 @@ def train(
     return Result(run, parts.model.eval(), history, finished)
 
 
-def _open(run: Run, recipe: Recipe, resume: bool, force: bool) -> tuple[Checkpoint | None, History]:
+def _open(
+    run: Run, recipe: Recipe, resume: bool, force: bool, steps: int
+) -> tuple[Checkpoint | None, History]:
     """Start the run's files, or find where they stand: the checkpoint to go on from, if any."""
     checkpoint = None
     if resume:
         # Read once more: until now another process may have worked in the folder.
-        checkpoint = run.continued(recipe)
+        checkpoint = run.continued(recipe, any_length=True)
+        run.change_length(recipe, checkpoint, steps)
     else:
         run.create(recipe, force)
     history = History(run.history_file, keep=checkpoint.progress.rows if checkpoint else 0)

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import RecipeError, expect
+from minran.train.entries import CHOICES, LENGTH, RANGES, USED_BY
 from minran.train.toml import read_value, write_value
 
 
@@ -132,6 +133,23 @@ class Recipe:
                 lines += [f"{key} = {write_value(value, key)}" for key, value in _plain(table)]
         return "\n".join(lines) + "\n"
 
+    def length(self) -> list[Any]:
+        """How long the recipe trains."""
+        entries = self.entries()
+        return [entries[key] for key in LENGTH]
+
+    def unused(self) -> dict[str, str]:
+        """The entries that another one makes useless, and why."""
+        kind = self.schedule.kind
+        found = {
+            f"schedule.{name}": f"schedule.kind is {kind!r}, only {' and '.join(kinds)} use it"
+            for name, kinds in USED_BY.items()
+            if kind not in kinds
+        }
+        if self.training.iterations:
+            found["training.epochs"] = f"training.iterations is {self.training.iterations}"
+        return found
+
     def entries(self) -> dict[str, Any]:
         """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
         found = dict(_plain(self))
@@ -140,35 +158,6 @@ class Recipe:
             if dataclasses.is_dataclass(table):
                 found.update({f"{section.name}.{key}": value for key, value in _plain(table)})
         return found
-
-
-# What a number may be: at least the first, and below the second if there is one.
-RANGES: dict[str, tuple[float, float]] = {
-    "seed": (0, math.inf),
-    "data.train_count": (0, math.inf),
-    "data.test_count": (0, math.inf),
-    "data.label_noise": (0, 1),
-    "augment.cutout": (0, math.inf),
-    "augment.mixup": (0, math.inf),
-    "optimizer.lr": (0, math.inf),
-    "optimizer.momentum": (0, 1),
-    "optimizer.weight_decay": (0, math.inf),
-    "schedule.factor": (0, math.inf),
-    "schedule.warmup": (0, 1),
-    "training.epochs": (0, math.inf),
-    "training.iterations": (0, math.inf),
-    "training.batch_size": (1, math.inf),
-    "training.label_smoothing": (0, 1),
-    "training.test_batch_size": (1, math.inf),
-    "training.test_every": (1, math.inf),
-    "training.log_every": (1, math.inf),
-    "training.checkpoint_every": (0, math.inf),
-    "training.keep_every": (0, math.inf),
-}
-CHOICES: dict[str, tuple[str, ...]] = {
-    "precision": ("fp32", "tf32", "bf16"),
-    "schedule.kind": ("constant", "multistep", "cosine", "one_cycle"),
-}
 
 
 def list_recipes() -> list[str]:
@@ -203,23 +192,35 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
 def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Recipe:
     """The recipe that `text` (TOML) describes, with `changes`. Raises RecipeError.
 
-    A recipe that does not say its name takes that of its `source`.
+    A recipe that does not say its name takes that of its `source`. A change of training.epochs
+    makes training.iterations 0 unless that is changed too, and one of schedule.kind drops what
+    only the kind before used; a change that has no effect is refused.
     """
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{source} is not valid TOML: {error}") from error
     table.setdefault("name", Path(source).stem)
+    changed = []
     for change in changes:
         key, equals, value = change.partition("=")
         expect(equals == "=", f"--set wants KEY=VALUE, got {change!r}", RecipeError)
-        *sections, last = key.strip().split(".")
+        changed.append(key.strip())
+        *sections, last = changed[-1].split(".")
         inner = table
         for section in sections:
             inner = inner.setdefault(section, {})
             expect(isinstance(inner, dict), f"--set {key}: {section!r} is no table", RecipeError)
         inner[last] = read_value(value.strip())
-    return _build(Recipe, table, "")
+    recipe: Recipe = _build(Recipe, table, "")
+    if "training.epochs" in changed and "training.iterations" not in changed:
+        recipe.training.iterations = 0
+    for key, reason in recipe.unused().items():
+        expect(key not in changed, f"--set {key} would have no effect: {reason}", RecipeError)
+        section, _, entry = key.partition(".")
+        if section == "schedule" and "schedule.kind" in changed:
+            setattr(recipe.schedule, entry, getattr(ScheduleRecipe(), entry))
+    return recipe
 
 
 def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from minran.errors import CheckpointError, RecipeError, expect
+from minran.files import is_temporary, write_atomically
 from minran.train.checkpoint import (
     Checkpoint,
     Progress,
-    is_temporary,
     load_checkpoint,
     load_progress,
-    write_atomically,
+    save_checkpoint,
 )
 from minran.train.machine import environment
-from minran.train.recipe import Recipe, load_recipe, parse
+from minran.train.recipe import LENGTH, Recipe, load_recipe, parse
 
 try:
     import fcntl
@@ -138,8 +138,10 @@ class Run:
         """Where the run stands, by its newest checkpoint; at the start if there is none."""
         return load_progress(self.last_file) if self.last_file.exists() else Progress()
 
-    def continued(self, recipe: Recipe) -> Checkpoint | None:
+    def continued(self, recipe: Recipe, any_length: bool = False) -> Checkpoint | None:
         """The checkpoint to go on from with `recipe`, None if the run did not come to one.
+
+        With `any_length` the recipe may train longer, or less long, than the run was to.
 
         Raises CheckpointError if there is no run, or it was started with another recipe: its
         losses would be those of neither.
@@ -148,11 +150,12 @@ class Run:
         checkpoint = self.checkpoint() if self.last_file.exists() else None
         # The checkpoint knows even where somebody has edited recipe.toml since.
         started = self.recipe() if checkpoint is None else parse(checkpoint.recipe)
+        free = ("name", "description", *(LENGTH if any_length else ()))
         before, now = started.entries(), recipe.entries()
         changed = [
             f"{key} was {before[key]!r} and is {value!r} now"
             for key, value in now.items()
-            if value != before[key] and key not in ("name", "description")
+            if value != before[key] and key not in free
         ]
         expect(
             not changed,
@@ -161,6 +164,29 @@ class Run:
             CheckpointError,
         )
         return checkpoint
+
+    def change_length(self, recipe: Recipe, checkpoint: Checkpoint | None, steps: int) -> None:
+        """Let the run end where `recipe` says, after `steps` steps, if that is new.
+
+        Whoever goes on reads recipe.toml, which is written first and in one move: killed before,
+        the run is as long as it was; killed after, it has its new length.
+
+        Raises CheckpointError if the run has taken those steps already.
+        """
+        started = self.recipe() if checkpoint is None else parse(checkpoint.recipe)
+        if started.length() == recipe.length():
+            return
+        progress = Progress() if checkpoint is None else checkpoint.progress
+        expect(
+            steps > progress.step,
+            f"the run in {self.folder} has taken {progress.step} steps ({progress.epoch} epochs) "
+            f"already, and was asked to end after {steps}; ask for more",
+            CheckpointError,
+        )
+        write_atomically(self.recipe_file, recipe.to_toml().encode())
+        if checkpoint is not None:
+            checkpoint.recipe, progress.total_steps = recipe.to_toml(), steps
+            save_checkpoint(self.last_file, checkpoint)
 
     def note_session(self) -> None:
         """Add what this session runs on to environment.json."""

@@ -169,6 +169,14 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
 
 def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
     settings, lr = recipe.schedule, recipe.optimizer.lr
+    values, defaults = recipe.entries(), Recipe().entries()
+    for key, reason in recipe.unused().items():
+        # How long a run takes is said by iterations, if they are given: that stands in the recipe.
+        expect(
+            key == "training.epochs" or values[key] == defaults[key],
+            f"{key} = {values[key]!r} would have no effect: {reason}",
+            RecipeError,
+        )
     schedules: dict[str, Any] = {
         "constant": lambda: optim.constant(lr),
         "multistep": lambda: optim.multistep(lr, settings.milestones, settings.factor),

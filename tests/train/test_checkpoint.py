@@ -10,8 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from minran.errors import CheckpointError
+from minran.files import is_temporary
 from minran.train import Checkpoint, Progress, load_checkpoint, load_model, save_checkpoint
-from minran.train.checkpoint import is_temporary, load_progress
+from minran.train.checkpoint import load_progress
 
 
 def example(seed=0):

@@ -1,0 +1,67 @@
+"""Files that are written whole or not at all, and places where they can be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from minran.errors import CheckpointError, DataError, MinranError, expect
+
+TEMPORARY = ".minran-tmp"
+
+
+def write_atomically(
+    path: str | Path, data: bytes | str, error: type[MinranError] = CheckpointError
+) -> None:
+    """Write `data` beside `path`, force it to the disk, then put it in place in one move.
+
+    Raises `error` if that fails; then what was there before is still there. A process that is
+    killed here leaves a temporary file (`is_temporary`), which nobody reads.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as problem:
+        raise error(
+            f"could not write {path} ({problem.strerror or problem}); what was there before is "
+            "unchanged"
+        ) from problem
+    finally:
+        # Gone already if all went well; and a failure to clean up is not the news.
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` is what a killed process left of `write_atomically`."""
+    return path.name.startswith(".") and path.name.endswith(TEMPORARY)
+
+
+def expect_writable(path: str | Path, endings: Sequence[str], what: str) -> Path:
+    """The path of a file that is to be written, before any work is done for it.
+
+    endings: those that agree with what the file will hold, such as (".png", ".svg"); capitals
+    are as good. what: names the option in the message ("--out").
+
+    Raises DataError if the ending is another, the folder is missing, or a folder is there.
+    """
+    found = Path(path)
+    wanted = " or ".join(endings)
+    expect(
+        found.suffix.lower() in endings,
+        f"{what} must end in {wanted}, which says what the file holds; got {str(path)!r}",
+        DataError,
+    )
+    expect(not found.is_dir(), f"{what}: {found} is a folder, not a file", DataError)
+    expect(
+        found.parent.is_dir(), f"{what}: there is no folder {found.parent} for {found}", DataError
+    )
+    return found
