@@ -51,7 +51,7 @@ def add_commands(commands: Any) -> None:
         parts,
         "grade",
         grade,
-        "run notebooks offline and say for every task: passed, or what differed and where",
+        "run notebooks behind walls and say for every task: passed, or what differed and where",
         "  minran course grade 03_convolution.ipynb\n"
         "  minran course grade handed-in/*.ipynb --source notebooks --json > grades.json",
     )
@@ -63,7 +63,13 @@ def add_commands(commands: Any) -> None:
         "--cell-timeout", type=float, default=120, metavar="SECONDS", help="for one cell (120)"
     )
     parser.add_argument(
-        "--source", metavar="FOLDER", help="take the checks from these source notebooks"
+        "--memory", type=float, default=4, metavar="GB", help="for a notebook's processes (4)"
+    )
+    parser.add_argument(
+        "--notebook", type=int, metavar="NN", help="which notebook it is, whatever the file says"
+    )
+    parser.add_argument(
+        "--source", metavar="FOLDER", help="take the points from these source notebooks"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -121,26 +127,41 @@ def build(args: argparse.Namespace) -> int:
 
 
 def grade(args: argparse.Namespace) -> int:
-    """Print how every task stands; the exit status is 1 unless all are passed."""
-    from minran.course.grade import grade as run_and_judge
-    from minran.errors import DataError
+    """Print how every task stands, as it comes; the exit status is 1 unless all are passed."""
+    from minran.course.grade import printable
 
-    grades, failures = [], []
-    for file in args.files:
-        try:
-            one = run_and_judge(file, args.timeout, args.cell_timeout, args.source)
-        except DataError as error:
-            # One unreadable file must not lose the grades of a class.
-            failures.append({"file": file, "error": str(error)})
-            if not args.json:
-                print(f"{file}\n  cannot be graded: {error}")
-            continue
-        grades.append(one)
-        if not args.json:
-            print(one, flush=True)
-    points, worth = (sum(getattr(one, key) for one in grades) for key in ("points", "worth"))
+    points = worth = failures = 0
     if args.json:
-        print(json.dumps([*(one.as_dict() for one in grades), *failures], indent=1))
-    elif len(args.files) > 1:
-        print(f"{len(grades)} notebooks: {points} of {worth} points")
+        print("[", end="")
+    try:
+        for count, file in enumerate(args.files):
+            row, text = _grade_one(args, file)
+            points, worth = points + row.get("points", 0), worth + row.get("worth", 0)
+            failures += "error" in row
+            if args.json:
+                print(f"{',' if count else ''}\n{json.dumps(row, indent=1)}", end="", flush=True)
+            else:
+                print(text or f"{printable(file)}\n  cannot be graded: {row['error']}", flush=True)
+    finally:
+        if args.json:
+            print("\n]", flush=True)
+    if not args.json and len(args.files) > 1:
+        print(f"{len(args.files) - failures} notebooks: {points} of {worth} points")
     return 0 if points == worth and not failures else 1
+
+
+def _grade_one(args: argparse.Namespace, file: str) -> tuple[dict[str, Any], str]:
+    """The row and the text of one notebook; one that is odd must not lose those of a class."""
+    from minran.course.grade import grade as run_and_judge
+    from minran.course.grade import printable
+    from minran.errors import MinranError
+
+    try:
+        one = run_and_judge(
+            file, args.timeout, args.cell_timeout, args.source, args.memory, args.notebook
+        )
+        return one.as_dict(), str(one)
+    except MinranError as error:
+        return {"file": file, "error": printable(str(error))}, ""
+    except Exception as error:
+        return {"file": file, "error": printable(f"{type(error).__name__}: {error}")}, ""

@@ -1,12 +1,15 @@
 """What a check is made of: `Wrong`, and comparisons that say where two answers differ.
 
 A check is a function `check_3_1(answer)` in `minran.course.checks.n03`. It computes what it
-expects with the library, compares, and raises `Wrong` if the answer differs.
+expects with the library, compares, and raises `Wrong` if the answer differs. In a notebook the
+answer is the student's object. In grading it is a `Remote`: calls go to the student's process and
+bring back data, so the same check judges where the student's code cannot reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,60 @@ class Wrong(MinranError):  # noqa: N818  (a verdict, not a fault)
         where = f"\n  where: {self.where}" if self.where else ""
         hint = f"\n  hint:  {self.hint}" if self.hint else ""
         return f"{self.message}{where}{hint}"
+
+
+class Raised(Exception):  # noqa: N818  (what happened there)
+    """The student's code raised an error in its own process."""
+
+    def __init__(self, name: str, message: str, where: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name, self.message, self.where = name, message, where
+
+
+class Remote:
+    """A function or class of the student's process; calling it calls it there."""
+
+    def __init__(
+        self, caller: Callable[..., Any], number: int, is_class: bool, module: str, name: str
+    ) -> None:
+        self.caller, self.number, self.is_class = caller, number, is_class
+        self.__module__, self.__qualname__ = module, name
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        return self.caller(self, args, options)
+
+    def __repr__(self) -> str:
+        return f"<{'class' if self.is_class else 'function'} {self.__qualname__}>"
+
+
+def beside(function: Callable[..., Any], *args: Any) -> Any:
+    """`function(*args)`, run where the answer among the arguments lives.
+
+    For answers that plain data cannot replace: modules, tests of modules. `function` is one of a
+    module of minran; it returns data, and knows no right answer.
+    """
+    for one in args:
+        if isinstance(one, Remote):
+            return one.caller(function, args, {})
+    return function(*args)
+
+
+_secret: list[int] = []
+
+
+@contextmanager
+def secret_inputs(number: int) -> Iterator[None]:
+    """Within the block `generator` draws what nobody knows who does not know the number."""
+    _secret[:] = [number]
+    try:
+        yield
+    finally:
+        _secret.clear()
+
+
+def generator(*numbers: int) -> np.random.Generator:
+    """Where a check's inputs come from: always the same in a notebook, secret in grading."""
+    return np.random.default_rng([*numbers, *_secret])
 
 
 def compare(
@@ -133,6 +190,20 @@ def expect_function(name: str, answer: Any) -> None:
     """Raise Wrong if the answer cannot be called."""
     if not callable(answer):
         raise Wrong(f"{name} must be a function, got {_type(answer)}", hint="pass it without ()")
+
+
+def expect_class(name: str, answer: Any, base: type) -> None:
+    """Raise Wrong if the answer is no class that inherits from `base`."""
+    if not beside(_inherits, answer, base):
+        raise Wrong(
+            f"{name} must be a class that inherits from {base.__name__}",
+            f"got {answer!r}"[:200],
+            "pass the class itself, without ()",
+        )
+
+
+def _inherits(answer: Any, base: type) -> bool:
+    return isinstance(answer, type) and issubclass(answer, base)
 
 
 def _as_array(name: str, value: Any, hint: str = "") -> np.ndarray:

@@ -1,18 +1,37 @@
-"""`minran course grade`: run a student's notebook and say how every task stands."""
+"""`minran course grade`: run a student's notebook and say how every task stands.
+
+The cells run in the student's process. For each task the grader then takes what the task's name
+(`cross_entropy_gradient`) stands for there, and runs the check on this side: `process.Remote`.
+What the notebook's own check cells say or do does not count.
+"""
 
 from __future__ import annotations
 
-import copy
-import re
-from dataclasses import asdict, dataclass
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from minran.course.extras import need
-from minran.course.notebook import Notebook, notebook_files, read_notebook
-from minran.course.outcome import BLANK, ERROR, NOT_REACHED, Outcome, checks_of
-from minran.course.run import Execution, run_cells
-from minran.errors import DataError, expect
+import numpy as np
+
+from minran.course.checking import secret_inputs
+from minran.course.checks import ANSWERS
+from minran.course.notebook import Task, notebook_files, read_notebook
+from minran.course.outcome import BLANK, ERROR, NOT_REACHED, Outcome, checks_of, judge
+from minran.course.process import Limits, Process, Stopped, Walls
+from minran.course.submission import Submission, read_submission
+from minran.errors import DataError, MinranError, expect
+
+MOST_STARTS = 20
+"""A notebook whose process ends badly is started again so often."""
+
+MOST_REPEATS = 3
+"""Cells that run again after a start do not count, until all took so many times the time."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +56,7 @@ class Grade:
     number: int
     tasks: list[TaskGrade]
     seconds: float
+    no_wall_against: tuple[str, ...] = ()
 
     @property
     def points(self) -> int:
@@ -65,11 +85,12 @@ class Grade:
             "points": self.points,
             "worth": self.worth,
             "seconds": round(self.seconds, 1),
+            "no_wall_against": list(self.no_wall_against),
             "tasks": tasks,
         }
 
     def __str__(self) -> str:
-        lines = [self.file]
+        lines = [f"{printable(self.file)} (notebook {self.number:02})"]
         for task in self.tasks:
             outcome = task.outcome
             lines.append(
@@ -84,7 +105,15 @@ class Grade:
                 lines += [f"{'':16}{label}{text}" for label, text in parts if text]
         noun = "point" if self.worth == 1 else "points"
         lines.append(f"  {self.points} of {self.worth} {noun} ({self.seconds:.0f} s)")
+        if self.no_wall_against:
+            lines.append(f"  no wall here against: {', '.join(self.no_wall_against)}")
         return "\n".join(lines)
+
+
+def printable(text: str, most: int = 400) -> str:
+    """One line of text that moves no cursor: what cannot be printed is written as an escape."""
+    short = text if len(text) <= most else f"{text[:most]} ..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)
 
 
 def grade(
@@ -92,132 +121,158 @@ def grade(
     timeout: float = 600,
     cell_timeout: float = 120,
     source: str | Path | None = None,
+    memory: float = 4,
+    number: int | None = None,
+    walls: Walls | None = None,
 ) -> Grade:
     """Run a notebook of the course and judge its tasks.
 
-    source: the folder of the source notebooks; the checks are then taken from there, whatever
-    became of them in the student's copy. Raises DataError if the file is no notebook of the
-    course.
+    timeout, cell_timeout: seconds for all cells, and for one cell or one task's judgement.
+    source: the folder of the source notebooks, for what the tasks are worth (else 1 each).
+    memory: GB for all processes of the notebook. number: which notebook it is, whatever it says.
+    walls: one of `process.STRENGTHS`; without it the strongest that this system offers.
+    Raises DataError if the file is no notebook of the course.
     """
-    path = Path(file)
-    node = read_any(path)
-    number = number_of(node, path)
-    expected = checks_of(number)
-    expect(bool(expected), f"{path}: notebook {number:02} of the course has no tasks", DataError)
-    original = _original(number, source)
-    if original is not None:
-        node = restore_checks(node, original)
-    result = run_cells(node, timeout, cell_timeout)
-    tasks = [_judge(task, result) for task in expected]
-    return Grade(str(path), number, tasks, result.seconds)
-
-
-def read_any(path: Path) -> Any:
-    """An .ipynb or a percent .py as an nbformat notebook; DataError if it cannot be read."""
-    expect(path.is_file(), f"there is no notebook {path}", DataError)
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".py":
-            return need("jupytext").reads(text, fmt="py:percent")
-        return need("nbformat").reads(text, as_version=4)
-    except DataError:
-        raise
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is no Jupyter notebook: {error}") from error
-    except Exception as error:
-        # nbformat's own errors share no base class that it promises.
-        if type(error).__module__.startswith(("nbformat", "jsonschema", "jupytext")):
-            raise DataError(f"{path} is no Jupyter notebook: {error}") from error
-        raise
-
-
-def number_of(node: Any, path: Path) -> int:
-    """Which notebook of the course this is: by its metadata, or else by the file's name."""
-    number = node.metadata.get("minran", {}).get("number")
-    named = re.match(r"(\d\d)_", path.name)
-    if not isinstance(number, int):
-        number = int(named.group(1)) if named else None
-    if number is None:
-        raise DataError(
-            f"{path} does not say which notebook of the course it is: its metadata lacks "
-            "minran.number, and its name does not begin like 03_"
+    submission = read_submission(Path(file), number)
+    checks = checks_of(submission.number)
+    what = f"{file}: notebook {str(submission.number)[:20]:0>2} of the course has no tasks"
+    expect(bool(checks), what, DataError)
+    known = {task.name: task for task in _tasks(submission.number, source)}
+    _fingerprint()
+    limits = Limits(memory=int(memory * 2**30), seconds=cell_timeout)
+    run = Run(submission, limits, timeout, walls)
+    with secret_inputs(secrets.randbits(64)), np.errstate(all="ignore"):
+        run.go(list(checks))
+    if run.no_wall_against and _read_package() != _fingerprint():
+        raise MinranError(
+            f"the installed package was changed while {file} ran: install it again, and grade "
+            "as a user who may not write there"
         )
-    return number
+    tasks = []
+    for name in checks:
+        task = known.get(name)
+        sentence = task.sentence if task else printable(submission.sentence(name), 200)
+        tasks.append(TaskGrade(sentence, run.outcome(name), task.points if task else 1))
+    return Grade(str(file), submission.number, tasks, run.seconds, run.no_wall_against)
 
 
-def _original(number: int, source: str | Path | None) -> Notebook | None:
+@dataclass
+class Run:
+    """A notebook that runs: what came out so far."""
+
+    submission: Submission
+    limits: Limits
+    timeout: float
+    walls: Walls | None = None
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    raised: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """By cell: the error that it raised."""
+    left_out: dict[int, str] = field(default_factory=dict)
+    """By cell: why it is not run again."""
+    seconds: float = 0.0
+    """Time spent in cells and judgements; starts and what runs again are not counted."""
+    no_wall_against: tuple[str, ...] = ()
+
+    def go(self, tasks: list[str]) -> None:
+        """Run all cells, judge the tasks at their places; start again after a bad end."""
+        if not self.submission.cells:
+            return
+        places: dict[int, list[str]] = {}
+        for task in tasks:
+            places.setdefault(self.submission.place(task), []).append(task)
+        done: set[int] = set()
+        end = time.monotonic() + MOST_REPEATS * self.timeout
+        for _ in range(MOST_STARTS):
+            with Process(self.limits, self.walls) as process:
+                self.no_wall_against = process.walls.missing()
+                if self._once(process, places, done, end):
+                    return
+
+    def _once(
+        self, process: Process, places: dict[int, list[str]], done: set[int], end: float
+    ) -> bool:
+        """Run in a fresh process; False if it came to a bad end and there is more to do."""
+        for index, cell in enumerate(self.submission.cells):
+            left = min(self.timeout - self.seconds, end - time.monotonic())
+            if left <= 0:
+                return True
+            if index not in self.left_out:
+                try:
+                    with self._timed(count=index not in done):
+                        error = process.run(cell.source, min(self.limits.seconds, left))
+                except Stopped as why:
+                    self.left_out[index] = str(why)
+                    return False
+                done.add(index)
+                if error is not None:
+                    self.raised[index] = error
+            for task in places.get(index, ()):
+                if task not in self.outcomes:
+                    try:
+                        with self._timed(count=True):
+                            self.outcomes[task] = self._judge(process, task)
+                    except Stopped as why:
+                        what = "the check did not end well"
+                        self.outcomes[task] = Outcome(task, ERROR, what, str(why))
+                        return False
+        return True
+
+    @contextmanager
+    def _timed(self, count: bool) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds += (time.monotonic() - started) * count
+
+    def _judge(self, process: Process, task: str) -> Outcome:
+        try:
+            answer = process.answer(ANSWERS[task])
+        except KeyError:
+            return self._nothing(task)
+        return judge(task, answer)
+
+    def _nothing(self, task: str) -> Outcome:
+        """The outcome where the task's name stands for nothing."""
+        exercise = self.submission.exercise(task)
+        name = ANSWERS[task]
+        if exercise in self.left_out:
+            why = self.left_out[exercise or 0]
+            return Outcome(task, ERROR, "the exercise did not end well", why)
+        if exercise in self.raised:
+            kind, text = self.raised[exercise or 0]
+            if kind == "NotImplementedError":
+                return Outcome(task, BLANK, "the answer is still blank")
+            return Outcome(task, ERROR, f"the exercise raised {kind}: {text}", "its cell")
+        return Outcome(task, NOT_REACHED, f"the notebook defines no {name}")
+
+    def outcome(self, task: str) -> Outcome:
+        """How a task stands, in words that can be printed."""
+        if not self.submission.cells:
+            return Outcome(task, NOT_REACHED, "the notebook has no code cells")
+        why = "time ran out before, or its process ended too often"
+        found = self.outcomes.get(task) or Outcome(task, NOT_REACHED, why)
+        texts = {key: printable(getattr(found, key)) for key in ("message", "where", "hint")}
+        return replace(found, **texts)
+
+
+def _tasks(number: int, source: str | Path | None) -> list[Task]:
     if source is None:
-        return None
+        return []
     for file in notebook_files(source):
         if file.name.startswith(f"{number:02}_"):
-            return read_notebook(file)
+            return read_notebook(file).tasks
     raise DataError(f"there is no notebook {number:02} in {source}")
 
 
-def restore_checks(node: Any, original: Notebook) -> Any:
-    """The student's notebook with the checks of the source; one that is gone comes back."""
-    node = copy.deepcopy(node)
-    for task in original.tasks:
-        text = original.cells[task.check].source
-        place = _find(node, task.name, "check")
-        if place is None:
-            node.cells.append(need("nbformat").v4.new_code_cell(text))
-            place = len(node.cells) - 1
-        node.cells[place].source = text
-        node.cells[place].metadata["nbgrader"] = {
-            "grade_id": f"check-{task.name.replace('.', '-')}",
-            "points": task.points,
-        }
-    return node
+@lru_cache(maxsize=1)
+def _fingerprint() -> str:
+    """The installed package as it was when grading began."""
+    return _read_package()
 
 
-def _find(node: Any, task: str, role: str) -> int | None:
-    """The cell of a task ("task": the exercise, "check"), by nbgrader's name or by its text."""
-    wanted = f"{role}-{task.replace('.', '-')}"
-    text = f'check("{task}"' if role == "check" else f"# Task {task}:"
-    code = [(i, cell) for i, cell in enumerate(node.cells) if cell.cell_type == "code"]
-    for index, cell in code:
-        if cell.metadata.get("nbgrader", {}).get("grade_id") == wanted:
-            return index
-    for index, cell in code:
-        if text in cell.source.replace("'", '"'):
-            return index
-    if role == "task":
-        # The first line is gone and so is the metadata: the answer stands before its check.
-        checked = _find(node, task, "check")
-        return max((i for i, _ in code if checked is not None and i < checked), default=None)
-    return None
-
-
-def _judge(task: str, result: Execution) -> TaskGrade:
-    exercise, checked = (_find(result.node, task, role) for role in ("task", "check"))
-    sentence, worth = "", 1
-    if exercise is not None:
-        match = re.search(rf"# Task {re.escape(task)}: (.+)", result.node.cells[exercise].source)
-        sentence = match.group(1) if match else ""
-    if checked is not None:
-        points = result.node.cells[checked].metadata.get("nbgrader", {}).get("points", 1)
-        worth = points if isinstance(points, int) and points >= 0 else 1
-    return TaskGrade(sentence, _outcome(task, result, exercise, checked), worth)
-
-
-def _outcome(task: str, result: Execution, exercise: int | None, checked: int | None) -> Outcome:
-    record = result.records.get(task)
-    if checked is None:
-        return Outcome(task, NOT_REACHED, f'the cell with check("{task}", ...) is missing')
-    if exercise in result.left_out:
-        return Outcome(task, ERROR, "the exercise did not end well", result.left_out[exercise or 0])
-    if checked in result.left_out:
-        why = result.left_out[checked]
-        return Outcome(task, ERROR, "the check did not end well", why, "does a loop ever end?")
-    if record is not None:
-        keys = ("status", "message", "where", "hint")
-        return Outcome(task, *(record.get(key, "") for key in keys))
-    for place, what in ((exercise, "the exercise"), (checked, "the check")):
-        found = None if place is None else result.error(place)
-        if found is not None and found[0] == "NotImplementedError":
-            return Outcome(task, BLANK, "the answer is still blank")
-        if found is not None:
-            return Outcome(task, ERROR, f"{what} raised {found[0]}: {found[1]}", f"{what}'s cell")
-    why = "time ran out before" if result.out_of_time else "the check was not run"
-    return Outcome(task, NOT_REACHED, why)
+def _read_package() -> str:
+    found = hashlib.sha256()
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        found.update(str(file).encode() + file.read_bytes())
+    return found.hexdigest()

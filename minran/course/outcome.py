@@ -13,11 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from minran.course.checking import Wrong
+from minran.course.checking import Raised, Wrong
 from minran.errors import DataError, expect
 
 RECORD = "MINRAN_COURSE_RECORD"
-"""The environment variable that names the file in which the grader wants outcomes."""
+"""The environment variable that names a file for outcomes; the tests of the notebooks read it."""
+
+STATIC = "MINRAN_STATIC"
+"""Set where nobody can move a slider: `explore` then draws one picture."""
+
+GRADING = "MINRAN_GRADING"
+"""Set in the student's process: `check` does nothing there, the verdict is made outside."""
 
 NBGRADER = "NBGRADER_EXECUTION"
 """Set by nbgrader, for which a check must raise an error if the answer is wrong."""
@@ -55,6 +61,8 @@ def check(task: str, answer: Any) -> None:
     Nothing is raised for a wrong answer, so that a notebook runs on; MinranError says that
     there is no such task.
     """
+    if os.environ.get(GRADING):
+        return
     outcome = judge(task, answer)
     print(outcome)
     record = os.environ.get(RECORD)
@@ -71,14 +79,17 @@ def judge(task: str, answer: Any) -> Outcome:
     if answer is ...:
         return _blank(task)
     try:
+        _expect_own(task, answer)
         checker(answer)
     except Wrong as wrong:
         return Outcome(task, WRONG, wrong.message, wrong.where, wrong.hint)
     except NotImplementedError:
         return _blank(task)
+    except Raised as error:
+        return Outcome(task, ERROR, f"your code raised {error}", error.where)
     except Exception as error:
         message = f"your code raised {type(error).__name__}: {error}"
-        return Outcome(task, ERROR, message, _place(error))
+        return Outcome(task, ERROR, message, place_of(error))
     return Outcome(task, PASSED)
 
 
@@ -86,7 +97,17 @@ def _blank(task: str) -> Outcome:
     return Outcome(task, BLANK, "the answer is still blank")
 
 
-def _place(error: BaseException) -> str:
+def _expect_own(task: str, answer: Any) -> None:
+    """Raise Wrong for a function or class of the library itself."""
+    module, name = getattr(answer, "__module__", ""), getattr(answer, "__qualname__", "")
+    if callable(answer) and str(module).startswith("minran."):
+        raise Wrong(
+            f"this is {module}.{name}, the library's own",
+            hint=f"task {task} asks for one that you have written",
+        )
+
+
+def place_of(error: BaseException) -> str:
     """The last line of the student's own code that the error passed through."""
     frames = traceback.extract_tb(error.__traceback__)
     # The first frames are the check's own; what follows in other files is the answer's.

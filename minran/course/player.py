@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
 
-from minran.course.run import STATIC
+from minran.course.outcome import STATIC
 from minran.errors import expect
 
 _count = itertools.count()

@@ -19,12 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from minran.course.extras import need
-from minran.course.outcome import RECORD
+from minran.course.outcome import RECORD, STATIC
 
 MOST_RESTARTS = 20
-STATIC = "MINRAN_STATIC"
-"""Set where nobody can move a slider: `explore` then draws one picture."""
-
 _OFFLINE = "import minran.course.offline as _; _.go_offline()"
 
 

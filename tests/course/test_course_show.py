@@ -10,7 +10,7 @@ import pytest
 
 from minran import nn, ops, tensor
 from minran.course import explore, frames, show_source
-from minran.course.run import STATIC
+from minran.course.outcome import STATIC
 from minran.course.source import read_source
 from minran.course.steps import backward_steps
 from minran.errors import GradientError, MinranError, ShapeError

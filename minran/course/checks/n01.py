@@ -8,13 +8,20 @@ from typing import Any
 import numpy as np
 
 from minran import Op, tensor
-from minran.course.checking import Wrong, compare, compare_gradients, expect_function, unpack
+from minran.course.checking import (
+    Wrong,
+    compare,
+    compare_gradients,
+    expect_function,
+    generator,
+    unpack,
+)
 
 
 def check_1_1(answer: Callable[..., Any]) -> None:
     """vjp_mul(gy, a, b) -> (ga, gb)."""
     expect_function("vjp_mul", answer)
-    rng = np.random.default_rng(101)
+    rng = generator(101)
     gy, a, b = rng.standard_normal((3, 3, 4))
     ga, gb = unpack("vjp_mul", answer(gy, a, b), "ga", "gb")
     x, z = tensor(a, requires_grad=True), tensor(b, requires_grad=True)
@@ -38,7 +45,7 @@ def check_1_1(answer: Callable[..., Any]) -> None:
 def check_1_2(answer: Callable[..., Any]) -> None:
     """vjp_sum(gy, shape, axis) -> gx."""
     expect_function("vjp_sum", answer)
-    rng = np.random.default_rng(102)
+    rng = generator(102)
     for shape, axis in (((4, 3), 0), ((4, 3), 1), ((2, 5, 3), 1), ((3, 3), 1)):
         x = tensor(rng.standard_normal(shape), requires_grad=True)
         y = x.sum(axis)
@@ -55,7 +62,7 @@ def check_1_2(answer: Callable[..., Any]) -> None:
 def check_1_3(answer: Callable[..., Any]) -> None:
     """reverse(tape, last) -> gradients by name."""
     expect_function("reverse", answer)
-    rng = np.random.default_rng(103)
+    rng = generator(103)
     for case in ("a chain", "a value used twice", "a value used by two branches"):
         a, b = rng.standard_normal((2, 3))
         x, z = tensor(a, requires_grad=True), tensor(b, requires_grad=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran import tensor
-from minran.course.checking import Wrong, compare, expect_function
+from minran.course.checking import Wrong, compare, expect_function, generator
 from minran.course.planted import MADE_WRONG, planted
 from minran.gradcheck import gradcheck
 
@@ -16,7 +16,7 @@ from minran.gradcheck import gradcheck
 def check_2_1(answer: Callable[..., Any]) -> None:
     """central_gradient(f, x, h) -> the gradient of the number f(x), entry by entry."""
     expect_function("central_gradient", answer)
-    rng = np.random.default_rng(201)
+    rng = generator(201)
     for shape in ((4,), (2, 3)):
         x = rng.standard_normal(shape)
         before = x.copy()
@@ -31,7 +31,7 @@ def check_2_1(answer: Callable[..., Any]) -> None:
 def check_2_2(answer: Callable[..., Any]) -> None:
     """unbroadcast(grad, shape) -> the gradient of what was broadcast."""
     expect_function("unbroadcast", answer)
-    rng = np.random.default_rng(202)
+    rng = generator(202)
     cases = [
         ((3, 4), (3, 4), "no broadcasting"),
         ((3, 1), (3, 4), "an axis of size 1 was stretched"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from minran import ops, tensor
 from minran.backend.geometry import conv_output_size
-from minran.course.checking import Wrong, compare, expect_function, unpack
+from minran.course.checking import Wrong, compare, expect_function, generator, unpack
 
 # Windows that overlap, that meet edge to edge, that leave gaps; rows unlike columns.
 _CASES: tuple[tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int, int]], ...] = (
@@ -24,7 +24,7 @@ _CASES: tuple[tuple[tuple[int, ...], tuple[int, int], tuple[int, int], tuple[int
 def check_3_1(answer: Any) -> None:
     """Judge col2im: against the gradient of a convolution whose weights only copy."""
     expect_function("col2im", answer)
-    rng = np.random.default_rng(31)
+    rng = generator(31)
     for shape, kernel, stride, padding in _CASES:
         places = kernel[0] * kernel[1] * shape[3]
         # With the identity as weights, conv2d is im2col, and its backward pass is col2im.
@@ -61,7 +61,7 @@ def _hint_col2im(got: Any, right: Any, kernel: tuple[int, int], stride: tuple[in
 def check_3_2(answer: Any) -> None:
     """Judge both gradients of a convolution against the library's."""
     expect_function("conv2d_backward", answer)
-    rng = np.random.default_rng(32)
+    rng = generator(32)
     for shape, kernel, stride, padding in _CASES:
         x = tensor(rng.standard_normal(shape), requires_grad=True)
         w = tensor(rng.standard_normal((*kernel, shape[3], 4)), requires_grad=True)

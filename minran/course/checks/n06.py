@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from minran import ops, optim, tensor
-from minran.course.checking import compare, expect_function, unpack
+from minran.course.checking import compare, expect_function, generator, unpack
 
 
 def check_6_1(answer: Any) -> None:
     """Judge the gradient of cross-entropy against the library's: hard, soft, large scores."""
     expect_function("cross_entropy_gradient", answer)
-    rng = np.random.default_rng(61)
+    rng = generator(61)
     soft = rng.dirichlet(np.ones(4), 6)
     hard = np.eye(3)[[0, 2, 2, 1, 0]]
     cases = (
@@ -52,7 +52,7 @@ def _loss_hint(got: Any, right: np.ndarray) -> str:
 def check_6_2(answer: Any) -> None:
     """Judge Nesterov steps against the library's SGD: one step, then several in a row."""
     expect_function("nesterov_step", answer)
-    rng = np.random.default_rng(62)
+    rng = generator(62)
     for momentum, weight_decay, lr in ((0.9, 0.0, 0.1), (0.5, 0.0, 0.02), (0.9, 0.1, 0.1)):
         weights = tensor(rng.standard_normal((2, 3)), requires_grad=True)
         sgd = optim.SGD([weights], lr, momentum, nesterov=True, weight_decay=weight_decay)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minran import nn, tensor
-from minran.course.checking import Wrong, compare, expect_function
+from minran.course.checking import Wrong, beside, compare, expect_class, expect_function, generator
 from minran.models.units import Build, PreActUnit
 
 # (cin, cout, stride): nothing changes, the width changes, the size changes, both.
@@ -15,7 +15,7 @@ _CASES = ((16, 16, 1), (8, 16, 1), (16, 16, 2), (8, 32, 2), (32, 16, 1))
 
 
 def _library(cin: int, cout: int, stride: int) -> PreActUnit:
-    return PreActUnit(Build(np.random.default_rng((cin, cout, stride))), cin, cout, stride)
+    return PreActUnit(Build(generator(cin, cout, stride)), cin, cout, stride)
 
 
 def check_7_1(answer: Any) -> None:
@@ -44,48 +44,59 @@ def check_7_1(answer: Any) -> None:
 
 def check_7_2(answer: Any) -> None:
     """Judge the student's unit: parameters, output, gradients, with the library's weights."""
-    if not (isinstance(answer, type) and issubclass(answer, nn.Module)):
-        raise Wrong("Unit must be a class derived from nn.Module", hint="pass the class itself")
-    build: Any = answer
-    rng = np.random.default_rng(72)
+    expect_class("Unit", answer, nn.Module)
+    rng = generator(72)
     for case in _CASES:
         where = "cin {}, cout {}, stride {}".format(*case)
         right = _library(*case)
-        unit: nn.Module = build(*case)
-        _compare_parameters(unit, right, where)
-        unit.load_state_dict(right.state_dict())
+        _compare_parameters(beside(parameters_of, answer, case), right, where)
         x = rng.standard_normal((2, 6, 6, case[0])).astype(np.float32)
-        ours, theirs = tensor(x, requires_grad=True), tensor(x.copy(), requires_grad=True)
+        ours = tensor(x, requires_grad=True)
         y = right(ours)
-        got = unit(theirs)
-        if got is None:
-            raise Wrong("forward returned None", where, "end with: return ...")
-        if (got.numpy() < 0).sum() == 0 < (y.numpy() < 0).sum():
+        gy = rng.standard_normal(y.shape).astype(np.float32)
+        y.backward(gy)
+        got, gradient, unused = beside(run_unit, answer, case, right.state_dict(), x.copy(), gy)
+        if (got < 0).sum() == 0 < (y.numpy() < 0).sum():
             hint = "a pre-activation unit ends with the sum: no ReLU behind it"
         elif right.shortcut is not None:
             hint = "the projection reads a = relu(bn(x)), and has the unit's stride; so has conv2"
         else:
             hint = "(7.14): x itself is added to what conv3 puts out"
         compare("the output", got, y, hint, tol=1e-4, where=where)
-        gy = rng.standard_normal(y.shape).astype(np.float32)
-        y.backward(gy)
-        got.backward(gy)
         compare(
             "the gradient of x",
-            theirs.grad,
+            gradient,
             ours.grad,
             "is every path differentiated?",
             1e-3,
             where,
         )
-        for name, parameter in unit.named_parameters():
-            if parameter.grad is None:
-                raise Wrong(f"{name} gets no gradient", where, "forward does not use it")
+        for name in unused:
+            raise Wrong(f"{name} gets no gradient", where, "forward does not use it")
 
 
-def _compare_parameters(unit: nn.Module, right: nn.Module, where: str) -> None:
+def parameters_of(build: Any, case: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a unit's parameters by name."""
+    return {name: p.shape for name, p in build(*case).named_parameters()}
+
+
+def run_unit(
+    build: Any, case: tuple[int, ...], state: dict[str, np.ndarray], x: Any, gy: Any
+) -> tuple[Any, Any, list[str]]:
+    """The output, the gradient of x, and the names of parameters that get none."""
+    unit: nn.Module = build(*case)
+    unit.load_state_dict(state)
+    leaf = tensor(x, requires_grad=True)
+    y = unit(leaf)
+    if y is None:
+        raise Wrong("forward returned None", hint="end with: return ...")
+    if y.shape == gy.shape:
+        y.backward(gy)
+    return y.numpy(), leaf.grad, [n for n, p in unit.named_parameters() if p.grad is None]
+
+
+def _compare_parameters(got: dict[str, Any], right: nn.Module, where: str) -> None:
     expected = {name: p.shape for name, p in right.named_parameters()}
-    got = {name: p.shape for name, p in unit.named_parameters()}
     extra = [name for name in got if name not in expected]
     missing = [name for name in expected if name not in got]
     if extra:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran import nn, no_grad, tensor
-from minran.course.checking import Wrong, compare, expect_function
+from minran.course.checking import beside, compare, expect_class, expect_function, generator
 from minran.models import AttentionModule, Hourglass
 from minran.models.units import Build
 
@@ -41,19 +41,21 @@ def _heights(size: int, depth: int) -> list[int]:
 
 def check_8_2(answer: Any) -> None:
     """A subclass of Hourglass with its own forward."""
-    if not (isinstance(answer, type) and issubclass(answer, Hourglass)):
-        raise Wrong(
-            "MyHourglass must be a class that inherits from Hourglass",
-            f"got {answer!r}",
-            "pass the class itself, without ()",
-        )
+    expect_class("MyHourglass", answer, Hourglass)
     hint = "(8.3) to (8.6): pool, down; skip(d) joins after the interpolation; then up; interpolate"
     for depth, r, size in ((1, 1, 12), (2, 1, 13), (3, 2, 16)):
         where = f"depth {depth}, r {r}, input {size}x{size}"
-        build = [Build(np.random.default_rng(82), np.float64) for _ in range(2)]
-        mine, ours = answer(build[0], 8, depth, r), Hourglass(build[1], 8, depth, r)
-        x = tensor(np.random.default_rng(depth).standard_normal((2, size, size, 8)))
-        compare("what your hourglass puts out", mine(x), ours(x), hint, 1e-9, where)
+        rng = generator(8, depth)
+        seed, x = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, 8))
+        mine, ours = (
+            beside(run_hourglass, kind, depth, r, seed, x.copy()) for kind in (answer, Hourglass)
+        )
+        compare("what your hourglass puts out", mine, ours, hint, 1e-9, where)
+
+
+def run_hourglass(kind: Any, depth: int, r: int, seed: int, x: np.ndarray) -> Any:
+    """What an hourglass with weights of that seed makes of x."""
+    return kind(Build(np.random.default_rng(seed), np.float64), x.shape[3], depth, r)(tensor(x))
 
 
 def check_8_3(answer: Callable[..., Any]) -> None:

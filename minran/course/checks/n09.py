@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran import ops, tensor
-from minran.course.checking import compare, expect_function, unpack
+from minran.course.checking import compare, expect_function, generator, unpack
 
 LEARNING = ("residual", "naive")
 
@@ -16,7 +16,7 @@ LEARNING = ("residual", "naive")
 def check_9_1(answer: Callable[..., Any]) -> None:
     """gate_backward(gy, mask, trunk, learning) -> (gmask, gtrunk)."""
     expect_function("gate_backward", answer)
-    rng = np.random.default_rng(91)
+    rng = generator(91)
     gy, mask, trunk = rng.standard_normal((3, 2, 3, 4, 5))
     mask = 1 / (1 + np.exp(-mask))
     for learning in LEARNING:
@@ -46,7 +46,7 @@ def check_9_2(answer: Callable[..., Any]) -> None:
 def check_9_3(answer: Callable[..., Any]) -> None:
     """chain_factor(masks, learning) -> the factor of n gates."""
     expect_function("chain_factor", answer)
-    rng = np.random.default_rng(93)
+    rng = generator(93)
     for count in (1, 2, 5):
         masks = rng.random((count, 2, 4, 3))
         for learning in LEARNING:

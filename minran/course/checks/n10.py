@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran import ops, tensor
-from minran.course.checking import compare, expect_function
+from minran.course.checking import compare, expect_function, generator
 
 SHAPES = ((2, 3, 4, 5), (1, 1, 6, 3), (3, 4, 2, 2))
 
@@ -16,7 +16,7 @@ SHAPES = ((2, 3, 4, 5), (1, 1, 6, 3), (3, 4, 2, 2))
 def check_10_1(answer: Callable[..., Any]) -> None:
     """channel_backward(gy, y, norm) -> gx."""
     expect_function("channel_backward", answer)
-    rng = np.random.default_rng(101)
+    rng = generator(101)
     for shape in SHAPES:
         x = tensor(2 * rng.standard_normal(shape), requires_grad=True)
         y = ops.channel_attention(x)
@@ -31,7 +31,7 @@ def check_10_1(answer: Callable[..., Any]) -> None:
 def check_10_2(answer: Callable[..., Any]) -> None:
     """spatial_backward(gy, x, y, mean, inv_std) -> gx."""
     expect_function("spatial_backward", answer)
-    rng = np.random.default_rng(102)
+    rng = generator(102)
     for shape in SHAPES:
         x = tensor(1 + 3 * rng.standard_normal(shape), requires_grad=True)
         y = ops.spatial_attention(x)

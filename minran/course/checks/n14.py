@@ -9,13 +9,13 @@ import numpy as np
 
 from minran.ablate.spread import compare as compare_means
 from minran.ablate.spread import student_t
-from minran.course.checking import compare, expect_function
+from minran.course.checking import compare, expect_function, generator
 
 
 def check_14_1(answer: Callable[..., Any]) -> None:
     """margin(a, b) -> half the width of Welch's interval."""
     expect_function("margin", answer)
-    rng = np.random.default_rng(141)
+    rng = generator(141)
     for first, second in ((3, 3), (2, 6), (5, 3)):
         a, b = rng.normal(25, 4, first).tolist(), rng.normal(20, 1, second).tolist()
         expected = compare_means(a, b).margin

@@ -9,7 +9,14 @@ import numpy as np
 
 from minran import no_grad, ops, tensor
 from minran.autograd import Tensor
-from minran.course.checking import Wrong, compare, expect_function
+from minran.course.checking import (
+    Wrong,
+    beside,
+    compare,
+    expect_class,
+    expect_function,
+    generator,
+)
 from minran.course.gates import SqueezeExciteParts, cost
 from minran.models import MaskBranch
 from minran.models.units import Build
@@ -42,32 +49,34 @@ def check_18_1(answer: Callable[..., Any]) -> None:
 
 def check_18_2(answer: Any) -> None:
     """A subclass of SqueezeExciteParts with a forward."""
-    _expect_class("SqueezeExcite", answer, SqueezeExciteParts)
+    expect_class("SqueezeExcite", answer, SqueezeExciteParts)
     hint = (
         "(18.2): squeeze, reduce, ReLU, expand, sigmoid; then reshape to (N, 1, 1, C) and "
         "spread(s, u)"
     )
     for n, size, channels in ((3, 6, 8), (2, 5, 16)):
-        mine, ours = (
-            kind(channels, 4, np.random.default_rng(18), np.float64)
-            for kind in (answer, _Reference)
-        )
-        u = tensor(2 * np.random.default_rng(n).standard_normal((n, size, size, channels)) + 0.5)
+        rng = generator(182, n)
+        seed, u = int(rng.integers(1 << 30)), rng.standard_normal((n, size, size, channels))
+        mine, ours = (beside(run_parts, kind, seed, 2 * u + 0.5) for kind in (answer, _Reference))
         where = f"u ({n}, {size}, {size}, {channels})"
-        compare("what your gate puts out", mine(u), ours(u), hint, 1e-9, where)
+        compare("what your gate puts out", mine, ours, hint, 1e-9, where)
+
+
+def run_parts(kind: Any, seed: int, u: np.ndarray) -> Any:
+    """What a squeeze-and-excitation gate with weights of that seed makes of u."""
+    return kind(u.shape[3], 4, np.random.default_rng(seed), np.float64)(tensor(u))
 
 
 def check_18_3(answer: Any) -> None:
     """A class CheapGate(channels, rng): M(u) of the shape of u, cheap, positional, global."""
-    _expect_class("CheapGate", answer, Module)
+    expect_class("CheapGate", answer, Module)
     for size, channels, depth in ((32, 64, 3), (16, 128, 2), (8, 256, 1)):
-        gate = answer(channels, np.random.default_rng(0))
         mask = MaskBranch(Build(np.random.default_rng(0)), channels, depth, 1, "mixed", "hourglass")
         where = f"{size}x{size} positions, {channels} channels"
-        _check_map(gate, size, channels, where)
+        _check_map(answer, size, channels, where)
         counts = zip(
             ("parameters", "multiply-adds"),
-            cost(gate, size, channels),
+            beside(gate_cost, answer, size, channels),
             cost(mask, size, channels),
             strict=True,
         )
@@ -80,13 +89,34 @@ def check_18_3(answer: Any) -> None:
                     "a 1x1 convolution from C to C costs C^2 at each position: go through few "
                     "channels, as squeeze-and-excitation does",
                 )
-    _check_reach(answer(64, np.random.default_rng(0)))
+    _check_reach(answer)
 
 
-def _check_map(gate: Module, size: int, channels: int, where: str) -> None:
-    u = tensor(np.random.default_rng(1).standard_normal((2, size, size, channels)), dtype="float32")
+def gate_cost(answer: Any, size: int, channels: int) -> tuple[int, int]:
+    """Parameters and multiply-adds of a gate; counted in the process that it runs in."""
+    return cost(answer(channels, np.random.default_rng(0)), size, channels)
+
+
+def run_gate(answer: Any, seed: int, u: np.ndarray) -> Any:
+    """What a gate with weights of that seed makes of u."""
+    gate = answer(u.shape[3], np.random.default_rng(seed))
     with no_grad():
-        y = gate(u)
+        return gate(tensor(u, dtype="float32"))
+
+
+def unreached(answer: Any, seed: int, u: np.ndarray) -> list[str]:
+    """The parameters that get no gradient."""
+    gate = answer(u.shape[3], np.random.default_rng(seed))
+    y = gate(tensor(u, dtype="float32"))
+    y.backward(np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32))
+    grads = {name: parameter.grad for name, parameter in gate.named_parameters()}
+    return [name for name, grad in grads.items() if grad is None or not np.any(np.asarray(grad))]
+
+
+def _check_map(answer: Any, size: int, channels: int, where: str) -> None:
+    rng = generator(183, size)
+    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, channels))
+    y = beside(run_gate, answer, seed, u)
     if not isinstance(y, Tensor) or y.shape != u.shape:
         got = y.shape if isinstance(y, Tensor) else type(y).__name__
         hint = "one weight for every number of the trunk"
@@ -101,32 +131,18 @@ def _check_map(gate: Module, size: int, channels: int, where: str) -> None:
             raise Wrong(f"the gate does not depend on the {what}", where, hint)
 
 
-def _check_reach(gate: Module) -> None:
+def _check_reach(answer: Any) -> None:
     """Every parameter gets a gradient; the far corner changes the middle."""
-    u = tensor(
-        np.random.default_rng(2).standard_normal((4, 16, 16, 64)),
-        requires_grad=True,
-        dtype="float32",
-    )
-    y = gate(u)
-    middle = np.zeros(y.shape, np.float32)
-    middle[:, 8, 8] = np.random.default_rng(3).standard_normal(64)
-    y.backward(middle)
-    where = "16x16 positions: the gradient of the middle with respect to u"
-    gradient = np.zeros(u.shape) if u.grad is None else np.asarray(u.grad)
-    if not np.abs(gradient[:, 0, 0]).any():
+    rng = generator(184)
+    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((4, 16, 16, 64))
+    other = u.copy()
+    other[:, 0, 0] += 10 * rng.standard_normal((4, 64))
+    before, after = (beside(run_gate, answer, seed, one).numpy() for one in (u, other))
+    where = "16x16 positions; the corner changed, and the gate's middle did not"
+    if np.array_equal(before[:, 8, 8], after[:, 8, 8]):
         hint = "add a part that has seen every position, as a global average has"
         raise Wrong("the middle of the gate does not see the corner of the map", where, hint)
-    for name, parameter in gate.named_parameters():
-        if parameter.grad is None or not np.abs(np.asarray(parameter.grad)).any():
-            hint = "is it used in forward?"
-            raise Wrong(f"no gradient reaches the parameter {name}", where, hint)
-
-
-def _expect_class(name: str, answer: Any, base: type) -> None:
-    if not (isinstance(answer, type) and issubclass(answer, base)):
+    for name in beside(unreached, answer, seed, u):
         raise Wrong(
-            f"{name} must be a class that inherits from {base.__name__}",
-            f"got {answer!r}",
-            "pass the class itself, without ()",
+            f"no gradient reaches the parameter {name}", "16x16 positions", "is it used in forward?"
         )
