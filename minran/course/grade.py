@@ -23,7 +23,8 @@ from minran.course.checking import secret_inputs
 from minran.course.checks import ANSWERS
 from minran.course.notebook import Task, notebook_files, read_notebook
 from minran.course.outcome import BLANK, ERROR, NOT_REACHED, Outcome, checks_of, judge
-from minran.course.process import Limits, Process, Stopped, Walls
+from minran.course.process import Process, Stopped
+from minran.course.start import Limits, Walls
 from minran.course.submission import Submission, read_submission
 from minran.errors import DataError, MinranError, expect
 
@@ -130,7 +131,7 @@ def grade(
     timeout, cell_timeout: seconds for all cells, and for one cell or one task's judgement.
     source: the folder of the source notebooks, for what the tasks are worth (else 1 each).
     memory: GB for all processes of the notebook. number: which notebook it is, whatever it says.
-    walls: one of `process.STRENGTHS`; without it the strongest that this system offers.
+    walls: one of `start.STRENGTHS`; without it the strongest that this system offers.
     Raises DataError if the file is no notebook of the course.
     """
     submission = read_submission(Path(file), number)

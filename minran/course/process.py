@@ -7,12 +7,10 @@ answer is compared with, stay on this side.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,65 +21,20 @@ from typing import Any
 import numpy as np
 
 from minran.course.checking import Raised, Remote, Wrong
-from minran.course.outcome import GRADING, STATIC
+from minran.course.start import (
+    START_SECONDS,
+    TOO_MUCH_MEMORY,
+    Limits,
+    Walls,
+    launch,
+    strengths,
+)
 from minran.course.wire import Line, dumps, loads
 from minran.errors import MinranError, expect
-
-START_SECONDS = 120
-"""A busy machine may need long to import NumPy."""
-
-_TOO_MUCH_MEMORY = 97
-_WALL = Path(__file__).with_name("wall.py")
-_KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
-_ETC = ("ld.so.cache", "localtime", "fonts", "passwd", "group", "nsswitch.conf", "alternatives")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
 
 
 class Stopped(BaseException):
     """The student's process is gone, or had to be stopped."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a student's process may take; seconds are those of one cell or one judgement."""
-
-    memory: int = 4 << 30
-    disk: int = 256 << 20
-    files: int = 512
-    processes: int = 64
-    seconds: float = 120
-
-
-@dataclass(frozen=True)
-class Walls:
-    """Which walls stand: the strongest that the system offers is taken."""
-
-    namespaces: bool
-    nobody: bool
-
-    def missing(self) -> tuple[str, ...]:
-        """What there is no wall against."""
-        if self.namespaces:
-            return ()
-        own = ("reaching the network", "reading your files")
-        if self.nobody:
-            return own
-        return (*own, "changing your files and the installed package", "ending your processes")
-
-
-STRENGTHS = (Walls(True, True), Walls(False, True), Walls(False, False))
-
-
-def strengths() -> tuple[Walls, ...]:
-    """What may be tried here, the strongest first."""
-    linux = sys.platform == "linux"
-    root = hasattr(os, "getuid") and os.getuid() == 0
-    return tuple(
-        one
-        for one in STRENGTHS
-        if (linux or not one.namespaces) and (root or one.namespaces or not one.nobody)
-    )
 
 
 class Process:
@@ -218,7 +171,7 @@ class Process:
             status = self._process.wait(2)
         except subprocess.TimeoutExpired:
             status = 0
-        if status == _TOO_MUCH_MEMORY:
+        if status == TOO_MUCH_MEMORY:
             return f"it took more than {self.limits.memory / 2**30:.1f} GB of memory"
         return "it ended the Python process"
 
@@ -229,60 +182,20 @@ class Process:
         self._folder = tempfile.TemporaryDirectory(
             prefix="minran-course-", ignore_cleanup_errors=True
         )
-        place = Path(self._folder.name)
-        for name in ("root", "work"):
-            (place / name).mkdir()
-        files = [] if walls.namespaces else _font_lists()
-        for file in files:
-            (place / "work" / file.name).write_bytes(file.read_bytes())
-        if walls.nobody and not walls.namespaces:
-            place.chmod(0o711)
-            (place / "work").chmod(0o777)
         ours, theirs = socket.socketpair()
-        settings = {
-            "line": theirs.fileno(),
-            "root": str(place / "root"),
-            "work": str(place / "work"),
-            "namespaces": walls.namespaces,
-            "nobody": walls.nobody,
-            "memory": self.limits.memory,
-            "too_much": _TOO_MUCH_MEMORY,
-            "disk": self.limits.disk,
-            "limits": self._resource_limits(),
-            "visible": _visible(),
-            "files": [str(file) for file in _font_lists()],
-        }
         self._line = Line(ours)
-        with (place / "said").open("wb") as said:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_WALL), json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
-                env=_environment(),
-                cwd=place,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+        said = Path(self._folder.name) / "said"
+        with said.open("wb") as stream:
+            self._process = launch(self.limits, walls, said.parent, theirs.fileno(), stream)
         theirs.close()
         try:
             self._line.deadline = self._within(START_SECONDS)
             loads(self._line.receive(), self._borrow)
             return ""
         except (EOFError, OSError, ValueError):
-            text = (place / "said").read_text(errors="replace").strip()
+            text = said.read_text(errors="replace").strip()
             self.close()
             return text.rpartition("\n")[2] or "it did not start"
-
-    def _resource_limits(self) -> dict[str, int]:
-        threads = 2 * (os.cpu_count() or 1)
-        return {
-            "RLIMIT_AS": self.limits.memory,
-            "RLIMIT_FSIZE": self.limits.disk,
-            "RLIMIT_NOFILE": self.limits.files,
-            "RLIMIT_NPROC": self.limits.processes + threads,
-            "RLIMIT_CORE": 0,
-        }
 
 
 @dataclass(frozen=True)
@@ -301,41 +214,3 @@ def _texts(values: Any, count: int) -> list[str]:
     if not isinstance(values, tuple) or len(values) != count:
         raise Stopped("what its process sent back cannot be read")
     return [str(value) for value in values]
-
-
-def _environment() -> dict[str, str]:
-    """The environment of the process: none of our own but what Python and its threads need."""
-    root = str(_WALL.parents[2])
-    here = os.getcwd()
-    places = [one for one in sys.path if os.path.isabs(one) and one not in (root, here)]
-    kept = {key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key}
-    return {
-        **kept,
-        "PATH": "/usr/local/bin:/usr/bin:/bin",
-        "LC_ALL": "C.UTF-8",
-        "PYTHONPATH": os.pathsep.join([root, *places]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "MPLBACKEND": "agg",
-        STATIC: "1",
-        GRADING: "1",
-    }
-
-
-def _visible() -> list[str]:
-    """The files that the process sees within namespaces: Python, its packages, devices."""
-    package = _WALL.parents[1]
-    here = os.getcwd()
-    packages = [
-        one
-        for one in sys.path
-        if os.path.isabs(one) and os.path.exists(one) and one not in (here, str(package.parent))
-    ]
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *packages, *_SYSTEM]
-    places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
-    return [one for one in places if os.path.exists(one)]
-
-
-def _font_lists() -> list[Path]:
-    """Matplotlib's list of fonts: without it every start would look for all fonts again."""
-    cache = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
-    return sorted(Path(cache).glob("fontlist-*.json"))

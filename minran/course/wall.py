@@ -1,4 +1,4 @@
-"""Put walls around the student's process. A script that `process` starts; standard library only.
+"""Put walls around the student's process. A script that `start` starts; standard library only.
 
     grader - this script - first process of the namespaces - the student's process
 
