@@ -320,6 +320,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         r"arXiv:\S+",
         r"section \d\.\d",
         r"cuDNN \d\.\d+",
+        r"Python 3\.\d+",
         # What a notebook declares, and `pytest notebooks` holds it to.
         r"seconds: \d+ minutes: \d+",
         r"\d+ minutes to read and do; runs in \d+ seconds",
