@@ -1,12 +1,17 @@
-"""The errors minran raises, and the one helper that raises them.
+"""The errors minran raises, and the helpers that raise them.
 
 Every message names the thing, says what was expected and what came.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
 
 
 class MinranError(Exception):
@@ -15,6 +20,10 @@ class MinranError(Exception):
 
 class ShapeError(MinranError, ValueError):
     """An array has the wrong shape, dtype or value for the operation that received it."""
+
+
+class NoEntryError(ShapeError, IndexError):
+    """An index that a tensor does not have; an IndexError too, which ends Python's loops."""
 
 
 class GradientError(MinranError, RuntimeError):
@@ -41,6 +50,47 @@ def expect(condition: bool, message: str, error: type[MinranError] = ShapeError)
     """Raise `error(message)` unless `condition` holds."""
     if not condition:
         raise error(message)
+
+
+def expect_number(
+    value: Any,
+    what: str,
+    least: float = 0,
+    below: float = math.inf,
+    error: type[MinranError] = ShapeError,
+) -> None:
+    """Raise `error` unless `value` is a finite number of [least, below)."""
+    # True is a number to Python, but never one that somebody meant; NaN is in no range.
+    good = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
+    if not (good and least <= value < below and value > -math.inf):
+        raise error(f"{what} must be {_range('a number', least, below)}, got {shortened(value)}")
+
+
+def expect_whole(
+    value: Any,
+    what: str,
+    least: float = 1,
+    below: float = math.inf,
+    error: type[MinranError] = ShapeError,
+) -> None:
+    """Raise `error` unless `value` is a whole number of [least, below)."""
+    good = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+    if not (good and least <= value < below):
+        raise error(
+            f"{what} must be {_range('a whole number', least, below)}, got {shortened(value)}"
+        )
+
+
+def _range(kind: str, least: float, below: float) -> str:
+    if math.isfinite(below):
+        return f"{kind} in [{least}, {below})"
+    return f"{kind} of at least {least}" if math.isfinite(least) else kind
+
+
+def shortened(value: Any) -> str:
+    """What `repr` says, cut where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 @contextmanager

@@ -759,4 +759,4 @@ figure
 # - L. N. Smith and N. Topin, *Super-convergence*, arXiv:1708.07120: one cycle.
 # - F. Wang et al., *Residual attention network for image classification*, CVPR 2017, section 4.1:
 #   the recipe.
-# - In the library: `minran/optim.py`, `minran/ops/loss.py`, `minran/backend/naive/loss.py`.
+# - In the library: `minran/optim/sgd.py`, `minran/ops/loss.py`, `minran/backend/naive/loss.py`.

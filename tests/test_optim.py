@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from minran import optim, tensor
+from minran import nn, optim, tensor
 from minran.errors import CheckpointError, GradientError, RecipeError
 from minran.optim import SGD
 
@@ -243,5 +243,29 @@ def test_short_runs_have_finite_rates(total):
     ],
 )
 def test_impossible_schedules(make):
-    with pytest.raises(RecipeError, match="warmup"):
+    with pytest.raises(RecipeError, match=r"(cosine|one_cycle): .*(warmup|total)"):
         make()
+
+
+def test_a_rate_that_is_set_later_is_looked_at_too():
+    sgd = optim.SGD([nn.Parameter(np.ones(2))], lr=0.1)
+    with pytest.raises(RecipeError, match="lr must be"):
+        sgd.lr = math.nan
+    assert sgd.lr == 0.1
+
+
+def test_a_gradient_that_does_not_fit_is_named():
+    p = nn.Parameter(np.ones(2))
+    for wrong in (np.ones(3), [1.0, 1.0], np.float64(1.0)):
+        p.grad = wrong
+        with pytest.raises(GradientError, match=r"parameter of shape \(2,\) has the gradient"):
+            optim.SGD([p], lr=0.1).step()
+    np.testing.assert_array_equal(p.data, [1, 1])
+
+
+@pytest.mark.parametrize("wrong", [np.array([np.nan, 1]), np.array([1, 2]), np.array(["a", "b"])])
+def test_velocities_must_be_finite_floats(wrong):
+    sgd = optim.SGD([nn.Parameter(np.ones(2))], lr=0.1)
+    with pytest.raises(CheckpointError, match=r"velocity\.0: .* finite floating-point"):
+        sgd.load_state_dict({"velocity.0": wrong})
+    np.testing.assert_array_equal(sgd.velocity[0], [0, 0])

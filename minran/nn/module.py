@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
+from types import GeneratorType
 from typing import Any, Self
 
 import numpy as np
 
 from minran import backend
 from minran.autograd import Array, Tensor
-from minran.errors import CheckpointError, expect
+from minran.errors import CheckpointError, ShapeError, expect, shortened
 
 
 class Parameter(Tensor):
@@ -27,8 +29,13 @@ class Module:
 
     Sub-modules and parameters are found among the instance's attributes, in the order in
     which they were assigned, and are named by them: `stem.0.weight`. A module's own parameters
-    come before those of its parts. Arrays that belong to the state but are not trained (running
+    come before those of its parts. Lists, tuples and dicts are looked into whenever somebody
+    asks, so they may grow: `layers.0.weight`, `parts.mask.weight`. What is reached by two names
+    counts once, under the first. Arrays that belong to the state but are not trained (running
     statistics) are listed in `buffer_names`.
+
+    Raises ShapeError for parts where they would be missed: in a set, a generator or another
+    collection without names, on the class, or under a name that is taken.
     """
 
     buffer_names: tuple[str, ...] = ()
@@ -40,27 +47,40 @@ class Module:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         output = self.forward(*inputs)
-        for callback in _observers:
+        for callback in _observers.get():
             callback(self, inputs, output)
         return output
 
+    def __init_subclass__(cls) -> None:
+        for name, _ in parts(vars(cls), (Module, Parameter)):
+            raise ShapeError(
+                f"{cls.__name__}.{name} belongs to the class, so all its instances would share it, "
+                "and none would train it; assign it in __init__: self.... = ..."
+            )
+
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The direct sub-modules with their names."""
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                yield name, value
+        """The direct sub-modules with their names, those in lists, tuples and dicts too."""
+        yield from parts(vars(self), Module)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module ("") and all below it, parents first, with dotted names."""
+        yield from self._named_modules(prefix, {})
+
+    def _named_modules(self, prefix: str, seen: dict[int, Module]) -> Iterator[tuple[str, Module]]:
+        if id(self) in seen:
+            return
+        seen[id(self)] = self
         yield prefix, self
         for name, child in self.children():
-            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter with its dotted name, a module's own before those of its parts."""
+        seen: dict[int, Parameter] = {}
         for prefix, module in self.named_modules():
-            for name, value in vars(module).items():
-                if isinstance(value, Parameter):
+            for name, value in parts(vars(module), Parameter):
+                if id(value) not in seen:
+                    seen[id(value)] = value
                     yield f"{prefix}.{name}" if prefix else name, value
 
     def parameters(self) -> list[Parameter]:
@@ -79,6 +99,7 @@ class Module:
 
     def train(self, mode: bool = True) -> Self:
         """Batch norm uses and tracks the statistics of the batch; returns the module."""
+        expect(isinstance(mode, bool), f"train: mode must be True or False, got {mode!r}")
         for _, module in self.named_modules():
             module.training = mode
         return self
@@ -94,9 +115,7 @@ class Module:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of all parameters and buffers as NumPy arrays, by name."""
-        state = {name: p.data for name, p in self.named_parameters()}
-        state.update(self.named_buffers())
-        return {name: np.array(backend.to_host(array)) for name, array in state.items()}
+        return {name: np.array(backend.to_host(array)) for name, array in self._state().items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Copy `state` into the parameters and buffers; nothing changes if it does not fit.
@@ -104,8 +123,12 @@ class Module:
         Raises CheckpointError naming the missing and unknown entries, ShapeError naming the
         first entry of another shape.
         """
-        own: dict[str, Array] = {name: p.data for name, p in self.named_parameters()}
-        own.update(self.named_buffers())
+        expect(
+            isinstance(state, Mapping),
+            f"load_state_dict: expected a dict of arrays, got {type(state).__name__}",
+            CheckpointError,
+        )
+        own = self._state()
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
         expect(
@@ -114,19 +137,80 @@ class Module:
             + "; ".join(_some("missing", missing) + _some("unknown", unknown)),
             CheckpointError,
         )
-        new = {name: backend.to_host(state[name]) for name in own}
+        new = {name: _fitting(name, state[name], array) for name, array in own.items()}
         for name, array in own.items():
-            expect(
-                new[name].shape == tuple(array.shape),
-                f"{name}: the model has shape {tuple(array.shape)}, the state {new[name].shape}",
+            array[...] = backend.to_device(new[name])
+        for parameter in self.parameters():
+            parameter.changed_in_place()
+
+    def _state(self) -> dict[str, Array]:
+        """The arrays of parameters and buffers themselves, by name."""
+        state: dict[str, Array] = {}
+        for name, array in self._named_arrays():
+            expect(name not in state, f"two parts of this {type(self).__name__} are named {name}")
+            state[name] = array
+        return state
+
+    def _named_arrays(self) -> Iterator[tuple[str, Array]]:
+        for name, parameter in self.named_parameters():
+            yield name, parameter.data
+        yield from self.named_buffers()
+
+
+def parts(attributes: Mapping[Any, Any], kinds: Any, above: tuple[int, ...] = ()) -> Any:
+    """(name, part) for what is of `kinds` among `attributes`, and in their lists and dicts.
+
+    Raises ShapeError for parts in a collection that gives them no names.
+    """
+    for key, value in attributes.items():
+        if isinstance(value, kinds):
+            yield key, value
+        elif isinstance(value, dict | list | tuple):
+            # A list may contain itself; then it has been seen.
+            if id(value) not in above:
+                inside = value if isinstance(value, dict) else dict(enumerate(value))
+                for name, part in parts(inside, kinds, (*above, id(value))):
+                    yield f"{key}.{name}", part
+        elif isinstance(value, GeneratorType | map | filter | zip) or _hides_parts(value):
+            raise ShapeError(
+                f"{key} is a {type(value).__name__}, whose parts have no names; make it a list"
             )
-            expect(
-                new[name].dtype.kind in "fiu",
-                f"{name}: expected numbers, the state has dtype {new[name].dtype}",
-                CheckpointError,
-            )
-        for name, array in own.items():
-            array[...] = backend.to_device(new[name].astype(array.dtype))
+
+
+def _hides_parts(value: Any) -> bool:
+    """Whether `value` is a collection of modules or parameters, as a set may be."""
+    if not isinstance(value, Collection) or isinstance(value, str | bytes | Module | Tensor):
+        return False
+    return not isinstance(getattr(value, "dtype", None), np.dtype) and any(
+        isinstance(part, Module | Parameter) for part in value
+    )
+
+
+def _fitting(name: str, given: Any, own: Array) -> np.ndarray:
+    """`given` in the dtype of `own`, if it may take its place."""
+    new = backend.to_host(given)
+    expect(
+        new.shape == tuple(own.shape),
+        f"{name}: the model has shape {tuple(own.shape)}, the state {new.shape}",
+    )
+    expect(
+        backend.is_floating(new.dtype),
+        f"{name}: expected floating-point numbers, the state has dtype {new.dtype}",
+        CheckpointError,
+    )
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused here
+        new = new.astype(own.dtype)
+    expect(
+        bool(np.isfinite(new).all()),
+        f"{name}: the state holds numbers that are not finite in {own.dtype}",
+        CheckpointError,
+    )
+    expect(
+        not name.endswith("running_var") or bool((new >= 0).all()),
+        f"{name}: the state holds a negative variance",
+        CheckpointError,
+    )
+    return new
 
 
 class Sequential(Module):
@@ -143,11 +227,19 @@ class Sequential(Module):
         for index, module in enumerate(modules):
             setattr(self, str(index), module)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.isdigit() and not isinstance(value, Module):
+            raise ShapeError(
+                f"{type(self).__name__}: place {name} is for a Module, {_advice(value)}"
+            )
+        super().__setattr__(name, value)
+
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self.children())
+        # Not `named_modules`: a module may stand in several places.
+        return (module for module in vars(self).values() if isinstance(module, Module))
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.children())
+        return sum(1 for _ in self)
 
     def __getitem__(self, index: int) -> Module:
         return list(self)[index]
@@ -159,8 +251,20 @@ class Sequential(Module):
         return x
 
 
+def _advice(value: Any) -> str:
+    """What came instead of a Module, and what was meant."""
+    if isinstance(value, list | tuple):
+        return f"got a {type(value).__name__}; give its modules one by one: Sequential(*layers)"
+    if isinstance(value, type):
+        return f"got the class {value.__name__}; make an instance: {value.__name__}()"
+    if callable(value):
+        name = getattr(value, "__name__", type(value).__name__)
+        return f"got the function {name}; use a layer, as nn.ReLU() for ops.relu"
+    return f"got {shortened(value)}"
+
+
 Observer = Callable[[Module, tuple[Tensor, ...], Tensor], Any]
-_observers: list[Observer] = []
+_observers: ContextVar[tuple[Observer, ...]] = ContextVar("observers", default=())
 
 
 @contextmanager
@@ -168,18 +272,19 @@ def observe(callback: Observer) -> Iterator[None]:
     """Within the block, `callback(module, inputs, output)` is called after every Module call.
 
     Children report before their parents. This is how summaries, drawings and mask viewers
-    look inside a network without the network knowing.
+    look inside a network without the network knowing. It holds for its own thread only.
     """
-    _observers.append(callback)
+    expect(callable(callback), f"observe: expected a function, got {shortened(callback)}")
+    token = _observers.set((*_observers.get(), callback))
     try:
         yield
     finally:
-        _observers.remove(callback)
+        _observers.reset(token)
 
 
 def is_observed() -> bool:
     """Whether an `observe` block is active."""
-    return bool(_observers)
+    return bool(_observers.get())
 
 
 def _some(what: str, names: list[str]) -> list[str]:

@@ -6,12 +6,14 @@ sum over the axes along which a value was repeated (`_unbroadcast`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from minran import backend
-from minran.autograd import Array, Axis, Op, Tensor
-from minran.errors import ShapeError, expect
+from minran.autograd import Array, Axis, Op, Tensor, as_array
+from minran.errors import NoEntryError, ShapeError, expect, expect_whole, shortened
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -35,7 +37,18 @@ def _expect_broadcastable(op: str, a: Array, b: Array) -> None:
             )
 
 
-class Add(Op):
+def _expect_numbers(op: str, *arrays: Array) -> None:
+    for array in arrays:
+        expect(array.dtype != bool, f"{op}: truth values are no numbers; make them floats or ints")
+
+
+class Arithmetic(Op):
+    """An operation that NumPy defines for whole numbers too, and that is taken as it is there."""
+
+    whole_numbers = True
+
+
+class Add(Arithmetic):
     """y = a + b; ga = gy, gb = gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -49,11 +62,12 @@ class Add(Op):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(gy, self.shapes[1])
 
 
-class Sub(Op):
+class Sub(Arithmetic):
     """y = a - b; ga = gy, gb = -gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
         _expect_broadcastable("sub", a, b)
+        _expect_numbers("sub", a, b)
         self.shapes = a.shape, b.shape
         return a - b
 
@@ -61,7 +75,7 @@ class Sub(Op):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(-gy, self.shapes[1])
 
 
-class Mul(Op):
+class Mul(Arithmetic):
     """y = a b; ga = gy b, gb = gy a."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -76,7 +90,7 @@ class Mul(Op):
         )
 
 
-class Div(Op):
+class Div(Arithmetic):
     """y = a / b; ga = gy / b, gb = -gy a / b^2."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -92,28 +106,40 @@ class Div(Op):
         )
 
 
-class Neg(Op):
+class Neg(Arithmetic):
     """y = -x; gx = -gy."""
 
     def forward(self, x: Array) -> Array:
+        _expect_numbers("neg", x)
         return -x
 
     def backward(self, gy: Array) -> tuple[Array]:
         return (-gy,)
 
 
-class Pow(Op):
+class Pow(Arithmetic):
     """y = x^n for a constant n; gx = gy n x^(n-1)."""
 
     def __init__(self, exponent: float) -> None:
         self.exponent = exponent
 
     def forward(self, x: Array) -> Array:
+        expect(
+            backend.is_floating(x.dtype) or self.exponent >= 0,
+            f"pow: whole numbers ({x.dtype}) have no power {self.exponent}; make them floats",
+        )
         self.x = x
-        return x**self.exponent
+        return _power(x, self.exponent)
 
     def backward(self, gy: Array) -> tuple[Array]:
-        return (gy * (self.exponent * self.x ** (self.exponent - 1)),)
+        if self.exponent == 0:  # 0 x^-1 would be NaN at 0
+            return (backend.current().xp.zeros_like(gy),)
+        return (gy * (self.exponent * _power(self.x, self.exponent - 1)),)
+
+
+def _power(x: Array, exponent: float) -> Array:
+    """x ** exponent; at -0 and -infinity, roots are those of `sqrt` (NumPy takes it for 1/2)."""
+    return 1 / backend.current().xp.sqrt(x) if exponent == -0.5 else x**exponent
 
 
 class Exp(Op):
@@ -167,7 +193,7 @@ class MatMul(Op):
         )
 
 
-class Sum(Op):
+class Sum(Arithmetic):
     """y = sum of x over `axis`; gx = gy, repeated along it."""
 
     def __init__(self, axis: Axis, keepdims: bool) -> None:
@@ -184,7 +210,7 @@ class Sum(Op):
         return (xp.broadcast_to(gy, self.shape).copy(),)
 
 
-class Max(Op):
+class Max(Arithmetic):
     """y = max of x over `axis`; gx = gy at the maximum (shared equally by equal maxima)."""
 
     def __init__(self, axis: Axis, keepdims: bool) -> None:
@@ -202,7 +228,7 @@ class Max(Op):
         return (gy * self.share,)
 
 
-class Reshape(Op):
+class Reshape(Arithmetic):
     """y = x with other axes, in the same order; gx = gy with the axes of x."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
@@ -220,7 +246,7 @@ class Reshape(Op):
         return (gy.reshape(self.shape),)
 
 
-class Transpose(Op):
+class Transpose(Arithmetic):
     """y = x with its axes in the order `axes`; gx = gy with the order undone."""
 
     def __init__(self, axes: tuple[int, ...]) -> None:
@@ -239,15 +265,20 @@ class Transpose(Op):
         return (gy.transpose(self.undo),)
 
 
-class Index(Op):
+class Index(Arithmetic):
     """y = x[index]; gx is zero except gx[index] += gy (an entry picked twice adds up)."""
 
     def __init__(self, index: Any) -> None:
-        self.index = index
+        # Lists and arrays are copied: who made them may go on writing into them.
+        parts = tuple(map(_copied, index)) if isinstance(index, tuple) else _copied(index)
+        self.index = parts
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
-        return backend.current().xp.asarray(x[self.index])
+        try:
+            return backend.current().xp.asarray(x[self.index])
+        except (IndexError, TypeError, ValueError) as error:
+            raise NoEntryError(f"index: {error} (a tensor of shape {tuple(x.shape)})") from error
 
     def backward(self, gy: Array) -> tuple[Array]:
         xp = backend.current().xp
@@ -256,7 +287,13 @@ class Index(Op):
         return (gx,)
 
 
-class Concat(Op):
+def _copied(index: Any) -> Any:
+    if isinstance(index, Tensor):
+        return index.data.copy()
+    return copy.deepcopy(index) if isinstance(index, list) or hasattr(index, "dtype") else index
+
+
+class Concat(Arithmetic):
     """y = the inputs one after another along `axis`; each gets its own part of gy back."""
 
     def __init__(self, axis: int) -> None:
@@ -286,14 +323,19 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
 
     Raises ShapeError if they differ along another axis.
     """
-    expect(len(tensors) > 0, "concat: expected at least one tensor, got none")
+    given = (
+        list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else ()
+    )
+    expect(len(given) > 0, f"concat: expected tensors, at least one, got {shortened(tensors)}")
+    expect_whole(axis, "concat: axis", -math.inf)
     return Concat(axis)(*tensors)
 
 
 def as_tensor(value: Any, like: Tensor) -> Tensor:
-    """`value` as a Tensor; a number or an array takes the dtype of `like` if that is a float's."""
+    """`value` as a Tensor; what is no float takes the dtype of `like` if that is a float's."""
     if isinstance(value, Tensor):
-        return value
-    array = backend.current().xp.asarray(value)
-    expect(array.dtype.kind in "fiub", f"arithmetic: expected a number or numbers, got {value!r}")
+        if backend.is_floating(value.data.dtype) or not backend.is_floating(like.data.dtype):
+            return value
+        return Tensor(value.data.astype(like.dtype))
+    array = as_array(value, None, "arithmetic: an operand")
     return Tensor(array.astype(like.dtype) if backend.is_floating(like.dtype) else array)

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from minran import backend
-from minran.autograd import Array, Op, Tensor
-from minran.errors import expect
+from minran.autograd import Array, Op, Tensor, as_array
+from minran.errors import ShapeError, expect, expect_number
 
 
 class Softmax(Op):
@@ -82,20 +82,22 @@ def cross_entropy(logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> 
     logits: (N, K); labels: integers (N,), or probabilities (N, K) -> L: a scalar. With label
     smoothing e, the targets become t = (1 - e) t + e / K.
 
-    Raises ShapeError if shapes do not fit, a label lies outside 0..K-1, or e outside [0, 1).
+    Raises ShapeError if shapes do not fit, a label lies outside 0..K-1, probabilities are
+    negative or sum to something else than 1, or e lies outside [0, 1).
 
     >>> logits = tensor([[0.0, 0.0], [0.0, 0.0]])
     >>> round(ops.cross_entropy(logits, [0, 1]).item(), 4)  # log 2: no idea
     0.6931
     """
     expect(
+        isinstance(logits, Tensor),
+        f"cross_entropy: logits must be a Tensor, got {type(logits).__name__}",
+    )
+    expect(
         logits.ndim == 2 and logits.size > 0,
         f"cross_entropy: logits must be (N, K) with N, K >= 1, got {logits.shape}",
     )
-    expect(
-        0 <= label_smoothing < 1,
-        f"cross_entropy: label_smoothing must be in [0, 1), got {label_smoothing}",
-    )
+    expect_number(label_smoothing, "cross_entropy: label_smoothing", 0, 1)
     targets = _targets(labels, logits)
     if label_smoothing:
         targets = (1 - label_smoothing) * targets + label_smoothing / logits.shape[1]
@@ -107,8 +109,12 @@ def _targets(labels: Any, logits: Tensor) -> Array:
     n, classes = logits.shape
     xp = backend.current().xp
     array = labels.data if isinstance(labels, Tensor) else labels
-    array = array if hasattr(array, "dtype") else np.asarray(array)
+    if not hasattr(array, "dtype"):
+        array = as_array(array, None, "cross_entropy: labels")
     if tuple(array.shape) == (n, classes) and array.dtype.kind == "f":
+        if isinstance(array, np.ndarray):  # on a GPU a look at them would stall it
+            _expect_probabilities(array)
+            array = array.copy()  # their owner may go on writing into them
         return xp.asarray(array, logits.dtype)
     expect(
         tuple(array.shape) == (n,) and array.dtype.kind in "iu",
@@ -123,3 +129,15 @@ def _targets(labels: Any, logits: Tensor) -> Array:
         )
     array = xp.asarray(array)
     return (array[:, None] == xp.arange(classes)).astype(logits.dtype)
+
+
+def _expect_probabilities(targets: np.ndarray) -> None:
+    """Rows of numbers >= 0 whose sums are 1, to what float16 can say of them (0.001)."""
+    sums = targets.sum(1, dtype=np.float64)
+    wrong = ~((targets >= 0).all(1) & (abs(sums - 1) <= 1e-3))
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise ShapeError(
+            "cross_entropy: probabilities must be at least 0 and sum to 1, but those of sample "
+            f"{row} go from {targets[row].min():.6g} and sum to {sums[row]:.6g}"
+        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
-
-from minran.autograd import Axis, Tensor
+from minran.autograd import Axis, Op, Tensor
 from minran.errors import expect
 from minran.ops.arithmetic import (
     Add,
@@ -35,7 +34,7 @@ def _pow(x: Tensor, exponent: float) -> Tensor:
         f"x ** n: the exponent must be a number, got {type(exponent).__name__}",
     )
     # A NumPy number would impose its own precision on the result; a Python number does not.
-    return Pow(exponent.item() if isinstance(exponent, np.generic) else exponent)(x)
+    return Pow(int(exponent) if isinstance(exponent, Integral) else float(exponent))(x)
 
 
 def _sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -87,20 +86,34 @@ def _expect_axis(op: str, x: Tensor, axis: Axis) -> None:
     )
 
 
+def _binary(op: type[Op]) -> Callable[[Tensor, Any], Tensor]:
+    def operator(a: Tensor, b: Any) -> Tensor:
+        b = as_tensor(b, a)
+        return op()(as_tensor(a, b), b)
+
+    return operator
+
+
+def _reversed(op: type[Op]) -> Callable[[Tensor, Any], Tensor]:
+    operator = _binary(op)
+    return lambda b, a: operator(as_tensor(a, b), b)
+
+
 def install() -> None:
     """Set the operators on `Tensor`; called once, when `minran.ops` is imported."""
     methods: dict[str, Any] = {
-        "__add__": lambda a, b: Add()(a, as_tensor(b, a)),
-        "__radd__": lambda a, b: Add()(as_tensor(b, a), a),
-        "__sub__": lambda a, b: Sub()(a, as_tensor(b, a)),
-        "__rsub__": lambda a, b: Sub()(as_tensor(b, a), a),
-        "__mul__": lambda a, b: Mul()(a, as_tensor(b, a)),
-        "__rmul__": lambda a, b: Mul()(as_tensor(b, a), a),
-        "__truediv__": lambda a, b: Div()(a, as_tensor(b, a)),
-        "__rtruediv__": lambda a, b: Div()(as_tensor(b, a), a),
+        "__add__": _binary(Add),
+        "__radd__": _reversed(Add),
+        "__sub__": _binary(Sub),
+        "__rsub__": _reversed(Sub),
+        "__mul__": _binary(Mul),
+        "__rmul__": _reversed(Mul),
+        "__truediv__": _binary(Div),
+        "__rtruediv__": _reversed(Div),
         "__neg__": lambda x: Neg()(x),
         "__pow__": _pow,
-        "__matmul__": lambda a, b: MatMul()(a, as_tensor(b, a)),
+        "__matmul__": _binary(MatMul),
+        "__rmatmul__": _reversed(MatMul),
         "__getitem__": lambda x, index: Index(index)(x),
         "sum": _sum,
         "mean": _mean,

@@ -165,12 +165,12 @@ def test_load_state_dict_keeps_tensors_and_precision() -> None:
         (
             lambda s: s.update({"fc.bias": np.array(["a", "b"])}),
             CheckpointError,
-            r"fc\.bias: expected numbers, the state has dtype <U1",
+            r"fc\.bias: expected floating-point numbers, the state has dtype <U1",
         ),
         (
             lambda s: s.update({"fc.bias": np.ones(2, complex)}),
             CheckpointError,
-            r"fc\.bias: expected numbers, the state has dtype complex128",
+            r"fc\.bias: expected floating-point numbers, the state has dtype complex128",
         ),
     ],
 )
