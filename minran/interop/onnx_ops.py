@@ -11,13 +11,14 @@ from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.errors import BackendError
 from minran.ops.activation import ChannelAttention, ReLU, Sigmoid, SpatialAttention
-from minran.ops.arithmetic import Add, Concat
+from minran.ops.arithmetic import Add
 from minran.ops.conv import Conv2d
 from minran.ops.gate import Gate
 from minran.ops.linear import Linear
 from minran.ops.norm import BatchNorm
 from minran.ops.pool import GlobalAvgPool, MaxPool2d
 from minran.ops.resize import UpsampleBilinear2d
+from minran.ops.shape import Concat
 
 
 class Graph:

@@ -1,7 +1,6 @@
 """Differentiable operations on tensors: each states its equation, shapes and errors."""
 
 from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
-from minran.ops.arithmetic import concat
 from minran.ops.conv import conv2d
 from minran.ops.folded import can_fold, folded_unit
 from minran.ops.fused import has_fused, norm_relu_conv2d
@@ -12,6 +11,7 @@ from minran.ops.norm import batch_norm, batch_norm_relu
 from minran.ops.operators import install as _install_operators
 from minran.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
 from minran.ops.resize import upsample_bilinear2d
+from minran.ops.shape import concat
 
 _install_operators()
 

@@ -12,20 +12,18 @@ from minran.ops.arithmetic import (
     Add,
     Div,
     Exp,
-    Index,
     Log,
     MatMul,
     Max,
     Mul,
     Neg,
     Pow,
-    Reshape,
     Sqrt,
     Sub,
     Sum,
-    Transpose,
     as_tensor,
 )
+from minran.ops.shape import Index, Reshape, Transpose
 
 
 def _pow(x: Tensor, exponent: float) -> Tensor:
