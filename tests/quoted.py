@@ -374,6 +374,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     ),
     "docs/results/README.md": (r"\| \d+ min( at most)? \|",),
     # What follows from a definition or a size.
+    "docs/howto/processes.md": (r"Python 3\.1[24]",),
     IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
     "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/07_residual_units.py": (r"17 times cheaper",),
@@ -382,7 +383,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s"),
     "minran/inspect/receptive.py": (r"90% of the influence",),
     "minran/inspect/summary.py": (r"below 1% of Attention-56",),
-    "minran/optim.py": (r"2 times lr",),
+    "minran/optim/schedules.py": (r"2 times lr",),
 }
 """Patterns of numbers that no run gave, by page; "" is for all pages."""
 
