@@ -64,8 +64,9 @@ class Loader:
             expect(value >= 0, f"Loader: {name} must not be negative, got {value}", DataError)
         expect(
             not drop_last or len(dataset) >= batch_size,
-            f"Loader: drop_last leaves nothing of {len(dataset)} pictures in batches of "
-            f"{batch_size}",
+            f"Loader: batch_size {batch_size} is more than the {len(dataset)} pictures of "
+            f"{dataset.name}, and drop_last leaves out a batch that is not full: choose "
+            f"at most {len(dataset)}",
             DataError,
         )
         self.dataset = dataset

@@ -66,16 +66,23 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     train_data, test_data = load_data(recipe, data_dir)
     preprocess = Preprocess.fit(train_data.images, recipe.data.std)
     training = recipe.training
+    # With few pictures of one's own, the batch of a shipped recipe would never be full.
+    batch_size = min(training.batch_size, len(train_data))
+    if batch_size < training.batch_size and distributed.leads():
+        warnings.warn(
+            f"training.batch_size is {training.batch_size}, but there are {batch_size} pictures to "
+            f"train on: all {batch_size} make one batch",
+            stacklevel=2,
+        )
     processes = distributed.current().size
     expect(
-        training.batch_size >= processes,
-        f"training.batch_size is {training.batch_size}: not a picture for each of the {processes} "
-        "processes",
+        batch_size >= processes,
+        f"training.batch_size is {batch_size}: not a picture for each of the {processes} processes",
         RecipeError,
     )
     train = Loader(
         train_data,
-        training.batch_size,
+        batch_size,
         preprocess,
         augment=recipe.augment.pad_crop_flip,
         cutout=recipe.augment.cutout,

@@ -203,7 +203,7 @@ def test_batches_are_prepared_ahead_but_not_without_bound():
     ("options", "name"),
     [
         ({"batch_size": 0}, "batch_size"),
-        ({"batch_size": 11, "drop_last": True}, "drop_last"),
+        ({"batch_size": 11, "drop_last": True}, "batch_size 11 is more than the"),
         ({"seed": -1}, "seed"),
         ({"cutout": -1}, "cutout"),
         ({"mixup": -0.1}, "mixup"),

@@ -6,7 +6,7 @@ import threading
 
 import numpy as np
 import pytest
-from train_helpers import tiny
+from train_helpers import rows_of, tiny
 
 from minran import create_model, no_grad, ops, tensor
 from minran.data import Loader, Preprocess, load_shapes
@@ -182,9 +182,12 @@ def test_noise_follows_the_seed():
 def test_a_part_of_a_folder_keeps_all_its_classes(tmp_path):
     image = pytest.importorskip("PIL.Image")
     for name in ("ant", "bee", "cat"):
-        (tmp_path / name).mkdir()
-        for index in range(10):
-            image.new("RGB", (32, 32), (index, 0, 0)).save(tmp_path / name / f"{index}.png")
+        for part, count in (("train", 8), ("test", 2)):
+            (tmp_path / part / name).mkdir(parents=True)
+            for index in range(count):
+                image.new("RGB", (8, 8), (index, 0, 0)).save(
+                    tmp_path / part / name / f"{index}.png"
+                )
     recipe = tiny("data.train_count=12", "data.test_count=3")
     recipe.data.name = f"folder:{tmp_path}"
     data, test = load_data(recipe)
@@ -353,3 +356,13 @@ def test_a_step_is_captured_on_a_gpu_only():
     pictures, labels = np.zeros((2, 16, 16, 3), np.float32), np.zeros(2, int)
     with pytest.raises(CaptureError, match="on a GPU only; the backend is numpy"):
         capture_step(model, sgd, pictures, labels)
+
+
+def test_a_batch_is_never_larger_than_the_training_set(tmp_path):
+    with pytest.warns(
+        UserWarning, match="batch_size is 100, but there are 24 pictures to train on"
+    ):
+        few = train(tiny("training.batch_size=100"), tmp_path / "few", quiet=True)
+    train(tiny("training.batch_size=24"), tmp_path / "all", quiet=True)
+    assert rows_of(tmp_path / "few") == rows_of(tmp_path / "all")
+    assert few.finished and few.history.epochs[-1]["step"] == 2
