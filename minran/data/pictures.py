@@ -24,7 +24,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 MAX_PIXELS = 89_478_485
 """Pictures of more pixels (9,459 x 9,459) are not decoded: a small file can hold a huge picture.
-The number is the one at which Pillow begins to warn. One picture takes about 1 GB at most."""
+The number is the one at which Pillow begins to warn."""
 _NAMED = 20
 """How many bad files a message names."""
 
