@@ -48,10 +48,9 @@ class Student:
     def send(self, message: Any) -> None:
         """Send a message; one that cannot be sent becomes an error."""
         try:
-            data = dumps(message, self._lend)
-        except Exception as error:
-            data = dumps(_raised(error), self._lend)
-        self.line.send(data)
+            self.line.send(dumps(message, self._lend))
+        except (ValueError, MemoryError, RuntimeError) as error:
+            self.line.send(dumps(_raised(error), self._lend))
 
     def receive(self) -> Any:
         """The next message of the grader."""

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minran.course.outcome import GRADING, STATIC
 
 START_SECONDS = 120
@@ -136,14 +138,10 @@ def _environment() -> dict[str, str]:
 
 def _visible() -> list[str]:
     """The files that the process sees within namespaces: Python, its packages, devices."""
-    package = _WALL.parents[1]
-    here = os.getcwd()
-    packages = [
-        one
-        for one in sys.path
-        if os.path.isabs(one) and os.path.exists(one) and one not in (here, str(package.parent))
-    ]
-    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, str(package), *packages, *_SYSTEM]
+    # Of the path only folders of packages: others may hold the class's notebooks or solutions.
+    packages = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
+    packages += [str(Path(np.__file__).parents[1]), str(_WALL.parents[1])]
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *_SYSTEM]
     places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
     return [one for one in places if os.path.exists(one)]
 

@@ -229,7 +229,8 @@ def _resident() -> int:
     pages = 0
     for pid in _below(os.getpid()):
         try:
-            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            sizes = Path(f"/proc/{pid}/statm").read_text().split()
+            pages += int(sizes[1]) - int(sizes[2])  # without what files share
         except (OSError, ValueError, IndexError):
             continue
     return pages * resource.getpagesize()
