@@ -6,6 +6,7 @@ A part of it (`pytest tests/nn`), or `pytest -n 0`, runs in one process, with a 
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 
 import pytest
 
@@ -41,3 +42,23 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         options.numprocesses = min(MOST, os.cpu_count() or 1)
         if options.dist == "no":
             options.dist = "loadscope"
+
+
+OPTIONAL = ("torch", "onnx", "mpi4py", "ml_dtypes", "jupytext", "nbformat", "nbclient")
+"""Packages of the test extra that not every Python has; a test module that needs one is skipped."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Skip a module that imports an optional package which is not there, and say which."""
+    report = yield
+    call = getattr(report, "call", None)
+    error = call.excinfo.value if call and call.excinfo else None
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__
+    if report.failed and error is not None and str(error.name).split(".")[0] in OPTIONAL:
+        reason = f"Skipped: needs {error.name}, which is not installed"
+        report.outcome, report.longrepr = "skipped", (str(collector.path), 0, reason)
+    return report

@@ -138,7 +138,9 @@ def _raised(error: BaseException) -> dict[str, Any]:
         text = str(error)[:2000]
     except Exception:
         text = "(its text cannot be read)"
-    return {"raised": (type(error).__name__, text, place_of(error))}
+    # Python 3.13.0 has a private name for the SyntaxError of code that breaks off.
+    name = next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
+    return {"raised": (name, text, place_of(error))}
 
 
 def _home(value: Any) -> tuple[str, str]:

@@ -21,6 +21,7 @@ NANO += ["--extra-rounds", "0", "--patience", "0"]
 
 def test_beside_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bench.json"
+    pytest.importorskip("torch")
     names = ["minran", "products", "torch_channels_last"]
     args = arguments(*NANO, "--jobs", "step", "--only", *names, "--json", str(file))
     assert run(args) == 0
