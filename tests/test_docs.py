@@ -191,6 +191,13 @@ def test_every_linked_file_is_in_git() -> None:
                 assert name in known | folders, f"{name_of(page)} links {name}"
 
 
+def test_every_file_named_on_a_page_exists() -> None:
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`((?:tests|minran|notebooks)/[\w./-]+)`", text):
+            assert (ROOT / name).exists(), f"{name_of(page)} names {name}, which is not there"
+
+
 # Tables and drawings
 
 

@@ -12,7 +12,7 @@ from minran.data.unpickle import load_pickle
 from minran.errors import DataError
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4])
+@pytest.mark.parametrize("protocol", range(6))
 @pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"])
 def test_arrays_lists_and_bytes_load(tmp_path, protocol, module):
     pixels = np.arange(12, dtype=np.uint8).reshape(2, 6)
