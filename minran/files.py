@@ -10,6 +10,8 @@ from pathlib import Path
 from minran.errors import CheckpointError, DataError, MinranError, expect
 
 TEMPORARY = ".minran-tmp"
+PICTURES = (".png", ".svg", ".pdf")
+"""The endings of figures."""
 
 
 def write_atomically(
@@ -45,22 +47,30 @@ def is_temporary(path: Path) -> bool:
     return path.name.startswith(".") and path.name.endswith(TEMPORARY)
 
 
-def expect_writable(path: str | Path, endings: Sequence[str], what: str) -> Path:
-    """The path of a file that is to be written, before any work is done for it.
+def expect_ending(path: str | Path, endings: Sequence[str], what: str) -> Path:
+    """`path`, if its ending agrees with what the file will hold: one of `endings`, such as
+    (".png", ".svg"); capitals are as good. what: names the option in the message ("--out").
 
-    endings: those that agree with what the file will hold, such as (".png", ".svg"); capitals
-    are as good. what: names the option in the message ("--out").
-
-    Raises DataError if the ending is another, the folder is missing, or a folder is there.
+    Raises DataError if the ending is another.
     """
     found = Path(path)
-    wanted = " or ".join(endings)
     expect(
         found.suffix.lower() in endings,
-        f"{what} must end in {wanted}, which says what the file holds; got {str(path)!r}",
+        f"{what} must end in {' or '.join(endings)}, which says what the file holds; got "
+        f"{str(path)!r}",
         DataError,
     )
-    expect(not found.is_dir(), f"{what}: {found} is a folder, not a file", DataError)
+    return found
+
+
+def expect_writable(path: str | Path, endings: Sequence[str], what: str) -> Path:
+    """`path`, if a file of one of `endings` can be written there: asked before any work is done.
+
+    Raises DataError as `expect_ending`, and if the folder is missing or a folder is there.
+    """
+    found = Path(path)
+    expect(not found.is_dir(), f"{what}: {str(path)!r} is a folder, not a file", DataError)
+    expect_ending(path, endings, what)
     expect(
         found.parent.is_dir(), f"{what}: there is no folder {found.parent} for {found}", DataError
     )

@@ -9,6 +9,8 @@ from typing import Any
 from minran.ablate.figure import ablation_figure
 from minran.ablate.results import Results
 from minran.ablate.spread import RULE, number
+from minran.errors import DataError
+from minran.files import write_atomically
 from minran.train import environment
 
 
@@ -79,15 +81,18 @@ def to_json(results: Results) -> dict[str, Any]:
 
 
 def write(results: Results, folder: str | Path) -> list[Path]:
-    """Write NAME.json, NAME.md and NAME.png into `folder`; returns the three paths."""
+    """Write NAME.json, NAME.md and NAME.png into `folder`; returns the three paths.
+
+    Raises DataError if one cannot be written; those before it are whole.
+    """
+    from minran.inspect.style import save_figure
+
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     name = results.ablation.name
     paths = [folder / f"{name}.{ending}" for ending in ("json", "md", "png")]
-    paths[0].write_text(json.dumps(to_json(results), indent=2) + "\n", encoding="utf-8")
-    paths[1].write_text(markdown(results, paths[2].name), encoding="utf-8")
-    figure = ablation_figure(results)
-    figure.savefig(paths[2], dpi=150, facecolor=figure.get_facecolor())
+    write_atomically(paths[0], json.dumps(to_json(results), indent=2) + "\n", DataError)
+    write_atomically(paths[1], markdown(results, paths[2].name), DataError)
+    save_figure(ablation_figure(results), paths[2])
     return paths
 
 

@@ -41,7 +41,7 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     """Draw a point for each time, with its range over the rounds, and save it as `path`."""
     from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
 
-    from minran.inspect.style import dress, legend, new_figure, theme
+    from minran.inspect.style import dress, legend, new_figure, save_figure, theme
 
     found = points(document)
     labels = list(dict.fromkeys(label for label, *_ in found))
@@ -80,5 +80,4 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     axes.set_yticks(range(len(labels)), [textwrap.fill(label, 45) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     legend(axes, colours, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

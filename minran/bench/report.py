@@ -9,6 +9,8 @@ from typing import Any
 
 from minran.bench.compare import Measurement
 from minran.bench.stats import spread
+from minran.errors import DataError
+from minran.files import write_atomically
 
 FORMAT = 1
 """Version of the JSON's structure."""
@@ -220,8 +222,5 @@ def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
 
 def save(path: str | Path, document: dict[str, Any]) -> None:
     """Write the JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps({"format": FORMAT, **document}, indent=1) + "\n", "utf-8")
-    temporary.replace(path)
+    text = json.dumps({"format": FORMAT, **document}, indent=1) + "\n"
+    write_atomically(path, text, DataError)

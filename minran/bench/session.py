@@ -15,6 +15,7 @@ from minran.bench import report, sections
 from minran.bench.compare import Measurement, Settings, default_threads
 from minran.bench.siblings import training_module
 from minran.errors import RecipeError, expect
+from minran.files import PICTURES, expect_ending
 
 
 def run(args: argparse.Namespace) -> int:
@@ -32,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
         RecipeError,
     )
     _expect_used(args)
+    for name, endings in (("json", (".json",)), ("plot", PICTURES)):
+        if getattr(args, name) is not None:
+            expect_ending(getattr(args, name), endings, f"bench: --{name}")
     session = Session(args)
     session.start()
     (session.on_gpu if args.device == "gpu" else session.on_cpu)()

@@ -15,7 +15,7 @@ from typing import Any
 from minran import distributed
 from minran._version import __version__
 from minran.arguments import Parser
-from minran.cli import ablate, attention, check, course, look, training
+from minran.cli import ablate, attention, check, course, history, look, training
 from minran.errors import MinranError
 
 
@@ -67,6 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     training.add_commands(commands)
+    history.add_commands(commands)
     ablate.add_commands(commands)
     look.add_commands(commands)
     attention.add_commands(commands)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from minran.arguments import takes
 from minran.cli.shared import add_command, add_device, save_figure, use_device
 from minran.errors import RecipeError, expect
+from minran.files import PICTURES, expect_writable
 
 
 def add_commands(commands: Any) -> None:
@@ -95,9 +95,11 @@ def graph(args: argparse.Namespace) -> int:
     from minran.inspect import module_graph
     from minran.models import create_model
 
-    out = Path(args.out or f"{args.model}.svg")
-    module_graph(create_model(args.model), depth=args.depth).save(out)
-    print(out)
+    if args.out is not None:
+        expect_writable(args.out, (".svg",), "graph --out")
+    model = create_model(args.model)
+    out = f"{args.model}.svg" if args.out is None else args.out
+    print(module_graph(model, depth=args.depth).save(out))
     return 0
 
 
@@ -111,6 +113,8 @@ def predict(args: argparse.Namespace) -> int:
     use_device(args)
     if args.out is None:
         takes(args, "predict without --out", "checkpoint", "files", "top", "device")
+    else:
+        expect_writable(args.out, PICTURES, "predict --out")
     expect(args.top >= 1, f"--top must be at least 1, got {args.top}", RecipeError)
     model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
     pictures = read_pictures(args.files, preprocess.mean.shape[0])
@@ -118,7 +122,7 @@ def predict(args: argparse.Namespace) -> int:
     for file, row in zip(args.files, probabilities, strict=True):
         best = sorted(zip(row, checkpoint.class_names, strict=True), reverse=True)[: args.top]
         print(f"{file}: " + ", ".join(f"{name} {share:.1%}" for share, name in best))
-    if args.out:
+    if args.out is not None:
         figure = inspect.prediction_figure(
             pictures, probabilities, checkpoint.class_names, max(args.top, 3), args.dark
         )
@@ -132,6 +136,7 @@ def export(args: argparse.Namespace) -> int:
     from minran.interop import export_onnx
     from minran.train import load_model
 
+    expect_writable(args.out, (".onnx",), "export --out")
     model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
     rows, columns = preprocess.mean.shape[:2]
     path = export_onnx(

@@ -11,6 +11,7 @@ import numpy as np
 from minran.arguments import takes
 from minran.cli.shared import add_data_dir, add_device, expect_data_dir_used, use_device
 from minran.errors import RecipeError, expect
+from minran.files import PICTURES, expect_writable
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> None:
@@ -75,3 +76,4 @@ def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     pictures = "files" if args.files else "data_dir"
     mode = f"{command} of picture files" if args.files else command
     takes(args, mode, "checkpoint", "dark", "device", "out", "count", pictures, *options)
+    expect_writable(args.out, PICTURES, f"{command} --out")

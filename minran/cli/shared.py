@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minran import backend
-from minran.errors import DataError, RecipeError, expect
+from minran.errors import RecipeError, expect
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -81,15 +81,10 @@ def use_device(args: argparse.Namespace) -> None:
 
 
 def save_figure(figure: Any, path: str) -> None:
-    """Write a figure to a file of the format that its ending names, and say where.
+    """Write a figure to a file of the format that its ending names, and say where."""
+    from minran.inspect.style import save_figure as save
 
-    Raises DataError if there is no such folder or format.
-    """
-    try:
-        figure.savefig(path, dpi=150, facecolor=figure.get_facecolor())
-    except (OSError, ValueError) as error:
-        raise DataError(f"could not write the figure {path}: {error}") from error
-    print(path)
+    print(save(figure, path))
 
 
 def read_numbers(text: str | None, option: str) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""quickstart, train, evaluate, runs, plot."""
+"""quickstart, train, evaluate."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from minran.arguments import takes
+from minran.cli.history import RUNS
 from minran.cli.shared import (
     add_command,
     add_data_dir,
@@ -17,9 +20,6 @@ from minran.cli.shared import (
     use_device,
 )
 from minran.errors import CheckpointError, RecipeError, expect
-
-RUNS = "runs"
-"""The folder of all runs, where nobody names another."""
 
 
 def add_commands(commands: Any) -> None:
@@ -89,37 +89,20 @@ def add_commands(commands: Any) -> None:
     add_data_dir(parser)
     add_device(parser)
 
-    parser = add_command(
-        commands,
-        "runs",
-        runs,
-        "list and compare runs",
-        "  minran runs\n  minran runs elsewhere/",
-    )
-    parser.add_argument("folder", nargs="?", default=RUNS, help="folder of the runs")
-
-    parser = add_command(
-        commands,
-        "plot",
-        plot,
-        "draw the curves of one or several runs",
-        "  minran plot runs/cifar10-small\n  minran plot runs/a runs/b --out compare.svg",
-    )
-    parser.add_argument("runs", nargs="+", help="run folders")
-    parser.add_argument("--out", default="curves.png", help="picture file (png, svg or pdf)")
-
 
 def quickstart(args: argparse.Namespace) -> int:
     """Train on shapes, test, draw curves and masks."""
     from minran import inspect
-    from minran.data import load_shapes
+    from minran.inspect.style import save_figure as save
     from minran.train import load_recipe
     from minran.train import train as run_training
 
     use_device(args)
     recipe = load_recipe("quickstart", read_changes(args))
+    shapes = recipe.data.name == "shapes"
+    what = "the built-in shapes pictures" if shapes else recipe.data.name
     print(
-        f"training {recipe.model.name} on the built-in shapes pictures (Ctrl-C stops cleanly)",
+        f"training {recipe.model.name} on {what} (Ctrl-C stops cleanly)",
         flush=True,
     )
     result = run_training(recipe, args.out, force=args.force)
@@ -128,18 +111,15 @@ def quickstart(args: argparse.Namespace) -> int:
         print("stopped before the first test: nothing to draw yet")
         return 1
     print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on pictures it has never seen")
-    picture = result.run.folder / "quickstart.png"
-    test = load_shapes("test", count=200, seed=0)
-    figure = inspect.quickstart_report(result.model, result.history.rows, test, _preprocess(args))
-    figure.savefig(picture, dpi=150)
+    # The pictures it was trained for, every so many-th: a folder's are sorted by class.
+    parts = result.parts
+    assert parts is not None  # a run that just began was made of something
+    count = min(200, len(parts.test.dataset))
+    test = parts.test.dataset.subset(np.arange(count) * len(parts.test.dataset) // count)
+    report = inspect.quickstart_report(result.model, result.history.rows, test, parts.preprocess)
+    picture = save(report, result.run.folder / "quickstart.png")
     print(f"picture      {picture}\ncheckpoint   {result.run.last_file}")
     return 0
-
-
-def _preprocess(args: argparse.Namespace) -> Any:
-    from minran.train import load_model
-
-    return load_model(Path(args.out) / "last.safetensors")[1]
 
 
 def train(args: argparse.Namespace) -> int:
@@ -256,32 +236,3 @@ def find_checkpoint(path: str) -> Path:
         given = run.best_file if run.best_file.exists() else run.last_file
     expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
     return given
-
-
-def runs(args: argparse.Namespace) -> int:
-    """Print the table of runs."""
-    from minran.train.table import compare, list_runs
-
-    folder = Path(args.folder)
-    expect(
-        folder.is_dir() or args.folder == RUNS,
-        f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed",
-        CheckpointError,
-    )
-    print(compare(list_runs(folder)))
-    return 0
-
-
-def plot(args: argparse.Namespace) -> int:
-    """Save the curves of runs."""
-    from minran import inspect
-    from minran.train import Run, read_history
-
-    histories = {}
-    for folder in args.runs:
-        run = Run(folder)
-        expect(run.history_file.exists(), f"there is no history in {folder}", CheckpointError)
-        histories[run.folder.name] = read_history(run.history_file)
-    inspect.curves_figure(histories).savefig(args.out, dpi=150)
-    print(args.out)
-    return 0

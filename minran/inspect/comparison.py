@@ -91,9 +91,10 @@ def gradcam_figure(
     """A row for each picture: the picture, Grad-CAM, each mask's mean over channels, the object.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
-    answers: the class that each map speaks for.
+    answers: the class that each map speaks for, and perhaps
+    a line below it.
     """
-    from minran.inspect.style import caption, new_figure, row_label, show, theme
+    from minran.inspect.style import caption, new_figure, plain, row_label, show, theme
 
     expect(
         1 <= len(images) == len(maps) == len(answers),
@@ -109,7 +110,8 @@ def gradcam_figure(
     for row, image in enumerate(images):
         first = row == 0
         show(grid[row, 0], as_colours(image), colours, "picture" if first else "")
-        row_label(grid[row, 0], answers[row], colours)
+        name, _, below = answers[row].rpartition("\n")
+        row_label(grid[row, 0], name or below, colours, plain(below) if name else "")
         for column, (title, values) in enumerate(columns, start=1):
             laid = overlay(image, values[row])
             show(grid[row, column], laid, colours, title if first else "")

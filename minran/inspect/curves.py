@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,7 @@ def _panel(axes: Axes, histories: Mapping[str, History], panel: str, colours: Th
     """One quantity of all runs."""
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-    from minran.inspect.style import dress, legend
+    from minran.inspect.style import dress, legend, plain
 
     dress(axes, colours, PANELS[panel].capitalize(), "epoch", "")
     several = len(histories) > 1
@@ -68,7 +69,7 @@ def _panel(axes: Axes, histories: Mapping[str, History], panel: str, colours: Th
                 continue
             drawn += 1
             place = index if several else (1 if split == "test" else 0)
-            words = " ".join(filter(None, (name if several else "", split)))
+            words = " ".join(filter(None, (plain(name) if several else "", split)))
             axes.plot(
                 x,
                 y,
@@ -168,7 +169,7 @@ def quickstart_figure(
         words = f"Accuracy: {tested[-1]:.1%} of the test pictures"
         left.axes[1].set_title(words, color=colours.text, fontsize=11, loc="left", weight="bold")
     answers = _answers(class_names, predictions, labels)
-    _gallery(right, images, attentions, true_masks, answers, rule, colours)
+    _gallery(right, images, attentions, true_masks, answers, rule, colours, 13 * (1.15 * width + 1))
     return figure
 
 
@@ -176,10 +177,16 @@ def _answers(
     class_names: Sequence[str],
     predictions: Sequence[int] | np.ndarray,
     labels: Sequence[int] | np.ndarray,
-) -> list[str]:
-    """The predicted class of each picture, and the true one where they differ."""
+) -> list[tuple[str, str]]:
+    """The predicted class of each picture, and words about the true one where they differ."""
+    from minran.inspect.style import broken, plain
+
     pairs = [(class_names[int(p)], class_names[int(y)]) for p, y in zip(predictions, labels)]
-    return [answer if answer == truth else f"{answer}\n(not {truth})" for answer, truth in pairs]
+    wrong = [broken(f"(not {plain(truth, 42)})") for _, truth in pairs]
+    return [
+        (answer, "" if answer == truth else words)
+        for (answer, truth), words in zip(pairs, wrong, strict=True)
+    ]
 
 
 def _gallery(
@@ -187,11 +194,12 @@ def _gallery(
     images: np.ndarray,
     attentions: Sequence[Attention],
     true_masks: np.ndarray | None,
-    answers: Sequence[str],
+    answers: Sequence[tuple[str, str]],
     rule: str | None,
     colours: Theme,
+    room: float,
 ) -> None:
-    """Rows of pictures; what the network answered stands to their left."""
+    """Rows of pictures; the network's answer to their left. `room`: letters in a line."""
     from minran.inspect.style import row_label, show
 
     maps = [
@@ -205,7 +213,7 @@ def _gallery(
     for row, image in enumerate(images):
         first = row == 0
         show(grid[row, 0], as_colours(image), colours, "test picture" if first else "")
-        row_label(grid[row, 0], answers[row], colours)
+        row_label(grid[row, 0], answers[row][0], colours, answers[row][1])
         for column, (attention, values) in enumerate(zip(attentions, maps), start=1):
             heading = f"mask, {attention.title}" if first else ""
             show(grid[row, column], overlay(image, values[row]), colours, heading)
@@ -213,9 +221,11 @@ def _gallery(
             heading = "true object" if first else ""
             show(grid[row, -1], true_masks[row], colours, heading, cmap="gray", vmin=0, vmax=1)
     which = "mean over channels" if rule is None else f"the channel of {RULES[rule]}"
+    notes = ["Left of each row: the network's answer."]
+    if attentions:
+        notes = [f"{notes[0]} Bright: where the mask lets most through.", f"Masks: {which}."]
     figure.supxlabel(
-        "Left of each row: the network's answer. Bright: where the mask lets most through.\n"
-        f"Masks: {which}.",
+        "\n".join(line for note in notes for line in textwrap.wrap(note, int(room))),
         color=colours.faint,
         fontsize=8.5,
     )

@@ -160,7 +160,7 @@ def mask_over_epochs_figure(
     checkpoints: for each name ("epoch 3"), what `attention_maps` gave with those weights for
     the same pictures. index: which attention module, in order.
     """
-    from minran.inspect.style import caption, new_figure, show, theme
+    from minran.inspect.style import broken, caption, new_figure, plain, show, theme
 
     expect(bool(checkpoints), "mask_over_epochs_figure: there are no checkpoints")
     for found in checkpoints.values():
@@ -177,7 +177,8 @@ def mask_over_epochs_figure(
         show(grid[row, 0], as_colours(image), colours, "picture" if row == 0 else "")
         for column, (name, found) in enumerate(checkpoints.items(), start=1):
             laid = overlay(image, channel_mean(found[index].mask)[row])
-            show(grid[row, column], laid, colours, name if row == 0 else "")
+            title = broken(plain(name, 32), 16) if row == 0 else ""
+            show(grid[row, column], laid, colours, title)
     title = next(iter(checkpoints.values()))[index].title
     caption(figure, f"Mask of {title}: mean over channels,\n{SCALE_NOTE}", colours)
     return figure

@@ -11,6 +11,7 @@ from minran.errors import expect
 from minran.inspect.curves import History, quickstart_figure
 from minran.inspect.masks import as_colours, attention_maps
 from minran.inspect.probe import watch
+from minran.models import AttentionModule
 from minran.nn import Module
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def prediction_figure(
 
     images: (N, H, W, 3) to show, uint8 or between 0 and 1; probabilities: (N, K).
     """
-    from minran.inspect.style import dress, new_figure, show, theme
+    from minran.inspect.style import dress, new_figure, plain, show, theme
 
     expect(
         probabilities.shape == (len(images), len(class_names)) and len(images) >= 1,
@@ -49,7 +50,9 @@ def prediction_figure(
         show(left, as_colours(image), colours)
         best = np.argsort(-row, kind="stable")[:count][::-1]
         dress(right, colours)
-        right.barh([class_names[k] for k in best], row[best], color=colours.colours[0], height=0.7)
+        places = range(len(best))
+        right.barh(places, row[best], color=colours.colours[0], height=0.7)
+        right.set_yticks(places, [plain(class_names[k], 24) for k in best])
         right.set_xlim(0, 1.14)
         right.set_xticks([])
         right.grid(False)
@@ -84,14 +87,17 @@ def quickstart_report(
     shown = np.sort(firsts)[:count]
     order = np.concatenate([shown, np.setdiff1d(np.arange(len(test.labels)), shown)])
     inputs = preprocess(test.images[order])
+    masked = any(isinstance(module, AttentionModule) for _, module in model.named_modules())
+    kind = "A Residual Attention Network" if masked else "A network"
     answers = class_probabilities(model, inputs[: len(shown)]).argmax(axis=1)
     return quickstart_figure(
         history,
         test.images[shown],
-        attention_maps(model, inputs),
+        attention_maps(model, inputs) if masked else [],
         None if test.masks is None else test.masks[shown],
         test.class_names,
         answers,
         test.labels[shown],
+        title=f"{kind}, trained on your own processor",
         dark=dark,
     )

@@ -64,7 +64,7 @@ def stage_responses(
 
 def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = False) -> Figure:
     """One line for each network of `responses` ("residual", "naive", ...): response by stage."""
-    from minran.inspect.style import dress, legend, new_figure, theme
+    from minran.inspect.style import dress, legend, new_figure, plain, theme
 
     expect(bool(responses), "response_figure: there are no responses")
     colours = theme(dark)
@@ -80,7 +80,7 @@ def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = F
             color=colours.colours[index % len(colours.colours)],
             marker="osD^v"[index % 5],
             linewidth=1.8,
-            label=name,
+            label=plain(name),
         )
     axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
     legend(axes, colours)

@@ -7,12 +7,20 @@ display is needed. This module is imported only when something is drawn.
 from __future__ import annotations
 
 import io
+import re
 import textwrap
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from minran.errors import DataError
+from minran.files import PICTURES, expect_ending, write_atomically
 
 # Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6bb1")
@@ -48,6 +56,62 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        """As Matplotlib's, but letters that the font lacks make one warning, not hundreds."""
+        with _missing_letters():
+            super().savefig(*args, **options)
+
+
+@contextmanager
+def _missing_letters() -> Iterator[None]:
+    missing: set[str] = set()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for warning in caught:
+        found = re.match(r"Glyph (\d+) ", str(warning.message))
+        if found:
+            missing.add(chr(int(found[1])))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if missing:
+        letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
+        warnings.warn(
+            f"the figure's font has no letters for {letters}: boxes stand in their place",
+            stacklevel=4,
+        )
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
+    """Write a figure whole or not at all, as its ending says: .png, .svg or .pdf.
+
+    Raises DataError for another ending, and if the file cannot be written; what was there before
+    is then unchanged.
+    """
+    target = expect_ending(path, PICTURES, "the file of a figure")
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format=target.suffix[1:].lower(), dpi=dpi, facecolor=figure.get_facecolor()
+    )
+    write_atomically(target, buffer.getvalue(), DataError)
+    return target
+
+
+def plain(name: object, most: int = 40) -> str:
+    """A name that somebody gave, as text for a figure: it is drawn as it is written.
+
+    A dollar does not begin a formula, a line break or another letter that cannot be seen is
+    escaped, a long name keeps its beginning and its end, and one that begins with "_" stands in
+    the legend, which leaves such names out.
+    """
+    letters = (c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
+    text = "".join(letters) or '""'
+    if len(text) > most:
+        text = f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def new_figure(width: float, height: float, dark: bool) -> Picture:
@@ -95,11 +159,17 @@ def show(axes: Axes, picture: Any, colours: Theme, title: str = "", **options: A
     return axes.imshow(picture, **{"interpolation": "nearest", **options})
 
 
-def row_label(axes: Axes, text: str, colours: Theme) -> None:
-    """Words to the left of a row of pictures."""
+def row_label(axes: Axes, name: str, colours: Theme, below: str = "") -> None:
+    """The name of a row of pictures, to their left, and words below it."""
+    text = "\n".join(filter(None, (broken(plain(name, 48)), below)))
     axes.set_ylabel(
         text, rotation=0, ha="right", va="center", color=colours.text, fontsize=9.5, labelpad=6
     )
+
+
+def broken(text: str, room: int = 18) -> str:
+    """Lines of at most `room` letters; none begins in the middle of an escaped dollar."""
+    return "\n".join(textwrap.wrap(text.replace(r"\$", "\0"), room)).replace("\0", r"\$") or text
 
 
 def colour_bar(figure: Figure, drawn: Any, axes: Any, colours: Theme, text: str) -> None:

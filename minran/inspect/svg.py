@@ -8,10 +8,12 @@ again (declarative animation, no script) where the viewer lets pictures be click
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_html
 from pathlib import Path
 from zlib import crc32
 
+from minran.errors import DataError
+from minran.files import expect_ending, write_atomically
 from minran.inspect.flow import Node
 from minran.inspect.labels import Label
 from minran.inspect.layout import Item, Placed, Segment, port_offset
@@ -37,6 +39,12 @@ DARK = {"paper": "#0d1117", "text": "#e6edf3", "faint": "#9aa4af", "line": "#9aa
 HALO = f'stroke="{LIGHT["paper"]}" stroke-width="3" stroke-opacity="0.8" paint-order="stroke"'
 
 
+def escape(text: str) -> str:
+    """Text for an SVG: its signs escaped, and letters that XML cannot hold shown as escapes."""
+    seen = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return escape_html("".join(seen))
+
+
 @dataclass(frozen=True)
 class Svg:
     """A drawing as SVG text; a notebook shows it, `save` writes it."""
@@ -44,9 +52,12 @@ class Svg:
     text: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the drawing to a file, which any browser opens; returns the path."""
-        target = Path(path)
-        target.write_text(self.text, encoding="utf-8")
+        """Write the drawing to a file, which any browser opens; returns the path.
+
+        Raises DataError if that does not end in .svg, or cannot be written.
+        """
+        target = expect_ending(path, (".svg",), "the file of a drawing")
+        write_atomically(target, self.text, DataError)
         return target
 
     def _repr_svg_(self) -> str:

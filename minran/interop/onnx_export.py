@@ -14,8 +14,8 @@ from types import ModuleType
 
 from minran._version import __version__
 from minran.data import Preprocess
-from minran.errors import BackendError, expect
-from minran.files import write_atomically
+from minran.errors import BackendError, DataError, expect
+from minran.files import expect_ending, write_atomically
 from minran.inspect import record
 from minran.inspect.flow import ops_behind
 from minran.inspect.probe import Size, blank_picture, evaluating, picture_size
@@ -53,8 +53,8 @@ def export_onnx(
     columns), else the size the network was drawn for. `class_names` are kept as metadata.
 
     Weights are written in float32, and named as in `state_dict`. Raises BackendError without
-    the onnx package, or for an operation that none of minran's own networks has; CheckpointError
-    if the file cannot be written.
+    the onnx package, or for an operation that none of minran's own networks has; DataError
+    for another ending than .onnx, or if the file cannot be written.
     """
     onnx = require_onnx()
     if preprocess is not None:
@@ -66,6 +66,7 @@ def export_onnx(
         )
     else:
         size = picture_size(model, image_size)
+    expect_ending(path, (".onnx",), "export_onnx: the file")
     x = blank_picture(model, size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)
@@ -103,7 +104,7 @@ def export_onnx(
     if class_names:
         helper.set_model_props(written, {"class_names": json.dumps(list(class_names))})
     onnx.checker.check_model(written, full_check=True)
-    write_atomically(Path(path), written.SerializeToString())
+    write_atomically(Path(path), written.SerializeToString(), DataError)
     return Path(path)
 
 

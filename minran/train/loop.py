@@ -37,6 +37,8 @@ class Result:
     model: Module
     history: History
     finished: bool
+    parts: Parts | None = None
+    """What it was made of; None where nothing was left to do."""
 
 
 def train(
@@ -97,7 +99,7 @@ def train(
             steps = DeviceSteps(recipe, parts, capture) if on_device() else HostSteps(recipe, parts)
             session = _Session(recipe, parts, steps, run, progress, history, stop, reporter, on_row)
             finished = session.fit()
-    return Result(run, parts.model.eval(), history, finished)
+    return Result(run, parts.model.eval(), history, finished, parts)
 
 
 def _open(
