@@ -112,8 +112,7 @@ def quickstart(args: argparse.Namespace) -> int:
         return 1
     print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on pictures it has never seen")
     # The pictures it was trained for, every so many-th: a folder's are sorted by class.
-    parts = result.parts
-    assert parts is not None  # a run that just began was made of something
+    parts: Any = result.parts
     count = min(200, len(parts.test.dataset))
     test = parts.test.dataset.subset(np.arange(count) * len(parts.test.dataset) // count)
     report = inspect.quickstart_report(result.model, result.history.rows, test, parts.preprocess)
