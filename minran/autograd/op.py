@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from minran import backend
 from minran.autograd.recording import is_recording
 from minran.autograd.tensor import Array, Tensor
@@ -67,7 +69,8 @@ class Op:
                     "make it floating-point: tensor(x, dtype='float32')"
                 )
         self.needs = tuple(t is not None and t.requires_grad for t in tensors)
-        result = self.forward(*(None if t is None else t.data for t in tensors))
+        with np.errstate(under="ignore"):  # what is too small is 0, whatever np.seterr says
+            result = self.forward(*(None if t is None else t.data for t in tensors))
         if not hasattr(result, "dtype"):
             raise ShapeError(f"{name}.forward must return an array, got {type(result).__name__}")
         y = Tensor(result)

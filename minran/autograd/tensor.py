@@ -179,7 +179,8 @@ class Tensor:
             f"got {tuple(gradient.shape)}",
             GradientError,
         )
-        walk(self, gradient)
+        with np.errstate(under="ignore"):
+            walk(self, gradient)
 
     if TYPE_CHECKING:
         # What operators mean is written in `minran.ops.arithmetic`, which installs them here.

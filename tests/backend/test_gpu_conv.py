@@ -66,10 +66,12 @@ def expected(case: Case, arrays: dict[str, np.ndarray], precision: str) -> dict[
     x, w, gamma, beta, residual, gy, mean, inv_std = (
         array.astype(np.float64) for array in arrays.values()
     )
-    scale = (gamma * inv_std).astype(arrays["x"].dtype)
-    shift = (beta - mean * gamma * inv_std).astype(arrays["x"].dtype)
+    dtype = arrays["x"].dtype
+    centre, scale = mean.astype(dtype), (gamma * inv_std).astype(dtype)
+    shift = (beta - (mean - centre) * gamma * inv_std).astype(dtype)
     # The GPU normalises in the dtype of x, and TF32 rounds what came of that.
-    normal = np.maximum((scale * x + shift).astype(arrays["x"].dtype), 0).astype(np.float64)
+    centred = (x - centre).astype(dtype).astype(np.float64)
+    normal = np.maximum((scale * centred + shift).astype(dtype), 0).astype(np.float64)
     if precision == "tf32":
         normal, w, gy = in_tf32(normal), in_tf32(w), in_tf32(gy)
     y = cpu.conv2d(normal, w, *case.options) + residual

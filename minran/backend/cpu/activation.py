@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.blocks import map_blocks, masked
 from minran.backend.cpu.memory import empty_like
 
 
@@ -21,8 +21,8 @@ def relu(x: np.ndarray) -> np.ndarray:
 
 
 def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """gx = gy where y > 0, else 0: the derivative at the kink is 0, as in PyTorch."""
-    return _elementwise(lambda g, q, r: np.multiply(g, q > 0, out=r), gy, y)
+    """gx = gy where y is not 0, else 0: at the kink 0, at NaN gy, as in PyTorch."""
+    return _elementwise(lambda g, q, r: masked(g, q != 0, out=r), gy, y)
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -66,7 +66,8 @@ def spatial_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray
 
     Returns y (N, H, W, C), mean and inv_std (N, 1, 1, C).
     """
-    mean = x.mean((1, 2), keepdims=True)
+    # In float64 the mean of a constant map is that constant, and nothing else is left of it.
+    mean = x.mean((1, 2), np.float64, keepdims=True).astype(x.dtype)
     centred = x - mean
     inv_std = 1 / np.sqrt(np.square(centred).mean((1, 2), keepdims=True) + x.dtype.type(eps))
     return sigmoid(centred * inv_std), mean, inv_std
@@ -83,12 +84,21 @@ def spatial_attention_backward(
 
 
 def gate(mask: np.ndarray, trunk: np.ndarray, residual: bool) -> np.ndarray:
-    """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
+    """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not.
+
+    (1 + M) T is calculated as M T + T. Of an infinite T and an M of 0 that would be NaN; the
+    processor notices (an invalid operation), and the sum comes first.
+    """
 
     def block(m: np.ndarray, t: np.ndarray, r: np.ndarray) -> None:
-        np.multiply(m, t, out=r)
-        if residual:
-            np.add(r, t, out=r)
+        if not residual:
+            np.multiply(m, t, out=r)
+            return
+        try:
+            with np.errstate(invalid="raise"):
+                np.add(np.multiply(m, t, out=r), t, out=r)
+        except FloatingPointError:
+            np.multiply(np.add(m, 1, out=r), t, out=r)
 
     return _elementwise(block, mask, trunk)
 

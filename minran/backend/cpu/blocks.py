@@ -24,6 +24,7 @@ from itertools import pairwise
 from threading import Lock
 from typing import Any, TypeVar
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minran.errors import BackendError, expect
@@ -145,6 +146,21 @@ def map_blocks(
             for other in others:
                 other.result()
     return results
+
+
+def masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Out = x where `mask`, else 0, whatever x is: 0 times infinity would be NaN.
+
+    So the bits are multiplied, as whole numbers. That takes as long as x times the mask, which is
+    many times quicker than np.where or a masked copy.
+    """
+    np.multiply(bits_of(x), mask, out=bits_of(out))
+    return out
+
+
+def bits_of(x: np.ndarray) -> np.ndarray:
+    """The same memory as whole numbers."""
+    return x.view(f"i{x.itemsize}")
 
 
 def _executor() -> ThreadPoolExecutor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.blocks import map_blocks, masked
 from minran.backend.cpu.conv import (
     columns_of,
     framed,
@@ -125,7 +125,7 @@ def norm_relu_conv2d_backward(
             gw = stride_one_adjoints(gs, p, flat, window, rim, part)
         else:
             gw = general_adjoints(gs, p, flat, window, strides, rim, part)
-        np.multiply(part, p > 0, out=part)
+        masked(part, p != 0, out=part)
         sums = channel_sums(part)
         if scale is None:  # a is in the weights
             return gw, sums, None

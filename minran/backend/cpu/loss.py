@@ -7,8 +7,9 @@ import numpy as np
 
 def softmax(x: np.ndarray) -> np.ndarray:
     """y_k = exp(x_k - max x) / sum_j exp(x_j - max x) over the last axis."""
-    y = np.exp(x - x.max(-1, keepdims=True))
-    y /= y.sum(-1, keepdims=True)
+    with np.errstate(over="ignore", invalid="ignore"):
+        y = np.exp(x - x.max(-1, keepdims=True))
+        y /= y.sum(-1, keepdims=True)
     return y
 
 
@@ -19,8 +20,9 @@ def softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def log_softmax(x: np.ndarray) -> np.ndarray:
     """y_k = x_k - log sum_j exp(x_j), with the maximum taken out first."""
-    shifted = x - x.max(-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    with np.errstate(over="ignore", invalid="ignore"):
+        shifted = x - x.max(-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def log_softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -29,9 +31,14 @@ def log_softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """L = -1/N sum_nk t_nk log p_nk: the loss (a 0-d array) and log p (N, K)."""
+    """L = -1/N sum_nk t_nk log p_nk: the loss (a 0-d array) and log p (N, K).
+
+    What has the target 0 adds nothing, even where p is 0, of which the logarithm is infinite.
+    """
     log_probabilities = log_softmax(logits)
-    loss = -(targets * log_probabilities).sum() / len(logits)
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.where(targets == 0, targets, targets * log_probabilities)
+        loss = -products.sum() / len(logits)
     return np.asarray(loss, logits.dtype), log_probabilities
 
 
@@ -54,7 +61,8 @@ def sgd_update(
     nesterov: bool,
 ) -> None:
     """In place: g += wd p; v = mu v + g; p -= lr (g + mu v) if `nesterov`, else lr v."""
-    g = grad + weight_decay * param if weight_decay else grad
-    velocity *= momentum
-    velocity += g
-    param -= lr * (g + momentum * velocity) if nesterov else lr * velocity
+    with np.errstate(under="ignore"):
+        g = grad + weight_decay * param if weight_decay else grad
+        velocity *= momentum
+        velocity += g
+        param -= lr * (g + momentum * velocity) if nesterov else lr * velocity

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.blocks import bits_of, map_blocks, masked
 from minran.backend.cpu.memory import empty, empty_like, zeros
 from minran.backend.geometry import pool_output_size
 
@@ -50,6 +50,8 @@ def max_pool2d_backward(
 ) -> np.ndarray:
     """Each window hands its gradient to its first maximum in row-major order.
 
+    A window with NaN hands it to the last of these, as PyTorch does: see `_route_nan`.
+
     That is the first row whose row maximum equals the window's, and in it the first pixel
     that equals the row's: the two passes of forward, backward.
     """
@@ -62,6 +64,9 @@ def max_pool2d_backward(
         gcolumns, gacross = [empty_like(lane) for lane in columns], empty_like(across)
         rows, grows = _row_lanes(across, stride[0]), _row_lanes(gacross, stride[0])
         top, gtop = _samples_inside(y[samples]), _samples_inside(gy[samples])
+        if np.isnan(top.max(initial=-np.inf)):
+            gx[samples] = _route_nan(gy[samples], x[samples], kernel, stride, padding)
+            return
         _route_along(gtop, rows, top, grows, _ROWS, kernel[0], stride[0], padding[0])
         _route_along(gacross, columns, across, gcolumns, _COLS, kernel[1], stride[1], padding[1])
         for r, lane in enumerate(gcolumns):
@@ -177,12 +182,34 @@ def _route_along(
         at, cells = _along(axis, seen), _cells(glanes, axis, pixels)
         np.equal(_cells(lanes, axis, pixels), y[at], out=hit[at])
         if offset < stride:
-            sent = np.multiply(rest[at], hit[at], out=cells)
+            sent = masked(rest[at], hit[at], out=cells)
         else:
-            sent = np.multiply(rest[at], hit[at], out=share[at])
+            sent = masked(rest[at], hit[at], out=share[at])
             np.add(cells, sent, out=cells)
-        if offset < kernel - 1:
-            np.subtract(rest[at], sent, out=rest[at])
+        if offset < kernel - 1:  # of an infinite number, its bits can be taken away
+            np.subtract(bits_of(rest[at]), bits_of(sent), out=bits_of(rest[at]))
+
+
+def _route_nan(
+    gy: np.ndarray, x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair
+) -> np.ndarray:
+    """gx of a block with NaN: each window's pixels one after another, which takes far longer."""
+    gx = np.zeros(x.shape, x.dtype)
+    best, winner = np.full(gy.shape, -np.inf), np.full(gy.shape, -1)
+    (_, height, width, _), (_, ho, wo, _) = x.shape, gy.shape
+    taps = [
+        ((slice(None), rows, cols), (slice(None), pixel_rows, pixel_cols))
+        for _, rows, pixel_rows in _taps(height, ho, kernel[0], stride[0], padding[0])
+        for _, cols, pixel_cols in _taps(width, wo, kernel[1], stride[1], padding[1])
+    ]
+    for k, (windows, pixels) in enumerate(taps):
+        value = x[pixels]
+        wins = (value > best[windows]) | np.isnan(value) | (winner[windows] < 0)
+        best[windows] = np.where(wins, value, best[windows])
+        winner[windows] = np.where(wins, k, winner[windows])
+    for k, (windows, pixels) in enumerate(taps):
+        gx[pixels] += np.where(winner[windows] == k, gy[windows], 0)
+    return gx
 
 
 def avg_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair) -> np.ndarray:

@@ -51,11 +51,23 @@ def _apply(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
     y = empty((n, height, width, c), x.dtype)
 
     def block(samples: slice) -> None:
-        part = np.ascontiguousarray(x[samples])
+        part, out = np.ascontiguousarray(x[samples]), y[samples]
         count = len(part)
         tall = empty((count, height, w * c), x.dtype)
-        np.matmul(rows, part.reshape(count, h, w * c), out=tall)
-        np.matmul(cols, tall.reshape(count * height, w, c), out=y[samples].reshape(-1, width, c))
+        with np.errstate(invalid="ignore"):
+            np.matmul(rows, part.reshape(count, h, w * c), out=tall)
+            np.matmul(cols, tall.reshape(count * height, w, c), out=out.reshape(-1, width, c))
+        # 0 times infinity is NaN: one number that is not finite spoils its whole map, so that one
+        # pixel tells.
+        if not np.isfinite(out[:, 0, 0]).all():
+            out[...] = _mix(cols, _mix(rows, part, 1), 2)
 
     map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes))
     return y
+
+
+def _mix(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+    """The matrix times x along one axis, without the products with zeros."""
+    line = np.moveaxis(x, axis, -1)
+    mixed = [line[..., row != 0] @ row[row != 0] for row in matrix]
+    return np.stack(mixed, axis)

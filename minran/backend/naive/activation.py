@@ -32,13 +32,13 @@ def relu(x: Array) -> Array:
 
 @in_float64
 def relu_backward(gy: Array, y: Array) -> Array:
-    """Let gy pass where the input was positive: gx = gy where y > 0, else 0.
+    """Let gy pass where the input was positive: gx = gy where y is not 0, else 0.
 
-    The output alone says where that was.
+    The output, which is never negative, alone says where that was. Where it is NaN, gy passes.
     """
     gx = np.zeros(y.shape)
     for p in np.ndindex(y.shape):
-        if y[p] > 0:
+        if y[p] != 0:
             gx[p] = gy[p]
     return gx
 

@@ -17,9 +17,10 @@ def softmax(x: Array) -> Array:
     """
     y = np.zeros(x.shape)
     for row in np.ndindex(x.shape[:-1]):
-        largest = max(x[row])
-        total = sum(math.exp(score - largest) for score in x[row])
-        for k, score in enumerate(x[row]):
+        scores = x[row].tolist()
+        largest = max(scores)
+        total = sum(math.exp(score - largest) for score in scores)
+        for k, score in enumerate(scores):
             y[row][k] = math.exp(score - largest) / total
     return y
 
@@ -48,9 +49,10 @@ def log_softmax(x: Array) -> Array:
     """
     y = np.zeros(x.shape)
     for row in np.ndindex(x.shape[:-1]):
-        largest = max(x[row])
-        total = sum(math.exp(score - largest) for score in x[row])
-        for k, score in enumerate(x[row]):
+        scores = x[row].tolist()
+        largest = max(scores)
+        total = sum(math.exp(score - largest) for score in scores)
+        for k, score in enumerate(scores):
             y[row][k] = score - largest - math.log(total)
     return y
 
@@ -83,7 +85,8 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     log_probabilities = log_softmax(logits)
     loss = np.zeros(())
     for n, k in np.ndindex(logits.shape):
-        loss[()] -= targets[n, k] * log_probabilities[n, k] / logits.shape[0]
+        if targets[n, k] != 0:  # 0 times the logarithm of 0 is 0 here
+            loss[()] -= targets[n, k] * log_probabilities[n, k] / logits.shape[0]
     return loss, log_probabilities
 
 

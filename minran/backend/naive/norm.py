@@ -54,7 +54,7 @@ def batch_norm_backward_sums(
     """The gradients of gamma and beta, which the gradient of x needs as well.
 
         ggamma[c] = sum over n, i, j of g xhat,   gbeta[c] = sum over n, i, j of g
-        xhat = (x - mean) inv_std,   g = gy where y > 0, else 0
+        xhat = (x - mean) inv_std,   g = gy where y is not 0, else 0
 
     gy and x: (N, H, W, C), mean and inv_std: (C,), results (C,), always float64.
     y: the output if relu was applied, or None if not; g is then gy.
@@ -62,7 +62,7 @@ def batch_norm_backward_sums(
     ggamma, gbeta = np.zeros(x.shape[3]), np.zeros(x.shape[3])
     for n, i, j, c in np.ndindex(x.shape):
         p = (n, i, j, c)
-        g = float(gy[p]) if y is None or y[p] > 0 else 0.0
+        g = float(gy[p]) if y is None or y[p] != 0 else 0.0
         ggamma[c] += g * (float(x[p]) - float(mean[c])) * float(inv_std[c])
         gbeta[c] += g
     return ggamma, gbeta
@@ -94,7 +94,7 @@ def batch_norm_backward_input(
     gx = np.zeros(x.shape)
     for n, i, j, c in np.ndindex(x.shape):
         p = (n, i, j, c)
-        g = gy[p] if y is None or y[p] > 0 else 0.0
+        g = gy[p] if y is None or y[p] != 0 else 0.0
         if count is not None:
             xhat = (x[p] - mean[c]) * inv_std[c]
             g = g - gbeta[c] / count - xhat * ggamma[c] / count

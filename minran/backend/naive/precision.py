@@ -35,4 +35,5 @@ def in_float64(kernel: Callable[Parameters, Result]) -> Callable[Parameters, Res
 
 
 def _as(dtype: Any, value: Any) -> Any:
-    return value.astype(dtype) if isinstance(value, np.ndarray) else value
+    with np.errstate(over="ignore", under="ignore"):  # what is beyond float32 becomes inf, or 0
+        return value.astype(dtype) if isinstance(value, np.ndarray) else value

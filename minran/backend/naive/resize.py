@@ -25,7 +25,8 @@ def upsample_bilinear2d(x: Array, size: tuple[int, int], align_corners: bool) ->
     y = np.zeros((pictures, *size, channels))
     for n, i, j, c in np.ndindex(y.shape):
         for a, b in np.ndindex(height, width):
-            y[n, i, j, c] += r_h[i, a] * r_w[j, b] * x[n, a, b, c]
+            if r_h[i, a] and r_w[j, b]:  # 0 times an infinite pixel would be NaN
+                y[n, i, j, c] += r_h[i, a] * r_w[j, b] * x[n, a, b, c]
     return y
 
 
@@ -43,5 +44,6 @@ def upsample_bilinear2d_backward(gy: Array, x_shape: tuple[int, ...], align_corn
     gx = np.zeros(x_shape)
     for n, i, j, c in np.ndindex(gy.shape):
         for a, b in np.ndindex(height, width):
-            gx[n, a, b, c] += r_h[i, a] * r_w[j, b] * gy[n, i, j, c]
+            if r_h[i, a] and r_w[j, b]:
+                gx[n, a, b, c] += r_h[i, a] * r_w[j, b] * gy[n, i, j, c]
     return gx

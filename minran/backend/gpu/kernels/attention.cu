@@ -39,9 +39,11 @@ __global__ void spatial_attention(const T* x, T* y, Real<T>* mean, Real<T>* inv_
   const T* map = x + n * pixels * channels + c;
 
   using R = Real<T>;
+  // Of the distances to the first pixel, so that the mean of a constant map is that constant.
+  const R shift = mine ? R(map[0]) : R(0);
   R total = 0;
-  for (int p = threadIdx.y; p < mine; p += TILE) total += map[p * channels];
-  const R centre = sum_over_rows(total) / pixels;
+  for (int p = threadIdx.y; p < mine; p += TILE) total += map[p * channels] - shift;
+  const R centre = shift + sum_over_rows(total) / pixels;
   R squares = 0;
   for (int p = threadIdx.y; p < mine; p += TILE) {
     const R d = map[p * channels] - centre;

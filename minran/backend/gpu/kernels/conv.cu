@@ -122,7 +122,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
         const Few<S, NEXT> in = few<NEXT>(x + pixel * C + channel);
 #pragma unroll
         for (int e = 0; e < NEXT; e++) {
-          const bool passes = norm.normal(in.number[e], e) > T(0);
+          const bool passes = !(norm.normal(in.number[e], e) <= T(0));  // as NaN does
           if (!passes) out.number[e] = 0;
           sum[j + e] += out.number[e];
           along[j + e] += out.number[e] * (in.number[e] - norm.centre.number[e]);

@@ -15,10 +15,10 @@ __global__ void relu(const T* x, T* y, int count) {
   FOR_EACH(i, count) y[i] = x[i] < T(0) ? T(0) : x[i];
 }
 
-// gx = gy where y > 0, else 0.
+// gx = gy where y, which is never negative, is not 0, else 0: where it is NaN, gy passes.
 template <typename T>
 __global__ void relu_backward(const T* gy, const T* y, T* gx, int count) {
-  FOR_EACH(i, count) gx[i] = y[i] > T(0) ? gy[i] : T(0);
+  FOR_EACH(i, count) gx[i] = y[i] != T(0) ? gy[i] : T(0);
 }
 
 // y = 1 / (1 + exp(-x)).

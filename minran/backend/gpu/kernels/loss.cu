@@ -66,7 +66,8 @@ __global__ void cross_entropy(const T* log_probabilities, const T* targets, T* l
                               int classes) {
   double sum = 0;
   for (int i = threadIdx.x; i < rows * classes; i += LINE)
-    sum += double(targets[i]) * double(log_probabilities[i]);
+    if (targets[i] != 0)  // 0 times the logarithm of 0 is 0 here
+      sum += double(targets[i]) * double(log_probabilities[i]);
   sum = sum_over_line(sum);
   if (threadIdx.x == 0) loss[0] = T(-sum / rows);
 }

@@ -106,10 +106,10 @@ __global__ void scale_and_shift(const T* gamma, const T* beta, const double* mea
   }
 }
 
-// The gradient behind the ReLU: gy where the output y was positive. Without a ReLU, y is null.
+// The gradient behind the ReLU: gy where the output y was not 0. Without a ReLU, y is null.
 template <typename T>
 __device__ inline T through_relu(const T* gy, const T* y, int i) {
-  return !y || y[i] > T(0) ? gy[i] : T(0);
+  return !y || y[i] != T(0) ? gy[i] : T(0);
 }
 
 // Chunk sums of g and g (x - mean), laid out as in moments_of_chunk.
@@ -183,12 +183,13 @@ __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y,
     if (y) {
       const Few<T, PIECE> out = few<PIECE>(y + i);
 #pragma unroll
-      for (int e = 0; e < PIECE; e++) g.number[e] = out.number[e] > T(0) ? g.number[e] : T(0);
+      for (int e = 0; e < PIECE; e++) g.number[e] = out.number[e] != T(0) ? g.number[e] : T(0);
     }
 #pragma unroll
     for (int e = 0; e < PIECE; e++) {
       const R xhat = (in.number[e] - centre[e]) * scale[e];
-      g.number[e] = factor[e] * (g.number[e] - (direct[e] + xhat * along[e]) * per_count);
+      const R pull = per_count == 0 ? R(0) : (direct[e] + xhat * along[e]) * per_count;
+      g.number[e] = factor[e] * (g.number[e] - pull);
     }
     few<PIECE>(gx + i) = g;
   }

@@ -48,7 +48,8 @@ __global__ void max_pool(const T* x, T* y, int count, int H, int W, int C, int O
 }
 
 // gx = the sum of gy over the windows whose first maximum, in row-major order, this pixel is: it
-// equals the maximum, and no pixel of the window before it does.
+// equals the maximum, and no pixel of the window before it does. In a window with NaN it is the last
+// NaN, as in PyTorch: no pixel behind it is NaN.
 template <typename T, int PIECE>
 __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, int count, int H,
                                   int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
@@ -66,7 +67,8 @@ __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, in
         const Few<T, PIECE> largest = few<PIECE>(y + window), g = few<PIECE>(gy + window);
         bool mine[PIECE];
 #pragma unroll
-        for (int e = 0; e < PIECE; e++) mine[e] = value.number[e] == largest.number[e];
+        for (int e = 0; e < PIECE; e++)
+          mine[e] = value.number[e] == largest.number[e] || value.number[e] != value.number[e];
         const Span rows = pixels_of_window(i, KH, SH, PH, H);
         const Span columns = pixels_of_window(j, KW, SW, PW, W);
         for (int r = rows.first; r <= p.i; r++)
@@ -76,6 +78,14 @@ __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, in
             for (int e = 0; e < PIECE; e++)
               mine[e] = mine[e] && before.number[e] != largest.number[e];
           }
+#pragma unroll
+        for (int e = 0; e < PIECE; e++)
+          if (value.number[e] != value.number[e] && mine[e])
+            for (int r = p.i; r < rows.last; r++)
+              for (int s = r > p.i ? columns.first : p.j + 1; s < columns.last; s++) {
+                const T behind = x[offset({p.n, r, s, c + e}, H, W, C)];
+                mine[e] = mine[e] && behind == behind;
+              }
 #pragma unroll
         for (int e = 0; e < PIECE; e++)
           if (mine[e]) sum.number[e] += g.number[e];

@@ -42,6 +42,12 @@ __device__ T weight(Line a, int i, int s) {
   return (r.left == s ? T(1) - r.fraction : T(0)) + (r.right == s ? r.fraction : T(0));
 }
 
+// (1 - f) a + f b, and a where f is 0: 0 times an infinite b would be NaN.
+template <typename T>
+__device__ inline T between(T a, T b, T f) {
+  return f == T(0) ? a : (T(1) - f) * a + f * b;
+}
+
 // A thread of the kernels treats PIECE neighbouring channels: they share their places and weights.
 template <typename T, int PIECE>
 __global__ void upsample(const T* x, T* y, int count, int h, int w, int H, int W, int C,
@@ -57,9 +63,9 @@ __global__ void upsample(const T* x, T* y, int count, int h, int w, int H, int W
     Few<T, PIECE> out;
 #pragma unroll
     for (int k = 0; k < PIECE; k++) {
-      const Real<T> top = (1 - s.fraction) * a.number[k] + s.fraction * b.number[k];
-      const Real<T> bottom = (1 - s.fraction) * d.number[k] + s.fraction * e.number[k];
-      out.number[k] = (1 - r.fraction) * top + r.fraction * bottom;
+      const Real<T> top = between<Real<T>>(a.number[k], b.number[k], s.fraction);
+      const Real<T> bottom = between<Real<T>>(d.number[k], e.number[k], s.fraction);
+      out.number[k] = between(top, bottom, r.fraction);
     }
     few<PIECE>(y + piece * PIECE) = out;
   }
@@ -91,6 +97,7 @@ __global__ void upsample_backward(const T* gy, T* gx, int count, int h, int w, i
       const Real<T> share = weight<Real<T>>(across, j, p.j);
       for (int i = rows.first; i < rows.last; i++) {
         const Real<T> part = share * weight<Real<T>>(down, i, p.i);
+        if (part == 0) continue;
         const Few<T, PIECE> g = few<PIECE>(gy + offset({p.n, i, j, c}, H, W, C));
 #pragma unroll
         for (int k = 0; k < PIECE; k++) sum.number[k] += part * g.number[k];
