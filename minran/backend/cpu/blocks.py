@@ -149,7 +149,7 @@ def map_blocks(
 
 
 def masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:
-    """Out = x where `mask`, else 0, whatever x is: 0 times infinity would be NaN.
+    """Out = x where `mask`, else 0, whatever x is: zero times infinity would be NaN.
 
     So the bits are multiplied, as whole numbers. That takes as long as x times the mask, which is
     many times quicker than np.where or a masked copy.

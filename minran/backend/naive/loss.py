@@ -85,7 +85,7 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     log_probabilities = log_softmax(logits)
     loss = np.zeros(())
     for n, k in np.ndindex(logits.shape):
-        if targets[n, k] != 0:  # 0 times the logarithm of 0 is 0 here
+        if targets[n, k] != 0:  # zero times the logarithm of zero is zero
             loss[()] -= targets[n, k] * log_probabilities[n, k] / logits.shape[0]
     return loss, log_probabilities
 

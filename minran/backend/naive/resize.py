@@ -25,7 +25,7 @@ def upsample_bilinear2d(x: Array, size: tuple[int, int], align_corners: bool) ->
     y = np.zeros((pictures, *size, channels))
     for n, i, j, c in np.ndindex(y.shape):
         for a, b in np.ndindex(height, width):
-            if r_h[i, a] and r_w[j, b]:  # 0 times an infinite pixel would be NaN
+            if r_h[i, a] and r_w[j, b]:  # zero times an infinite pixel would be NaN
                 y[n, i, j, c] += r_h[i, a] * r_w[j, b] * x[n, a, b, c]
     return y
 
