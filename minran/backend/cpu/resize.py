@@ -57,8 +57,8 @@ def _apply(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             np.matmul(rows, part.reshape(count, h, w * c), out=tall)
             np.matmul(cols, tall.reshape(count * height, w, c), out=out.reshape(-1, width, c))
-        # Zero times infinity is NaN: one number that is not finite spoils its whole map, so that one
-        # pixel tells.
+        # Zero times infinity is NaN: one number that is not finite spoils its whole map, so that
+        # one pixel tells.
         if not np.isfinite(out[:, 0, 0]).all():
             out[...] = _mix(cols, _mix(rows, part, 1), 2)
 
