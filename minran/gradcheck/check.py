@@ -4,7 +4,9 @@ For y = f(x_1, x_2, ...) and a random cotangent r of y's shape, L = <r, y> is a 
 
     dL/dx_k[i] = ( <r, f(.. x_k + h e_i ..)> - <r, f(.. x_k - h e_i ..)> ) / (2 h) + O(h^2)
 
-A random r sees every output; a plain sum would miss errors that cancel. Where f has a corner
+A random r sees every output; a plain sum would miss errors that cancel. Rounding of f moves the
+differences by about `floor` = 4 eps_machine <|r|, |f|> / h: an error below that cannot be seen, and
+where tolerance asks for less the verdict is "cannot tell". Where f has a corner
 (relu at 0, two equal maxima in a pool) the two one-sided differences disagree however small h
 is, and no derivative exists: such entries are reported as kinks, and judged apart.
 """
@@ -12,17 +14,17 @@ is, and no derivative exists: such entries are reported as kinks, and judged apa
 from __future__ import annotations
 
 import inspect
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from minran import backend
-from minran.autograd import Array, Tensor, no_grad
-from minran.errors import GradientError, expect
+from minran.autograd import Array, Tensor, as_array
+from minran.errors import GradientError, expect, expect_number, expect_whole
+from minran.gradcheck.manners import Manners
+from minran.gradcheck.probe import Probe, along_entry
 from minran.gradcheck.report import Direction, GradcheckReport, InputReport
 
 _SECONDS_WITHOUT_PROGRESS = 2.0
@@ -50,16 +52,35 @@ def gradcheck(
     drawn at random and along `directions` random directions, which feel every entry.
     Entries at kinks count as failures only if `strict`.
 
-    Raises GradientError if f returns no Tensor, two calls differ, or no input can be checked.
+    The report has passed only if every gradient that has a derivative was seen to be right: not
+    where rounding hides an error of `tolerance` (inputs or constants too large, `eps` too small,
+    single precision within f), and not if an operation writes into arrays that are not its own.
+
+    Raises GradientError if f returns no Tensor, two calls differ, inputs or results are not finite,
+    or no input can be checked.
     """
+    for number, what in ((eps, "eps"), (tolerance, "tolerance")):
+        expect_number(number, f"gradcheck: {what}", 0, 1, GradientError)
+        expect(number > 0, f"gradcheck: eps and tolerance must be > 0, got {what} 0", GradientError)
+    expect(eps >= 1e-16, f"gradcheck: 1 + eps must not be 1, got eps={eps}", GradientError)
+    expect_whole(directions, "gradcheck: directions", error=GradientError)
+    expect_whole(max_entries, "gradcheck: max_entries", error=GradientError)
+    expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
+    expect(callable(f), f"gradcheck: f must be a function, got {f!r}", GradientError)
     # A stream of our own: inputs drawn from default_rng(seed) must not equal the cotangent.
     rng = np.random.default_rng((seed, zlib.crc32(b"gradcheck")))
     xp = backend.current().xp
-    given = [getattr(x, "data", x) if isinstance(x, Tensor) else x for x in inputs]
-    arrays = [xp.asarray(x) for x in given]
+    arrays = [
+        as_array(x, None, f"gradcheck: input {k}", GradientError) for k, x in enumerate(inputs)
+    ]
     checked = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
     expect(bool(checked), "gradcheck: expected at least one floating-point input", GradientError)
-    expect(eps > 0 and tolerance > 0, "gradcheck: eps and tolerance must be > 0", GradientError)
+    for k in checked:
+        expect(
+            bool(xp.isfinite(arrays[k]).all()),
+            f"gradcheck: input {k} holds numbers that are not finite: no differences there",
+            GradientError,
+        )
     labels = _names(f, len(arrays))
     notes = [
         f"{labels[k]} came as {arrays[k].dtype} and was converted: differences need float64."
@@ -69,10 +90,14 @@ def gradcheck(
     for k in checked:
         arrays[k] = arrays[k].astype(np.float64)
 
-    y, cotangent, gradients = _backward(f, arrays, checked, rng)
+    manners = Manners()
+    cotangent: list[Array] = []
+    y, gradients = _backward(f, arrays, checked, rng, cotangent, manners)
+    _, again = _backward(f, arrays, checked, rng, cotangent, manners)
+    manners.expect_same(gradients, again, tolerance)
     if y.dtype != np.float64:
         notes.append(f"f returned {y.dtype} for float64 inputs: the differences are blurred.")
-    probe = _Probe(f, arrays, y, cotangent)
+    probe = Probe(f, arrays, y, cotangent[0])
     reports = []
     for k in checked:
         gradient = gradients[k]
@@ -87,15 +112,23 @@ def gradcheck(
         reports.append(
             _check_input(probe, k, labels[k], gradient, chosen, along, eps, tolerance, rng)
         )
-    return GradcheckReport(name or _title(f), reports, tolerance, eps, notes, strict)
+    return GradcheckReport(
+        name or _title(f), reports, tolerance, eps, notes, strict, list(manners.faults)
+    )
 
 
 def _backward(
-    f: Callable[..., Tensor], arrays: list[Array], checked: list[int], rng: np.random.Generator
-) -> tuple[Array, Array, dict[int, np.ndarray | None]]:
-    """y, the cotangent, and what backward says for each checked input."""
+    f: Callable[..., Tensor],
+    arrays: list[Array],
+    checked: list[int],
+    rng: np.random.Generator,
+    cotangent: list[Array],
+    manners: Manners,
+) -> tuple[Array, dict[int, np.ndarray | None]]:
+    """y, and what backward says for each checked input; draws the cotangent if there is none."""
     leaves = [Tensor(x.copy(), requires_grad=k in checked) for k, x in enumerate(arrays)]
-    y = f(*leaves)
+    with manners.watching():
+        y = f(*leaves)
     expect(
         isinstance(y, Tensor),
         f"gradcheck: f must return one Tensor, got {type(y).__name__}",
@@ -103,72 +136,29 @@ def _backward(
     )
     expect(
         y.requires_grad,
-        "gradcheck: f's result depends on no input that is checked",
+        f"gradcheck: f's result ({y.dtype}) depends on no input that is checked",
+        GradientError,
+    )
+    expect(
+        bool(backend.current().xp.isfinite(y.data).all()),
+        "gradcheck: f's result is not finite there: no differences; move the inputs",
         GradientError,
     )
     value = y.data.copy()
-    cotangent = backend.to_device(np.asarray(rng.standard_normal(y.shape)))
-    y.backward(cotangent.astype(y.dtype))
-    gradients = {
+    if not cotangent:
+        cotangent.append(backend.to_device(np.asarray(rng.standard_normal(y.shape))))
+    manners.watch_backward(y)
+    y.backward(cotangent[0].astype(y.dtype))
+    for k in checked:
+        manners.expect_input(f"input {k}", leaves[k].data, arrays[k])
+    return value, {
         k: None if leaves[k].grad is None else np.array(backend.to_host(leaves[k].grad))
         for k in checked
     }
-    return value, cotangent, gradients
-
-
-@dataclass
-class _Slope:
-    """Differences of L = <r, f> along one line: their slope, and how much they bend."""
-
-    central: float
-    gap: float
-    """<|r|, |forward difference - backward difference|>: O(h) if f is smooth, not at a kink."""
-
-
-class _Probe:
-    """f at the inputs with one of them moved a little."""
-
-    def __init__(self, f: Callable[..., Tensor], arrays: list[Array], y: Array, r: Array) -> None:
-        self.f, self.arrays, self.y, self.r = f, arrays, y, r
-        started = time.perf_counter()
-        again = self._value(0, arrays[0])
-        self.seconds = time.perf_counter() - started
-        expect(
-            bool((again == y).all()) or bool((y != y).any()),
-            "gradcheck: two calls of f with the same inputs differ; fix its random numbers",
-            GradientError,
-        )
-        # What rounding of y alone can do to <r, y(+h) - y(-h)>.
-        self.rounding = 4 * np.finfo(np.float64).eps * float((abs(r) * abs(y)).sum())
-
-    def _value(self, k: int, moved: Array) -> Array:
-        with no_grad():
-            tensors = [Tensor(moved if j == k else x) for j, x in enumerate(self.arrays)]
-            return self.f(*tensors).data
-
-    def slope(self, k: int, move: Callable[[float], Array], h: float) -> _Slope:
-        """Differences of step h along `move`, which says where input k is after a step."""
-        # Subtract first, contract with r after: fewer digits are lost.
-        ahead = self._value(k, move(h)) - self.y
-        behind = self.y - self._value(k, move(-h))
-        return _Slope(
-            central=float(((ahead + behind) * self.r).sum()) / (2 * h),
-            gap=float((abs(ahead - behind) * abs(self.r)).sum()) / h,
-        )
-
-    def bends(self, k: int, move: Callable[[float], Array], h: float, gap: float) -> bool:
-        """Whether a kink lies within h: half the step halves the gap of a smooth function."""
-        for _ in range(2):
-            h /= 2
-            half = self.slope(k, move, h).gap
-            if not 0.35 * gap <= half <= 0.65 * gap:
-                return True
-            gap = half
-        return False
 
 
 def _check_input(
-    probe: _Probe,
+    probe: Probe,
     k: int,
     label: str,
     gradient: np.ndarray,
@@ -186,23 +176,32 @@ def _check_input(
     seconds = 2 * probe.seconds * (len(chosen) + along)
     for i in _progress(chosen, label, seconds):
         h = eps * max(1.0, abs(float(host[i])))
-        slope = probe.slope(k, _along_entry(x, i), h)
+        slope = probe.slope(k, along_entry(x, i), h)
         numeric[i], gaps[i] = slope.central, slope.gap
 
     flat = gradient.reshape(-1)
-    floor = probe.rounding / eps
-    scale = max(_largest(flat), _largest(numeric), floor / tolerance, np.finfo(float).tiny)
-    error = np.where(np.isfinite(numeric) & np.isfinite(flat), abs(flat - numeric) / scale, np.inf)
+    steps = np.maximum(1.0, abs(host))
+    # Rounding of f, and of x + h itself, which makes the step another one.
+    largest = max(_largest(flat), _largest(numeric), np.finfo(float).tiny)
+    unit = np.finfo(float).eps
+    floor = (probe.rounding / steps + unit * abs(host) / steps * largest) / eps
+    scale = np.maximum(largest, floor / tolerance)
+    finite = np.isfinite(numeric)
+    error = np.where(finite & np.isfinite(flat), abs(flat - numeric) / scale, np.inf)
     unseen = np.ones(gradient.size, bool)
     unseen[chosen] = False
     error[unseen] = np.nan
     kinks = np.zeros(gradient.size, bool)
+    hidden = ~unseen & (floor > tolerance * largest) & (error <= tolerance)
     for i in chosen:
         # A kink explains an error up to the gap of the two sides, not a larger one.
-        suspicious = gaps[i] > 1e-3 * scale or error[i] > tolerance
-        if suspicious and gaps[i] > 2 * floor and error[i] * scale <= 1.01 * gaps[i]:
-            h = eps * max(1.0, abs(float(host[i])))
-            kinks[i] = probe.bends(k, _along_entry(x, i), h, gaps[i])
+        suspicious = gaps[i] > 1e-3 * scale[i] or error[i] > tolerance
+        if suspicious and gaps[i] > 2 * floor[i] and error[i] * scale[i] <= 1.01 * gaps[i]:
+            kinks[i] = probe.bends(k, along_entry(x, i), eps * steps[i], gaps[i])
+        # No gradient at all is no small one.
+        if hidden[i] and 4 * abs(flat[i]) * steps[i] <= probe.rounding:
+            move = along_entry(x, i)
+            hidden[i] = not probe.sees_nothing(k, move, float(steps[i]))
 
     found = [_check_direction(probe, k, gradient, eps, tolerance, rng) for _ in range(along)]
     shape = gradient.shape
@@ -213,11 +212,13 @@ def _check_input(
         error.reshape(shape),
         kinks.reshape(shape),
         found,
+        hidden.reshape(shape),
+        min(1e300, float(floor.max(initial=0.0)) / max(largest, 1e-290)),
     )
 
 
 def _check_direction(
-    probe: _Probe,
+    probe: Probe,
     k: int,
     gradient: np.ndarray,
     eps: float,
@@ -225,8 +226,10 @@ def _check_direction(
     rng: np.random.Generator,
 ) -> Direction:
     """<gradient, v> against differences along a random v with entries of size 1."""
-    v = rng.standard_normal(gradient.shape)
-    x, step = probe.arrays[k], backend.to_device(v)
+    x = probe.arrays[k]
+    # As the entries' steps, relative to what is larger than 1.
+    v = rng.standard_normal(gradient.shape) * np.maximum(1.0, abs(backend.to_host(x)))
+    step = backend.to_device(v)
 
     def move(h: float) -> Array:
         return x + h * step
@@ -235,23 +238,17 @@ def _check_direction(
     analytic = float((gradient * v).sum())
     floor = probe.rounding / eps
     # <gradient, v> is a sum of random signs: its usual size is the gradient's length.
-    scale = max(float(np.linalg.norm(gradient)), abs(slope.central), floor / tolerance)
-    scale = max(scale, np.finfo(float).tiny)
+    length = float(np.linalg.norm(gradient * np.maximum(1.0, abs(backend.to_host(x)))))
+    largest = max(length, abs(slope.central), np.finfo(float).tiny)
+    scale = max(largest, floor / tolerance)
     error = abs(analytic - slope.central) / scale
     explained = error > tolerance and error * scale <= 1.01 * slope.gap
     kink = bool(explained and slope.gap > 2 * floor) and probe.bends(k, move, eps, slope.gap)
-    return Direction(analytic, slope.central, error if np.isfinite(error) else float("inf"), kink)
-
-
-def _along_entry(x: Array, i: int) -> Callable[[float], Array]:
-    """Where x is after a step of h along entry i: a copy, for f may return a view of it."""
-
-    def move(h: float) -> Array:
-        moved = x.copy()
-        moved.reshape(-1)[i] += h
-        return moved
-
-    return move
+    hidden = floor > tolerance * largest and error <= tolerance
+    if hidden and 4 * length <= probe.rounding:
+        hidden = not probe.sees_nothing(k, move)
+    error = error if np.isfinite(error) else float("inf")
+    return Direction(analytic, slope.central, error, kink, hidden)
 
 
 def _largest(values: np.ndarray) -> float:

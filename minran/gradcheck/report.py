@@ -34,6 +34,8 @@ class Direction:
     numeric: float
     error: float
     kink: bool
+    hidden: bool = False
+    """Whether rounding of f hides an error of the tolerance's size."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,8 @@ class InputReport:
     numeric     dL/dx of differences, nan where not looked at
     error       |analytic - numeric| over the largest gradient of the input, nan likewise
     kinks       where the one-sided differences disagree, so that no derivative exists
+    hidden      where rounding of f hides an error of the tolerance's size: nothing can be told
+    floor       the error that rounding can hide, over the largest gradient of the input
     """
 
     name: str
@@ -52,6 +56,15 @@ class InputReport:
     error: np.ndarray
     kinks: np.ndarray
     directions: list[Direction] = field(default_factory=list)
+    hidden: np.ndarray = field(default_factory=lambda: np.zeros((), bool))
+    floor: float = 0.0
+
+    @property
+    def undecided(self) -> bool:
+        """Whether rounding hides what was asked for, at an entry or along a direction."""
+        return bool((self.hidden & ~self.kinks).any()) or any(
+            way.hidden and not way.kink for way in self.directions
+        )
 
     @property
     def checked(self) -> int:
@@ -136,13 +149,22 @@ class GradcheckReport:
     eps: float
     notes: list[str]
     strict: bool = False
+    faults: list[str] = field(default_factory=list)
+    """What operations did to arrays that are not their own."""
 
     @property
     def passed(self) -> bool:
-        """Whether every gradient that could be judged is right, and something could be."""
-        return all(self._input_passed(one) for one in self.inputs) and any(
-            one.checked for one in self.inputs
-        )
+        """Whether every gradient that has a derivative was seen to be right, and one has."""
+        return self.verdict == "PASSED"
+
+    @property
+    def verdict(self) -> str:
+        """PASSED, FAILED, or CANNOT TELL."""
+        if self.faults or not all(self._input_passed(one) for one in self.inputs):
+            return "FAILED"
+        judged = any(one.checked for one in self.inputs)
+        undecided = any(one.undecided for one in self.inputs)
+        return "PASSED" if judged and not undecided else "CANNOT TELL"
 
     @property
     def relative_error(self) -> float:
@@ -163,29 +185,41 @@ class GradcheckReport:
         return self.passed
 
     def __str__(self) -> str:
-        verdict = "PASSED" if self.passed else "FAILED"
         lines = [
-            f"gradcheck {self.name}: {verdict}, largest relative error "
+            f"gradcheck {self.name}: {self.verdict}, largest relative error "
             f"{self.relative_error:.1e} (tolerance {self.tolerance:.0e}, step {self.eps:.0e})"
         ]
+        lines += [f"  WRONG {fault}" for fault in self.faults]
         width = max(len(_label(one)) for one in self.inputs)
         for one in self.inputs:
             good = self._input_passed(one)
             what = f"{one.checked} of {one.error.size} entries"
             if one.directions:
                 what += f", {len(one.directions)} directions"
-            mark = "ok   " if good else "WRONG"
+            mark = "WRONG" if not good else "?    " if one.undecided else "ok   "
             lines.append(f"  {mark} {_label(one):{width}}  {one.relative_error:.1e}  {what}")
             if one.worst is not None:
                 lines.append(f"        worst at {one.worst}")
             if not good and one.relative_error > self.tolerance:
                 lines.append(f"        {one.hint(self.tolerance)}")
                 lines += [f"        {line}" for line in one.text_map(self.tolerance).splitlines()]
+            if one.undecided:
+                lines.append(f"        {self._advice(one)}")
             lines += [f"        {line}" for line in self._kink_lines(one)]
-        if not any(one.checked for one in self.inputs):
+        if not any(one.error.size for one in self.inputs):
+            lines.append("  nothing could be judged: the inputs are empty")
+        elif not any(one.checked for one in self.inputs):
             lines.append("  nothing could be judged: every entry lies at a kink; move the inputs")
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)
+
+    def _advice(self, one: InputReport) -> str:
+        """What to change where rounding hides the gradient."""
+        needed = self.eps * one.floor / self.tolerance
+        what = f"cannot tell: rounding of f hides errors of up to {one.floor:.1e} of the gradient"
+        if needed < 1e-3 or self.eps < 1e-6:
+            return f"{what}; take eps={max(1e-6, needed if needed < 1e-3 else 0):.0e} or more"
+        return f"{what}; compute in float64, leave large constants out, or scale the inputs down"
 
     def _kink_lines(self, one: InputReport) -> list[str]:
         lines = []
