@@ -40,6 +40,7 @@ from minran.autograd import Array, Tensor
 from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
 from minran.errors import BackendError, MinranError, expect
+from minran.streams import Output
 
 Value = TypeVar("Value")
 
@@ -93,8 +94,8 @@ class MPIWorld(World):
 
     def abort(self, status: int) -> None:
         """End all processes, once mpiexec has passed on what this one has printed."""
-        sys.stdout.flush()
-        sys.stderr.flush()
+        Output(sys.stdout).flush()
+        Output(sys.stderr).flush()
         time.sleep(FAREWELL)
         self.comm.Abort(status)
 
@@ -283,7 +284,7 @@ def fail(message: str, status: int) -> int:
     if not leads():
         time.sleep(PATIENCE)
         message = f"process {world.rank}: {message}"
-    print(message, file=sys.stderr, flush=True)
+    print(message, file=Output(sys.stderr), flush=True)
     world.abort(status)
     return status
 

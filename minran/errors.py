@@ -46,6 +46,10 @@ class CheckpointError(MinranError, ValueError):
     """A checkpoint is missing, damaged, or belongs to another model."""
 
 
+class OutputError(MinranError, OSError):
+    """What was printed did not arrive, and not because its reader went away: a full disk."""
+
+
 def expect(condition: bool, message: str, error: type[MinranError] = ShapeError) -> None:
     """Raise `error(message)` unless `condition` holds."""
     if not condition:

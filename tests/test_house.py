@@ -18,6 +18,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 FLOORS = [
     ["errors"],
     ["files"],
+    ["streams"],
     ["backend"],
     ["autograd"],
     ["ops"],

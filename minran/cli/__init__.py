@@ -1,13 +1,13 @@
 """The command line: `minran COMMAND --help` says what each command does, with examples.
 
-A mistake ends with one sentence and exit status 2; `--debug` shows the traceback.
+A mistake ends with one sentence and exit status 2; `--debug` shows the traceback. A command does
+its work to the end whoever reads along: after a reader (`head`) or a terminal has gone away, the
+rest is not shown.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -16,11 +16,20 @@ from minran import distributed
 from minran._version import __version__
 from minran.arguments import Parser
 from minran.cli import ablate, attention, check, course, history, look, training
-from minran.errors import MinranError
+from minran.errors import MinranError, OutputError
+from minran.streams import sturdy
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    try:
+        with sturdy():
+            return _run(arguments)
+    except OutputError as error:
+        return distributed.fail(f"minran: {error}", 2)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = make_parser()
     args = parser.parse_args(arguments)
     if args.debug:
@@ -39,10 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return distributed.fail(f"minran: out of memory ({error}); use a smaller batch", 2)
     except KeyboardInterrupt:
         return distributed.fail("minran: interrupted", 130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return distributed.fail(f"minran: {where}{error.strerror or error}", 2)

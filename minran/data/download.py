@@ -9,9 +9,8 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from tqdm import tqdm
-
 from minran.errors import DataError
+from minran.streams import progress_bar
 
 _CHUNK = 1 << 16
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException)
@@ -116,13 +115,13 @@ def _copy(
     progress: bool | None,
 ) -> int:
     """Copy the body to `file` under a progress bar; return the size that the file has reached."""
-    with tqdm(
+    with progress_bar(
         total=total,
         initial=done,
         desc=name,
         unit="B",
         unit_scale=True,
-        disable=None if progress is None else not progress,
+        show=progress,
     ) as bar:
         while True:
             try:

@@ -10,11 +10,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from minran.data.dataset import Dataset, check_split
 from minran.data.pictures import PICTURE_SUFFIXES, read_each, some
 from minran.errors import DataError, expect
+from minran.streams import progress_bar
 
 _DEPTH = 8
 """How many single folders around everything are stepped into (a link may go in a circle)."""
@@ -81,7 +81,9 @@ def load_folder(
     pictures, labels, bad = [], [], []
     files = [file for _, file in pairs]
     name = root.resolve().name
-    bar = tqdm(read_each(files, size), name, len(files), False, unit="picture", disable=None)
+    bar = progress_bar(
+        read_each(files, size), desc=name, total=len(files), leave=False, unit="picture"
+    )
     for (label, _), (file, picture) in zip(pairs, bar, strict=True):
         if isinstance(picture, np.ndarray):
             pictures.append(picture)

@@ -26,6 +26,7 @@ from minran.errors import GradientError, expect, expect_number, expect_whole
 from minran.gradcheck.manners import Manners
 from minran.gradcheck.probe import Probe, along_entry
 from minran.gradcheck.report import Direction, GradcheckReport, InputReport
+from minran.streams import progress_bar
 
 _SECONDS_WITHOUT_PROGRESS = 2.0
 
@@ -260,9 +261,7 @@ def _progress(entries: Iterable[int], label: str, seconds: float) -> Iterator[in
     """The entries, with a progress bar (on a terminal) if they take a while."""
     if seconds < _SECONDS_WITHOUT_PROGRESS:
         return iter(entries)
-    from tqdm import tqdm
-
-    return iter(tqdm(entries, desc=f"gradcheck {label}", unit="entry", leave=False, disable=None))
+    return iter(progress_bar(entries, desc=f"gradcheck {label}", unit="entry", leave=False))
 
 
 def _names(f: Callable[..., Tensor], count: int) -> list[str]:

@@ -9,36 +9,46 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
-from tqdm import tqdm
-
+from minran.streams import Output, progress_bar
 from minran.train.checkpoint import Progress
 
 
 class Reporter:
-    """A progress bar in a terminal, one plain line per epoch when the output is piped."""
+    """A progress bar in a terminal, one plain line per epoch when the output is piped.
+
+    Training goes on where neither can be shown (any more).
+    """
 
     def __init__(self, steps: int, batch_size: int, quiet: bool) -> None:
         self.steps = steps
         self.batch_size = batch_size
         self.quiet = quiet
-        self.interactive = sys.stderr.isatty() and not quiet
+        self.output, self.errors = Output(sys.stdout), Output(sys.stderr)
+        self.interactive = self.errors.isatty() and not quiet
         self.bar: Any = None
 
     def __enter__(self) -> Reporter:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self.bar is not None:
+        with suppress(Exception):
             self.bar.close()
 
     def step(self, progress: Progress, loss: float, lr: float) -> None:
         """After every step."""
-        if not self.interactive:
-            return
+        if self.interactive:
+            try:
+                self._move_bar(progress, loss)
+            except Exception:  # whatever ails a bar, it is not worth a run
+                self.interactive = False
+
+    def _move_bar(self, progress: Progress, loss: float) -> None:
         if self.bar is None:
             pictures = self.steps * self.batch_size
             done = (progress.step - 1) * self.batch_size
-            self.bar = tqdm(total=pictures, initial=done, unit="img", smoothing=0.05)
+            self.bar = progress_bar(
+                total=pictures, initial=done, unit="img", smoothing=0.05, output=self.errors
+            )
         self.bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
         accuracy = progress.correct / progress.seen
         self.bar.set_postfix(loss=f"{loss:.3f}", acc=f"{accuracy:.1%}", refresh=False)
@@ -57,17 +67,20 @@ class Reporter:
         if self.quiet:
             return
         if self.interactive:
-            tqdm.write(text, file=sys.stderr)
+            with suppress(Exception):
+                self.bar.clear()
+            print(text, file=self.errors, flush=True)
         else:
-            print(text, flush=True)
+            print(text, file=self.output, flush=True)
 
 
 class StopRequest:
-    """Turns Ctrl-C (and a polite kill) into a wish to stop after the current step.
+    """Turns Ctrl-C, a polite kill and a terminal that closes into a wish to stop after the step.
 
     A step that is cut in the middle leaves half-moved parameters; so the first signal only
     sets `requested`, and a second one interrupts at once. Signals reach the main thread only:
-    in another thread nothing changes, and setting `requested` by hand does the same.
+    in another thread nothing changes, and setting `requested` by hand does the same. Where
+    SIGHUP is ignored (nohup), a terminal that closes changes nothing either.
     """
 
     def __init__(self, quiet: bool = False) -> None:
@@ -77,7 +90,10 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+                number = getattr(signal, name, None)  # Windows has no SIGHUP
+                if number is None or (name, signal.getsignal(number)) == ("SIGHUP", signal.SIG_IGN):
+                    continue
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -92,6 +108,5 @@ class StopRequest:
         self.requested = True
         if self.quiet:
             return
-        # The signal may have come in the middle of another print, where one more is an error.
-        with suppress(RuntimeError):
-            print("\nstopping after this step (once more to stop at once)", file=sys.stderr)
+        # The signal may have come in the middle of another print, or from a terminal that closes.
+        print("\nstopping after this step (once more to stop at once)", file=Output(sys.stderr))
