@@ -162,6 +162,7 @@ def train(args: argparse.Namespace) -> int:
 def _new(args: argparse.Namespace) -> tuple[Any, Path]:
     """The recipe that was asked for, and the folder of its run."""
     from minran.train import load_recipe
+    from minran.train.run import run_folder
 
     changes = read_changes(
         args,
@@ -172,7 +173,7 @@ def _new(args: argparse.Namespace) -> tuple[Any, Path]:
         name="name",
     )
     recipe = load_recipe(args.recipe, changes)
-    return recipe, Path(args.runs) / recipe.name
+    return recipe, run_folder(args.runs, recipe.name)
 
 
 def _continued(args: argparse.Namespace) -> tuple[Any, Path]:

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
-from minran.data.files import expect_regular
 from minran.errors import DataError
+from minran.files import expect_regular
 
 MAX_BYTES = 1 << 29
 """The published archives hold up to 187 million bytes, in 12 entries at most."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from minran.data.files import expect_regular
 from minran.errors import DataError, expect
+from minran.files import expect_regular
 
 PICTURE_SUFFIXES = frozenset(
     {

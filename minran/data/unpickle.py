@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from minran.data.files import read_bytes
 from minran.errors import DataError
+from minran.files import read_bytes
 
 MAX_BYTES = 1 << 28
 """The largest published file has 155 million bytes."""

@@ -9,6 +9,7 @@ file, without the optimiser's part.
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,10 +20,21 @@ from safetensors.numpy import save as to_bytes
 
 from minran._version import __version__
 from minran.errors import CheckpointError, expect
-from minran.files import write_atomically
+from minran.files import expect_regular, write_atomically
 
-FORMAT = "minran-checkpoint-1"
-GROUPS = ("model", "preprocess", "optimizer")
+FORMAT = "minran-checkpoint-2"
+FIRST_FORMAT = "minran-checkpoint-1"
+"""Its checksum left out names of dtypes and shapes, and it had no arrays about the data."""
+GROUPS = ("model", "preprocess", "optimizer", "data")
+MAX_HEADER = 4 << 20
+"""Bytes of the header: names and shapes of all arrays, recipe, classes. A network of 452 layers
+needs an eighth of it; larger ones are refused before they are read."""
+DTYPES = {
+    "model": ("F32", "F64"),
+    "preprocess": ("F32", "F64"),
+    "optimizer": ("F32", "F64"),
+    "data": ("F32", "U32"),
+}
 
 
 @dataclass
@@ -44,6 +56,30 @@ class Progress:
     total_steps: int = 0
     """Steps at which the run ends."""
 
+    def problem(self) -> str:
+        """Why no run can stand here; "" if one can."""
+        for name, value in vars(self).items():
+            whole = type(getattr(Progress, name)) is int
+            kinds: tuple[type, ...] = (int,) if whole else (int, float)
+            # bool is a kind of int in Python: `type`, not `isinstance`.
+            if type(value) not in kinds or not math.isfinite(value) or abs(value) >= 2**53:
+                return f"{name} is no {'whole ' if whole else ''}number that can be"
+            if value < 0 and name not in ("loss_sum", "best_accuracy"):
+                return f"{name} is negative"
+        possible = {
+            "best_accuracy": self.best_accuracy == -1 or 0 <= self.best_accuracy <= 1,
+            "epoch and batch": self.epoch + self.batch <= self.step,
+            "rows": self.rows <= self.step + self.epoch,
+            "correct": self.correct <= self.seen,
+            "seen": (self.seen == 0) == (self.batch == 0),
+            "total_steps": not 0 < self.total_steps < self.step,
+        }
+        return "; ".join(
+            f"{name} cannot be so at step {self.step}"
+            for name, good in possible.items()
+            if not good
+        )
+
     @property
     def finished(self) -> bool:
         """Whether the run has come to its end."""
@@ -60,6 +96,8 @@ class Checkpoint:
     class_names: list[str]
     progress: Progress = field(default_factory=Progress)
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
+    data: dict[str, np.ndarray] = field(default_factory=dict)
+    """What tells the training pictures and labels from others (`setup.describe`)."""
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -79,16 +117,22 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "class_names": json.dumps(checkpoint.class_names),
         "progress": json.dumps(asdict(checkpoint.progress)),
     }
-    header["crc32"] = _fingerprint(arrays, header)
+    header["checksum"] = _checksum(arrays, header)
     write_atomically(path, to_bytes(arrays, header))
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint. Raises CheckpointError if it is missing, damaged or something else."""
+    """Read a checkpoint.
+
+    Raises CheckpointError if it is missing, damaged or something else, or holds what no run can
+    have written: other dtypes, numbers that are not finite, a variance below 0, a position that
+    cannot be.
+    """
     path = Path(path)
     header, arrays = _read(path)
+    first = header["format"] == FIRST_FORMAT
     expect(
-        header.pop("crc32", None) == _fingerprint(arrays, header),
+        header.pop("crc32" if first else "checksum", None) == _checksum(arrays, header),
         f"{path} is damaged: its contents do not match their checksum",
         CheckpointError,
     )
@@ -96,9 +140,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     for key, array in arrays.items():
         group, _, name = key.partition("/")
         groups[group][name] = array
+    problem = _array_problem(arrays)
+    expect(not problem, f"{path} cannot be what minran wrote: {problem}", CheckpointError)
+    expect("recipe" in header, f"{path} has no recipe", CheckpointError)
     return Checkpoint(
         recipe=header["recipe"],
-        class_names=json.loads(header["class_names"]),
+        class_names=_class_names(path, header),
         progress=_progress(path, header),
         **groups,
     )
@@ -116,35 +163,100 @@ def load_progress(path: str | Path) -> Progress:
 def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The header and the arrays of a file that says it is a checkpoint."""
     expect(path.is_file(), f"there is no checkpoint {path}", CheckpointError)
+    size = expect_regular(path, CheckpointError)
     try:
+        header, dtypes = _read_header(path, size)
         with safe_open(path, framework="numpy") as file:
-            header = dict(file.metadata() or {})
             expect(
-                header.get("format") == FORMAT,
+                header.get("format") in (FORMAT, FIRST_FORMAT),
                 f"{path} is a safetensors file but no checkpoint of this version of minran",
                 CheckpointError,
             )
-            keys = file.keys() if with_arrays else []
-            return header, {key: file.get_tensor(key) for key in keys}
-    except (SafetensorError, OSError) as error:
+            for key, dtype in dtypes.items():
+                group = key.partition("/")[0]
+                expect(
+                    dtype in DTYPES.get(group, ()),
+                    f"{path} cannot be what minran wrote: the array {key:.90} is {dtype!s:.9}",
+                    CheckpointError,
+                )
+            return header, {key: file.get_tensor(key) for key in dtypes} if with_arrays else {}
+    except CheckpointError:
+        raise
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
+
+
+def _read_header(path: Path, size: int) -> tuple[dict[str, str], dict[str, str]]:
+    """The texts of a safetensors file's header, and the dtype of every array.
+
+    Read here too, and more strictly: with two entries of one name, what is checked and what is
+    used might be different ones. Raises ValueError.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > min(size - 8, MAX_HEADER):
+            raise ValueError(f"its header would have {length:,} bytes")
+        entries = json.loads(file.read(length), object_pairs_hook=_each_once)
+    texts = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
+    if not isinstance(texts, dict) or not all(type(text) is str for text in texts.values()):
+        raise ValueError("its header is no table of texts")
+    return texts, {key: entry["dtype"] for key, entry in entries.items()}
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("its header has two entries of one name")
+    return table
+
+
+def _array_problem(arrays: dict[str, np.ndarray]) -> str:
+    """Why no run can have written these arrays; "" if one can."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            return f"{name:.99} has numbers that are not finite"
+        if name.endswith("running_var") and (array < 0).any():
+            return f"{name:.99} has negative variances"
+    mean, std = arrays.get("preprocess/mean"), arrays.get("preprocess/std")
+    if mean is None or std is None or mean.ndim != 3 or std.ndim != 0 or std <= 0:
+        return "preprocess is not a mean picture and a positive standard deviation"
+    return ""
+
+
+def _class_names(path: Path, header: dict[str, str]) -> list[str]:
+    try:
+        names = json.loads(header["class_names"])
+        if not isinstance(names, list) or not names or not all(type(n) is str for n in names):
+            raise ValueError("they are no list of texts")
+    except (KeyError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} does not name its classes: {error}") from error
+    return names
 
 
 def _progress(path: Path, header: dict[str, str]) -> Progress:
     try:
-        return Progress(**json.loads(header["progress"]))
-    except (KeyError, TypeError, ValueError) as error:
+        progress = Progress(**json.loads(header["progress"]))
+        problem = progress.problem()
+        if problem:
+            raise ValueError(problem)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} does not say where its run stands: {error}") from error
+    return progress
 
 
-def _fingerprint(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
-    """A checksum of everything in the file.
+def _checksum(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
+    """A checksum of all texts, and of every array's name, dtype, shape and bytes.
 
     safetensors itself notices a file that was cut, but no other damage, and a network with one
-    wrong byte would go on as if it were right.
+    wrong byte would go on as if it were right. It is no signature: who writes a file can write
+    its checksum too, which is why `load_checkpoint` looks at what the file holds.
     """
     crc = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name in sorted(arrays):
-        crc = zlib.crc32(name.encode(), crc)
-        crc = zlib.crc32(arrays[name].tobytes(), crc)
+        array = arrays[name]
+        what = (
+            name if header.get("format") == FIRST_FORMAT else f"{name} {array.dtype} {array.shape}"
+        )
+        crc = zlib.crc32(what.encode(), crc)
+        crc = zlib.crc32(array.tobytes(), crc)
     return f"{crc:08x}"

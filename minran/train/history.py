@@ -9,9 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import CheckpointError, expect
-from minran.files import write_atomically
+from minran.files import read_bytes, write_atomically
 
 Row = dict[str, Any]
+
+MAX_BYTES = 1 << 28
+"""A million rows and more."""
+WHOLE_NUMBERS = ("step", "epoch")
+NUMBERS = (
+    *("loss", "lr", "seconds"),
+    *("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
+)
 
 
 class History:
@@ -81,24 +89,42 @@ class History:
 def read_history(path: str | Path) -> list[Row]:
     """The rows of a history file; a last line cut off by a crash is left out.
 
-    Raises CheckpointError if the file is missing or another line is damaged.
+    Raises CheckpointError if the file is missing or far too large, or another line is damaged or
+    holds something else than numbers where numbers belong.
     """
     path = Path(path)
     expect(path.is_file(), f"there is no history {path}", CheckpointError)
-    *lines, _cut_off = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    text = read_bytes(path, MAX_BYTES, CheckpointError).decode("utf-8", errors="replace")
+    *lines, _cut_off = text.split("\n")
     rows = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise CheckpointError(f"{path}, line {number} is damaged: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise CheckpointError(f"{path}, line {number} is damaged: {error!s:.300}") from error
+        problem = _row_problem(row)
         expect(
-            isinstance(row, dict) and "kind" in row,
-            f"{path}, line {number} is no row of a history: {line[:60]!r}",
+            not problem,
+            f"{path}, line {number} is no row of a history{problem}: {line[:60]!r}",
             CheckpointError,
         )
         rows.append(row)
     return rows
+
+
+def _row_problem(row: Any) -> str:
+    """What makes `row` none, or "" if it is one: a kind, and numbers under the known names."""
+    if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
+        return " (it has no kind)"
+    for name in WHOLE_NUMBERS:
+        if name in row and (type(row[name]) is not int or not 0 <= row[name] < 2**53):
+            return f" ({name} is no whole number that can be)"
+    for name in NUMBERS:
+        # None stands for a number that was not finite.
+        value = row.get(name)
+        if value is not None and (type(value) not in (int, float) or not abs(value) < math.inf):
+            return f" ({name} is no number)"
+    return ""
 
 
 def _finite(value: Any) -> Any:

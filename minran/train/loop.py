@@ -248,6 +248,7 @@ class _Session:
             class_names=parts.class_names,
             progress=self.progress,
             optimizer=parts.optimizer.state_dict(),
+            data=parts.data,
         )
         save_checkpoint(path, checkpoint)
 

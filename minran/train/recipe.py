@@ -21,7 +21,6 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import tomllib
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -30,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import RecipeError, expect
+from minran.files import read_bytes
 from minran.train.entries import CHOICES, LENGTH, RANGES, USED_BY
-from minran.train.toml import read_value, write_value
+from minran.train.toml import MAX_BYTES, read_table, read_value, write_value
 
 
 @dataclass
@@ -179,7 +179,7 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
     elif path.suffix == ".toml" or path.is_file():
         expect(path.is_file(), f"there is no recipe file {path}", RecipeError)
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_bytes(path, MAX_BYTES, RecipeError).decode()
         except UnicodeDecodeError as error:
             raise RecipeError(f"{path} is no text in UTF-8: {error}") from error
     else:
@@ -196,10 +196,7 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
     makes training.iterations 0 unless that is changed too, and one of schedule.kind drops what
     only the kind before used; a change that has no effect is refused.
     """
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{source} is not valid TOML: {error}") from error
+    table = read_table(text, source)
     table.setdefault("name", Path(source).stem)
     changed = []
     for change in changes:
@@ -211,7 +208,7 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
         for section in sections:
             inner = inner.setdefault(section, {})
             expect(isinstance(inner, dict), f"--set {key}: {section!r} is no table", RecipeError)
-        inner[last] = read_value(value.strip())
+        inner[last] = read_value(value.strip(), f"--set {changed[-1]}")
     recipe: Recipe = _build(Recipe, table, "")
     if "training.epochs" in changed and "training.iterations" not in changed:
         recipe.training.iterations = 0
@@ -229,7 +226,7 @@ def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
     arguments: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
-            raise RecipeError(f"unknown entry {prefix + key!r}; {_advice(key, prefix, hints)}")
+            raise RecipeError(f"unknown entry {prefix + key!r:.99}; {_advice(key, prefix, hints)}")
         arguments[key] = _convert(hints[key], value, prefix + key)
     return kind(**arguments)
 
@@ -237,7 +234,7 @@ def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
 def _convert(hint: Any, value: Any, name: str) -> Any:
     """`value` as the kind that the entry `name` wants; raises RecipeError if it is another."""
     if dataclasses.is_dataclass(hint):
-        expect(isinstance(value, dict), f"{name} must be a table, got {value!r}", RecipeError)
+        expect(isinstance(value, dict), f"{name} must be a table, got {value!r:.99}", RecipeError)
         return _build(hint, value, name + ".")
     kind = typing.get_origin(hint) or hint
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
@@ -249,14 +246,14 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     if good and kind is float:
         value = float(value)
         good = math.isfinite(value)
-    expect(good, f"{name} must be {wanted}, got {value!r}", RecipeError)
+    expect(good, f"{name} must be {wanted}, got {value!r:.99}", RecipeError)
     low, high = RANGES.get(name, (-math.inf, math.inf))
     if name in RANGES:
         limits = f"at least {low}" + (f" and below {high}" if high < math.inf else "")
         expect(low <= value < high, f"{name} must be {limits}, got {value}", RecipeError)
     if name in CHOICES:
         choices = " or ".join(map(repr, CHOICES[name]))
-        expect(value in CHOICES[name], f"{name} must be {choices}, got {value!r}", RecipeError)
+        expect(value in CHOICES[name], f"{name} must be {choices}, got {value!r:.99}", RecipeError)
     return value
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from minran.errors import CheckpointError, RecipeError, expect
-from minran.files import is_temporary, write_atomically
+from minran.files import is_temporary, read_bytes, write_atomically
 from minran.train.checkpoint import (
     Checkpoint,
     Progress,
@@ -24,6 +25,32 @@ try:
     import fcntl
 except ImportError:  # Windows: runs work, two processes in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
+
+
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""Names that mean devices on Windows, whatever stands behind a dot."""
+
+
+def run_folder(runs: str | Path, name: str) -> Path:
+    """The folder of the run `name` ("mine", or "group/mine") below the folder of all runs.
+
+    Raises RecipeError for a name that leads out of `runs` or that some system cannot have.
+    """
+    for part in name.split("/"):
+        good = (
+            0 < len(part.encode(errors="surrogatepass")) <= 200
+            and part == part.strip().rstrip(".")
+            and part.isprintable()
+            and not set(part) & set('<>:"\\|?*')
+            and not _RESERVED.fullmatch(part)
+        )
+        expect(
+            good,
+            f"{name!a:.99} is no name for a run: expected one that every system takes as the name "
+            "of a folder, or several with / between them",
+            RecipeError,
+        )
+    return Path(runs, name)
 
 
 class Run:
@@ -193,9 +220,12 @@ class Run:
         sessions = []
         if self.environment_file.exists():
             try:
-                sessions = list(json.loads(self.environment_file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise CheckpointError(f"{self.environment_file} is damaged: {error}") from error
+                sessions = list(json.loads(read_bytes(self.environment_file, 1 << 24)))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise CheckpointError(
+                    f"{self.environment_file} is damaged ({error!s:.200}); mend it, or move it "
+                    "away if what earlier sessions ran on need not be kept"
+                ) from error
         sessions.append(environment())
         write_atomically(self.environment_file, json.dumps(sessions, indent=2).encode())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ from minran import backend, data, distributed, optim
 from minran.data import Dataset, Loader, Preprocess
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
 from minran.models import create_model
-from minran.nn import Module
+from minran.nn import Module, init
 from minran.train.checkpoint import Checkpoint, load_checkpoint
 from minran.train.recipe import Recipe, parse
 
 # First word of the random stream of label noise; 1 and 2 are the loader's.
 _NOISE_STREAM = 3
+_SMALL = 1 << 18
+"""Networks of so many numbers are made even for files that have fewer, to say what does not fit."""
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Parts:
     test: Loader
     preprocess: Preprocess
     total_steps: int
+    data: dict[str, np.ndarray]
+    """What tells the training pictures and labels from others (`describe`)."""
 
     @property
     def class_names(self) -> list[str]:
@@ -48,9 +53,19 @@ class Parts:
         same = mean.shape == self.preprocess.mean.shape and bool(
             np.abs(mean - self.preprocess.mean).max() < 0.05
         )
+        # The first checkpoints knew neither labels nor classes' pictures.
+        if checkpoint.data and same and checkpoint.class_names == self.class_names:
+            means, own = checkpoint.data.get("class_means"), self.data["class_means"]
+            same = (
+                np.array_equal(checkpoint.data.get("labels", ()), self.data["labels"])
+                and means is not None
+                and means.shape == own.shape
+                and bool(np.abs(means - own).max() < 0.05)
+            )
         expect(
             same and checkpoint.class_names == self.class_names,
-            "the training pictures are not those that the run started with",
+            "the training pictures are not those that the run started with: pictures, labels or "
+            "classes were changed (or a folder was split by an earlier version of minran)",
             CheckpointError,
         )
         self.model.load_state_dict(checkpoint.model)
@@ -103,7 +118,29 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     )
     total = training.iterations or training.epochs * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
-    return Parts(model, optimizer, _schedule(recipe, total), train, test, preprocess, total)
+    return Parts(
+        model,
+        optimizer,
+        _schedule(recipe, total),
+        train,
+        test,
+        preprocess,
+        total,
+        describe(train_data),
+    )
+
+
+def describe(dataset: Dataset) -> dict[str, np.ndarray]:
+    """What a checkpoint keeps to tell whether these are the pictures and labels of its run.
+
+    labels: a checksum of them all, uint32; class_means: (K, H, C) float32, the mean colour of each
+    row of each class's pictures, which changes when classes change places.
+    """
+    means = np.zeros((dataset.num_classes, *dataset.images.shape[1::2]), np.float32)
+    for label in np.unique(dataset.labels):
+        means[label] = dataset.images[dataset.labels == label].mean(axis=(0, 2))
+    labels = np.array(zlib.crc32(dataset.labels.tobytes()), np.uint32)
+    return {"labels": labels, "class_means": means}
 
 
 def use_precision(recipe: Recipe) -> None:
@@ -167,10 +204,14 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     """
     checkpoint = load_checkpoint(path)
     try:
-        model = make_model(parse(checkpoint.recipe, str(path)), len(checkpoint.class_names))
+        recipe = parse(checkpoint.recipe, str(path))
+        # A stranger's recipe may ask for any amount of memory and time.
+        size = sum(array.size for array in checkpoint.model.values())
+        with init.at_most(max(size, _SMALL)):
+            model = make_model(recipe, len(checkpoint.class_names))
         model.load_state_dict(checkpoint.model)
         return model.eval(), Preprocess.from_state(checkpoint.preprocess), checkpoint
-    except (RecipeError, ShapeError, DataError) as error:
+    except (RecipeError, ShapeError, DataError, RecursionError) as error:
         raise CheckpointError(f"{path} does not fit this version of minran: {error}") from error
 
 

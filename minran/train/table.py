@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minran.errors import CheckpointError
+from minran.errors import MinranError
 from minran.train.checkpoint import Progress
 from minran.train.history import Row, read_history
 from minran.train.recipe import Recipe
@@ -45,14 +45,14 @@ def compare(runs: list[RunSummary]) -> str:
     header = ("run", "model", "data", "epochs", "best", "last", "minutes", "status")
     lines = [header] + [
         (
-            run.name,
-            run.model,
-            run.data,
+            _cell(run.name),
+            _cell(run.model),
+            _cell(run.data),
             run.epochs,
             _percent(run.best_accuracy),
             _percent(run.last_accuracy),
             f"{run.minutes:.1f}",
-            run.status,
+            _cell(run.status, 200),
         )
         for run in runs
     ]
@@ -75,16 +75,16 @@ def _summarise(folder: Path, name: str) -> RunSummary:
     try:
         recipe, progress = run.recipe(), run.progress()
         rows = read_history(run.history_file) if run.history_file.exists() else []
-    except CheckpointError as error:
+    except (MinranError, OSError) as error:
         summary.status = f"damaged: {error}"
         return summary
     epochs = [row for row in rows if row["kind"] == "epoch"]
-    tests = [row["test_accuracy"] for row in epochs if "test_accuracy" in row]
+    tests = [row["test_accuracy"] for row in epochs if row.get("test_accuracy") is not None]
     summary.model, summary.data = recipe.model.name, recipe.data.name
     summary.epochs = f"{len(epochs)}/{_all_epochs(recipe, progress, epochs)}"
     if tests:
         summary.best_accuracy, summary.last_accuracy = max(tests), tests[-1]
-    summary.minutes = max([progress.seconds, *(row["seconds"] for row in epochs)]) / 60
+    summary.minutes = max([progress.seconds, *(row.get("seconds") or 0 for row in epochs)]) / 60
     if run.is_running():
         summary.status = "running"
     elif progress.finished:
@@ -96,10 +96,16 @@ def _all_epochs(recipe: Recipe, progress: Progress, epochs: list[Row]) -> str:
     """How many epochs the run has when it is finished; "?" where only steps are known."""
     if not recipe.training.iterations:
         return str(recipe.training.epochs)
-    if not (epochs and progress.total_steps):
+    steps_per_epoch: Any = epochs[0].get("step") if epochs else None
+    if not (steps_per_epoch and progress.total_steps):
         return "?"
-    steps_per_epoch: Any = epochs[0]["step"]
     return str(-(-progress.total_steps // steps_per_epoch))
+
+
+def _cell(text: str, width: int = 60) -> str:
+    """`text` on one line, without what would move a terminal's cursor, and not too long."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return shown if len(shown) <= width else shown[: width - 3] + "..."
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Single values in TOML: Python's standard library reads the format, but does not write it."""
+"""TOML: Python's standard library reads the format, but neither writes nor limits it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,64 @@ from typing import Any
 
 from minran.errors import RecipeError, expect
 
+MAX_BYTES = 1 << 16
+"""The longest recipe of minran has a fortieth of that."""
+_MAX_DOTS = 200
+_MAX_DEPTH = 20
 
-def read_value(text: str) -> Any:
-    """A value as TOML reads it (`0.1`, `true`, `[1, 2]`, `"text"`), or else the bare word."""
+
+def read_table(text: str, source: str) -> dict[str, Any]:
+    """The table that `text` (TOML) describes.
+
+    Raises RecipeError naming the `source` if it is no TOML, or longer, deeper or with larger
+    numbers than any recipe: such a text could take memory and time without end.
+    """
+    expect(len(text) <= MAX_BYTES, f"{source} has more than {MAX_BYTES:,} characters", RecipeError)
+    # The time for a key with many dots grows with their square.
+    dots = max(line.count(".") for line in f"{text}\n".splitlines())
+    expect(dots <= _MAX_DOTS, f"{source} has a line with {dots} dots", RecipeError)
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        table = tomllib.loads(text.removeprefix("\ufeff"))
+    except RecursionError as error:
+        raise RecipeError(f"{source} is not valid TOML: it is nested too deeply") from error
+    except ValueError as error:
+        raise RecipeError(f"{source} is not valid TOML: {error!s:.300}") from error
+    _expect_plain(table, source)
+    return table
+
+
+def read_value(text: str, name: str) -> Any:
+    """A value as TOML reads it (`0.1`, `true`, `[1, 2]`, `"text"`), or else the bare word.
+
+    Raises RecipeError with the entry's `name` for what `read_table` refuses but bare words.
+    """
+    try:
+        tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        return text
+        value: Any = text
+        _expect_plain(value, name)
+    except (ValueError, RecursionError) as error:
+        raise RecipeError(f"{name} has no value that a recipe can have: {error!s:.300}") from error
+    else:
+        value = read_table(f"value = {text}", name)["value"]
+    return value
+
+
+def _expect_plain(value: Any, source: str, depth: int = 0) -> None:
+    """Refuse what cannot be written again: numbers of more than 64 bits, text that is no UTF-8."""
+    expect(depth <= _MAX_DEPTH, f"{source} is nested too deeply", RecipeError)
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _expect_plain(item, source, depth + 1)
+    elif isinstance(value, int):
+        expect(abs(value) < 2**63, f"{source} has a number of more than 64 bits", RecipeError)
+    elif isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise RecipeError(f"{source} has text that is no Unicode: {value!a:.99}") from error
 
 
 def write_value(value: Any, name: str) -> str:

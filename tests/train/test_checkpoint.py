@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from minran.errors import CheckpointError
 from minran.files import is_temporary
 from minran.train import Checkpoint, Progress, load_checkpoint, load_model, save_checkpoint
-from minran.train.checkpoint import load_progress
+from minran.train.checkpoint import GROUPS, load_progress
 
 
 def example(seed=0):
@@ -21,13 +21,14 @@ def example(seed=0):
         recipe='name = "é"\n',
         model={
             "stem.0.weight": rng.normal(size=(3, 3, 3, 8)).astype(np.float32),
-            "norm.running_var": rng.normal(size=8),
+            "norm.running_var": rng.normal(size=8) ** 2,
             "turned": rng.normal(size=(4, 5)).T,
         },
         preprocess={"mean": rng.normal(size=(32, 32, 3)).astype(np.float32), "std": np.array(64.0)},
         class_names=["cat", 'd"og', "ñandú"],
         progress=Progress(7, 1, 2, 0.1 + 0.2, 3, 8, 1 / 3, 12.5, 4, 12),
         optimizer={"velocity.0": rng.normal(size=(3, 3, 3, 8)).astype(np.float32)},
+        data={"labels": np.array(7, np.uint32), "class_means": np.ones((3, 32, 3), np.float32)},
     )
 
 
@@ -37,7 +38,7 @@ def assert_same(one, other):
         other.class_names,
         other.progress,
     )
-    for group in ("model", "preprocess", "optimizer"):
+    for group in GROUPS:
         arrays, expected = getattr(one, group), getattr(other, group)
         assert arrays.keys() == expected.keys()
         for name, array in arrays.items():

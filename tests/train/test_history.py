@@ -64,7 +64,17 @@ def test_a_whole_history_is_not_written_again(file):
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "3", "[]", '{"step": 1}', "", "\ufffd\0\0", '{"kind": "step"}}']
+    "line",
+    [
+        *("{", "3", "[]", '{"step": 1}', "", "\ufffd\0\0", '{"kind": "step"}}', "\ufeff{}", "null"),
+        *("[" * 100_000, '{"kind":' * 100_000, '{"kind": "step", "step": ' + "9" * 5000 + "}"),
+        *('{"kind": 5}', '{"kind": ["epoch"]}', '{"kind": "step", "step": -1}'),
+        *('{"kind": "step", "step": null}', '{"kind": "epoch", "epoch": 1.5}'),
+        *('{"kind": "step", "step": true}', '{"kind": "step", "step": 1e400}'),
+        *('{"kind": "step", "loss": NaN}', '{"kind": "epoch", "seconds": "1"}'),
+        *('{"kind": "epoch", "test_accuracy": [1]}', '{"kind": "epoch", "test_loss": -Infinity}'),
+    ],
+    ids=lambda line: f"{line:.30}",
 )
 def test_another_damaged_line_is_named(file, line):
     lines = file.read_text().splitlines(keepends=True)

@@ -45,10 +45,11 @@ def test_the_papers_recipe_is_the_papers():
 
 shares = st.floats(0, 1, exclude_max=True)
 amounts = st.floats(0, allow_infinity=False)
+whole = st.integers(-(2**63) + 1, 2**63 - 1)  # what TOML has
 counts = st.integers(0, 10**12)
 sizes = st.integers(1, 10**12)
 values = st.recursive(
-    st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    st.booleans() | whole | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
@@ -67,7 +68,7 @@ recipes = st.builds(
     schedule=st.builds(
         ScheduleRecipe,
         st.sampled_from(["constant", "multistep", "cosine", "one_cycle"]),
-        st.lists(st.integers()),
+        st.lists(whole),
         amounts,
         shares,
     ),
@@ -217,3 +218,46 @@ def test_what_only_the_network_can_refuse(change, message):
     with pytest.raises(RecipeError) as caught:
         build(tiny(change))
     assert message in str(caught.value)
+
+
+TOO_MUCH = {
+    "deep": "x = " + "[" * 50_000,
+    "deep tables": "[" + "a." * 150 + "a]\nb = 1",
+    "many dots": "a." * 30_000 + "b = 1",
+    "a long number": "seed = " + "9" * 5000,
+    "a wide number": "seed = 0x" + "f" * 5000,
+    "a wide number inside": "[model]\noptions = { a = [1, 99999999999999999999] }",
+    "endless": "#" * 70_000,
+    "NUL": "seed\0 = 1",
+    "a control character": 'description = "\x07"',
+}
+
+
+@pytest.mark.parametrize("kind", TOO_MUCH)
+def test_texts_that_take_memory_or_time_or_cannot_be_written_again(tmp_path, kind):
+    file = tmp_path / "x.toml"
+    file.write_text(TOO_MUCH[kind])
+    for read in (lambda: parse(TOO_MUCH[kind]), lambda: load_recipe(file)):
+        with pytest.raises(RecipeError) as caught:
+            read()
+        assert len(str(caught.value)) < 500
+
+
+def test_recipes_as_windows_writes_them(tmp_path):
+    file = tmp_path / "x.toml"
+    file.write_bytes(b"\xef\xbb\xbfname = 'a'\r\nseed = 5\r\n")
+    assert (load_recipe(file).name, load_recipe(file).seed) == ("a", 5)
+    file.write_bytes("name = 'a'".encode("utf-16"))
+    with pytest.raises(RecipeError, match="is no text in UTF-8"):
+        load_recipe(file)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["9" * 5000, "0x" + "f" * 99, "[" * 50_000, "[1, " + "9" * 30 + "]", "\udcff"],
+)
+def test_values_of_set_that_no_recipe_can_have(value):
+    for key in ("seed", "name", "model.options.t", "schedule.milestones"):
+        with pytest.raises(RecipeError) as caught:
+            parse("", changes=[f"{key}={value}"])
+        assert key in str(caught.value) and len(str(caught.value)) < 500

@@ -8,13 +8,14 @@ import random
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from train_helpers import assert_same_run, rows_of, start_child, tiny
 
 from minran.errors import CheckpointError
-from minran.train import Run, load_checkpoint, loop, train
+from minran.train import Run, load_checkpoint, loop, save_checkpoint, train
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +216,38 @@ def test_other_pictures_are_refused(tmp_path, monkeypatch):
     load = setup.data.load
     monkeypatch.setattr(setup.data, "load", lambda *a, **options: load(*a, **options, seed=1))
     with pytest.raises(CheckpointError, match="training pictures are not those that the run"):
+        go_on(folder)
+
+
+@pytest.mark.parametrize("change", ["classes swapped", "labels", "nothing", "an old file"])
+def test_swapped_classes_and_other_labels_are_refused(tmp_path, monkeypatch, change):
+    """The mean picture, the names and the number of pictures stay as they were."""
+    folder = tmp_path / "run"
+    train(tiny(), folder, quiet=True, on_row=press(signal.SIGINT, 2))
+    if change == "an old file":  # it knows nothing of labels: it goes on, as it always did
+        checkpoint = load_checkpoint(folder / "last.safetensors")
+        checkpoint.data = {}
+        save_checkpoint(folder / "last.safetensors", checkpoint)
+    from minran.train import setup
+
+    load = setup.data.load
+
+    def changed(*arguments, **options):
+        shapes = load(*arguments, **options)
+        order, labels = np.arange(len(shapes)), shapes.labels
+        if change == "classes swapped":  # as when two folders change their names
+            first, second = (np.flatnonzero(labels == label) for label in (0, 1))
+            both = min(len(first), len(second))
+            order[first[:both]], order[second[:both]] = second[:both], first[:both]
+        elif change == "labels":
+            labels = np.roll(labels, 1)
+        return replace(shapes, images=shapes.images[order], labels=labels, masks=None)
+
+    monkeypatch.setattr(setup.data, "load", changed)
+    if change in ("nothing", "an old file"):
+        assert go_on(folder).finished
+        return
+    with pytest.raises(CheckpointError, match="pictures, labels or classes were changed"):
         go_on(folder)
 
 

@@ -6,9 +6,11 @@ import subprocess
 import pytest
 from train_helpers import tiny
 
-from minran.errors import CheckpointError
+from minran.cli import main
+from minran.errors import CheckpointError, RecipeError
 from minran.train import Run, environment, train
 from minran.train.machine import _commit
+from minran.train.run import run_folder
 
 
 @pytest.fixture
@@ -133,3 +135,58 @@ def test_the_commit_is_that_of_minran_not_of_a_project_around_it(tmp_path, monke
     installed.mkdir(parents=True)
     monkeypatch.setattr("minran.train.machine.__file__", str(installed / "machine.py"))
     assert _commit() is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "",
+            ".",
+            "..",
+            "/",
+            "/abs",
+            "../x",
+            "../../x",
+            "a/../b",
+            "a//b",
+            "a/",
+            "a\\b",
+            "C:x",
+            "~\0",
+        ),
+        *("a\nb", "\x1b[2J", "a.", "a ", " a", "con", "NUL.txt", "x/COM1", "a?", "a*", "\udcff"),
+        *("n" * 300, "\u00e9" * 150),
+    ],
+)
+def test_names_that_lead_out_of_the_folder_of_runs_or_no_system_takes(tmp_path, name):
+    with pytest.raises(RecipeError, match="is no name for a run"):
+        run_folder(tmp_path, name)
+
+
+def test_names_that_stay_in_the_folder_of_runs(tmp_path):
+    for name in ("a", "seed-0", "group/mine", "\u00e9", "two words", "v1.2", "console", ".x"):
+        assert run_folder(tmp_path, name) == tmp_path / name
+
+
+def test_a_stranger_s_recipe_does_not_choose_where_files_go(tmp_path, capsys):
+    recipe = tiny()
+    recipe.name = "../../x"
+    (tmp_path / "r.toml").write_text(recipe.to_toml())
+    before = sorted(tmp_path.rglob("*"))
+    runs = str(tmp_path / "a" / "runs")
+    for extra in ([], ["--name", "/x"], ["--name", ".."]):
+        command = ["train", "--recipe", str(tmp_path / "r.toml"), "--runs", runs, *extra]
+        assert main(command) == 2
+        assert "is no name for a run" in capsys.readouterr().err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "content", [b"[" * 100_000, b"9" * 5000, b"5", b"\xff", b"[" + b" " * 2**24]
+)
+def test_a_damaged_environment_says_what_to_do(run, content):
+    run.environment_file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"environment\.json is damaged .*move it away"):
+        run.note_session()
+    assert run.environment_file.read_bytes() == content

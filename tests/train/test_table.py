@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 from train_helpers import tiny
 
@@ -57,6 +59,46 @@ def test_a_damaged_run_does_not_hide_the_others(tmp_path):
     runs = list_runs(tmp_path)
     assert [run.status.split(":")[0] for run in runs] == ["damaged"] * 3 + ["interrupted"]
     assert len(compare(runs).splitlines()) == 5
+
+
+def test_rows_and_files_that_cannot_be_do_not_hide_the_others(tmp_path):
+    """Rows without their numbers are listed with what there is, damage with its reason."""
+    rows = {
+        "bare": '{"kind": "epoch"}\n',
+        "no numbers": '{"kind": "epoch", "step": 0, "test_accuracy": null, "seconds": null}\n',
+        "deep": "[" * 100_000 + "\n",
+        "long": '{"kind": "epoch", "step": ' + "9" * 5000 + "}\n",
+    }
+    for name, text in rows.items():
+        run = Run(tmp_path / name)
+        run.create(tiny("training.iterations=9"))
+        run.history_file.write_text(text)
+    recipes = {
+        "a deep recipe": "x = " + "[" * 50_000,
+        "a long number": "seed = " + "9" * 5000,
+        "latin": b"name = '\xff'",
+        "huge": "#" * 1_000_000,
+    }
+    for name, text in recipes.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "recipe.toml").write_bytes(
+            text if type(text) is bytes else text.encode()
+        )
+    os.mkfifo(tmp_path / "latin" / "history.jsonl")
+    (tmp_path / "a folder" / "recipe.toml").mkdir(parents=True)
+    statuses = {run.name: run.status.split(":")[0] for run in list_runs(tmp_path)}
+    assert statuses == {
+        **dict.fromkeys(["bare", "no numbers"], "interrupted"),
+        **dict.fromkeys(["deep", "long", *recipes, "a folder"], "damaged"),
+    }
+    table = compare(list_runs(tmp_path)).splitlines()
+    assert len(table) == 1 + len(statuses) and max(map(len, table)) < 400
+
+
+def test_names_cannot_break_the_table(tmp_path):
+    Run(tmp_path / "two\nlines\x1b[2J").create(tiny("name=x", 'model.name="a\\rb"'))
+    line = compare(list_runs(tmp_path)).splitlines()[1]
+    assert "two\\nlines\\x1b[2J" in line and "a\\rb" in line and line.isprintable()
 
 
 def test_a_single_run_can_be_listed_by_its_own_folder(folder):
