@@ -8,7 +8,9 @@ the command line is refused by name, also one that was given its default value.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from minran.errors import RecipeError, expect
@@ -42,6 +44,14 @@ class Parser(argparse.ArgumentParser):
                 if hasattr(bare, action.dest)
             }
         return found, rest
+
+
+def show_every_letter() -> None:
+    """Letters that the console lacks (cp1252, ASCII) are printed as escapes, not an error."""
+    for stream in (sys.stdout, sys.stderr):
+        # A stream may be missing, or be something of its own, as in a notebook.
+        with suppress(AttributeError, ValueError, OSError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def takes(args: argparse.Namespace, mode: str, *options: str) -> None:

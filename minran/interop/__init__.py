@@ -6,10 +6,15 @@ Importing this package imports neither PyTorch nor onnx; calling its functions d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minran.interop.onnx_export import export_onnx
-from minran.interop.weights import from_torch_state_dict, require_torch, to_torch_state_dict
+from minran.interop.weights import (
+    find_state_dict,
+    from_torch_state_dict,
+    require_torch,
+    to_torch_state_dict,
+)
 from minran.nn import Module
 
 if TYPE_CHECKING:
@@ -36,11 +41,16 @@ def create_twin(name: str, num_classes: int | None = None, **options: object) ->
     return create(name, num_classes, **options)
 
 
-def load_torch(model: Module, state: Mapping[str, torch.Tensor]) -> Module:
-    """Copy the state dict of a network's PyTorch twin into the network; returns it.
+def load_torch(model: Module, state: Mapping[str, Any] | torch.nn.Module) -> Module:
+    """Copy the weights of a network's PyTorch twin into the network; returns it.
+
+    state: what `torch.load` returns: a state dict, a module, or a dict that holds one of them
+    ({"state_dict": ..., "epoch": 3}). Prefixes of DataParallel and torch.compile are taken off.
+    Weights in bfloat16, float16 or float64 take the dtype of the network.
 
     `torch_model.load_state_dict(to_torch_state_dict(model.state_dict()))` goes the other way.
     Raises BackendError without PyTorch, CheckpointError or ShapeError if the state does not fit.
     """
-    model.load_state_dict(from_torch_state_dict(state))
+    own = [name for name, _ in [*model.named_parameters(), *model.named_buffers()]]
+    model.load_state_dict(from_torch_state_dict(find_state_dict(state, own)))
     return model

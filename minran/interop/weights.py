@@ -13,9 +13,9 @@ velocities convert by the same rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -67,15 +67,16 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
     """Convert a PyTorch state dict (or parameters, or gradients) to minran's names and layouts.
 
     `num_batches_tracked` is dropped. A 1-D `bias` is a `beta` where the `weight` beside it is 1-D.
-    Raises CheckpointError for a tensor whose name or number of dimensions fits no layer.
+    Raises CheckpointError for a tensor whose name or number of dimensions fits no layer, and for
+    what is no dense tensor of numbers (sparse, quantized, complex, on the device "meta").
     """
-    require_torch()
+    torch = require_torch()
     converted = {}
     for name, tensor in state.items():
         prefix, kind = _split(name)
         if kind == "num_batches_tracked":
             continue
-        array = tensor.detach().cpu().numpy()
+        array = _to_array(torch, name, tensor)
         if kind == "weight" and array.ndim == 4:
             array = array.transpose(2, 3, 1, 0)
         elif kind == "weight" and array.ndim == 2:
@@ -90,6 +91,95 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
                 kind = "beta"
         converted[prefix + kind] = array.copy(order="C")
     return converted
+
+
+KNOWN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
+"""Where a training script keeps the state dict among other things, most usual first."""
+
+
+def find_state_dict(found: Any, own: Collection[str] = ()) -> Mapping[str, torch.Tensor]:
+    """The state dict in what `torch.load` returns: itself, a module, or a dict that holds one.
+
+    The prefixes of DataParallel ("module.") and torch.compile ("_orig_mod.") are taken off, the
+    first only if no name in `own`, those of the network to load, begins so. Raises
+    CheckpointError if there is none, or several under names that say nothing.
+    """
+    torch = require_torch()
+    state = _state_in(torch, found)
+    wrong = [name for name in state if not isinstance(name, str)]
+    expect(not wrong, f"load_torch: names must be text, got {wrong[:3]}", CheckpointError)
+    names = {name: name.replace("_orig_mod.", "") for name in state}
+    while all(name.startswith("module.") for name in names.values()) and not any(
+        name.startswith("module.") for name in own
+    ):
+        names = {name: short.removeprefix("module.") for name, short in names.items()}
+    return {names[name]: tensor for name, tensor in state.items()}
+
+
+def _state_in(torch: ModuleType, found: Any) -> Mapping[Any, Any]:
+    """The only mapping of tensors in `found`, or the one with a usual name."""
+    if isinstance(found, torch.nn.Module):
+        return dict(found.state_dict())
+    expect(
+        isinstance(found, Mapping),
+        f"load_torch: expected a state dict, a module or a dict with one, got "
+        f"{type(found).__name__}",
+        CheckpointError,
+    )
+    if any(isinstance(value, torch.Tensor) for value in found.values()):
+        return found
+    inner = {k: v for k, v in found.items() if isinstance(v, torch.nn.Module) or _holds(torch, v)}
+    usual = [key for key in KNOWN if key in inner]
+    keys = usual[:1] or list(inner)
+    expect(
+        len(keys) == 1,
+        f"load_torch: {'several entries hold' if keys else 'no entry holds'} tensors by name, of "
+        f"{', '.join(map(repr, keys or list(found)[:8])) or 'none'}; pass the state dict itself",
+        CheckpointError,
+    )
+    return _state_in(torch, inner[keys[0]])
+
+
+def _holds(torch: ModuleType, value: Any) -> bool:
+    """Whether tensors with names are in there; an optimiser's state has numbers for names."""
+    if not isinstance(value, Mapping):
+        return False
+    return any(
+        isinstance(name, str) and (isinstance(one, torch.Tensor) or _holds(torch, one))
+        for name, one in value.items()
+    )
+
+
+def _to_array(torch: ModuleType, name: str, tensor: Any) -> np.ndarray:
+    """The numbers of a tensor; bfloat16 and smaller become float32, which holds them exactly."""
+    expect(
+        isinstance(tensor, torch.Tensor),
+        f"from_torch_state_dict: {name} is no tensor, but {type(tensor).__name__}",
+        CheckpointError,
+    )
+    kinds = {
+        "without values (on the device meta)": tensor.is_meta,
+        "sparse": tensor.layout != torch.strided,
+        "quantized": tensor.is_quantized,
+        "complex": tensor.is_complex(),
+    }
+    for kind, applies in kinds.items():
+        expect(
+            not applies,
+            f"from_torch_state_dict: {name} is {kind}; expected a dense tensor of numbers",
+            CheckpointError,
+        )
+    try:
+        tensor = tensor.detach().cpu()
+        if tensor.is_floating_point() and tensor.dtype not in (
+            torch.float16,
+            torch.float32,
+            torch.float64,
+        ):
+            tensor = tensor.float()
+        return np.asarray(tensor.resolve_neg().numpy())
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"from_torch_state_dict: {name} cannot be read: {error}") from error
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -79,6 +79,11 @@ def write_value(value: Any, name: str) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(write_value(item, name) for item in value) + "]"
     if isinstance(value, str):
+        expect(
+            not any("\ud800" <= letter <= "\udfff" for letter in value),
+            f"{name} has letters that no text file can hold: {value!r}",
+            RecipeError,
+        )
         return _quoted(value)
     expect(
         isinstance(value, (bool, int, float)),
