@@ -1,7 +1,9 @@
 """The course: what its notebooks use, and what makes copies of them and grades them.
 
 A notebook imports `check`, `show_source`, `frames` and `explore` from here. Read `checking`,
-`outcome`, then `notebook`, `build`, `run`, `grade`; the checks themselves are in `checks`.
+`outcome`, then `notebook`, `build`, `run`; then grading: `submission`, `grade`, `process` and
+`wire` on the grader's side, `start` and `wall` between, `child` on the student's. The checks
+themselves are in `checks`.
 """
 
 from minran.course.checking import (

@@ -1,8 +1,8 @@
-"""Run a notebook's cells in a process of their own: offline, with time limits, in an empty folder.
+"""Run our own notebooks with their outputs, for their tests and for the pages made of them.
 
-A cell that raises an error does not stop the others. A cell that runs too long or kills its
-process is left out, and the rest is run again in a fresh process. This keeps accidents apart
-from each other; it is no wall against somebody who means harm.
+They run in a Jupyter kernel of their own: offline, with time limits, in an empty folder. A cell
+that raises an error does not stop the others; one that takes too long or ends the kernel does.
+Students' notebooks are run by `grade`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any
 from minran.course.extras import need
 from minran.course.outcome import RECORD, STATIC
 
-MOST_RESTARTS = 20
 _OFFLINE = "import minran.course.offline as _; _.go_offline()"
 
 
@@ -34,7 +33,7 @@ class Execution:
     records: dict[str, dict[str, str]] = field(default_factory=dict)
     """By task: the outcome that `check` wrote last."""
     left_out: dict[int, str] = field(default_factory=dict)
-    """By cell: why it had to be left out (too long, the process died)."""
+    """The cell that ended the run, if one did, and why (too long, the process died)."""
     out_of_time: bool = False
     """Whether the whole notebook's time ran out before its last cell."""
     seconds: float = 0.0
@@ -58,18 +57,14 @@ def run_cells(node: Any, timeout: float = 600, cell_timeout: float = 120) -> Exe
         record = Path(folder) / "outcomes.jsonl"
         place = Path(folder) / "work"
         place.mkdir()
-        deadline = time.monotonic() + timeout
-        for _ in range(MOST_RESTARTS):
-            if _run_once(result, place, record, deadline, cell_timeout):
-                break
+        _run(result, place, record, time.monotonic() + timeout, cell_timeout)
         result.records = _read(record)
     return result
 
 
-def _run_once(
+def _run(
     result: Execution, place: Path, record: Path, deadline: float, cell_timeout: float
-) -> bool:
-    """Run the cells that are not left out in a fresh process; False if it came to a bad end."""
+) -> None:
     nbclient = need("nbclient")
     exceptions = need("nbclient.exceptions")
     need("ipykernel")
@@ -87,12 +82,12 @@ def _run_once(
             client.execute_cell(offline, 0)
             result.node.cells[0] = first  # nbclient puts what it ran in this place
             for index, cell in enumerate(result.node.cells):
-                if cell.cell_type != "code" or index in result.left_out:
+                if cell.cell_type != "code":
                     continue
                 left = deadline - time.monotonic()
                 if left <= 0:
                     result.out_of_time = True
-                    return True
+                    return
                 limit = math.ceil(min(cell_timeout, left))  # nbclient wants whole seconds
                 client.timeout = limit
                 started = time.monotonic()
@@ -100,12 +95,11 @@ def _run_once(
                     client.execute_cell(cell, index)
                 except exceptions.CellTimeoutError:
                     result.left_out[index] = f"it was stopped after {limit} seconds"
-                    return False
+                    return
                 except exceptions.DeadKernelError:
                     result.left_out[index] = "it ended the Python process"
-                    return False
+                    return
                 spent += time.monotonic() - started
-        return True
     finally:
         result.seconds = spent
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from course_helpers import ROOT, command
 
-from minran.course.checking import Remote, beside
+from minran.course.checking import Remote, beside, generator, secret_inputs
 from minran.course.grade import Grade, grade, printable
 from minran.course.process import Process, Stopped
 from minran.course.start import Limits, Walls, strengths
@@ -157,6 +157,30 @@ def test_an_attack_gets_nothing(name: str, graded: Callable[..., Grade]) -> None
     assert not re.search(r"^ *passed", text, re.M)
     assert all(c.isprintable() or c == "\n" for c in text)
     json.loads(json.dumps(result.as_dict()))
+
+
+def test_inputs_are_secret_in_grading_only() -> None:
+    drawn = [generator(31).random()]
+    for number in (1, 2, 1):
+        with secret_inputs(number):
+            drawn.append(generator(31).random())
+    assert drawn[1] == drawn[3] and len(set(drawn)) == 3
+    assert generator(31).random() == drawn[0] == np.random.default_rng(31).random()
+
+
+def test_a_table_of_the_notebooks_answers_gets_nothing(graded: Callable[..., Grade]) -> None:
+    """Answers noted while the notebook's own check ran, and given back in grading."""
+    table = """
+import minran.course.checks.n15 as n
+noted = []
+def note(p, classes, matrix):
+    noted.append((p - matrix[classes]) / len(p))
+    return noted[-1]
+n.check_15_2(note)
+def expected_gradient(p, classes, matrix):
+    return noted[0] if len(noted) == 2 else noted[1]"""
+    result = graded(SETUP, table, BLANKS[-1])
+    assert result.tasks[1].outcome.status == "wrong", told(result)
 
 
 def test_what_metadata_claims_does_not_count(tmp_path: Path) -> None:
@@ -494,7 +518,16 @@ def test_forged_bytes_are_data_or_refused() -> None:
             loads(bytes(bad[: rng.integers(1, len(bad) + 1)]), nothing)
         except ValueError:
             continue
-    shapes = ["[-1]", "[4611686018427387904, 4]", "[1e9]", "null", "[true]", "[[1]]", "[0,9e99]"]
+    shapes = [
+        "[1099511627775, 1099511627775]",
+        "[-1]",
+        "[4611686018427387904, 4]",
+        "[1e9]",
+        "null",
+        "[true]",
+        "[[1]]",
+        "[0,9e99]",
+    ]
     for shape in shapes:
         text = f'["array", "<f8", {shape}, 0]'.encode()
         with pytest.raises(ValueError, match="no message"):
