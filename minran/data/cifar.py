@@ -241,7 +241,7 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
     archive = root / edition.archive
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fetch(BASE_URL + edition.archive, archive, edition.md5)
+        fetch(BASE_URL + edition.archive, archive, edition.md5, size=edition.archive_size)
     except (DataError, OSError) as error:
         raise DataError(f"{problem}, and the download failed: {error}. {advice}") from error
     folder = extract(archive, edition.folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from minran.errors import DataError
+from minran.files import expect_regular
 from minran.streams import progress_bar
 
 _CHUNK = 1 << 16
@@ -25,6 +26,7 @@ def fetch(
     path: Path,
     md5: str,
     progress: bool | None = None,
+    size: int | None = None,
     timeout: float = 30.0,
     attempts: int = 3,
 ) -> None:
@@ -33,15 +35,16 @@ def fetch(
     The bytes go to `path` + ".part"; if that file is there already, from an earlier call that was
     cut, the download goes on where it ends (an HTTP Range request; a server that does not know
     ranges sends the whole file again). A connection that is cut is taken up again, `attempts`
-    times in all. progress: show a bar; None shows it only in a terminal.
+    times in all. progress: show a bar; None shows it only in a terminal. size: no more bytes are
+    taken.
 
     Raises DataError when the server cannot be reached, refuses, keeps breaking off, or sends a
-    file with another checksum (which is then deleted).
+    file that is longer than `size` or has another checksum (which is then deleted).
     """
     part = path.with_name(path.name + ".part")
     for attempt in range(1, attempts + 1):
         try:
-            _stream(url, part, progress, timeout)
+            _stream(url, part, progress, timeout, size)
             break
         except _ConnectionCutError as error:
             if attempt == attempts:
@@ -49,12 +52,14 @@ def fetch(
         except _NETWORK_ERRORS as error:
             reason = getattr(error, "reason", None) or error
             raise DataError(f"{url}: {reason or type(error).__name__}") from error
-    size, actual = part.stat().st_size, md5_of(part)
+    came, actual = part.stat().st_size, md5_of(part)
     if actual != md5:
+        with part.open("rb") as file:
+            page = file.read(200).lstrip().lower().startswith((b"<!doctype", b"<html"))
         part.unlink()  # Otherwise the next call would resume from the wrong bytes, for ever.
         raise DataError(
-            f"{url}: wrong checksum: expected MD5 {md5}, got {actual} ({size} bytes); "
-            "the download was deleted"
+            f"{url}: wrong checksum: expected MD5 {md5}, got {actual} ({came} bytes"
+            f"{', a web page instead of the file' if page else ''}); the download was deleted"
         )
     part.replace(path)
 
@@ -68,9 +73,9 @@ def md5_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _stream(url: str, part: Path, progress: bool | None, timeout: float) -> None:
+def _stream(url: str, part: Path, progress: bool | None, timeout: float, size: int | None) -> None:
     """Append to `part` what is missing of `url`; raise _ConnectionCutError if it is cut short."""
-    have = part.stat().st_size if part.exists() else 0
+    have = expect_regular(part) if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "minran"})
     if have:
         request.add_header("Range", f"bytes={have}-")
@@ -87,14 +92,17 @@ def _stream(url: str, part: Path, progress: bool | None, timeout: float) -> None
         start, total = _extent(response, have)
         with part.open("r+b" if start else "wb") as file:
             file.seek(start)
-            done = _copy(response, file, start, total, part.stem, progress)
+            done = _copy(response, file, start, total, part.stem, progress, size)
+    if size is not None and done > size:
+        part.unlink()
+        raise DataError(f"{url}: more than {size} bytes came; the download was deleted")
     if total is not None and done < total:
         raise _ConnectionCutError(f"the connection ended after {done} of {total} bytes")
 
 
 def _extent(response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
     """Return where the body of `response` starts in the file, and the file's whole size."""
-    length = response.headers.get("Content-Length")
+    length = response.length  # None if the server did not say, or said nonsense
     start = 0
     if response.status == 206:  # "Partial Content"; a 200 sends the file from its beginning.
         content_range = response.headers.get("Content-Range", "")
@@ -103,7 +111,7 @@ def _extent(response: http.client.HTTPResponse, have: int) -> tuple[int, int | N
                 f"asked for the bytes from {have} on, the server sent {content_range!r}"
             )
         start = have
-    return start, None if length is None else start + int(length)
+    return start, None if length is None else start + length
 
 
 def _copy(
@@ -113,8 +121,12 @@ def _copy(
     total: int | None,
     name: str,
     progress: bool | None,
+    size: int | None,
 ) -> int:
-    """Copy the body to `file` under a progress bar; return the size that the file has reached."""
+    """Copy the body to `file` under a progress bar; return the size that the file has reached.
+
+    Of a body that goes beyond `size` the rest is left where it is.
+    """
     with progress_bar(
         total=total,
         initial=done,
@@ -126,7 +138,7 @@ def _copy(
         while True:
             try:
                 chunk = response.read(_CHUNK)
-            except (ConnectionError, TimeoutError, http.client.IncompleteRead) as error:
+            except (OSError, http.client.IncompleteRead) as error:
                 raise _ConnectionCutError(
                     f"the connection broke after {done} bytes ({type(error).__name__})"
                 ) from error
@@ -135,3 +147,5 @@ def _copy(
             file.write(chunk)
             done += len(chunk)
             bar.update(len(chunk))
+            if size is not None and done > size:
+                return done

@@ -27,6 +27,8 @@ class Server(http.server.ThreadingHTTPServer):
         self.knows_ranges = True
         self.status = 200
         self.ranges: list[str | None] = []
+        self.headers: dict[str, str] = {}  # what the server says besides, or instead
+        self.repeat = 1  # how often it sends the content
 
     @property
     def url(self) -> str:
@@ -41,6 +43,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         server.ranges.append(wanted)
         start = 0
+        if server.status in range(300, 400):
+            self.send_response(server.status)
+            for name, value in server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            return
         if server.status != 200:
             self.send_error(server.status)
             return
@@ -55,11 +63,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         body = server.content[start:]
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in ({"Content-Length": str(len(body))} | server.headers).items():
+            if value:
+                self.send_header(name, value)
         self.end_headers()
         if server.cuts:
             body = body[: server.cuts.pop(0)]
-        self.wfile.write(body)
+        for _ in range(server.repeat):
+            self.wfile.write(body)
 
     def log_message(self, *args: object) -> None:
         pass

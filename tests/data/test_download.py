@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 
 import pytest
@@ -102,3 +103,54 @@ def test_refusal_names_the_status(server, tmp_path):
     server.status = 404
     with pytest.raises(DataError, match="Not Found"):
         fetch(server.url, tmp_path / "file", "0" * 32)
+
+
+@pytest.mark.parametrize("length", ["1000", "nonsense", "-5", "", "1000, 2000"])
+def test_a_server_that_lies_about_the_length(server, tmp_path, length):
+    """Too few bytes are not the file, and are not gone on from later; nonsense is passed over."""
+    server.headers = {"Content-Length": length}
+    if length == "1000":
+        with pytest.raises(DataError, match=r"wrong checksum.*\(1000 bytes\)"):
+            fetch(server.url, tmp_path / "file", md5(server.content))
+        assert list(tmp_path.iterdir()) == []
+    else:
+        fetch(server.url, tmp_path / "file", md5(server.content))
+        assert (tmp_path / "file").read_bytes() == server.content
+    server.headers = {"Content-Length": "999999"}
+    with pytest.raises(DataError, match="of 999999 bytes; run again"):
+        fetch(server.url, tmp_path / "other", md5(server.content), attempts=1)
+    server.headers = {}
+    fetch(server.url, tmp_path / "other", md5(server.content))
+    assert (tmp_path / "other").read_bytes() == server.content
+
+
+def test_a_server_that_does_not_stop(server, tmp_path):
+    server.headers, server.repeat = {"Content-Length": ""}, 50
+    expected = {"md5": md5(server.content), "size": len(server.content)}
+    with pytest.raises(DataError, match="more than 300000 bytes came"):
+        fetch(server.url, tmp_path / "file", **expected)
+    assert list(tmp_path.iterdir()) == []
+    server.headers, server.repeat = {}, 1
+    fetch(server.url, tmp_path / "file", **expected)
+    assert (tmp_path / "file").read_bytes() == server.content
+
+
+def test_a_web_page_in_place_of_the_file(server, tmp_path):
+    server.content = b"\n<!DOCTYPE html><title>Log in to this network</title>"
+    with pytest.raises(DataError, match=r"a web page instead of the file.*was deleted"):
+        fetch(server.url, tmp_path / "file", "0" * 32)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["file:///etc/passwd", "gopher://x/", "/again"])
+def test_a_server_that_sends_elsewhere(server, tmp_path, where):
+    server.status, server.headers = 302, {"Location": where}
+    with pytest.raises(DataError, match=r"redirect|infinite loop|not allowed"):
+        fetch(server.url, tmp_path / "file", "0" * 32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_is_no_file(server, tmp_path):
+    os.mkfifo(tmp_path / "file.part")
+    with pytest.raises(DataError, match="is no file but a pipe"):
+        fetch(server.url, tmp_path / "file", md5(server.content))
