@@ -630,3 +630,17 @@ def test_a_scalar_tensor_used_twice():
     (p * (p + a)).backward()
     assert float(a.grad) == 2 * 2 * 9 + 2 * 2 * 3  # d/da (a^2 b^2 + a^2 b)
     assert float(b.grad) == 2 * 4 * 3 + 4
+
+
+def test_memory_that_is_not_numpys() -> None:
+    """Arrays that look at a buffer, a mapped file or a tensor of PyTorch are arrays like others."""
+    torch = pytest.importorskip("torch")
+    for array in (
+        np.frombuffer(bytearray(48)).reshape(2, 3),
+        np.frombuffer(bytes(48)).reshape(2, 3),
+        torch.zeros(2, 3, dtype=torch.float64).numpy(),
+        torch.zeros(2, 3, dtype=torch.float64).numpy()[:, ::-1],
+    ):
+        x = tensor(array, requires_grad=True)
+        (x.transpose().reshape(-1) * 2).sum().backward()
+        np.testing.assert_array_equal(x.grad, np.full((2, 3), 2))

@@ -150,6 +150,6 @@ def _arrays(values: Any) -> Iterator[Array]:
 
 def _owner(array: Array) -> Array:
     """The array whose memory this one looks at: itself unless it is a view."""
-    while hasattr(base := array.base, "dtype"):
+    while hasattr(base := array.base, "base"):  # a tensor of PyTorch, say, has none
         array = base
     return array

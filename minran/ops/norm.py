@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend import world
-from minran.errors import expect
+from minran.errors import expect, shortened
 
 Moments = tuple[Array, Array]
 """Mean and biased variance per channel."""
@@ -37,6 +39,10 @@ class BatchNorm(Op):
         relu: bool,
         moments: Moments | None = None,
     ) -> None:
+        expect(
+            isinstance(eps, Real) and 0 < eps < math.inf,
+            f"batch_norm: eps must be a number above 0, got {shortened(eps)}",
+        )
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
         self.known = moments
@@ -111,7 +117,8 @@ def batch_norm(
     place: running = (1 - momentum) running + momentum batch, with the unbiased variance, as
     in PyTorch. Otherwise mean and var are the running ones.
 
-    Raises ShapeError if shapes do not fit, or in training if a channel has a single value.
+    Raises ShapeError if shapes do not fit, eps is not above 0, or in training if a channel has a
+    single value.
 
     >>> x = tensor(np.array([[1.0], [3.0]]))
     >>> one, zero = np.ones(1), np.zeros(1)

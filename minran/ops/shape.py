@@ -111,6 +111,7 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
     given = (
         list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else ()
     )
-    expect(len(given) > 0, f"concat: expected tensors, at least one, got {shortened(tensors)}")
+    good = len(given) > 0 and all(isinstance(one, Tensor) for one in given)
+    expect(good, f"concat: expected tensors, at least one, got {shortened(tensors)}")
     expect_whole(axis, "concat: axis", -math.inf)
     return Concat(axis)(*tensors)
