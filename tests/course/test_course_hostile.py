@@ -6,6 +6,7 @@ right answers and must cost neither.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from minran.course.grade import Grade, grade, printable
 from minran.course.process import Process, Stopped
 from minran.course.start import Limits, Walls, strengths
 from minran.course.wire import dumps, loads
-from minran.errors import DataError
+from minran.errors import DataError, MinranError
 
 if os.name != "posix":
     pytest.skip("grading needs Linux or macOS", allow_module_level=True)
@@ -235,12 +236,12 @@ def test_accidents_cost_no_task(graded: Callable[..., Grade]) -> None:
 
 def test_endless_cells_and_answers_cost_their_own_task(graded: Callable[..., Grade]) -> None:
     printing = "while True: print('x' * 10000)"
-    result = graded(SETUP, printing, *RIGHT, cell_timeout=3)
+    result = graded(SETUP, printing, *RIGHT, cell_timeout=5)
     assert result.points == 2, told(result)
     endless = RIGHT[0].replace("return q", "\n    while True: print(q)")
-    result = graded("import os; os.mkdir('figures')", SETUP, endless, *RIGHT[1:], cell_timeout=3)
+    result = graded("import os; os.mkdir('figures')", SETUP, endless, *RIGHT[1:], cell_timeout=5)
     assert [task.outcome.status for task in result.tasks] == ["error", "passed"], told(result)
-    assert "stopped after 3 seconds" in result.tasks[0].outcome.where
+    assert "stopped after 5 seconds" in result.tasks[0].outcome.where
 
 
 def test_the_first_cells_do_not_pay_for_starts(graded: Callable[..., Grade]) -> None:
@@ -365,6 +366,16 @@ def test_the_report_says_which_walls_are_missing(graded: Callable[..., Grade]) -
     assert "ending your processes" in result.as_dict()["no_wall_against"]
     strongest = graded("1")
     assert bool(strongest.no_wall_against) == ("no wall here" in str(strongest))
+
+
+def test_a_changed_package_ends_grading(
+    graded: Callable[..., Grade], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = itertools.count()
+    monkeypatch.setattr("minran.course.grade._read_package", lambda: next(package))
+    monkeypatch.setattr("minran.course.grade._fingerprint", lambda: 7)
+    with pytest.raises(MinranError, match="the installed package was changed"):
+        graded("1", walls=WEAKEST)
 
 
 # --- odd files
