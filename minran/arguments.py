@@ -8,9 +8,7 @@ the command line is refused by name, also one that was given its default value.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from minran.errors import RecipeError, expect
@@ -43,15 +41,12 @@ class Parser(argparse.ArgumentParser):
                 for action in self._actions
                 if hasattr(bare, action.dest)
             }
+            for name, written in found.given.items():
+                value = getattr(found, name)
+                if "" in (value if isinstance(value, list) else [value]):
+                    # An empty path would mean the current folder, which nobody asked for.
+                    self.error(f"{written} is empty")
         return found, rest
-
-
-def show_every_letter() -> None:
-    """Letters that the console lacks (cp1252, ASCII) are printed as escapes, not an error."""
-    for stream in (sys.stdout, sys.stderr):
-        # A stream may be missing, or be something of its own, as in a notebook.
-        with suppress(AttributeError, ValueError, OSError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def takes(args: argparse.Namespace, mode: str, *options: str) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import sys
 
-from minran.arguments import Parser, show_every_letter
+from minran.arguments import Parser
 from minran.bench import add_arguments, run
 from minran.errors import MinranError
 
 
 def main() -> int:
     """Read the command line and measure."""
-    show_every_letter()
     parser = Parser(prog="python -m minran.bench", description=__doc__)
     add_arguments(parser)
     try:

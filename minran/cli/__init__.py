@@ -14,7 +14,7 @@ from typing import Any
 
 from minran import distributed
 from minran._version import __version__
-from minran.arguments import Parser, show_every_letter
+from minran.arguments import Parser
 from minran.cli import ablate, attention, check, course, history, look, training
 from minran.errors import MinranError, OutputError
 from minran.streams import sturdy
@@ -22,7 +22,6 @@ from minran.streams import sturdy
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    show_every_letter()
     try:
         with sturdy():
             return _run(arguments)

@@ -43,6 +43,7 @@ def gradcheck(args: argparse.Namespace) -> int:
     from minran.gradcheck import OPS, check_op
 
     use_device(args)
+    expect(args.seed >= 0, f"gradcheck --seed must be at least 0, got {args.seed}", RecipeError)
     expect(
         args.all or args.op is not None,
         f"name an operation or say --all; known: {', '.join(OPS)}",

@@ -86,8 +86,17 @@ def summary(args: argparse.Namespace) -> int:
     from minran.inspect import summary as summarise
     from minran.models import create_model
 
+    _expect_depth(args)
     print(summarise(create_model(args.model, args.num_classes)).text(depth=args.depth))
     return 0
+
+
+def _expect_depth(args: argparse.Namespace) -> None:
+    expect(
+        args.depth is None or args.depth >= 0,
+        f"--depth must be at least 0, got {args.depth}",
+        RecipeError,
+    )
 
 
 def graph(args: argparse.Namespace) -> int:
@@ -95,6 +104,7 @@ def graph(args: argparse.Namespace) -> int:
     from minran.inspect import module_graph
     from minran.models import create_model
 
+    _expect_depth(args)
     if args.out is not None:
         expect_writable(args.out, (".svg",), "graph --out")
     model = create_model(args.model)
