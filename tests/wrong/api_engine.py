@@ -1,0 +1,111 @@
+"""Wrong calls of tensors, operations and gradient checks: expression | error | a word in it."""
+
+ROWS = """
+tensor("abc") | ShapeError | 'abc'
+tensor(None) | ShapeError | None
+tensor({"a": 1}) | ShapeError | number
+tensor([[1.0], [1.0, 2.0]]) | ShapeError | number
+tensor(1j) | ShapeError | complex
+tensor([1.0], dtype="flaot") | ShapeError | flaot
+tensor([1.0], dtype=complex) | ShapeError | complex
+tensor([1.0], "float64") | ShapeError | requires_grad
+tensor([1, 2], requires_grad=True) | GradientError | floating-point
+tensor(np.ma.array([1.0], mask=[True])) | ShapeError | masked
+tensor(object()) | ShapeError | number
+Tensor([1.0]) | ShapeError | list
+Tensor(3) | ShapeError | int
+Tensor(None) | ShapeError | NoneType
+Tensor(np.array(["a"])) | ShapeError | real numbers
+Tensor(np.ones(2), "yes") | ShapeError | requires_grad
+x.backward() | GradientError | scalar
+x.backward(np.ones(5)) | GradientError | shape
+x.backward("one") | GradientError | number
+c.backward() | GradientError | requires
+c.retain_grad() | GradientError | retain_grad
+x.item() | ShapeError | item
+bool(x) | ShapeError | neither
+float(x) | ShapeError | item
+int(x) | ShapeError | item
+np.asarray(x) | GradientError | gradient
+np.stack([x, x]) | GradientError | gradient
+setattr(x, "data", [1.0]) | ShapeError | list
+setattr(x, "data", None) | ShapeError | NoneType
+setattr(x, "data", np.ones(2, int)) | GradientError | int64
+x + None | ShapeError | None
+x + "a" | ShapeError | 'a'
+x + [[1.0], [1.0, 2.0]] | ShapeError | number
+x + np.ones((2, 5)) | ShapeError | add
+x - np.ones((2, 5)) | ShapeError | sub
+x * np.ones((2, 5)) | ShapeError | mul
+x / np.ones((2, 5)) | ShapeError | div
+1j * x | ShapeError | complex
+x * np.ma.array(np.ones((2, 3))) | ShapeError | masked
+x @ x | ShapeError | matmul
+x @ np.ones(3) | ShapeError | matmul
+x @ None | ShapeError | None
+np.ones((4, 4)) @ x | ShapeError | matmul
+x ** x | ShapeError | exponent
+x ** "2" | ShapeError | exponent
+x ** None | ShapeError | exponent
+n ** -1 | ShapeError | pow
+-b | ShapeError | neg
+b - b | ShapeError | sub
+n.exp() | ShapeError | Exp
+n.log() | ShapeError | Log
+n.sqrt() | ShapeError | Sqrt
+n @ n | ShapeError | MatMul
+x.sum(2) | ShapeError | axis
+x.sum("0") | ShapeError | axis
+x.sum([0]) | ShapeError | axis
+x.sum((0, 0)) | ShapeError | axis
+x.mean(5) | ShapeError | axis
+x.mean(None, 3) | ShapeError | keepdims
+x.max(0.5) | ShapeError | axis
+x[:0].mean() | ShapeError | nothing
+x[:0].max() | ShapeError | maximum
+x.reshape(4, 4) | ShapeError | reshape
+x.reshape(-1, -1) | ShapeError | reshape
+x.reshape("a") | ShapeError | reshape
+x.reshape(2.0, 3) | ShapeError | reshape
+x.reshape() | ShapeError | reshape
+x.transpose(0, 0) | ShapeError | transpose
+x.transpose(2) | ShapeError | transpose
+x.transpose("ab") | ShapeError | transpose
+x[7] | NoEntryError | index
+x["a"] | NoEntryError | index
+x[0, 0, 0] | NoEntryError | index
+x[1.5] | NoEntryError | index
+x[[0, 9]] | NoEntryError | index
+x[np.ones(5, bool)] | NoEntryError | index
+no_grad(3) | GradientError | no_grad
+no_grad()("f") | GradientError | no_grad
+Op()(x) | GradientError | forward
+Twice()(x, x) | GradientError | Twice
+Twice()(3.0) | ShapeError | Tensor
+Twice()(np.ones(3)) | ShapeError | Tensor
+Twice()(n) | ShapeError | fractions
+twice(x) | GradientError | one call
+gradcheck(None, 1.0) | GradientError | function
+gradcheck(ops.relu) | GradientError | input
+gradcheck(ops.relu, "a") | GradientError | input 0
+gradcheck(ops.relu, [1, 2]) | GradientError | floating
+gradcheck(ops.relu, np.nan) | GradientError | finite
+gradcheck(ops.relu, 1.0, eps=0) | GradientError | eps
+gradcheck(ops.relu, 1.0, eps=-1e-6) | GradientError | eps
+gradcheck(ops.relu, 1.0, eps="small") | GradientError | eps
+gradcheck(ops.relu, 1.0, eps=1e-30) | GradientError | eps
+gradcheck(ops.relu, 1.0, tolerance=np.nan) | GradientError | tolerance
+gradcheck(ops.relu, 1.0, directions=-1) | GradientError | directions
+gradcheck(ops.relu, 1.0, max_entries=0) | GradientError | max_entries
+gradcheck(ops.relu, 1.0, seed=-1) | GradientError | seed
+gradcheck(ops.relu, 1.0, seed="a") | GradientError | seed
+gradcheck(lambda x: 3, 1.0) | GradientError | Tensor
+gradcheck(lambda x: x * np.inf, 1.0) | GradientError | finite
+check_op("rleu") | RecipeError | relu
+check_op(None) | RecipeError | None
+check_op("relu", seed=-1) | GradientError | seed
+use("cuda") | BackendError | cuda
+use(None) | BackendError | None
+backend.load("torch") | BackendError | torch
+backend.load(["numpy"]) | BackendError | numpy
+"""
