@@ -85,6 +85,12 @@ def expect_whole(
         )
 
 
+def expect_bool(value: Any, what: str, error: type[MinranError] = ShapeError) -> None:
+    """Raise `error` unless `value` is True or False: "no" would count as True."""
+    if not isinstance(value, bool | np.bool_):
+        raise error(f"{what} must be True or False, got {shortened(value)}")
+
+
 def _range(kind: str, least: float, below: float) -> str:
     if math.isfinite(below):
         return f"{kind} in [{least}, {below})"
@@ -93,7 +99,7 @@ def _range(kind: str, least: float, below: float) -> str:
 
 def shortened(value: Any) -> str:
     """What `repr` says, cut where it is long."""
-    shown = repr(value)
+    shown = " ".join(repr(value).split())
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -47,11 +48,11 @@ class Op:
 
     def forward(self, *arrays: Array) -> Array:
         """The result for the inputs' arrays."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        raise GradientError(f"{type(self).__name__} has no forward")
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         """J^T gy for each input."""
-        raise NotImplementedError(f"{type(self).__name__} has no backward")
+        raise GradientError(f"{type(self).__name__} has no backward")
 
     def __call__(self, *tensors: Tensor | None) -> Tensor:
         """Run on tensors (None stands for an optional input left out).
@@ -78,7 +79,11 @@ class Op:
         arrays = tuple(None if t is None else t.data for t in tensors)
         watch = watch_forward.get()
         with np.errstate(under="ignore"):  # what is too small is 0, whatever np.seterr says
-            result = self.forward(*arrays) if watch is None else watch(self, arrays)
+            try:
+                result = self.forward(*arrays) if watch is None else watch(self, arrays)
+            except (AttributeError, TypeError) as error:
+                self._explain(arrays, error)
+                raise
         if not hasattr(result, "dtype"):
             raise ShapeError(f"{name}.forward must return an array, got {type(result).__name__}")
         y = Tensor(result)
@@ -105,6 +110,17 @@ class Op:
         ]
         self.inputs = tensors
         self.order = next(_clock)
+
+    def _explain(self, arrays: tuple[Any, ...], error: Exception) -> None:
+        """A sentence for calls with too many or too few inputs, or None for one that is needed."""
+        name = type(self).__name__
+        try:
+            inspect.signature(self.forward).bind(*arrays)
+        except TypeError:
+            raise ShapeError(f"{name}: {len(arrays)} inputs are not what it takes") from error
+        missing = [k for k, array in enumerate(arrays) if array is None]
+        if missing:
+            raise ShapeError(f"{name}: expected a Tensor, got None (input {missing[0]})") from error
 
     @staticmethod
     def _share_version(y: Tensor, tensors: tuple[Tensor | None, ...]) -> None:

@@ -33,7 +33,7 @@ def load(name: str) -> ModuleType:
 
     Raises BackendError for an unknown name, or one that cannot run on this machine.
     """
-    name = _ALIASES.get(name, name)
+    name = _ALIASES.get(name, name) if isinstance(name, str) else repr(name)
     known = ", ".join(sorted([*_MODULES, *_ALIASES]))
     expect(name in _MODULES, f"unknown backend {name!r}; expected one of {known}", BackendError)
     module = importlib.import_module(f"minran.backend.{_MODULES[name]}")
@@ -64,10 +64,12 @@ class use:  # noqa: N801 - reads as a verb, like no_grad
     def __init__(self, name: str) -> None:
         global _current
         self._previous = current()
-        _current = load(name)
+        _current = self._module = load(name)
 
     def __enter__(self) -> ModuleType:
-        return current()
+        global _current
+        _current = self._module
+        return _current
 
     def __exit__(self, *exc: object) -> None:
         global _current

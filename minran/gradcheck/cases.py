@@ -10,7 +10,7 @@ import numpy as np
 
 from minran import backend, ops
 from minran.autograd import Array, Tensor
-from minran.errors import RecipeError
+from minran.errors import GradientError, RecipeError, expect_whole
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
@@ -119,8 +119,9 @@ def check_op(name: str, seed: int = 0) -> GradcheckReport:
     >>> check_op("gate").passed
     True
     """
-    if name not in OPS:
-        close = difflib.get_close_matches(name, list(OPS), n=1, cutoff=0.4)
+    expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
+    if not isinstance(name, str) or name not in OPS:
+        close = difflib.get_close_matches(str(name), list(OPS), n=1, cutoff=0.4)
         nearest = f"did you mean {close[0]!r}? " if close else ""
         raise RecipeError(
             f"gradcheck: unknown operation {name!r}; {nearest}known: {', '.join(OPS)}"

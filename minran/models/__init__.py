@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.errors import RecipeError
+from minran.errors import RecipeError, expect_whole
 from minran.models import ran, resnet
 from minran.models.attention import AttentionModule, Hourglass, MaskBranch
 from minran.models.ran import ResidualAttentionNetwork
@@ -66,7 +66,8 @@ def create_model(
     specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
     if num_classes is not None:
         options["num_classes"] = num_classes
-    if name not in specs:
+    expect_whole(seed, "create_model: seed", 0, error=RecipeError)
+    if not isinstance(name, str) or name not in specs:
         raise RecipeError(f"unknown model {name!r}{_nearest(name, specs)}")
     spec = specs[name]
     known = [field.name for field in fields(spec)]

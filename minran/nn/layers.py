@@ -6,10 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from minran import ops
+from minran import backend, ops
 from minran.autograd import Tensor
 from minran.backend.geometry import pair
-from minran.errors import ShapeError, expect
+from minran.errors import (
+    ShapeError,
+    expect,
+    expect_bool,
+    expect_number,
+    expect_whole,
+    shortened,
+)
 from minran.nn import init
 from minran.nn.module import Module, Parameter
 
@@ -37,15 +44,23 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
+        expect_whole(in_channels, "Conv2d: in_channels")
+        expect_whole(out_channels, "Conv2d: out_channels")
+        expect_whole(groups, "Conv2d: groups")
         expect(
-            groups >= 1 and in_channels % groups == 0 and out_channels % groups == 0,
+            in_channels % groups == 0 and out_channels % groups == 0,
             f"Conv2d: {in_channels} input and {out_channels} output channels do not divide "
             f"into {groups} groups",
         )
-        self.stride = pair(stride, "Conv2d: stride")
-        self.padding = pair(padding, "Conv2d: padding")
+        self.stride = _sides(stride, "Conv2d: stride", 1)
+        self.padding = _sides(padding, "Conv2d: padding", 0)
         self.groups = groups
-        shape = (*pair(kernel_size, "Conv2d: kernel_size"), in_channels // groups, out_channels)
+        shape = (
+            *_sides(kernel_size, "Conv2d: kernel_size", 1),
+            in_channels // groups,
+            out_channels,
+        )
+        dtype = _dtype(dtype, "Conv2d: dtype")
         self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
         self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
 
@@ -86,6 +101,11 @@ class BatchNorm2d(Module):
         *,
         dtype: Any = np.float32,
     ) -> None:
+        expect_whole(channels, "BatchNorm2d: channels")
+        expect_number(momentum, "BatchNorm2d: momentum")
+        expect(momentum <= 1, f"BatchNorm2d: momentum must be at most 1, got {momentum}")
+        expect_number(eps, "BatchNorm2d: eps")
+        dtype = _dtype(dtype, "BatchNorm2d: dtype")
         self.momentum, self.eps = momentum, eps
         self.gamma = Parameter(init.constant((channels,), 1, dtype))
         self.beta = Parameter(init.constant((channels,), 0, dtype))
@@ -168,8 +188,11 @@ class MaxPool2d(Module):
         padding: Size = 0,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size, self.stride = kernel_size, stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        self.kernel_size = _sides(kernel_size, "MaxPool2d: kernel_size", 1)
+        self.stride = None if stride is None else _sides(stride, "MaxPool2d: stride", 1)
+        self.padding = _sides(padding, "MaxPool2d: padding", 0)
+        expect_bool(ceil_mode, "MaxPool2d: ceil_mode")
+        self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, Ho, Wo, C)."""
@@ -185,14 +208,16 @@ class UpsampleBilinear2d(Module):
     """
 
     def __init__(self, size: Size | None = None, align_corners: bool = True) -> None:
-        self.size, self.align_corners = size, align_corners
+        expect_bool(align_corners, "UpsampleBilinear2d: align_corners")
+        self.size = None if size is None else _sides(size, "UpsampleBilinear2d: size", 1)
+        self.align_corners = align_corners
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """(N, h, w, C) -> (N, H, W, C), with the height and width of `like` if it is given."""
         size = self.size if like is None else like.shape[1:3]
         if size is None:
             raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
-        return ops.upsample_bilinear2d(x, size, self.align_corners)  # type: ignore[arg-type]
+        return ops.upsample_bilinear2d(x, (size[0], size[1]), self.align_corners)
 
 
 class GlobalAvgPool(Module):
@@ -219,6 +244,9 @@ class Linear(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
+        expect_whole(in_features, "Linear: in_features")
+        expect_whole(out_features, "Linear: out_features")
+        dtype = _dtype(dtype, "Linear: dtype")
         weight = init.uniform_fan_in(_generator(rng), (in_features, out_features), dtype)
         self.weight = Parameter(weight)
         self.bias = Parameter(init.constant((out_features,), 0, dtype)) if bias else None
@@ -230,4 +258,25 @@ class Linear(Module):
 
 def _generator(rng: np.random.Generator | None) -> np.random.Generator:
     """The generator passed in; without one, a generator of fresh entropy, as PyTorch does."""
-    return np.random.default_rng() if rng is None else rng
+    if rng is None:
+        return np.random.default_rng()
+    expect(
+        isinstance(rng, np.random.Generator),
+        f"rng must be a NumPy Generator such as np.random.default_rng(0), got {shortened(rng)}",
+    )
+    return rng
+
+
+def _sides(value: Any, name: str, least: int) -> tuple[int, int]:
+    sides = pair(value, name)
+    expect(min(sides) >= least, f"{name} must be at least {least}, got {shortened(value)}")
+    return sides
+
+
+def _dtype(dtype: Any, name: str) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ShapeError(f"{name}: there is no dtype {shortened(dtype)}") from error
+    expect(backend.is_floating(found), f"{name} must be floating-point, got {found}")
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.errors import expect
+from minran.errors import expect, expect_number
 
 
 class ReLU(Op):
@@ -100,6 +100,7 @@ def channel_attention(x: Tensor, eps: float = 1e-12) -> Tensor:
     >>> ops.channel_attention(tensor([[[[3.0, -4.0]]]])).numpy()
     array([[[[ 0.6, -0.8]]]], dtype=float32)
     """
+    expect_number(eps, "channel_attention: eps")
     return ChannelAttention(eps)(x)
 
 
@@ -115,6 +116,7 @@ def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
     >>> ops.spatial_attention(x).numpy().ravel().round(2)
     array([0.27, 0.73])
     """
+    expect_number(eps, "spatial_attention: eps")
     return SpatialAttention(eps)(x)
 
 

@@ -72,6 +72,7 @@ def _check(x: Array, w: Array, bias: Array | None, groups: int) -> None:
     )
     expect(
         isinstance(groups, int)
+        and not isinstance(groups, bool)
         and groups >= 1
         and x.shape[3] % groups == 0
         and w.shape[3] % groups == 0,

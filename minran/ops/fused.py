@@ -8,7 +8,7 @@ from __future__ import annotations
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend.geometry import conv_output_size
-from minran.errors import BackendError, expect, naming
+from minran.errors import BackendError, expect, expect_whole, naming
 from minran.ops.norm import BatchNorm, Moments, known_moments
 
 
@@ -84,6 +84,8 @@ def norm_relu_conv2d(
         "batch_norm_relu, conv2d and +",
         BackendError,
     )
+    expect_whole(stride, "norm_relu_conv2d: stride")
+    expect_whole(padding, "norm_relu_conv2d: padding", 0)
     op: Op = NormReLUConv2d(
         running_mean, running_var, training, momentum, eps, stride, padding, known_moments(x)
     )

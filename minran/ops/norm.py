@@ -11,7 +11,7 @@ import numpy as np
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend import world
-from minran.errors import expect, shortened
+from minran.errors import expect, expect_bool, expect_number, shortened
 
 Moments = tuple[Array, Array]
 """Mean and biased variance per channel."""
@@ -43,6 +43,8 @@ class BatchNorm(Op):
             isinstance(eps, Real) and 0 < eps < math.inf,
             f"batch_norm: eps must be a number above 0, got {shortened(eps)}",
         )
+        expect_number(momentum, "batch_norm: momentum", -math.inf)
+        expect_bool(training, "batch_norm: training")
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
         self.known = moments
@@ -157,6 +159,7 @@ def batch_norm_relu(
 
 def known_moments(x: Tensor) -> Moments | None:
     """Mean and variance of x per channel, if the op that made x has summed them already."""
+    expect(isinstance(x, Tensor), f"expected a Tensor as x, got {type(x).__name__}")
     return getattr(x.op, "moments", None)
 
 
@@ -209,6 +212,10 @@ def _check(x: Array, *vectors: Array) -> None:
     expect(x.ndim == 4, f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
     names = ("gamma", "beta", "running_mean", "running_var")
     for name, vector in zip(names, vectors, strict=True):
+        expect(
+            hasattr(vector, "dtype") and backend.is_floating(vector.dtype),
+            f"batch_norm: {name} must be a floating-point array, got {shortened(vector)}",
+        )
         expect(
             tuple(vector.shape) == (x.shape[-1],),
             f"batch_norm: x {tuple(x.shape)} has {x.shape[-1]} channels, so {name} must be "

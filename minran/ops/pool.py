@@ -5,7 +5,7 @@ from __future__ import annotations
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend.geometry import pair
-from minran.errors import expect, naming
+from minran.errors import expect, expect_bool, naming
 
 Size = int | tuple[int, int]
 
@@ -17,6 +17,7 @@ class MaxPool2d(Op):
         self.kernel = pair(kernel_size, "max_pool2d: kernel_size")
         self.stride = self.kernel if stride is None else pair(stride, "max_pool2d: stride")
         self.padding = pair(padding, "max_pool2d: padding")
+        expect_bool(ceil_mode, "max_pool2d: ceil_mode")
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Array) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend.geometry import pair
-from minran.errors import expect
+from minran.errors import expect, expect_bool
 
 
 class UpsampleBilinear2d(Op):
@@ -13,6 +13,7 @@ class UpsampleBilinear2d(Op):
 
     def __init__(self, size: int | tuple[int, int], align_corners: bool) -> None:
         self.size = pair(size, "upsample_bilinear2d: size")
+        expect_bool(align_corners, "upsample_bilinear2d: align_corners")
         self.align_corners = align_corners
 
     def forward(self, x: Array) -> Array:

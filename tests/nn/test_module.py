@@ -303,9 +303,8 @@ def test_upsample_takes_the_size_of_another_tensor() -> None:
 
 
 def test_conv_refuses_groups_that_do_not_divide() -> None:
-    for groups in (2, 0):
-        with pytest.raises(ShapeError, match=f"3 input and 4 output channels .* {groups} groups"):
-            nn.Conv2d(3, 4, 1, groups=groups)
+    with pytest.raises(ShapeError, match="3 input and 4 output channels .* 2 groups"):
+        nn.Conv2d(3, 4, 1, groups=2)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -2,26 +2,28 @@
 
 _SIZES = ("0", "-1", "2.5", "'3'", "None", "True", "[3]")
 
-ROWS = "\n".join(
-    [f"nn.Linear({size}, 2) | ShapeError | in_features" for size in _SIZES]
-    + [f"nn.Linear(2, {size}) | ShapeError | out_features" for size in _SIZES]
-    + [f"nn.Conv2d({size}, 2, 3) | ShapeError | in_channels" for size in _SIZES]
-    + [f"nn.Conv2d(3, {size}, 3) | ShapeError | out_channels" for size in _SIZES]
-    + [f"nn.BatchNorm2d({size}) | ShapeError | channels" for size in _SIZES]
-    + [f"nn.BatchNormReLU({size}) | ShapeError | channels" for size in _SIZES]
-    + [f"nn.MaxPool2d({size}) | ShapeError | kernel_size" for size in _SIZES]
-    + [f"nn.{one}()(x) | ShapeError | (N, H, W, C)" for one in ("GlobalAvgPool",)]
-    + [
-        f"nn.{one}()(np.ones(3)) | ShapeError | Tensor"
-        for one in (
-            "ReLU",
-            "Sigmoid",
-            "ChannelAttention",
-            "SpatialAttention",
-            "GlobalAvgPool",
-        )
-    ]
-) + """
+ROWS = (
+    "\n".join(
+        [f"nn.Linear({size}, 2) | ShapeError | in_features" for size in _SIZES]
+        + [f"nn.Linear(2, {size}) | ShapeError | out_features" for size in _SIZES]
+        + [f"nn.Conv2d({size}, 2, 3) | ShapeError | in_channels" for size in _SIZES]
+        + [f"nn.Conv2d(3, {size}, 3) | ShapeError | out_channels" for size in _SIZES]
+        + [f"nn.BatchNorm2d({size}) | ShapeError | channels" for size in _SIZES]
+        + [f"nn.BatchNormReLU({size}) | ShapeError | channels" for size in _SIZES]
+        + [f"nn.MaxPool2d({size}) | ShapeError | kernel_size" for size in _SIZES]
+        + [f"nn.{one}()(x) | ShapeError | (N, H, W, C)" for one in ("GlobalAvgPool",)]
+        + [
+            f"nn.{one}()(np.ones(3)) | ShapeError | Tensor"
+            for one in (
+                "ReLU",
+                "Sigmoid",
+                "ChannelAttention",
+                "SpatialAttention",
+                "GlobalAvgPool",
+            )
+        ]
+    )
+    + """
 nn.Conv2d(3, 2, 0) | ShapeError | kernel_size
 nn.Conv2d(3, 2, "3") | ShapeError | kernel_size
 nn.Conv2d(3, 2, 3, stride=0) | ShapeError | stride
@@ -71,7 +73,7 @@ setattr(nn.Module(), "a", {nn.ReLU()}) or held({nn.ReLU()}).eval() | ShapeError 
 held(nn.ReLU() for _ in "ab").parameters() | ShapeError | generator
 observed(3) | ShapeError | observe
 observed(None) | ShapeError | observe
-nn.norm_conv(nn.BatchNormReLU(3), nn.Conv2d(4, 2, 1), p) | ShapeError | channels
+nn.norm_conv(nn.BatchNormReLU(3), nn.Conv2d(4, 2, 1), p) | ShapeError | (1, 1, 4, 2)
 nn.norm_conv(nn.BatchNormReLU(3), nn.Conv2d(3, 2, 1), x) | ShapeError | (N, H, W, C)
 create_model("attention_nanno") | RecipeError | attention_nano
 create_model(None) | RecipeError | None
@@ -144,3 +146,4 @@ optim.one_cycle(0.1, 10, warmup=1) | RecipeError | warmup
 optim.one_cycle(0.1, 10, start=-1) | RecipeError | start
 optim.one_cycle(np.nan, 10) | RecipeError | lr
 """
+)
