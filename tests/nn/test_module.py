@@ -303,7 +303,7 @@ def test_upsample_takes_the_size_of_another_tensor() -> None:
 
 
 def test_conv_refuses_groups_that_do_not_divide() -> None:
-    with pytest.raises(ShapeError, match="3 input and 4 output channels .* 2 groups"):
+    with pytest.raises(ShapeError, match=r"3 input and 4 output channels .* 2 groups"):
         nn.Conv2d(3, 4, 1, groups=2)
 
 
