@@ -76,7 +76,7 @@ ops.spatial_attention(p, eps=None) | ShapeError | eps
 ops.concat([]) | ShapeError | concat
 ops.concat(x) | ShapeError | concat
 ops.concat(None) | ShapeError | concat
-ops.concat([x, 3.0]) | ShapeError | Tensor
+ops.concat([x, 3.0]) | ShapeError | tensors
 ops.concat([x, t(9, 9)]) | ShapeError | concat
 ops.concat([x], 5) | ShapeError | axis
 ops.concat([x], "0") | ShapeError | axis
