@@ -133,6 +133,7 @@ def arguments(
     out: int = 8,
     projection: int = 0,
     stride: int = 1,
+    normed: int = 2,
 ) -> tuple:
     def ones(*shape: int) -> Tensor:
         return tensor(np.ones(shape), dtype="float32")
@@ -142,7 +143,7 @@ def arguments(
 
     weights = [ones(1, 1, 8, 2), ones(3, 3, 2, inner), ones(1, 1, 2, out)]
     shortcut = ones(1, 1, projection, out) if projection else None
-    return ones(*x), [norm(8), norm(2), norm(2)], weights, shortcut, stride
+    return ones(*x), [norm(8), norm(2), norm(normed)], weights, shortcut, stride
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,7 @@ def arguments(
         ({"inner": 3}, r"\(3, 3, D, D\)"),
         ({"out": 12}, r"8 channels must stay 8 with stride 1, got 12 channels with stride 1"),
         ({"stride": 2}, r"8 channels must stay 8 with stride 1, got 8 channels with stride 2"),
+        ({"normed": 3}, r"expected norms of 8, 2 and 2 channels, got \[\(8,\), \(2,\), \(3,\)\]"),
         ({"projection": 4}, r"expected a projection \(1, 1, 8, 8\), got \(1, 1, 4, 8\)"),
     ],
 )

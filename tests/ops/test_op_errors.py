@@ -110,6 +110,17 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: ops.channel_attention(t(2, 2)), "channel_attention (N, H, W, C) (2, 2)"),
     (lambda: ops.spatial_attention(t(2, 2)), "spatial_attention (N, H, W, C) (2, 2)"),
     (lambda: ops.gate(t(*PICTURE), t(1, 4, 4, 1)), "gate mask (1, 4, 4, 3) trunk (1, 4, 4, 1)"),
+    (lambda: ops.cross_entropy(np.ones((2, 3)), [0, 1]), "cross_entropy logits Tensor ndarray"),
+    (lambda: ops.concat([t(1, 2), None]), "concat tensors None"),
+    *(
+        (
+            lambda eps=eps: ops.batch_norm(
+                t(2, 3), t(3), t(3), np.zeros(3), np.ones(3), True, eps=eps
+            ),
+            f"batch_norm eps above 0 {eps}",
+        )
+        for eps in (0, -1.0, np.inf, np.nan, None)
+    ),
     (lambda: ops.cross_entropy(t(3), [0]), "cross_entropy (N, K) (3,)"),
     (lambda: ops.cross_entropy(t(0, 3), np.zeros(0, int)), "cross_entropy (N, K) (0, 3)"),
     (lambda: ops.cross_entropy(t(2, 3), [0]), "cross_entropy (2,) (2, 3) int64 (1,)"),

@@ -315,3 +315,9 @@ def test_any_transpose(data: st.DataObject) -> None:
         (shape,),
     )
     check_parity(case)
+
+
+def test_corners_are_aligned_unless_said() -> None:
+    x = tensor(np.array([0.0, 1.0]).reshape(1, 1, 2, 1))
+    y = ops.upsample_bilinear2d(x, (1, 5))
+    np.testing.assert_allclose(y.numpy().ravel(), [0, 0.25, 0.5, 0.75, 1])
