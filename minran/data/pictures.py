@@ -94,14 +94,16 @@ def _read_picture(pillow: Any, file: Path, size: int) -> np.ndarray:
             f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller",
             DataError,
         )
-        picture = pillow.ImageOps.exif_transpose(opened)
+        pillow.ImageOps.exif_transpose(opened, in_place=True)
+        picture = opened
         if picture.mode.startswith(("I", "F")):
             picture = _eight_bits(pillow, opened, picture)
         if "A" in picture.getbands() or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             white = pillow.Image.new("RGBA", picture.size, "white")
             picture = pillow.Image.alpha_composite(white, picture)
-        picture = picture.convert("RGB")
+        if picture.mode != "RGB":  # a copy less of what may be large
+            picture = picture.convert("RGB")
         fitted = pillow.ImageOps.fit(picture, (size, size), pillow.Image.Resampling.LANCZOS)
     return np.asarray(fitted, dtype=np.uint8)
 

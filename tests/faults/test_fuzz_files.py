@@ -1,6 +1,7 @@
 """Pickles, archives, pictures and recipes of strangers, read where memory is really limited.
 
-Each group runs in a process of its own whose address space may grow by 1.5 GB: what is refused
+Each group runs in a process of its own whose address space may grow by 3 GB (five copies
+of the largest picture): what is refused
 there was refused in time. MINRAN_FUZZ multiplies the number of random changes and draws others
 with it.
 """
@@ -30,7 +31,7 @@ from minran.train import parse
 
 folder, fuzz = Path(sys.argv[1]), int(sys.argv[2])
 pages = int(Path("/proc/self/statm").read_text().split()[0])
-limit = pages * resource.getpagesize() + 1536 * 1024**2
+limit = pages * resource.getpagesize() + 3072 * 1024**2
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 rng = np.random.default_rng(fuzz)
 
