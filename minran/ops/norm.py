@@ -11,7 +11,7 @@ import numpy as np
 from minran import backend
 from minran.autograd import Array, Op, Tensor
 from minran.backend import world
-from minran.errors import expect, expect_bool, expect_number, shortened
+from minran.errors import ShapeError, expect, expect_bool, expect_number, shortened
 
 Moments = tuple[Array, Array]
 """Mean and biased variance per channel."""
@@ -212,10 +212,9 @@ def _check(x: Array, *vectors: Array) -> None:
     expect(x.ndim == 4, f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
     names = ("gamma", "beta", "running_mean", "running_var")
     for name, vector in zip(names, vectors, strict=True):
-        expect(
-            hasattr(vector, "dtype") and backend.is_floating(vector.dtype),
-            f"batch_norm: {name} must be a floating-point array, got {shortened(vector)}",
-        )
+        if not (hasattr(vector, "dtype") and backend.is_floating(vector.dtype)):
+            what = f"batch_norm: {name} must be a floating-point array"
+            raise ShapeError(f"{what}, got {shortened(vector)}")
         expect(
             tuple(vector.shape) == (x.shape[-1],),
             f"batch_norm: x {tuple(x.shape)} has {x.shape[-1]} channels, so {name} must be "

@@ -112,6 +112,7 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
         list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else ()
     )
     good = len(given) > 0 and all(isinstance(one, Tensor) for one in given)
-    expect(good, f"concat: expected tensors, at least one, got {shortened(tensors)}")
+    if not good:
+        raise ShapeError(f"concat: expected tensors, at least one, got {shortened(tensors)}")
     expect_whole(axis, "concat: axis", -math.inf)
     return Concat(axis)(*tensors)
