@@ -115,4 +115,4 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
     if not good:
         raise ShapeError(f"concat: expected tensors, at least one, got {shortened(tensors)}")
     expect_whole(axis, "concat: axis", -math.inf)
-    return Concat(axis)(*tensors)
+    return Concat(axis)(*given)

@@ -279,3 +279,7 @@ def test_checks_look_at_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
         ops.cross_entropy(ops.linear(ops.global_avg_pool(y), t(6, 2)), np.array([1]))
     finally:
         np.set_printoptions(override_repr=None)
+
+
+def test_concat_takes_a_generator() -> None:
+    assert ops.concat(t(1, 2) for _ in range(3)).shape == (1, 6)
