@@ -22,9 +22,9 @@ _DEPTH = 8
 Pair = tuple[int, Path]
 """A label and a file."""
 
-# Parts of a split as people call them: Train, training_set, test1, validation, ...
+# Parts of a split as people call them: Train, training_set, seg_test, test1, validation, ...
 _PARTS = {
-    part: re.compile(rf"({names})([-_ ]?(set|data|images|pictures))?[-_ ]?\d*", re.IGNORECASE)
+    part: re.compile(rf"(\w+[-_ ])?({names})([-_ ]?(set|data|images|pictures))?[-_ ]?\d*", re.I)
     for part, names in {
         "train": "train(ing)?",
         "test": "test(ing)?",
@@ -111,6 +111,7 @@ def _list_split(
         root = _single_folder(root) or root
     parts = _ready_made(root)
     if parts is not None:
+        parts = {part: _inside(folder) for part, folder in parts.items()}
         train, test = (_sub_folders(parts[name]) for name in ("train", "test"))
         expect(
             list(train) == list(test),
@@ -152,6 +153,12 @@ def _single_folder(root: Path) -> Path | None:
         DataError,
     )
     return inner if _sub_folders(inner) and not any(map(_is_picture, inner.iterdir())) else None
+
+
+def _inside(part: Path) -> Path:
+    """A part of a split, or the folder of the same name that an archive put inside it."""
+    inner = part / part.name
+    return inner if list(_sub_folders(part).values()) == [inner] else part
 
 
 def _part_of(name: str) -> str:

@@ -199,6 +199,11 @@ def split_tree(*parts):
         (["train", "valid"], "train", "valid"),
         (["train1", "validation"], "train1", "validation"),
         (["train", "val", "test"], "train", "test"),
+        (["seg_train", "seg_test"], "seg_train", "seg_test"),
+        (
+            ["dogs-train/dogs-train", "dogs-val/dogs-val"],
+            *(f"dogs-{part}/dogs-{part}" for part in ("train", "val")),
+        ),
     ],
 )
 @pytest.mark.parametrize("outer", [".", "archive", "archive/archive"])
@@ -254,8 +259,9 @@ def test_trees_that_may_be_meant_in_two_ways(tmp_path, places, message):
 
 
 def test_a_train_can_be_a_vehicle(tmp_path):
-    write_tree(tmp_path, "bus", "train", "valid", "Bus", "CAT")
-    assert load_folder(tmp_path).class_names == ("Bus", "CAT", "bus", "train", "valid")
+    write_tree(tmp_path, "bus", "train", "steam-train", "valid", "Bus", "CAT")
+    names = ("Bus", "CAT", "bus", "steam-train", "train", "valid")
+    assert load_folder(tmp_path).class_names == names
 
 
 def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
