@@ -20,13 +20,14 @@ def write_atomically(
 ) -> None:
     """Write `data` beside `path`, force it to the disk, then put it in place in one move.
 
+    A folder that is missing is not made: it may have been removed while its owner was at work.
+
     Raises `error` if that fails; then what was there before is still there. A process that is
     killed here leaves a temporary file (`is_temporary`), which nobody reads.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()

@@ -5,15 +5,21 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from minran import backend, create_model, distributed
-from minran.errors import DataError
+from minran.cli import main
+from minran.data import load_shapes
+from minran.errors import BackendError, DataError
 from minran.optim import SGD
 from minran.train import load_recipe, train, train_step
+from minran.train.steps import expect_same_pictures
 
 
 def steps(out: str, batch_size: str, model: str, unit: str) -> None:
@@ -88,10 +94,55 @@ def fails(rank: str, how: str) -> None:
         if step == 3 and distributed.current().rank == int(rank):
             if how == "killed":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if how == "interrupted":
+                raise KeyboardInterrupt
+            if how.startswith("exit"):
+                sys.exit(int(how.removeprefix("exit")))
             raise RuntimeError("the disk of this machine is on fire")
         distributed.sum_numbers(step)
 
 
+def ends_apart() -> None:
+    """One process has something left to do on its own when the other ends."""
+    distributed.sum_numbers(1)
+    if distributed.leads():
+        time.sleep(0.5)
+        print("done", flush=True)
+
+
+def unlike(out: str) -> None:
+    """What is said of everything in which one process may differ from process 0."""
+    rank, said = distributed.current().rank, []
+    alike = load_shapes(count=12)
+    images, labels = alike.images.copy(), alike.labels.copy()
+    images[3, 4, 5, rank - 1] ^= 1
+    labels[:2] = labels[[1, 0]] if rank else labels[:2]
+    others = [
+        load_shapes(count=12 + rank),
+        replace(alike, class_names=alike.class_names[::-1] if rank else alike.class_names),
+        replace(alike, labels=labels),
+        replace(alike, images=images),
+    ]
+    expect_same_pictures(test=alike)
+    for other in others:
+        try:
+            expect_same_pictures(training=alike, test=other)
+        except BackendError as error:
+            said.append(str(error))
+    for facts in ({"seed": rank}, {"seed": 0, "epochs": 3 - rank}, {"seed": 0, f"of {rank}": 1}):
+        try:
+            distributed.expect_alike(facts)
+        except BackendError as error:
+            said.append(str(error))
+    Path(f"{out}.{rank}").write_text("\n".join(said))
+
+
+def other_recipe(recipe: str, folder: str, changes: str) -> None:
+    """Process 1 has another recipe."""
+    own = changes.split() if distributed.current().rank == 1 else []
+    sys.exit(main(["train", "--recipe", recipe, "--runs", folder, *own]))
+
+
 if __name__ == "__main__":
     distributed.start()
-    {"steps": steps, "world": world, "writes": writes, "fails": fails}[sys.argv[1]](*sys.argv[2:])
+    globals()[sys.argv[1]](*sys.argv[2:])

@@ -308,11 +308,63 @@ def test_batches_too_small_for_all_are_refused(tmp_path: Path) -> None:
 
 
 @needs_mpi
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("how", ["raises", "killed"])
+@pytest.mark.parametrize(
+    ("rank", "how"),
+    [
+        (0, "raises"),
+        (1, "raises"),
+        (0, "killed"),
+        (1, "killed"),
+        (0, "exit0"),
+        (1, "exit0"),
+        (1, "exit3"),
+        (1, "interrupted"),
+    ],
+)
 def test_who_dies_takes_the_others_along(rank: int, how: str) -> None:
     status, _, errors = worker(2, "fails", str(rank), how)
     assert status != 0
     if how == "raises":
         assert errors.count("RuntimeError: the disk of this machine is on fire") == 1
         assert rank == 0 or "process 1: Traceback" in errors
+    if how.startswith("exit"):
+        assert f"process {rank} has ended while process {1 - rank} waits for it" in errors
+
+
+@needs_mpi
+def test_processes_may_end_one_after_the_other() -> None:
+    assert worker(2, "ends_apart") == (0, "done\n", "")
+
+
+@needs_mpi
+def test_a_process_that_differs_is_named(tmp_path: Path) -> None:
+    status, _, errors = worker(2, "unlike", str(tmp_path / "said"))
+    assert status == 0, errors
+    said, also = ((tmp_path / f"said.{rank}").read_text().splitlines() for rank in (0, 1))
+    assert said == also
+    what = [
+        "the number of test pictures is 13 in process 1 and 12 in process 0",
+        "the list of classes of test pictures is [",
+        "the checksum of the test labels is ",
+        "the checksum of the test pictures is ",
+        "seed is 1 in process 1 and 0 in process 0",
+        "epochs is 2 in process 1 and 3 in process 0",
+        "of 0 is None in process 1 and 1 in process 0",
+    ]
+    assert len(said) == len(what)
+    for sentence, part in zip(said, what, strict=True):
+        assert part in sentence
+
+
+@needs_mpi
+@pytest.mark.parametrize("changes", ["--set=seed=4", "--epochs=3", "--set=data.train_count=36"])
+def test_a_process_with_another_recipe_is_named(changes: str, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(TINY)
+    place = [str(tmp_path / name) for name in ("tiny.toml", "runs")]
+    status, output, errors = worker(2, "other_recipe", *place, changes)
+    assert (status, output) == (2, "")
+    # One sentence of one process; what MPI itself says of the end follows.
+    assert errors.startswith("minran: all processes must do the same: ")
+    assert errors.count("minran: ") == errors.count("in process 1 and") == 1
+    assert changes.removeprefix("--set=").removeprefix("--").split("=")[0] in errors
+    assert not (tmp_path / "runs").exists()

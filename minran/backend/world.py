@@ -38,6 +38,10 @@ class World:
         """The value that process 0 has; it must be one that pickle knows."""
         return value
 
+    def collect(self, value: Any) -> list[Any]:
+        """The `value` of every process, by rank; it must be one that pickle knows."""
+        return [value]
+
     def abort(self, status: int) -> None:
         """End all processes at once; alone, leave that to the caller."""
 

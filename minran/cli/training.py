@@ -21,6 +21,9 @@ from minran.cli.shared import (
 )
 from minran.errors import CheckpointError, RecipeError, expect
 
+MAY_DIFFER = ("run", "runs", "data_dir", "quiet", "debug")
+"""What may be another in each process of a training: places and words."""
+
 
 def add_commands(commands: Any) -> None:
     """The commands about training."""
@@ -142,6 +145,8 @@ def train(args: argparse.Namespace) -> int:
     )
     use_device(args)
     distributed.start()
+    asked = {f"--{key}": value for key, value in vars(args).items() if key not in MAY_DIFFER}
+    distributed.expect_alike(asked)
     recipe, folder = distributed.from_leader(lambda: _continued(args) if resume else _new(args))
     expect_data_dir_used(args, recipe.data.name)
     result = run_training(
@@ -201,6 +206,7 @@ def evaluate(args: argparse.Namespace) -> int:
     from minran.data import Loader
     from minran.train import evaluate as measure
     from minran.train import load_data, load_model, parse, use_precision
+    from minran.train.steps import expect_same_pictures
 
     use_device(args)
     distributed.start()
@@ -218,6 +224,7 @@ def evaluate(args: argparse.Namespace) -> int:
         f"{', '.join(test.class_names)}",
         CheckpointError,
     )
+    expect_same_pictures(test=test)
     loss, accuracy = measure(model, Loader(test, recipe.training.test_batch_size, preprocess))
     if distributed.leads():
         print(

@@ -69,8 +69,14 @@ class History:
         return row
 
     def _write(self, row: Row) -> None:
+        expect(
+            not self.rows or self.path.exists(),
+            f"{self.path} was removed while training; without its rows the run cannot go on",
+            CheckpointError,
+        )
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.rows:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(_line(row))
                 file.flush()

@@ -24,7 +24,13 @@ from minran.train.progress import Reporter, StopRequest
 from minran.train.recipe import Recipe, parse
 from minran.train.run import Run
 from minran.train.setup import Parts, build, load_model
-from minran.train.steps import Outcome, Steps, evaluate, train_step
+from minran.train.steps import (
+    Outcome,
+    Steps,
+    evaluate,
+    expect_same_pictures,
+    train_step,
+)
 
 OnRow = Callable[[dict[str, Any]], Any]
 
@@ -70,6 +76,7 @@ def train(
     expect(not (resume and force), "train: resume and force exclude each other", RecipeError)
     # What is run is what is stored: checked, and with the kinds that TOML has.
     recipe = parse(recipe.to_toml())
+    distributed.expect_alike(recipe.entries())
     run, leads = Run(folder), distributed.leads()
     quiet = quiet or not leads
     if resume:
@@ -82,6 +89,7 @@ def train(
         distributed.from_leader(lambda: run.expect_free(force))
     with distributed.leader_first():
         parts = build(recipe, data_dir)
+    expect_same_pictures(training=parts.train.dataset, test=parts.test.dataset)
     with run.lock() if leads else nullcontext():
         checkpoint, history = distributed.from_leader(
             lambda: _open(run, recipe, resume, force, parts.total_steps)
@@ -230,6 +238,7 @@ class _Session:
         """Add a row to the history, and tell whoever wants to know."""
         progress = self.progress
         row = {"kind": kind, "step": progress.step, "epoch": progress.epoch + 1, **values}
+        self.run.expect_there()
         row = self.history.append(row)
         progress.rows = len(self.history.rows)
         if self.on_row is not None and distributed.leads():
@@ -241,6 +250,7 @@ class _Session:
         self._expect_finite_state()
         if not distributed.leads():
             return
+        self.run.expect_there()
         checkpoint = Checkpoint(
             recipe=self.recipe.to_toml(),
             model=parts.model.state_dict(),

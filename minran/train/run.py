@@ -70,6 +70,7 @@ class Run:
         self.history_file = self.folder / "history.jsonl"
         self.last_file = self.folder / "last.safetensors"
         self.best_file = self.folder / "best.safetensors"
+        self._place: tuple[int, int] | None = None
 
     def epoch_file(self, epoch: int) -> Path:
         """The checkpoint that is kept of an epoch."""
@@ -111,6 +112,7 @@ class Run:
         """
         self.expect_free(force)
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             own = (self.last_file, self.best_file, self.history_file, self.environment_file)
             for file in (*own, *self.epoch_files()):
                 file.unlink(missing_ok=True)
@@ -135,13 +137,27 @@ class Run:
             f"another process is training in {self.folder}; let it end or stop it first",
             CheckpointError,
         )
+        self._place = _place(self.folder)
         try:
             # What killed processes left; nobody else can be writing now.
             for file in filter(is_temporary, self.folder.iterdir()):
                 file.unlink(missing_ok=True)
             yield
         finally:
+            self._place = None
             _unlock(handle)
+
+    def expect_there(self) -> None:
+        """Raise CheckpointError if the folder is no longer the one that `lock` has locked.
+
+        A new folder must not be made in its place, nor another run's folder be written to.
+        """
+        expect(
+            self._place is None or _place(self.folder) == self._place,
+            f"{self.folder} was removed, moved or replaced while training; nothing more is "
+            "written. A folder that was moved goes on from where it is now, with --resume",
+            CheckpointError,
+        )
 
     def is_running(self) -> bool:
         """Whether a process trains in the folder at this moment."""
@@ -228,6 +244,15 @@ class Run:
                 ) from error
         sessions.append(environment())
         write_atomically(self.environment_file, json.dumps(sessions, indent=2).encode())
+
+
+def _place(folder: Path) -> tuple[int, int] | None:
+    """What tells one folder from another of the same name."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _lock_folder(folder: Path) -> int | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Generator
 from contextlib import closing
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from minran import backend, distributed, ops
 from minran.autograd import Tensor, no_grad, tensor
-from minran.data import Batch, Loader
+from minran.data import Batch, Dataset, Loader
 from minran.nn import Module
 from minran.optim import SGD
 from minran.train.checkpoint import Progress
@@ -86,3 +87,21 @@ def _inputs(model: Module, images: np.ndarray) -> Tensor:
 
 def _count_correct(logits: Tensor, labels: np.ndarray) -> int:
     return int((logits.numpy().argmax(1) == labels).sum())
+
+
+def expect_same_pictures(**datasets: Dataset) -> None:
+    """Raise BackendError, in all processes, unless each has the same; alone, nothing is read.
+
+    datasets: by what they are called in the message (training=..., test=...).
+    """
+    if distributed.current().size == 1:
+        return
+    facts: dict[str, Any] = {}
+    for which, data in datasets.items():
+        facts |= {
+            f"the number of {which} pictures": len(data),
+            f"the list of classes of {which} pictures": list(data.class_names),
+            f"the checksum of the {which} labels": zlib.crc32(data.labels.tobytes()),
+            f"the checksum of the {which} pictures": zlib.crc32(data.images.tobytes()),
+        }
+    distributed.expect_alike(facts)

@@ -23,11 +23,12 @@ sums go through NCCL. Own training loops do, after `start()`, about what `train_
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
@@ -37,8 +38,8 @@ from threadpoolctl import threadpool_limits
 
 from minran import backend
 from minran.autograd import Array, Tensor
-from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
+from minran.distributed.mpi import MPIWorld, NCCLWorld
 from minran.errors import BackendError, MinranError, expect
 from minran.streams import Output
 
@@ -48,113 +49,16 @@ RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WOR
 SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 """What the mpiexec of MPICH, Open MPI and their kin tells the processes that it starts."""
 
-SMALL = 1 << 16
-"""Bytes up to which everybody sends everything to everybody: one message takes longest."""
-
-PATIENCE, FAREWELL = 1.0, 0.3
-"""Seconds that the others let process 0 speak first (what all stumble over is told once), and
-that mpiexec gets to pass on last words, which it drops when it ends the processes sooner."""
-
-
-class MPIWorld(World):
-    """The processes of one mpiexec. Sums run in the order of ranks, whatever MPI it is."""
-
-    def __init__(self, comm: Any) -> None:
-        self.comm = comm
-        self.rank, self.size = comm.Get_rank(), comm.Get_size()
-
-    def counts(self, count: int) -> list[int]:
-        """The `count` of every process, by rank."""
-        every = np.empty(self.size, np.int64)
-        self.comm.Allgather(np.array([count], np.int64), every)
-        return [int(each) for each in every]
-
-    def gather(self, array: Array) -> Array:
-        """The `array` (...) of every process, by rank: (size, ...)."""
-        every = empty((self.size, *array.shape), array.dtype)
-        self.comm.Allgather(np.ascontiguousarray(array), every)
-        return every
-
-    def sum(self, array: Array) -> Array:
-        """The sum of `array` over all processes, added in the order of ranks."""
-        if array.nbytes <= SMALL:
-            return self.gather(array).sum(0)
-        # Process k adds up part k of everybody's array, and tells everybody the result.
-        length = -(-array.size // self.size)
-        mine, parts = (empty((self.size, length), array.dtype) for _ in range(2))
-        mine.ravel()[: array.size] = array.ravel()
-        mine.ravel()[array.size :] = 0
-        self.comm.Alltoall(mine, parts)
-        total = self.gather(parts.sum(0)).ravel()[: array.size]
-        return total.reshape(array.shape)
-
-    def broadcast(self, value: Any) -> Any:
-        """The value that process 0 has."""
-        return self.comm.bcast(value)
-
-    def abort(self, status: int) -> None:
-        """End all processes, once mpiexec has passed on what this one has printed."""
-        Output(sys.stdout).flush()
-        Output(sys.stderr).flush()
-        time.sleep(FAREWELL)
-        self.comm.Abort(status)
-
-
-class NCCLWorld(MPIWorld):
-    """One GPU for each process: CuPy's arrays go from GPU to GPU, NumPy's still through MPI.
-
-    NCCL adds in an order that depends on the GPUs and their wiring alone.
-    """
-
-    def __init__(self, comm: Any, local_rank: int) -> None:
-        super().__init__(comm)
-        import cupy
-        from cupy.cuda import nccl
-
-        found = cupy.cuda.runtime.getDeviceCount()
-        expect(
-            local_rank < found,
-            f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s); "
-            "start one process for each GPU",
-            BackendError,
-        )
-        self.cupy = cupy
-        cupy.cuda.Device(local_rank).use()
-        identity = self.broadcast(nccl.get_unique_id() if self.rank == 0 else None)
-        self.nccl = nccl.NcclCommunicator(self.size, identity, self.rank)
-        self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
-        self.add = nccl.NCCL_SUM
-
-    def gather(self, array: Array) -> Array:
-        """The `array` (...) of every process, by rank: (size, ...)."""
-        if isinstance(array, np.ndarray):
-            return super().gather(array)
-        array = self.cupy.ascontiguousarray(array)
-        every = self.cupy.empty((self.size, *array.shape), array.dtype)
-        self.nccl.allGather(*self._ends(array, every))
-        return every
-
-    def sum(self, array: Array) -> Array:
-        """The sum of `array` over all processes."""
-        if isinstance(array, np.ndarray):
-            return super().sum(array)
-        array = self.cupy.ascontiguousarray(array)
-        total = self.cupy.empty_like(array)
-        *ends, stream = self._ends(array, total)
-        self.nccl.allReduce(*ends, self.add, stream)
-        return total
-
-    def _ends(self, source: Array, target: Array) -> tuple[int, int, int, int, int]:
-        """From where, to where, how many, of which type, behind which other work of the GPU."""
-        stream = self.cupy.cuda.get_current_stream().ptr
-        return source.data.ptr, target.data.ptr, source.size, self.types[source.dtype.char], stream
+PATIENCE = 1.0
+"""Seconds that the others let process 0 speak first: what all stumble over is told once."""
 
 
 def start() -> World:
     """Join the processes that mpiexec has started; alone, nothing happens. Returns the world.
 
     Call it once, after `backend.use` and before anything is computed. From then on an error
-    that nobody catches ends all processes, and each computes on its share of the cores.
+    that nobody catches ends all processes, and so does one that ends (`sys.exit`) while another
+    waits for it; each computes on its share of the cores.
 
     Raises BackendError if mpi4py is missing, or its MPI is not that of mpiexec.
     """
@@ -174,9 +78,11 @@ def start() -> World:
         return current()
     neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED)
     on_gpu = backend.current().name == "cupy"
-    install(NCCLWorld(comm, neighbours.Get_rank()) if on_gpu else MPIWorld(comm))
+    world = NCCLWorld(comm, mpi, neighbours.Get_rank()) if on_gpu else MPIWorld(comm, mpi)
+    install(world)
     _share_cores(neighbours)
     sys.excepthook = _last_words
+    atexit.register(_farewell, world, os.getpid())
     return current()
 
 
@@ -265,6 +171,22 @@ def from_leader(function: Callable[[], Value]) -> Value:
     return value
 
 
+def expect_alike(facts: Mapping[str, Any]) -> None:
+    """All processes call this with what must be the same in each: `{"seed": 0, ...}`.
+
+    Raises BackendError, in all of them, for the first fact that differs, and names the process.
+    """
+    first, *others = current().collect(dict(facts))
+    for rank, theirs in enumerate(others, 1):
+        for name, here in first.items():
+            expect(
+                theirs.get(name) == here,
+                f"all processes must do the same: {name} is {theirs.get(name)!r} in process {rank} "
+                f"and {here!r} in process 0",
+                BackendError,
+            )
+
+
 @contextmanager
 def leader_first() -> Iterator[None]:
     """The block runs on process 0, then on the others: who downloads, and who finds it done."""
@@ -294,3 +216,12 @@ def _last_words(
 ) -> None:
     """For an exception that nobody caught: the others would wait for this process forever."""
     fail("".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)
+
+
+def _farewell(world: MPIWorld, process: int) -> None:
+    """At the end of this process: whoever waits for it now would wait forever."""
+    if os.getpid() != process:
+        return  # a child after a fork
+    waits = world.part()
+    if waits is not None:
+        fail(f"process {world.rank} has ended while process {waits} waits for it", 1)
