@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from faults.fault_helpers import Faults
 
 from minran import backend, create_model, distributed
 from minran.cli import main
@@ -100,6 +102,28 @@ def fails(rank: str, how: str) -> None:
                 sys.exit(int(how.removeprefix("exit")))
             raise RuntimeError("the disk of this machine is on fire")
         distributed.sum_numbers(step)
+
+
+def dies(rank: str, where: str, at: str, *command: str) -> None:
+    """`minran command`, in which one process is killed at its `at`-th sum, or its `at`-th point
+    of writing below the run's folder; or the disk is full from that point on."""
+    here = distributed.current()
+    if here.rank == int(rank):
+        if where == "sum":
+            count, real = 0, type(here).sum
+
+            def counted(world: Any, array: Any) -> Any:
+                nonlocal count
+                count += 1
+                if count == int(at):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(world, array)
+
+            type(here).sum = counted
+        else:
+            folder = Path(command[command.index("--runs") + 1]).resolve()
+            Faults(folder, int(at), errno.ENOSPC if where == "full" else None).install()
+    sys.exit(main(list(command)))
 
 
 def ends_apart() -> None:

@@ -195,7 +195,8 @@ def improving():
     """An `evaluate` whose accuracy follows from the network, and grows from test to test."""
 
     def evaluate(model, loader):
-        return 1.0, float(np.abs(model.fc.bias.numpy()).sum())
+        size = float(np.abs(model.fc.bias.numpy()).sum())
+        return 1.0, size / (1 + size)
 
     return evaluate
 
