@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults.fault_helpers import small
+from faults.fault_helpers import LONG, SEED, TALLY, small
 
 from minran.backend import cpu
 from minran.train import train
@@ -27,3 +27,11 @@ def _one_thread() -> Iterator[None]:
     cpu.set_threads(1)
     yield
     cpu.set_threads(before)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which choice of faults this was, and how many there were."""
+    if TALLY:
+        form = "long" if LONG else "short"
+        counts = ", ".join(f"{count} {what}" for what, count in sorted(TALLY.items()))
+        terminalreporter.write_line(f"faults ({form} form, seed {SEED}), children: {counts}")

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,9 @@ SEED = int(os.environ.get("MINRAN_FAULT_SEED", datetime.date.today().toordinal()
 
 LONG = "MINRAN_FAULT_LONG" in os.environ
 """Whether every operation is tried, and ten times as many random moments."""
+
+TALLY: Counter[str] = Counter()
+"""What was done to children in this session, told at its end."""
 
 TIME_LIMIT = 60
 
@@ -147,6 +151,7 @@ def ended(child: int) -> int:
     while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
+            TALLY["killed" if os.WIFSIGNALED(status) else "not killed"] += 1
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.001)
     os.kill(child, signal.SIGKILL)
@@ -180,6 +185,7 @@ def disturbed(folder: Path, at: int, work: Callable[[], Any], error: int | None 
         Faults(folder, at, error).install()
         work()
 
+    TALLY["with a failing disk"] += error is not None
     return forked(wrapped)
 
 
