@@ -23,12 +23,13 @@ from parity import assert_network_parity, randomise_norms
 
 import minran
 from minran import Tensor, autograd, ops, tensor
+from minran.autograd import walk
 from minran.backend import cpu
 from minran.errors import MinranError
 from minran.gradcheck import check_op
 from minran.interop import create_twin
 from minran.models import AttentionModule, Hourglass, PreActUnit
-from minran.ops import arithmetic, loss, norm
+from minran.ops import arithmetic, loss, norm, shape
 from minran.optim import SGD
 
 Plant = pytest.MonkeyPatch
@@ -151,21 +152,21 @@ def kernel_not_turned(plant: Plant) -> None:
 
 
 def gradient_assigned_in_the_walk(plant: Plant) -> None:
-    plant.setattr(autograd, "_sum", lambda a, a_owned, b, b_owned: (b, b_owned))
+    plant.setattr(walk, "_sum", lambda a, a_owned, b, b_owned: (b, b_owned))
 
 
 def gradient_assigned_at_the_leaf(plant: Plant) -> None:
     def add_to_leaf(leaf: Tensor, grad: Any, owned: bool) -> None:
         leaf.grad = grad.copy()
 
-    plant.setattr(autograd, "_add_to_leaf", add_to_leaf)
+    plant.setattr(walk, "_add_to_leaf", add_to_leaf)
 
 
 def gradient_array_shared(plant: Plant) -> None:
     def add_to_leaf(leaf: Tensor, grad: Any, owned: bool) -> None:
         leaf.grad = grad if leaf.grad is None else np.add(leaf.grad, grad, out=leaf.grad)
 
-    plant.setattr(autograd, "_add_to_leaf", add_to_leaf)
+    plant.setattr(walk, "_add_to_leaf", add_to_leaf)
 
 
 def walk_in_order_of_arrival(plant: Plant) -> None:
@@ -175,7 +176,7 @@ def walk_in_order_of_arrival(plant: Plant) -> None:
         heappush = staticmethod(lambda heap, item: heap.append(item))
         heappop = staticmethod(lambda heap: heap.pop(0))
 
-    plant.setattr(autograd, "heapq", Queue)
+    plant.setattr(walk, "heapq", Queue)
 
 
 def op_keeps_its_output(plant: Plant) -> None:
@@ -379,19 +380,19 @@ def index_assigned(plant: Plant) -> None:
         gx[self.index] = gy
         return (gx,)
 
-    plant.setattr(arithmetic.Index, "backward", backward)
+    plant.setattr(shape.Index, "backward", backward)
 
 
 def concat_swapped(plant: Plant) -> None:
     plant.setattr(
-        arithmetic.Concat,
+        shape.Concat,
         "backward",
         lambda self, gy: tuple(np.split(gy, np.cumsum(self.sizes)[:-1], self.axis))[::-1],
     )
 
 
 def transpose_not_undone(plant: Plant) -> None:
-    plant.setattr(arithmetic.Transpose, "backward", lambda self, gy: (gy.transpose(self.axes),))
+    plant.setattr(shape.Transpose, "backward", lambda self, gy: (gy.transpose(self.axes),))
 
 
 def mask_reads_the_trunk(plant: Plant) -> None:
