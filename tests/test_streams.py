@@ -66,7 +66,7 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: type(bad).__name__)
 def test_an_output_never_raises(bad: Any) -> None:
     output = Output(bad)
     print("lost", file=output, flush=True)
@@ -113,7 +113,7 @@ def test_what_a_full_disk_took_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sys.stdout is full
 
 
-@pytest.mark.parametrize("bad", BAD, ids=repr)
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: type(bad).__name__)
 def test_training_goes_on_without_streams(
     bad: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
