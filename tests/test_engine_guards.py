@@ -467,3 +467,13 @@ def test_powers_are_pytorchs(n: float) -> None:
     x32 = tensor(np.ones(3, np.float32), requires_grad=True)
     (x32**n).sum().backward()
     assert x32.grad.dtype == np.float32
+
+
+def test_a_gradient_has_its_leafs_precision() -> None:
+    single = tensor([1.0, 2.0], requires_grad=True)
+    double = tensor(np.array([3.0, 4.0]), requires_grad=True)
+    for _ in range(2):
+        (single * double).sum().backward()
+    assert single.grad is not None and single.grad.dtype == np.float32
+    assert double.grad is not None and double.grad.dtype == np.float64
+    assert single.grad.tolist() == [6, 8] and double.grad.tolist() == [2, 4]

@@ -88,7 +88,9 @@ def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]
 
 
 def _add_to_leaf(leaf: Tensor, grad: Array, owned: bool) -> None:
-    """Gradients accumulate: `leaf.grad` grows, in an array that is the leaf's alone."""
+    """Gradients accumulate in `leaf.grad`, an array of its dtype that is the leaf's alone."""
+    if grad.dtype != leaf.dtype:  # beside a tensor of another precision
+        grad, owned = grad.astype(leaf.dtype), True
     if leaf.grad is None:
         leaf.grad = grad if owned else grad.copy()
     else:

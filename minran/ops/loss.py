@@ -15,22 +15,22 @@ class Softmax(Op):
     """y_k = e^{x_k} / sum_j e^{x_j}; gx = y (gy - <gy, y>)."""
 
     def forward(self, x: Array) -> Array:
-        self.y = backend.current().softmax(x)
+        self.y = backend.current().softmax(x) if x.size else x.copy()
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
-        return (backend.current().softmax_backward(gy, self.y),)
+        return (backend.current().softmax_backward(gy, self.y) if gy.size else gy,)
 
 
 class LogSoftmax(Op):
     """y_k = x_k - log sum_j e^{x_j}; gx = gy - softmax(x) sum_j gy_j."""
 
     def forward(self, x: Array) -> Array:
-        self.y = backend.current().log_softmax(x)
+        self.y = backend.current().log_softmax(x) if x.size else x.copy()
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
-        return (backend.current().log_softmax_backward(gy, self.y),)
+        return (backend.current().log_softmax_backward(gy, self.y) if gy.size else gy,)
 
 
 class CrossEntropy(Op):
