@@ -141,17 +141,17 @@ def test_norm_relu_conv2d(case: fused.Case, precision: str) -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize("case", fused.CASES, ids=str)
 def test_norm_relu_conv2d_on_a_gpu(case: fused.Case) -> None:
-    _check_fused(case, "tf32", backend.load("cupy"))
+    _check_fused(case, "tf32", backend.load("cupy"), on_a_gpu=True)
 
 
-def _check_fused(case: fused.Case, precision: str, kernels: Any) -> None:
+def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool = False) -> None:
     """bfloat16 products are those of float32 maps that happen to hold such numbers."""
     arrays = stored(case.arrays())
     exact = {
         name: array.astype(np.float32) if array.dtype == BFLOAT16 else array
         for name, array in arrays.items()
     }
-    truth = fused.expected(case, exact, precision)
+    truth = fused.expected(case, exact, precision, on_a_gpu)
     actual = fused.actual(case, arrays, kernels)
     # The moments are those of the numbers that were stored.
     y = actual["y"].astype(np.float64)

@@ -20,6 +20,8 @@ _FLAGS = (
     "-fPIC",
     "-shared",
     "-fvisibility=hidden",
+    # A product and a sum are two roundings on every processor; a GPU makes one of them.
+    "-ffp-contract=off",
     # Libraries of two versions of a file must not share their __shared__ memory.
     "-fno-gnu-unique",
     "-Wall",
