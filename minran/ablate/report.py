@@ -90,6 +90,7 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     name = results.ablation.name
     paths = [folder / f"{name}.{ending}" for ending in ("json", "md", "png")]
+    folder.mkdir(parents=True, exist_ok=True)
     write_atomically(paths[0], json.dumps(to_json(results), indent=2) + "\n", DataError)
     write_atomically(paths[1], markdown(results, paths[2].name), DataError)
     save_figure(ablation_figure(results), paths[2])

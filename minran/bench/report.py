@@ -221,6 +221,7 @@ def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def save(path: str | Path, document: dict[str, Any]) -> None:
-    """Write the JSON, whole or not at all."""
+    """Write the JSON, whole or not at all; its folder is made."""
     text = json.dumps({"format": FORMAT, **document}, indent=1) + "\n"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, text, DataError)

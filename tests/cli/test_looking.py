@@ -212,6 +212,7 @@ def test_a_mistake_ends_with_one_sentence(arguments, words, run, capsys, tmp_pat
 
 def test_epochs_that_nobody_kept(run, tmp_path, capsys):
     checkpoint = load_checkpoint(f"{run}/last.safetensors")
+    (tmp_path / "other").mkdir()
     save_checkpoint(tmp_path / "other" / "last.safetensors", checkpoint)
     assert main(["masks", str(tmp_path / "other"), "--figure", "epochs"]) == 2
     assert "training.keep_every=1" in capsys.readouterr().err
