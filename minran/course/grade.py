@@ -28,6 +28,9 @@ from minran.course.start import Limits, Walls
 from minran.course.submission import Submission, read_submission
 from minran.errors import DataError, MinranError, expect
 
+PACKAGE = Path(__file__).parents[1]
+"""What a notebook may change where no wall is against it; it is read again after every notebook."""
+
 MOST_STARTS = 20
 """A notebook whose process ends badly is started again so often."""
 
@@ -146,10 +149,12 @@ def grade(
     limits = Limits(memory=int(memory * 2**30), seconds=cell_timeout)
     run = Run(submission, limits, timeout, walls)
     run.go(list(checks))
-    if run.no_wall_against and _read_package() != _fingerprint():
+    changed = _fingerprint() ^ _read_package() if run.no_wall_against else frozenset()
+    if changed:
         raise MinranError(
-            f"the installed package was changed while {file} ran: install it again, and grade "
-            "as a user who may not write there"
+            f"the installed package was changed: {printable(min(changed)[0])} is not what it was "
+            f"when grading began, seen after {file}; install it again, and grade as a user who may "
+            "not write there"
         )
     tasks = []
     for name in checks:
@@ -276,13 +281,12 @@ def _tasks(number: int, source: str | Path | None) -> list[Task]:
 
 
 @lru_cache(maxsize=1)
-def _fingerprint() -> str:
+def _fingerprint() -> frozenset[tuple[str, str]]:
     """The installed package as it was when grading began."""
     return _read_package()
 
 
-def _read_package() -> str:
-    found = hashlib.sha256()
-    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
-        found.update(str(file).encode() + file.read_bytes())
-    return found.hexdigest()
+def _read_package() -> frozenset[tuple[str, str]]:
+    """Every module's file, and a hash of what it holds."""
+    files = [file for file in PACKAGE.rglob("*.py") if file.is_file()]
+    return frozenset((str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)

@@ -60,7 +60,7 @@ def main() -> None:
     try:
         status = _watch(first, {} if inside else settings)
     finally:
-        _end_all(first)
+        _end_all(first, inside)
     sys.exit(status)
 
 
@@ -252,20 +252,21 @@ def _below(above: int) -> list[int]:
     return sorted(found - {above})
 
 
-def _end_all(first: int) -> None:
+def _end_all(first: int, inside: bool) -> None:
     """Kill what is below this process until nothing is left: it inherits orphans."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    linux = sys.platform == "linux"
     for _ in range(500):
-        if sys.platform == "linux":
-            for pid in _below(os.getpid()):
-                _kill(os.kill, pid)
-        else:
+        if not linux:
             _kill(os.killpg, first)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
+        if linux:  # inside, /proc shows the namespaces only, and all in them end with the first
+            for pid in [first] if inside else _below(os.getpid()):
+                _kill(os.kill, pid)
         time.sleep(0.01)
 
 
