@@ -111,10 +111,13 @@ def test_killed_at_points_of_overwriting(reference: Path, tmp_path: Path) -> Non
 
 def test_killed_at_random_moments(reference: Path, tmp_path: Path) -> None:
     rng = random.Random(SEED)
+    start = time.monotonic()
+    assert forked(train_in(tmp_path / "whole")) == 0
+    whole = time.monotonic() - start
     for k in range(100 if LONG else 8):
         folder = tmp_path / str(k)
         child = begin(train_in(folder))
-        time.sleep(rng.uniform(0, 0.3))
+        time.sleep(rng.uniform(0, whole))
         os.kill(child, signal.SIGKILL)
         assert ended(child) in (-signal.SIGKILL, 0)
         expect_readable(folder)
