@@ -23,6 +23,7 @@ from minran.data.noise import corrupt_labels, label_noise_matrix
 from minran.data.pictures import read_pictures
 from minran.data.shapes import load_shapes
 from minran.errors import DataError, expect
+from minran.hints import checked
 
 __all__ = [
     "DEFAULT_STD",
@@ -47,6 +48,7 @@ __all__ = [
 ]
 
 
+@checked(DataError)
 def load(
     name: str,
     split: str = "train",

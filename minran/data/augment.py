@@ -8,15 +8,18 @@ the training pictures.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from minran.errors import DataError, ShapeError, expect
+from minran.errors import DataError, expect, expect_whole
+from minran.hints import checked
 
 # About the standard deviation of CIFAR-10's training pixels around their per-pixel mean.
 DEFAULT_STD = 64.0
 
 
+@checked()
 def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarray:
     """Pad every picture with `pad` zeros on each side, cut a random window, mirror half of them.
 
@@ -44,6 +47,7 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) ->
     return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
+@checked()
 def cutout(
     images: np.ndarray, rng: np.random.Generator, size: int = 8, fill: float = 0.0
 ) -> np.ndarray:
@@ -71,6 +75,7 @@ def cutout(
     return np.where(hidden[..., None], images.dtype.type(fill), images)
 
 
+@checked()
 def mixup(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -86,8 +91,9 @@ def mixup(
         images.dtype.kind == "f", f"mixup: images must be floats (preprocess), got {images.dtype}"
     )
     expect(
-        targets.ndim == 2 and len(targets) == len(images),
-        f"mixup: targets must be ({len(images)}, K) probabilities, got {targets.shape}",
+        targets.ndim == 2 and len(targets) == len(images) and targets.dtype.kind == "f",
+        f"mixup: targets must be ({len(images)}, K) probabilities, got {targets.shape} "
+        f"{targets.dtype}",
     )
     expect(alpha > 0, f"mixup: alpha must be positive, got {alpha}")
     share = rng.beta(alpha, alpha)
@@ -100,6 +106,7 @@ def mixup(
     return blend(images), blend(targets)
 
 
+@checked()
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return y[n, k] = 1 if labels[n] = k else 0, as (N, K) float32.
 
@@ -113,6 +120,7 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
         labels.ndim == 1 and labels.dtype.kind in "iu",
         f"one_hot: labels must be (N,) integers, got {labels.shape} {labels.dtype}",
     )
+    expect_whole(num_classes, "one_hot: num_classes")
     outside = (labels < 0) | (labels >= num_classes)
     expect(
         not outside.any(),
@@ -123,6 +131,7 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return encoded
 
 
+@checked()
 def per_pixel_mean(images: np.ndarray) -> np.ndarray:
     """Return the mean picture, mean[h, w, c] = (1/N) sum_n images[n, h, w, c].
 
@@ -135,9 +144,12 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
         images.ndim == 4 and len(images) > 0,
         f"per_pixel_mean: images must be (N, H, W, C) with N >= 1, got {images.shape}",
     )
+    kind = images.dtype
+    expect(kind.kind in "uif", f"per_pixel_mean: images must be numbers, got {kind}")
     return images.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
+@checked()
 @dataclass(frozen=True)
 class Preprocess:
     """Turn pictures into network inputs: (x - mean) / std, x in 0..255.
@@ -159,6 +171,8 @@ class Preprocess:
     std: float = DEFAULT_STD
 
     def __post_init__(self) -> None:
+        shape = self.mean.shape
+        expect(len(shape) == 3, f"Preprocess: mean must be (H, W, C), got {shape}")
         expect(self.std > 0, f"Preprocess: std must be positive, got {self.std}", DataError)
 
     @classmethod
@@ -166,21 +180,28 @@ class Preprocess:
         """Take the statistics of the training pictures, (N, H, W, C) uint8."""
         return cls(per_pixel_mean(images), std)
 
+    @checked()
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return (images - mean) / std as float32; images: (N, H, W, C).
 
         Raises ShapeError when the pictures have another size than the mean.
         """
-        expect(
-            images.shape[1:] == self.mean.shape,
-            f"Preprocess: pictures of shape {self.mean.shape} expected, got {images.shape[1:]}",
-        )
+        self.expect_size(images)
         centred = np.subtract(images, self.mean, dtype=np.float32)
         centred /= np.float32(self.std)
         return centred
 
+    def expect_size(self, images: np.ndarray) -> None:
+        """Raise ShapeError when the pictures have another size than the mean."""
+        expect(
+            images.shape[1:] == self.mean.shape,
+            f"Preprocess: pictures of shape {self.mean.shape} expected, got {images.shape[1:]}",
+        )
+
+    @checked()
     def undo(self, inputs: np.ndarray) -> np.ndarray:
         """Return the uint8 pictures behind network inputs, (N, H, W, C), to look at them."""
+        self.expect_size(inputs)
         return np.clip(np.rint(inputs * self.std + self.mean), 0, 255).astype(np.uint8)
 
     def state(self) -> dict[str, np.ndarray]:
@@ -188,7 +209,8 @@ class Preprocess:
         return {"mean": self.mean, "std": np.array(self.std)}
 
     @classmethod
-    def from_state(cls, state: dict[str, np.ndarray]) -> Preprocess:
+    @checked()
+    def from_state(cls, state: dict[str, Any]) -> Preprocess:
         """Make the Preprocess that `state()` described.
 
         Raises DataError when the dictionary lacks an entry or holds another one.
@@ -198,6 +220,7 @@ class Preprocess:
             f"Preprocess: expected the entries mean and std, got {sorted(state)}",
             DataError,
         )
-        mean = np.asarray(state["mean"], dtype=np.float32)
-        expect(mean.ndim == 3, f"Preprocess: mean must be (H, W, C), got {mean.shape}", ShapeError)
-        return cls(mean, float(state["std"]))
+        try:
+            return cls(np.asarray(state["mean"], dtype=np.float32), float(state["std"]))
+        except (TypeError, ValueError) as error:
+            raise DataError(f"Preprocess: mean and std must be numbers: {error}") from error

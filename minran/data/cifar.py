@@ -18,6 +18,7 @@ from minran.data.dataset import Dataset, check_labels, check_split
 from minran.data.download import fetch, md5_of
 from minran.data.unpickle import load_pickle
 from minran.errors import DataError, expect
+from minran.hints import checked
 
 BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
@@ -112,6 +113,7 @@ _CIFAR100_LABELS = {
 }
 
 
+@checked(DataError)
 def load_cifar10(
     data_dir: str | os.PathLike[str] | None = None, split: str = "train", download: bool = True
 ) -> Dataset:
@@ -128,6 +130,7 @@ def load_cifar10(
     return _load(CIFAR10, _CIFAR10_LABELS, data_dir, split, download)
 
 
+@checked(DataError)
 def load_cifar100(
     data_dir: str | os.PathLike[str] | None = None,
     split: str = "train",
@@ -139,14 +142,12 @@ def load_cifar100(
     label_kind: "fine" for the 100 classes, "coarse" for the 20 groups of five. Everything else,
     the errors too, is as in `load_cifar10`.
     """
-    expect(
-        label_kind in _CIFAR100_LABELS,
-        f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}',
-        DataError,
-    )
+    message = f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}'
+    expect(label_kind in _CIFAR100_LABELS, message, DataError)
     return _load(CIFAR100, _CIFAR100_LABELS[label_kind], data_dir, split, download)
 
 
+@checked(DataError)
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder where data lies: `data_dir`, else MINRAN_DATA, else the user's cache."""
     chosen = data_dir or os.environ.get("MINRAN_DATA")
@@ -166,11 +167,8 @@ def _load(
 ) -> Dataset:
     check_split(split)
     root = data_folder(data_dir)
-    expect(
-        root.is_dir() or not root.exists(),
-        f"{collection.name}: {root} is a file; name the folder that holds it",
-        DataError,
-    )
+    message = f"{collection.name}: {root} is a file; name the folder that holds it"
+    expect(root.is_dir() or not root.exists(), message, DataError)
     edition, folder = _find(collection, root, split) or _provide(collection, root, download)
     count = collection.records_per_file[split]
     parts = []

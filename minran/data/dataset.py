@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minran.errors import DataError, expect
+from minran.errors import DataError, expect, shortened
+from minran.hints import checked
 
 SPLITS = ("train", "test")
 
 
+@checked(DataError)
 @dataclass(frozen=True)
 class Dataset:
     """Pictures with their labels, all in memory.
@@ -60,7 +62,20 @@ class Dataset:
 
     def subset(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
         """Return the data set of the pictures at `indices`, in that order."""
-        index = indices if isinstance(indices, slice) else np.asarray(indices)
+        index = indices
+        if not isinstance(indices, slice):
+            index = np.asarray(indices)
+            # A mask of the pictures' own length is an index too.
+            expect(
+                index.ndim == 1 and (index.dtype.kind in "iub" or not index.size),
+                f"{self.name}: indices must be whole numbers, got {shortened(indices)}",
+                DataError,
+            )
+            index = index if index.size else index.astype(int)
+            try:
+                self.labels[index]
+            except IndexError as error:
+                raise DataError(f"{self.name}: indices do not fit: {error}") from error
         return replace(
             self,
             images=self.images[index],

@@ -14,6 +14,7 @@ import numpy as np
 from minran.data.dataset import Dataset, check_split
 from minran.data.pictures import PICTURE_SUFFIXES, read_each, some
 from minran.errors import DataError, expect
+from minran.hints import checked
 from minran.streams import progress_bar
 
 _DEPTH = 8
@@ -35,6 +36,7 @@ _PARTS = {
 _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 
+@checked(DataError)
 def load_folder(
     path: str | os.PathLike[str],
     size: int = 32,

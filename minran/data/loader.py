@@ -13,6 +13,7 @@ from minran.data import augment as augmentation
 from minran.data.augment import Preprocess
 from minran.data.dataset import Dataset
 from minran.errors import DataError, expect
+from minran.hints import checked
 
 # (images, labels), or (images, labels, soft labels) with mixup.
 Batch = tuple[np.ndarray, ...]
@@ -22,6 +23,7 @@ Batch = tuple[np.ndarray, ...]
 _ORDER_STREAM, _BATCH_STREAM = 1, 2
 
 
+@checked(DataError)
 class Loader:
     """Serve a data set in batches, epoch by epoch.
 
@@ -72,6 +74,8 @@ class Loader:
         self.dataset = dataset
         self.batch_size = batch_size
         self.preprocess = preprocess or Preprocess.fit(dataset.images)
+        size, own = self.preprocess.mean.shape, dataset.images.shape[1:]
+        expect(size == own, f"Loader: preprocess is for pictures {size}, not {own}", DataError)
         self.augment = augment
         self.shuffle = shuffle
         self.seed = seed
@@ -85,19 +89,21 @@ class Loader:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
+    @checked(DataError)
     def order(self, epoch: int) -> np.ndarray:
         """Return the order in which `epoch` visits the pictures: a permutation of 0..N-1."""
+        expect(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}", DataError)
         if not self.shuffle:
             return np.arange(len(self.dataset))
         rng = np.random.default_rng([_ORDER_STREAM, self.seed, epoch])
         return rng.permutation(len(self.dataset))
 
+    @checked(DataError)
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """Yield the batches of `epoch`, from batch `start` on.
 
         Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
         """
-        expect(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}", DataError)
         expect(
             0 <= start <= len(self),
             f"Loader: start must lie in 0..{len(self)}, got {start}",

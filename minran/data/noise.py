@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from minran.errors import DataError, expect
+from minran.hints import checked
 
 
+@checked(DataError)
 def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
     """Return the transition matrix of Eq. 7: a label stays with probability r = clean_ratio.
 
@@ -28,6 +30,7 @@ def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
     return matrix
 
 
+@checked(DataError)
 def corrupt_labels(labels: np.ndarray, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a new label for every label from its row of the transition matrix.
 
@@ -41,6 +44,11 @@ def corrupt_labels(labels: np.ndarray, matrix: np.ndarray, rng: np.random.Genera
         bool((matrix >= 0).all()) and np.allclose(matrix.sum(axis=1), 1),
         "every row of the transition matrix must hold probabilities that sum to 1, "
         f"got row sums {matrix.sum(axis=1)}",
+        DataError,
+    )
+    expect(
+        labels.ndim == 1 and labels.dtype.kind in "iu",
+        f"labels must be (N,) integers, got {labels.shape} {labels.dtype}",
         DataError,
     )
     if labels.size:

@@ -11,6 +11,7 @@ import numpy as np
 
 from minran.errors import DataError, expect
 from minran.files import expect_regular
+from minran.hints import checked
 
 PICTURE_SUFFIXES = frozenset(
     {
@@ -29,6 +30,7 @@ _NAMED = 20
 """How many bad files a message names."""
 
 
+@checked(DataError)
 def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
     """Read picture files as (N, size, size, 3) uint8, each cut to a square and resized.
 

@@ -22,6 +22,7 @@ from minran.data.scenery import (
     uniform,
 )
 from minran.errors import DataError, expect
+from minran.hints import checked
 
 DEFAULT_COUNTS = {"train": 8000, "test": 2000}
 SUPERSAMPLING = 3
@@ -30,6 +31,7 @@ SUPERSAMPLING = 3
 BLOCK = 100
 
 
+@checked(DataError)
 def load_shapes(
     split: str = "train", count: int | None = None, seed: int = 0, size: int = 32
 ) -> Dataset:

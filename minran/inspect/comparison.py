@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.gradcam import gradcam
 from minran.inspect.masks import (
     Attention,
@@ -17,6 +18,7 @@ from minran.inspect.masks import (
     choose_channels,
     overlay,
 )
+from minran.inspect.probe import as_pictures
 from minran.inspect.score import Scores, score
 from minran.nn import Module
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked()
 def score_attention(
     model: Module, images: Any, true_masks: np.ndarray, rule: str | None = None
 ) -> dict[str, Scores]:
@@ -36,6 +39,7 @@ def score_attention(
 
     Raises ShapeError if the model has no mask, or shapes do not fit.
     """
+    images = as_pictures(model, images, "score_attention")
     expect(
         len(images) == len(true_masks) >= 4,
         f"score_attention: needs at least 4 pictures and a mask for each, got {len(images)} and "
@@ -59,8 +63,10 @@ def _honest(maps: np.ndarray, true_masks: np.ndarray) -> Scores:
     return score(maps[half:], true_masks[half:], best.inverted, best.threshold)
 
 
+@checked()
 def score_table(scores: dict[str, Scores]) -> str:
     """The scores of several maps, one a line, then the centre baseline of the same pictures."""
+    expect(bool(scores), "score_table: there are no scores")
     lines = [("map", "IoU", "", "pointing game", "threshold")]
     for name, found in scores.items():
         words = f"{found.threshold:.2f}{' inverted' if found.inverted else ''}"
@@ -80,6 +86,7 @@ def score_table(scores: dict[str, Scores]) -> str:
     )
 
 
+@checked()
 def gradcam_figure(
     images: np.ndarray,
     maps: np.ndarray,

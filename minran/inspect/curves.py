@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.masks import (
     RULES,
     Attention,
     as_colours,
     channel_mean,
     choose_channels,
+    expect_labels,
     overlay,
 )
 
@@ -31,6 +33,7 @@ test_accuracy, lr, seconds; a row may lack any of them."""
 PANELS = {"loss": "loss", "accuracy": "accuracy", "lr": "learning rate"}
 
 
+@checked()
 def curves_figure(
     histories: Mapping[str, History],
     panels: Sequence[str] = ("loss", "accuracy"),
@@ -44,6 +47,7 @@ def curves_figure(
     from minran.inspect.style import new_figure, theme
 
     expect(bool(histories), "curves_figure: there are no histories")
+    expect(len(panels) > 0, f"curves_figure: panels must be some of {tuple(PANELS)}, got none")
     for panel in panels:
         expect(panel in PANELS, f"curves_figure: panels are {tuple(PANELS)}, got {panel!r}")
     colours = theme(dark)
@@ -127,6 +131,7 @@ def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
 
 
+@checked()
 def quickstart_figure(
     history: History,
     images: np.ndarray,
@@ -153,6 +158,12 @@ def quickstart_figure(
         f"quickstart_figure: {len(images)} pictures, {len(predictions)} predictions and "
         f"{len(labels)} labels; they must be as many, and at least one",
     )
+    expect_labels([*predictions, *labels], class_names, "quickstart_figure: predictions and")
+    for attention in attentions:
+        expect(
+            len(attention.mask) >= len(images),
+            f"quickstart_figure: {len(images)} pictures, but attentions of {len(attention.mask)}",
+        )
     colours = theme(dark)
     width = 1 + len(attentions) + (true_masks is not None)
     height = max(1.12 * len(images) + 1.1, 4.6)

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.masks import (
     Attention,
     Channels,
     as_colours,
     channel_mean,
     choose_channels,
+    expect_labels,
     overlay,
 )
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 SCALE_NOTE = "each map from its lowest (dark) to its highest value (bright)"
 
 
+@checked()
 def mask_figure(
     images: np.ndarray,
     attentions: Sequence[Attention],
@@ -44,6 +47,10 @@ def mask_figure(
     from minran.inspect.style import caption, new_figure, row_label, show, theme
 
     _check(images, attentions, true_masks)
+    if labels is not None:
+        expect(len(labels) >= len(images), f"mask_figure: {len(labels)} labels are too few")
+        if class_names is not None:
+            expect_labels(labels, class_names, "mask_figure")
     columns: list[tuple[str, np.ndarray]] = []
     note = f"Masks: mean over channels, {SCALE_NOTE}"
     for attention in attentions:
@@ -73,6 +80,7 @@ def mask_figure(
     return figure
 
 
+@checked()
 def before_after_figure(
     images: np.ndarray, attention: Attention, channel: int | None = None, dark: bool = False
 ) -> Figure:
@@ -117,10 +125,12 @@ def before_after_figure(
     return figure
 
 
+@checked()
 def histogram_figure(attentions: Sequence[Attention], bins: int = 60, dark: bool = False) -> Figure:
     """The distribution of the values of each mask: does it gate, or stay in the middle?"""
     from minran.inspect.style import dress, new_figure, theme
 
+    expect(bins >= 1, f"histogram_figure: bins must be at least 1, got {bins}")
     expect(bool(attentions), "histogram_figure: there are no masks")
     colours = theme(dark)
     figure = new_figure(2.7 * len(attentions) + 0.4, 2.6, dark)
@@ -149,6 +159,7 @@ def histogram_figure(attentions: Sequence[Attention], bins: int = 60, dark: bool
     return figure
 
 
+@checked()
 def mask_over_epochs_figure(
     images: np.ndarray,
     checkpoints: Mapping[str, Sequence[Attention]],

@@ -10,12 +10,14 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Tensor
-from minran.errors import GradientError, ShapeError, expect
+from minran.errors import GradientError, ShapeError, expect, expect_whole
+from minran.hints import checked
 from minran.inspect.probe import as_pictures, evaluating
 from minran.models import AttentionModule
 from minran.nn import BatchNormReLU, Module, observe
 
 
+@checked()
 def gradcam(
     model: Module,
     images: Any,
@@ -41,7 +43,13 @@ def gradcam(
     """
     array = as_pictures(model, images, "gradcam")
     target = _layer(model, layer)
-    wanted = None if classes is None else np.broadcast_to(np.asarray(classes), len(array))
+    expect_whole(batch_size, "gradcam: batch_size")
+    given = np.asarray(classes)
+    expect(
+        classes is None or given.shape in ((), (1,), (len(array),)),
+        f"gradcam: classes must be one or {len(array)}, got {given.shape}",
+    )
+    wanted = None if classes is None else np.broadcast_to(given, len(array))
     maps = []
     for start in range(0, len(array), batch_size):
         part = slice(start, start + batch_size)

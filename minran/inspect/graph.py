@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from minran.autograd import Tensor
 from minran.errors import MinranError, expect
+from minran.hints import checked
 from minran.inspect.flow import Call, Flow, Node, flow, record
 from minran.inspect.labels import label
 from minran.inspect.layout import layout
@@ -18,6 +19,7 @@ MOST_BOXES = 3000
 UNIT_NAMES = tuple(unit.__name__ for unit in UNITS.values())
 
 
+@checked()
 def graph(
     tensor: Tensor,
     calls: list[Call] | None = None,
@@ -41,12 +43,14 @@ def graph(
     >>> graph(y, calls, model, depth=1).text.startswith("<svg")
     True
     """
+    expect(depth is None or depth >= 0, f"graph: depth must be at least 0, got {depth}")
     names = _names(model)
     drawn = flow(tensor, calls or [], names, leaves=True)
     _close(drawn.root, depth, collapse, level=-1)
     return _draw(drawn, skip=0, title="autograd graph")
 
 
+@checked()
 def module_graph(
     model: Module,
     image_size: Size = None,
@@ -63,6 +67,7 @@ def module_graph(
     >>> drawing.text.startswith("<svg")
     True
     """
+    expect(depth is None or depth >= 0, f"module_graph: depth must be at least 0, got {depth}")
     x = blank_picture(model, image_size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)

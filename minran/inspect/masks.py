@@ -10,7 +10,8 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Tensor
-from minran.errors import expect
+from minran.errors import expect, expect_number, expect_whole
+from minran.hints import checked
 from minran.inspect.probe import attention_modules, watch
 from minran.nn import Module
 
@@ -38,6 +39,7 @@ class Attention:
         return self.name or "attention"
 
 
+@checked()
 def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Attention]:
     """The mask, trunk and output of every attention module, in order, for some pictures.
 
@@ -74,12 +76,14 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     ]
 
 
+@checked()
 def channel_mean(mask: np.ndarray) -> np.ndarray:
     """The mean over channels: (N, h, w, C) -> (N, h, w)."""
     _check(mask, "channel_mean")
     return mask.mean(axis=3)
 
 
+@checked()
 def added(attention: Attention) -> np.ndarray:
     """What the mask adds to the trunk under residual learning, H - T = M T, as one map.
 
@@ -106,6 +110,7 @@ RULES = {
 }
 
 
+@checked()
 def choose_channels(
     mask: np.ndarray,
     rule: str = "variance",
@@ -157,6 +162,7 @@ def _rank(mask: np.ndarray, rule: str) -> np.ndarray:
     return np.divide(third, scale, out=np.zeros_like(third), where=scale > 1e-12).mean(axis=0)
 
 
+@checked()
 def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, h, w) -> (N, H, W), bilinear; each value stands at the middle of the pixels it covers.
 
@@ -183,6 +189,7 @@ def stretch(maps: np.ndarray) -> np.ndarray:
     return (maps - low) / np.where(span > 0, span, 1)
 
 
+@checked()
 def overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.ndarray:
     """A picture with a map laid over it: colours for the map, brightness from the picture.
 
@@ -194,6 +201,7 @@ def overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.
 
     from minran.inspect.style import MAP_COLOURS
 
+    expect_number(strength, "overlay: strength", 0, np.nextafter(1, 2))
     picture = as_colours(image)
     expect(values.ndim == 2, f"overlay: the map must be (h, w), got {values.shape}")
     level = stretch(resize_maps(values[None], picture.shape[:2]))[0]
@@ -215,6 +223,13 @@ def as_colours(image: np.ndarray) -> np.ndarray:
         f"before preparation (got values {picture.min():.3g} to {picture.max():.3g})",
     )
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
+
+
+def expect_labels(labels: Any, class_names: Sequence[str] | None, who: str) -> None:
+    """Raise ShapeError unless each label is the number of a class."""
+    known = len(class_names) if class_names is not None else np.inf
+    for label in labels:
+        expect_whole(label, f"{who}: labels, each", 0, known)
 
 
 def _check(mask: np.ndarray, who: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.curves import History, quickstart_figure
 from minran.inspect.masks import as_colours, attention_maps
 from minran.inspect.probe import watch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked()
 def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.ndarray:
     """The softmax of the logits: pictures (N, H, W, C), prepared as for training -> (N, K)."""
     logits = watch(model, images, lambda *call: None, "class_probabilities", batch_size)
@@ -25,6 +27,7 @@ def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.
     return powers / powers.sum(axis=1, keepdims=True)
 
 
+@checked()
 def prediction_figure(
     images: np.ndarray,
     probabilities: np.ndarray,
@@ -43,6 +46,7 @@ def prediction_figure(
         f"prediction_figure: probabilities must be ({len(images)}, {len(class_names)}), got "
         f"{probabilities.shape}",
     )
+    expect(count >= 1, f"prediction_figure: count must be at least 1, got {count}")
     colours = theme(dark)
     figure = new_figure(5.4, 1.6 * len(images) + 0.3, dark)
     grid = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, 2.2])
@@ -69,6 +73,7 @@ def prediction_figure(
     return figure
 
 
+@checked()
 def quickstart_report(
     model: Module,
     history: History,
@@ -83,6 +88,10 @@ def quickstart_report(
     Shown are the first pictures of `count` different classes, whatever the answers; channels
     are chosen over all pictures of `test`: a few hundred are enough.
     """
+    expect(count >= 1, f"quickstart_report: count must be at least 1, got {count}")
+    needed = ("images", "labels", "class_names", "masks")
+    lacks = [name for name in needed if not hasattr(test, name)]
+    expect(not lacks, f"quickstart_report: test must be a data set; it has no {', '.join(lacks)}")
     _, firsts = np.unique(test.labels, return_index=True)
     shown = np.sort(firsts)[:count]
     order = np.concatenate([shown, np.setdiff1d(np.arange(len(test.labels)), shown)])

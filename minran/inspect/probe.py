@@ -10,7 +10,7 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Tensor, no_grad
-from minran.errors import ShapeError, expect
+from minran.errors import ShapeError, expect, expect_whole
 from minran.models import AttentionModule
 from minran.nn import Conv2d, Module, observe
 
@@ -74,6 +74,7 @@ def watch(model: Module, images: Any, callback: Any, who: str, batch_size: int =
     Evaluation mode, no gradients, `batch_size` pictures at a time.
     """
     array = as_pictures(model, images, who)
+    expect_whole(batch_size, f"{who}: batch_size")
     with evaluating(model), no_grad(), observe(callback):
         parts = [
             model(Tensor(backend.to_device(array[start : start + batch_size]))).numpy()

@@ -14,6 +14,7 @@ import numpy as np
 from minran import backend
 from minran.autograd import Tensor
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.gradcam import frozen
 from minran.inspect.probe import Size, attention_modules, blank_picture, evaluating
 from minran.nn import Module, observe
@@ -43,6 +44,7 @@ class Reach:
         )
 
 
+@checked()
 def mask_reach(
     model: Module, image_size: Size = None, pictures: int = 4, seed: int = 0
 ) -> list[Reach]:
@@ -54,6 +56,7 @@ def mask_reach(
     several are united. Larger `pictures` come closer to the true field from below.
     """
     expect(pictures >= 1, f"mask_reach: pictures must be at least 1, got {pictures}")
+    expect(seed >= 0, f"mask_reach: seed must be at least 0, got {seed}")
     found = attention_modules(model, "mask_reach")
     blank = blank_picture(model, image_size)
     rng = np.random.default_rng(seed)

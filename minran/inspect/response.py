@@ -11,6 +11,7 @@ import numpy as np
 from minran import backend
 from minran.autograd import Tensor
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.probe import watch
 from minran.models import AttentionModule
 from minran.nn import Module
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+@checked()
 def stage_responses(
     model: Module, images: Any, by: str = "stage", batch_size: int = 64
 ) -> dict[str, float]:
@@ -62,6 +64,7 @@ def stage_responses(
     return {name: total[name] / count[name] for name in total}
 
 
+@checked()
 def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = False) -> Figure:
     """One line for each network of `responses` ("residual", "naive", ...): response by stage."""
     from minran.inspect.style import dress, legend, new_figure, plain, theme

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minran.errors import expect
+from minran.hints import checked
 from minran.inspect.masks import resize_maps, stretch
 
 THRESHOLDS = np.linspace(0, 1, 101)
@@ -44,6 +45,7 @@ class Scores:
         )
 
 
+@checked()
 def score(
     maps: np.ndarray,
     true_masks: np.ndarray,
@@ -95,11 +97,14 @@ def score(
     )
 
 
+@checked()
 def centre_map(size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
     """A Gaussian around the middle, (H, W), stretched to 0..1: exp(-(d / spread)^2 / 2).
 
     d: distance from the middle as a share of the picture's height and width.
     """
+    expect(min(size) >= 1, f"centre_map: size must be positive, got {size}")
+    expect(spread > 0, f"centre_map: spread must be positive, got {spread}")
     rows, columns = ((np.arange(n) + 0.5) / n - 0.5 for n in size)
     square = (rows[:, None] ** 2 + columns[None, :] ** 2) / spread**2
     return stretch(np.exp(-square / 2)[None])[0]

@@ -14,6 +14,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from minran.autograd import Tensor, no_grad
+from minran.hints import checked
 from minran.inspect.probe import Size, blank_picture, evaluating
 from minran.models import AttentionModule, MaskBranch, ResidualAttentionNetwork
 from minran.models.units import UNITS
@@ -79,6 +80,7 @@ class Summary:
         return self.text()
 
 
+@checked()
 def summary(model: Module, image_size: Size = None) -> Summary:
     """Count a network by running one picture of zeros through it.
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from minran.errors import RecipeError, expect_whole
+from minran.hints import checked
 from minran.interop.onnx_export import export_onnx
 from minran.interop.weights import (
     find_state_dict,
@@ -29,18 +31,22 @@ __all__ = [
 ]
 
 
+@checked(RecipeError)
 def create_twin(name: str, num_classes: int | None = None, **options: object) -> torch.nn.Module:
     """Build the PyTorch twin of `minran.create_model(name, num_classes, **options)`.
 
     Raises BackendError without PyTorch, RecipeError for an unknown name, option or choice
     (`minran.interop.twin.TwinSpec` lists the options).
     """
+    if num_classes is not None:
+        expect_whole(num_classes, "create_twin: num_classes", error=RecipeError)
     require_torch()
     from minran.interop.twin import create_twin as create
 
     return create(name, num_classes, **options)
 
 
+@checked()
 def load_torch(model: Module, state: Mapping[str, Any] | torch.nn.Module) -> Module:
     """Copy the weights of a network's PyTorch twin into the network; returns it.
 

@@ -16,6 +16,7 @@ from minran._version import __version__
 from minran.data import Preprocess
 from minran.errors import BackendError, DataError, expect
 from minran.files import expect_ending, write_atomically
+from minran.hints import checked
 from minran.inspect import record
 from minran.inspect.flow import ops_behind
 from minran.inspect.probe import Size, blank_picture, evaluating, picture_size
@@ -38,6 +39,7 @@ def require_onnx() -> ModuleType:
     return onnx
 
 
+@checked()
 def export_onnx(
     model: Module,
     path: str | Path,
@@ -70,6 +72,10 @@ def export_onnx(
     x = blank_picture(model, size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)
+    expect(
+        len(class_names) in (0, y.shape[-1]),
+        f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
+    )
 
     graph = Graph(onnx)
     for name, parameter in model.named_parameters():

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minran.errors import BackendError, CheckpointError, expect
+from minran.hints import checked
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +40,7 @@ def require_torch() -> ModuleType:
     return torch
 
 
+@checked(CheckpointError)
 def to_torch_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
     """Convert a minran state dict (or parameters, or gradients) to PyTorch's names and layouts.
 
@@ -63,6 +65,7 @@ def to_torch_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
     return converted
 
 
+@checked(CheckpointError)
 def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Convert a PyTorch state dict (or parameters, or gradients) to minran's names and layouts.
 
@@ -71,6 +74,11 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
     what is no dense tensor of numbers (sparse, quantized, complex, on the device "meta").
     """
     torch = require_torch()
+    expect(
+        isinstance(state, Mapping) and all(isinstance(name, str) for name in state),
+        f"from_torch_state_dict: state must hold tensors by name, got {type(state).__name__}",
+        CheckpointError,
+    )
     converted = {}
     for name, tensor in state.items():
         prefix, kind = _split(name)

@@ -16,6 +16,7 @@ from typing import Any
 from minran import backend, ops
 from minran.autograd import Array, Tensor
 from minran.errors import BackendError, expect
+from minran.hints import checked
 from minran.nn import Module
 from minran.optim import SGD, FlatSGD
 
@@ -27,6 +28,7 @@ class CaptureError(BackendError):
     """This step cannot be recorded."""
 
 
+@checked()
 class CapturedStep:
     """`step` as one graph; each call replays it.
 
@@ -99,6 +101,7 @@ def captured_or_eager(
         return step
 
 
+@checked()
 def capture_step(
     model: Module, optimizer: SGD, images: Array, labels: Array, label_smoothing: float = 0.0
 ) -> CapturedStep:

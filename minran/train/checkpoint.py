@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from safetensors.numpy import save as to_bytes
 from minran._version import __version__
 from minran.errors import CheckpointError, expect
 from minran.files import expect_regular, write_atomically
+from minran.hints import checked
 
 FORMAT = "minran-checkpoint-2"
 FIRST_FORMAT = "minran-checkpoint-1"
@@ -86,6 +88,7 @@ class Progress:
         return 0 < self.total_steps <= self.step
 
 
+@checked(CheckpointError)
 @dataclass
 class Checkpoint:
     """The contents of a checkpoint file."""
@@ -100,6 +103,7 @@ class Checkpoint:
     """What tells the training pictures and labels from others (`setup.describe`)."""
 
 
+@checked(CheckpointError)
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` to `path`; the file there before stays whole until the new one is.
 
@@ -121,6 +125,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path, to_bytes(arrays, header))
 
 
+@checked(CheckpointError)
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
@@ -162,7 +167,7 @@ def load_progress(path: str | Path) -> Progress:
 
 def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The header and the arrays of a file that says it is a checkpoint."""
-    expect(path.is_file(), f"there is no checkpoint {path}", CheckpointError)
+    expect(os.path.isfile(path), f"there is no checkpoint {path}", CheckpointError)
     size = expect_regular(path, CheckpointError)
     try:
         header, dtypes = _read_header(path, size)

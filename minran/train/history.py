@@ -10,6 +10,7 @@ from typing import Any
 
 from minran.errors import CheckpointError, expect
 from minran.files import read_bytes, write_atomically
+from minran.hints import checked
 
 Row = dict[str, Any]
 
@@ -22,6 +23,7 @@ NUMBERS = (
 )
 
 
+@checked(CheckpointError)
 class History:
     """Rows in a file that only ever grows, except when a run goes back to its checkpoint.
 
@@ -92,6 +94,7 @@ class History:
         return [row for row in self.rows if row["kind"] == "epoch"]
 
 
+@checked(CheckpointError)
 def read_history(path: str | Path) -> list[Row]:
     """The rows of a history file; a last line cut off by a crash is left out.
 
@@ -99,7 +102,7 @@ def read_history(path: str | Path) -> list[Row]:
     holds something else than numbers where numbers belong.
     """
     path = Path(path)
-    expect(path.is_file(), f"there is no history {path}", CheckpointError)
+    expect(os.path.isfile(path), f"there is no history {path}", CheckpointError)
     text = read_bytes(path, MAX_BYTES, CheckpointError).decode("utf-8", errors="replace")
     *lines, _cut_off = text.split("\n")
     rows = []

@@ -6,9 +6,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from minran.errors import BackendError
+from minran.errors import BackendError, expect
+from minran.hints import checked
 
 
+@checked()
 class LiveCurves:
     """One figure that redraws itself: `train(recipe, folder, on_row=LiveCurves())`.
 
@@ -22,6 +24,8 @@ class LiveCurves:
     def __init__(
         self, rows: Iterable[dict[str, Any]] = (), every: float = 1.0, **options: Any
     ) -> None:
+        unknown = sorted(set(options) - {"panels", "dark"})
+        expect(not unknown, f"LiveCurves: there is no option {', '.join(unknown)}")
         try:
             from IPython.display import display
         except ImportError as error:

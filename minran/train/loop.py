@@ -16,6 +16,7 @@ from typing import Any
 
 from minran import backend, distributed
 from minran.errors import MinranError, RecipeError, expect
+from minran.hints import checked
 from minran.nn import Module
 from minran.train.checkpoint import Checkpoint, Progress, save_checkpoint
 from minran.train.device import DeviceSteps, on_device
@@ -47,6 +48,7 @@ class Result:
     """What it was made of; None where nothing was left to do."""
 
 
+@checked(RecipeError)
 def train(
     recipe: Recipe,
     folder: str | Path,

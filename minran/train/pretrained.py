@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from minran.data import Preprocess
 from minran.errors import CheckpointError
+from minran.hints import checked
 from minran.nn import Module
 from minran.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from minran.train.setup import load_model
@@ -28,6 +29,7 @@ def list_pretrained() -> list[str]:
     return sorted(file.name[:-12] for file in folder.iterdir() if file.name[-12:] == ".safetensors")
 
 
+@checked(CheckpointError)
 def load_pretrained(name: str) -> Pretrained:
     """A network that was trained with the recipe in its file, on the current backend.
 
@@ -46,6 +48,7 @@ def load_pretrained(name: str) -> Pretrained:
     return Pretrained(model, preprocess, checkpoint.class_names)
 
 
+@checked(CheckpointError)
 def export_weights(checkpoint: str | Path, target: str | Path) -> None:
     """Write `checkpoint` to `target` without the optimiser's state: what is needed to predict."""
     full = load_checkpoint(checkpoint)

@@ -30,6 +30,7 @@ from typing import Any
 
 from minran.errors import RecipeError, expect
 from minran.files import read_bytes
+from minran.hints import checked
 from minran.train.entries import CHOICES, LENGTH, RANGES, USED_BY
 from minran.train.toml import MAX_BYTES, read_table, read_value, write_value
 
@@ -166,6 +167,7 @@ def list_recipes() -> list[str]:
     return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
 
 
+@checked(RecipeError)
 def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe:
     """The recipe of that name or in that file, with `changes` such as "optimizer.lr=0.05".
 
@@ -189,6 +191,7 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
     return parse(text, str(name_or_file), changes)
 
 
+@checked(RecipeError)
 def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Recipe:
     """The recipe that `text` (TOML) describes, with `changes`. Raises RecipeError.
 
@@ -200,6 +203,7 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
     table.setdefault("name", Path(source).stem)
     changed = []
     for change in changes:
+        expect(isinstance(change, str), f"--set wants KEY=VALUE, got {change!r}", RecipeError)
         key, equals, value = change.partition("=")
         expect(equals == "=", f"--set wants KEY=VALUE, got {change!r}", RecipeError)
         changed.append(key.strip())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from minran.errors import CheckpointError, RecipeError, expect
 from minran.files import is_temporary, read_bytes, write_atomically
+from minran.hints import checked
 from minran.train.checkpoint import (
     Checkpoint,
     Progress,
@@ -53,6 +54,7 @@ def run_folder(runs: str | Path, name: str) -> Path:
     return Path(runs, name)
 
 
+@checked(CheckpointError)
 class Run:
     """The files of one run, below one folder.
 

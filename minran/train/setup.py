@@ -13,6 +13,7 @@ import numpy as np
 from minran import backend, data, distributed, optim
 from minran.data import Dataset, Loader, Preprocess
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
+from minran.hints import checked
 from minran.models import create_model
 from minran.nn import Module, init
 from minran.train.checkpoint import Checkpoint, load_checkpoint
@@ -72,6 +73,7 @@ class Parts:
         self.optimizer.load_state_dict(checkpoint.optimizer)
 
 
+@checked(RecipeError)
 def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     """Load the data and make model, optimiser and schedule, all from the recipe's seed.
 
@@ -143,6 +145,7 @@ def describe(dataset: Dataset) -> dict[str, np.ndarray]:
     return {"labels": labels, "class_means": means}
 
 
+@checked(RecipeError)
 def use_precision(recipe: Recipe) -> None:
     """Let a GPU calculate as the recipe says, until told otherwise; a CPU knows one way only."""
     choose = getattr(backend.current(), "set_precision", None)
@@ -155,6 +158,7 @@ def use_precision(recipe: Recipe) -> None:
         )
 
 
+@checked(RecipeError)
 def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
     """Training and test pictures of the recipe, cut to its counts, training labels made noisy.
 
@@ -184,6 +188,7 @@ def _load(name: str, split: str, count: int, data_dir: str | Path | None) -> Dat
     return dataset.subset(np.arange(count) * len(dataset) // count) if count else dataset
 
 
+@checked(RecipeError)
 def make_model(recipe: Recipe, num_classes: int) -> Module:
     """The recipe's network with fresh weights. Raises RecipeError for a wrong option."""
     options = dict(recipe.model.options)
@@ -196,6 +201,7 @@ def make_model(recipe: Recipe, num_classes: int) -> Module:
     return create_model(recipe.model.name, num_classes, seed=recipe.seed, **options)
 
 
+@checked(CheckpointError)
 def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     """A trained network from a checkpoint, in evaluation mode, on the current backend.
 

@@ -12,6 +12,8 @@ import numpy as np
 from minran import backend, distributed, ops
 from minran.autograd import Tensor, no_grad, tensor
 from minran.data import Batch, Dataset, Loader
+from minran.errors import expect
+from minran.hints import checked
 from minran.nn import Module
 from minran.optim import SGD
 from minran.train.checkpoint import Progress
@@ -30,6 +32,7 @@ class Steps(Protocol):
         """
 
 
+@checked()
 def train_step(
     model: Module, optimizer: SGD, batch: Batch, label_smoothing: float = 0.0
 ) -> tuple[float, int]:
@@ -39,6 +42,10 @@ def train_step(
     which the loss is then taken against. With several processes all call this with the same
     batch, and each takes its share; the step, and what is returned, are those of the batch.
     """
+    good = len(batch) in (2, 3) and len({len(part) for part in batch}) == 1
+    good = good and batch[0].ndim == 4 and batch[0].dtype.kind == "f"
+    shapes = ", ".join(f"{part.shape} {part.dtype}" for part in batch)
+    expect(good, f"train_step: batch must be prepared images (N, H, W, C) and labels, got {shapes}")
     mine, weight = distributed.share(len(batch[0])), distributed.weight(len(batch[0]))
     images, labels, targets = batch[0][mine], batch[1][mine], batch[-1][mine]
     logits = model(_inputs(model, images))
@@ -52,6 +59,7 @@ def train_step(
     return batch_loss, int(batch_correct)
 
 
+@checked()
 def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
     """The mean loss and the accuracy (0 to 1) of `model` on all pictures of `loader`.
 

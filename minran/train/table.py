@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minran.errors import MinranError
+from minran.errors import CheckpointError, MinranError, expect
+from minran.hints import checked
 from minran.train.checkpoint import Progress
 from minran.train.history import Row, read_history
 from minran.train.recipe import Recipe
@@ -29,15 +30,18 @@ class RunSummary:
     """"finished", "running", "interrupted", or "damaged: " and what is wrong."""
 
 
+@checked(CheckpointError)
 def list_runs(folder: str | Path) -> list[RunSummary]:
     """The runs in `folder` and below it, by name; none if there is no such folder."""
     folder = Path(folder)
+    expect(not folder.is_file(), f"list_runs: {folder} is a file, not a folder", CheckpointError)
     return [
         _summarise(file.parent, str(file.parent.relative_to(folder)))
         for file in sorted(folder.glob("**/recipe.toml"))
     ]
 
 
+@checked(CheckpointError)
 def compare(runs: list[RunSummary]) -> str:
     """A text table of runs, one a line."""
     if not runs:

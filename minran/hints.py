@@ -1,0 +1,169 @@
+"""Arguments that are what their annotations say, or a sentence about the one that is not."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from minran.errors import (
+    MinranError,
+    ShapeError,
+    expect_bool,
+    expect_number,
+    expect_whole,
+    shortened,
+)
+
+Thing = TypeVar("Thing", bound=Callable[..., Any])
+_KINDS: dict[Any, str] = {np.ndarray: "a NumPy array", str: "text", Path: "a path"}
+
+
+def checked(error: type[MinranError] = ShapeError) -> Callable[[Thing], Thing]:
+    """Let a function, or the `__init__` of a class, check its arguments against its annotations.
+
+    Raises `error` naming the function and the argument, before the function runs. Whole numbers,
+    finite numbers, True or False, text, paths, arrays, classes of minran, and sequences and
+    mappings of those are checked; other annotations are not. What asks for more memory than there
+    is raises `error` too.
+    """
+
+    def wrap(thing: Thing) -> Thing:
+        if isinstance(thing, type):
+            thing.__init__ = _wrapped(thing.__init__, thing.__name__, error)  # type: ignore[misc]
+            return thing
+        return typing.cast(Thing, _wrapped(thing, thing.__name__, error))
+
+    return wrap
+
+
+def _wrapped(function: Any, name: str, error: type[MinranError]) -> Any:
+    signature = inspect.signature(function)
+    hints: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        # Evaluated at the first call: an annotation may name what is defined further down.
+        hints.update(hints or _hints(signature, function))
+        try:
+            given = signature.bind(*args, **kwargs).arguments
+        except TypeError:
+            return function(*args, **kwargs)  # Python says what is missing, or too much
+        for key, value in given.items():
+            if key in hints:
+                _check(hints[key], value, f"{name}: {key}", error)
+        try:
+            return function(*args, **kwargs)
+        except MemoryError as memory:
+            raise error(f"{name}: there is not enough memory for that ({memory})") from memory
+
+    return call
+
+
+def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
+    """The annotations that can be evaluated; those for type checkers only cannot."""
+    names = vars(sys.modules[function.__module__]) | function.__globals__
+    found: dict[str, Any] = {}
+    for parameter in signature.parameters.values():
+        plain = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        hint = parameter.annotation
+        if plain and hint is not parameter.empty:
+            try:
+                found[parameter.name] = eval(hint, names) if isinstance(hint, str) else hint
+            except (NameError, AttributeError):
+                continue
+    return found
+
+
+def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
+    """Raise `error` unless `value` is what `hint` says."""
+    origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        _check_union(inner, value, what, error)
+    elif hint is int:
+        expect_whole(value, what, -math.inf, error=error)
+    elif hint is float:
+        expect_number(value, what, -math.inf, error=error)
+    elif hint is bool:
+        expect_bool(value, what, error)
+    elif origin is tuple and ... not in inner:
+        _expect(
+            isinstance(value, tuple | list) and len(value) == len(inner),
+            what,
+            f"{len(inner)} values",
+            value,
+            error,
+        )
+        for one, item in zip(inner, value, strict=True):
+            _check(one, item, what, error)
+    elif origin in (Sequence, list, tuple, Collection):
+        _expect(_is_many(value), what, "a list", value, error)
+        if inner and not isinstance(value, np.ndarray):
+            for item in value:
+                _check(inner[0], item, f"{what}: each", error)
+    elif origin in (Mapping, dict):
+        _expect(isinstance(value, Mapping), what, "a dictionary", value, error)
+        for key, item in value.items():
+            _expect(inner[0] is not str or isinstance(key, str), what, "by name", key, error)
+            _check(inner[1], item, f"{what}[{key!r}]", error)
+    elif origin is Iterable:
+        _expect(
+            isinstance(value, Iterable) and not isinstance(value, str | bytes),
+            what,
+            "a list",
+            value,
+            error,
+        )
+    elif origin is Callable:
+        _expect(callable(value), what, "a function", value, error)
+    elif hint is Path:
+        _check_path(value, what, error)
+    elif isinstance(hint, type) and hint is not Any:
+        kind = _KINDS.get(hint, f"a {hint.__name__}")
+        _expect(isinstance(value, hint), what, kind, value, error)
+
+
+def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: type[MinranError]) -> None:
+    """Any of several; with one kind beside None, the sentence is about that kind."""
+    rest = [kind for kind in kinds if kind is not type(None)]
+    if value is None and len(rest) < len(kinds):
+        return
+    if any(kind is Path or typing.get_origin(kind) is os.PathLike for kind in rest):
+        return _check_path(value, what, error)
+    failed = None
+    # The last failure counts: the wider kind of number or list is written first.
+    for kind in rest:
+        try:
+            return _check(kind, value, what, error)
+        except MinranError as problem:
+            failed = failed or problem
+    if failed is not None:
+        raise failed
+
+
+def _check_path(value: Any, what: str, error: type[MinranError]) -> None:
+    good = isinstance(value, str | os.PathLike)
+    _expect(good, what, "a path", value, error)
+    _expect("\0" not in os.fsdecode(value), what, "a path", value, error)
+
+
+def _is_many(value: Any) -> bool:
+    """Whether it has items that can be gone through more than once, and is no text."""
+    return isinstance(value, Collection | np.ndarray) and not isinstance(
+        value, str | bytes | Mapping
+    )
+
+
+def _expect(good: bool, what: str, kind: str, value: Any, error: type[MinranError]) -> None:
+    if not good:
+        shown = f"an array {value.shape}" if isinstance(value, np.ndarray) else shortened(value)
+        raise error(f"{what} must be {kind}, got {type(value).__name__} {shown}")
