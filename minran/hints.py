@@ -78,7 +78,9 @@ def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
         hint = parameter.annotation
         if plain and hint is not parameter.empty:
             try:
-                found[parameter.name] = eval(hint, names) if isinstance(hint, str) else hint
+                # One by one: those of another argument, or of the result, may be beyond reach.
+                one = types.SimpleNamespace(__annotations__={parameter.name: hint})
+                found |= typing.get_type_hints(one, names)
             except (NameError, AttributeError):
                 continue
     return found

@@ -17,6 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 FLOORS = [
     ["errors"],
+    ["hints"],
     ["files"],
     ["streams"],
     ["backend"],
@@ -33,12 +34,7 @@ FLOORS = [
 
 HEIGHT = {part: height for height, parts in enumerate(FLOORS) for part in parts}
 BELOW_NN = {part for part, height in HEIGHT.items() if height < HEIGHT["nn"]}
-HELPERS = {
-    "gradcheck": BELOW_NN,
-    "distributed": BELOW_NN,
-    "arguments": {"errors"},
-    "hints": {"errors"},
-}
+HELPERS = {"gradcheck": BELOW_NN, "distributed": BELOW_NN, "arguments": {"errors"}}
 """Beside the stairs; they may use only what lies below nn."""
 
 TOOLS = {"interop", "bench", "course"}

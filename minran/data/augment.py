@@ -221,6 +221,7 @@ class Preprocess:
             DataError,
         )
         try:
-            return cls(np.asarray(state["mean"], dtype=np.float32), float(state["std"]))
+            mean, std = np.asarray(state["mean"], dtype=np.float32), float(state["std"])
         except (TypeError, ValueError) as error:
             raise DataError(f"Preprocess: mean and std must be numbers: {error}") from error
+        return cls(mean, std)
