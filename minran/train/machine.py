@@ -44,7 +44,7 @@ def _commit() -> str | None:
     """The commit of the source tree minran is imported from, if it is one."""
     tree = Path(__file__).resolve().parents[2]
     # An installed minran may lie in a virtual environment within some other project's tree.
-    if not (tree / ".git").exists():
+    if not os.path.exists(tree / ".git"):  # (Path.exists raises where it may not look)
         return None
     try:
         answer = subprocess.run(

@@ -100,7 +100,7 @@ def test_every_option(options: dict, tmp_path) -> None:
 def test_the_file_says_what_it_is(tmp_path) -> None:
     """Weights under minran's names, one turn of the input, a free number of pictures."""
     model = trained("attention_nano")
-    path = export_onnx(model, tmp_path / "model.onnx", class_names=["a", "b"])
+    path = export_onnx(model, tmp_path / "model.onnx", class_names=list("abcdefghij"))
     written = onnx.load(path)
     stored = {array.name: onnx.numpy_helper.to_array(array) for array in written.graph.initializer}
     for name, value in model.state_dict().items():
@@ -111,7 +111,7 @@ def test_the_file_says_what_it_is(tmp_path) -> None:
     (image,) = written.graph.input
     sizes = [d.dim_param or d.dim_value for d in image.type.tensor_type.shape.dim]
     assert sizes == ["N", 32, 32, 3]
-    assert json.loads(written.metadata_props[0].value) == ["a", "b"]
+    assert json.loads(written.metadata_props[0].value) == list("abcdefghij")
     assert_same_answers(model, path, count=1)
 
 

@@ -190,3 +190,12 @@ def test_a_damaged_environment_says_what_to_do(run, content):
     with pytest.raises(CheckpointError, match=r"environment\.json is damaged .*move it away"):
         run.note_session()
     assert run.environment_file.read_bytes() == content
+
+
+def test_the_commit_of_a_place_that_may_not_be_read(monkeypatch):
+    def refuse(path, **options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("os.stat", refuse)
+    monkeypatch.setattr("pathlib.Path.resolve", lambda path: path)
+    assert _commit() is None
