@@ -181,9 +181,9 @@ def _hides_parts(value: Any) -> bool:
     """Whether `value` is a collection of modules or parameters, as a set may be."""
     if not isinstance(value, Collection) or isinstance(value, str | bytes | Module | Tensor):
         return False
-    return not isinstance(getattr(value, "dtype", None), np.dtype) and any(
-        isinstance(part, Module | Parameter) for part in value
-    )
+    # An array of numbers holds none, and looking would take long.
+    numbers = getattr(getattr(value, "dtype", None), "kind", "O") != "O"
+    return not numbers and any(isinstance(part, Module | Parameter) for part in value)
 
 
 def _fitting(name: str, given: Any, own: Array) -> np.ndarray:

@@ -104,7 +104,12 @@ def read_history(path: str | Path) -> list[Row]:
     path = Path(path)
     expect(os.path.isfile(path), f"there is no history {path}", CheckpointError)
     text = read_bytes(path, MAX_BYTES, CheckpointError).decode("utf-8", errors="replace")
-    *lines, _cut_off = text.split("\n")
+    *lines, cut_off = text.split("\n")
+    expect(
+        cut_off.strip("\0")[:1] in ("", "{"),  # else it is somebody's text, and would be lost
+        f"{path} ends in what is no row of a history: {cut_off[:60]!r}",
+        CheckpointError,
+    )
     rows = []
     for number, line in enumerate(lines, 1):
         try:

@@ -242,3 +242,12 @@ def test_observers_see_their_own_thread_only() -> None:
     assert seen == [1]
     with pytest.raises(ShapeError, match="observe: expected a function, got 3"), nn.observe(3):  # type: ignore[arg-type]
         pass
+
+
+def test_parts_in_an_array_of_objects_are_refused() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            self.layers = np.array([nn.Linear(2, 2), nn.ReLU()], dtype=object)
+
+    with pytest.raises(ShapeError, match="layers is a ndarray, whose parts have no names"):
+        Net().parameters()

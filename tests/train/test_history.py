@@ -106,3 +106,11 @@ def test_a_full_disk_is_one_sentence_and_the_row_does_not_count(file, monkeypatc
     with pytest.raises(CheckpointError, match=r"could not write .*No space left on device"):
         history.append({"kind": "step", "step": 4})
     assert history.rows == ROWS
+
+
+def test_a_text_of_somebody_else_is_refused_and_stays(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("my only notes")
+    with pytest.raises(CheckpointError, match="ends in what is no row of a history: 'my only"):
+        History(path)
+    assert path.read_text() == "my only notes"
