@@ -44,10 +44,10 @@ import numpy as np
 
 from minran import gradcheck, nn, ops, tensor
 from minran.course import check, show_source
-from minran.course.planted import InterpolationOtherCorners, SoftmaxSameForAll, planted
 from minran.gradcheck import check_op
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
 from minran.ops.arithmetic import _unbroadcast
+from minran.workshop.course.planted import InterpolationOtherCorners, SoftmaxSameForAll, planted
 
 colours = theme()
 

@@ -40,9 +40,9 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 
 from minran import create_model, inspect
 from minran.course import check, show_source
-from minran.course.ran_figures import share_figure
 from minran.inspect.style import dress, legend, new_figure, theme
 from minran.models import ResidualAttentionNetwork
+from minran.workshop.course.ran_figures import share_figure
 
 colours = theme()
 

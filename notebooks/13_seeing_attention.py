@@ -43,11 +43,11 @@ import numpy as np
 
 from minran import inspect
 from minran.course import check, show_source
-from minran.course.player import explore
 from minran.data import load_shapes
 from minran.inspect.masks import added
 from minran.inspect.style import MAP_COLOURS, dress, new_figure, row_label, show, theme
 from minran.train import load_pretrained
+from minran.workshop.course.player import explore
 
 colours = theme()
 

@@ -42,10 +42,10 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran.ablate import compare, summarise
-from minran.ablate.spread import student_t
 from minran.course import check
-from minran.course.shipped import ablation
 from minran.inspect.style import dress, legend, new_figure, theme
+from minran.workshop.ablate.spread import student_t
+from minran.workshop.course.shipped import ablation
 
 colours = theme()
 

@@ -43,11 +43,11 @@ import numpy as np
 
 from minran import create_model, inspect, no_grad, ops, tensor
 from minran.course import check
-from minran.course.shipped import ablation
 from minran.data import corrupt_labels, label_noise_matrix, load_shapes
 from minran.inspect.style import MAP_COLOURS, dress, legend, new_figure, theme
 from minran.optim import SGD
 from minran.train import load_pretrained
+from minran.workshop.course.shipped import ablation
 
 colours = theme()
 

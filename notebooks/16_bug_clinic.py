@@ -44,10 +44,18 @@ import numpy as np
 
 from minran import nn, ops, tensor
 from minran.course import check, show_source
-from minran.course.clinic import BUGS, features, features_for, healthy, patient, shape_trace, trace
-from minran.course.ran_figures import hourglass_figure
 from minran.inspect.style import dress, new_figure, show, theme
 from minran.optim import SGD
+from minran.workshop.course.clinic import (
+    BUGS,
+    features,
+    features_for,
+    healthy,
+    patient,
+    shape_trace,
+    trace,
+)
+from minran.workshop.course.ran_figures import hourglass_figure
 
 colours = theme()
 

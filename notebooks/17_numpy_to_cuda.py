@@ -46,15 +46,15 @@ import numpy as np
 from minran import backend, create_model, ops, tensor
 from minran.backend.cpu.norm import batch_norm
 from minran.course import check, explore, show_source
-from minran.course.blocks import run_block
-from minran.course.kernel_source import show_kernel
-from minran.course.limits_figures import (
+from minran.workshop.course.blocks import run_block
+from minran.workshop.course.kernel_source import show_kernel
+from minran.workshop.course.limits_figures import (
     owners_figure,
     roofline_figure,
     time_figure,
     tree_figure,
 )
-from minran.course.stopwatch import passes_and_bytes, seconds_of, timed_kernels
+from minran.workshop.course.stopwatch import passes_and_bytes, seconds_of, timed_kernels
 
 backend.current().set_threads(1)  # one core: the measurements below speak of one
 

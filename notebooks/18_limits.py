@@ -43,11 +43,11 @@ import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, ops, optim, tensor
 from minran.course import check, show_source
-from minran.course.gates import SqueezeExciteParts, cost, replace_masks
-from minran.course.limits_figures import bars_figure, influence_figure
-from minran.course.stopwatch import seconds_of
 from minran.data import load_shapes
 from minran.inspect.style import dress, legend, new_figure, theme
+from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks
+from minran.workshop.course.limits_figures import bars_figure, influence_figure
+from minran.workshop.course.stopwatch import seconds_of
 
 colours = theme()
 

@@ -13,8 +13,8 @@ import pytest
 import quoted
 from quoted import RESULTS, ROOT
 
-from minran.ablate.spread import number
-from minran.bench.markdown import markdown
+from minran.workshop.ablate.spread import number
+from minran.workshop.bench.markdown import markdown
 
 MADE = ("_build", "_ext", "_generated")
 KEPT = {"ledger.md", "README.md", "owed.md"}

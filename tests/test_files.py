@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from minran import ablate, cli, inspect
-from minran.bench import report
 from minran.errors import DataError, MinranError
 from minran.files import expect_writable, write_atomically
 from minran.inspect.style import save_figure
+from minran.workshop.bench import report
 
 ROWS = [{"kind": "epoch", "step": 1, "epoch": 1, "train_loss": 1.0}]
 

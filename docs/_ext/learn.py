@@ -1,7 +1,7 @@
 """The notebooks of the course as pages: every task with its blank, its solution and the output.
 
 A page is made from `notebooks/NN_name.py`. It is run as the solution copy is, by
-`minran.course.run` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder where
+`minran.workshop.course.run` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder where
 notebooks that ran are kept, and `pytest notebooks` fills the same folder, so that nothing runs
 twice. `MINRAN_DOCS_EXECUTE=0` shows the pages without outputs.
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 import nbformat
 
-from minran.course.build import make_copy, to_text
-from minran.course.notebook import Notebook, blank, notebook_files, read_notebook
-from minran.course.run import run_cells
+from minran.workshop.course.build import make_copy, to_text
+from minran.workshop.course.notebook import Notebook, blank, notebook_files, read_notebook
+from minran.workshop.course.run import run_cells
 
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
 _LINK = re.compile(r"\]\((\d\d_[a-z0-9_]+)\.py\)")

@@ -62,8 +62,8 @@ def add_commands(commands: Any) -> None:
 
 def ablate(args: argparse.Namespace) -> int:
     """Train what is missing, then print and write each table."""
-    from minran.ablate import Cell, make_cells, measure, text, train_cells, write
-    from minran.ablate.tables import find, find_scale
+    from minran.workshop.ablate import Cell, make_cells, measure, text, train_cells, write
+    from minran.workshop.ablate.tables import find, find_scale
 
     if args.list:
         takes(args, "ablate --list", "names", "scale", "seeds", "out", "set", "list")

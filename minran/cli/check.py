@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
         "  minran bench --model attention56_cifar --batch 64 --rounds 5\n"
         "  python -m minran.bench --json docs/results/bench.json",
     )
-    from minran.bench import add_arguments
+    from minran.workshop.bench import add_arguments
 
     add_arguments(parser)
 
@@ -70,6 +70,6 @@ def gradcheck(args: argparse.Namespace) -> int:
 
 def bench(args: argparse.Namespace) -> int:
     """Print the table of times."""
-    from minran.bench import run
+    from minran.workshop.bench import run
 
     return run(args)

@@ -82,7 +82,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
 
 def list_notebooks(args: argparse.Namespace) -> int:
     """Print a line for each notebook."""
-    from minran.course.notebook import notebook_files, read_notebook
+    from minran.workshop.course.notebook import notebook_files, read_notebook
 
     found = [read_notebook(file) for file in notebook_files(args.notebooks)]
     width = max(len(one.title) for one in found)
@@ -101,8 +101,8 @@ def list_notebooks(args: argparse.Namespace) -> int:
 
 def build(args: argparse.Namespace) -> int:
     """Write copies, or with --check say which pairs have drifted."""
-    from minran.course.build import build_copies, build_pairs, drifted_pairs
     from minran.errors import RecipeError, expect
+    from minran.workshop.course.build import build_copies, build_pairs, drifted_pairs
 
     expect(
         args.pair or args.out is not None or args.check,
@@ -128,7 +128,7 @@ def build(args: argparse.Namespace) -> int:
 
 def grade(args: argparse.Namespace) -> int:
     """Print how every task stands, as it comes; the exit status is 1 unless all are passed."""
-    from minran.course.grade import printable
+    from minran.workshop.course.grade import printable
 
     points = worth = failures = 0
     if args.json:
@@ -152,9 +152,9 @@ def grade(args: argparse.Namespace) -> int:
 
 def _grade_one(args: argparse.Namespace, file: str) -> tuple[dict[str, Any], str]:
     """The row and the text of one notebook; one that is odd must not lose those of a class."""
-    from minran.course.grade import grade as run_and_judge
-    from minran.course.grade import printable
     from minran.errors import MinranError
+    from minran.workshop.course.grade import grade as run_and_judge
+    from minran.workshop.course.grade import printable
 
     try:
         one = run_and_judge(

@@ -8,7 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minran.ablate import (
+from minran.errors import CheckpointError, MinranError, RecipeError
+from minran.train import Run, make_model, read_history
+from minran.workshop.ablate import (
     ABLATIONS,
     SCALES,
     Cell,
@@ -22,10 +24,8 @@ from minran.ablate import (
     train_cells,
     write,
 )
-from minran.ablate import cells as cells_module
-from minran.ablate.spread import student_t
-from minran.errors import CheckpointError, MinranError, RecipeError
-from minran.train import Run, make_model, read_history
+from minran.workshop.ablate import cells as cells_module
+from minran.workshop.ablate.spread import student_t
 
 NANO = SCALES["nano"]
 TINY = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minran.bench import add_arguments
-from minran.bench.contenders import Contender
-from minran.bench.processes import WorkerError
+from minran.workshop.bench import add_arguments
+from minran.workshop.bench.contenders import Contender
+from minran.workshop.bench.processes import WorkerError
 
 
 class ScriptedMachine:

@@ -13,15 +13,15 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from minran import backend, nn
-from minran.bench import kernels, sections, siblings, worker
-from minran.bench.adapters import Adapter, NotHere, load, ours_mpi, ours_without
-from minran.bench.adapters.ours import Minran
-from minran.bench.adapters.ours_mpi import MinranMPI
-from minran.bench.adapters.products import Products, convolutions
-from minran.bench.adapters.pytorch import PyTorch
-from minran.bench.traffic import bytes_of_step
 from minran.inspect import summary
 from minran.models import create_model
+from minran.workshop.bench import kernels, sections, siblings, worker
+from minran.workshop.bench.adapters import Adapter, NotHere, load, ours_mpi, ours_without
+from minran.workshop.bench.adapters.ours import Minran
+from minran.workshop.bench.adapters.ours_mpi import MinranMPI
+from minran.workshop.bench.adapters.products import Products, convolutions
+from minran.workshop.bench.adapters.pytorch import PyTorch
+from minran.workshop.bench.traffic import bytes_of_step
 
 NANO = {"model": "attention_nano", "batch": 2, "size": 32, "classes": 10}
 CASES = [

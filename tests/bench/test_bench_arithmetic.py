@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from bench_helpers import ScriptedMachine, Watched
 
-from minran.bench.guard import Linux, Watch, family, this_machine, wait_until_quiet
-from minran.bench.memory import peak_bytes
-from minran.bench.rounds import Round, Turn, in_turn
-from minran.bench.stats import paired_ratios, spread
 from minran.errors import ShapeError
+from minran.workshop.bench.guard import Linux, Watch, family, this_machine, wait_until_quiet
+from minran.workshop.bench.memory import peak_bytes
+from minran.workshop.bench.rounds import Round, Turn, in_turn
+from minran.workshop.bench.stats import paired_ratios, spread
 
 
 def test_the_spread_of_a_few_values() -> None:

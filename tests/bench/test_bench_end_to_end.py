@@ -11,9 +11,9 @@ import pytest
 from bench_helpers import arguments
 from test_bench_session import check_document
 
-from minran.bench import contenders, processes, run
-from minran.bench.contenders import CONTENDERS, Contender
-from minran.bench.processes import Worker, WorkerError
+from minran.workshop.bench import contenders, processes, run
+from minran.workshop.bench.contenders import CONTENDERS, Contender
+from minran.workshop.bench.processes import Worker, WorkerError
 
 NANO = ["--model", "attention_nano", "--batch", "4", "--rounds", "1", "--threads", "1"]
 NANO += ["--extra-rounds", "0", "--patience", "0"]

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from bench_helpers import FakeWorker, arguments
 
-from minran.bench import compare, contenders, report, run, sections
-from minran.bench.compare import Measurement, Settings, Team
-from minran.bench.contenders import CONTENDERS, available
-from minran.bench.markdown import markdown
-from minran.bench.plot import points
-from minran.bench.rounds import Round, Turn
 from minran.errors import RecipeError
+from minran.workshop.bench import compare, contenders, report, run, sections
+from minran.workshop.bench.compare import Measurement, Settings, Team
+from minran.workshop.bench.contenders import CONTENDERS, available
+from minran.workshop.bench.markdown import markdown
+from minran.workshop.bench.plot import points
+from minran.workshop.bench.rounds import Round, Turn
 
 
 @pytest.fixture

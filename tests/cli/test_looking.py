@@ -172,8 +172,8 @@ def test_ablate_lists_commands_that_train_the_same_runs(tmp_path, capsys):
 
 def test_the_names_in_the_help_are_the_real_ones():
     """Written out in the parsers, so that --help need not import what computes."""
-    from minran.ablate import ABLATIONS
     from minran.cli.attention import CHANNEL_RULES
+    from minran.workshop.ablate import ABLATIONS
 
     assert tuple(ABLATIONS) == NAMES
     assert tuple(RULES) == CHANNEL_RULES

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from minran.cli import course
-from minran.course.notebook import Notebook, blank, read_notebook, solved
-from minran.course.outcome import RECORD
+from minran.workshop.course.notebook import Notebook, blank, read_notebook, solved
+from minran.workshop.course.outcome import RECORD
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"

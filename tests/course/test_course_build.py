@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 from course_helpers import HEADER, write
 
-from minran.course.build import build_copies, build_pairs, drifted_pairs, make_copy, to_text
-from minran.course.notebook import blank, notebook_files, read_notebook, solved
 from minran.errors import DataError
+from minran.workshop.course.build import (
+    build_copies,
+    build_pairs,
+    drifted_pairs,
+    make_copy,
+    to_text,
+)
+from minran.workshop.course.notebook import blank, notebook_files, read_notebook, solved
 
 TITLE = '# %% [markdown]\n# # 01 · Small\n\n# %% tags=["setup"]\nimport minran\n\n'
 TASK = """# %% tags=["exercise"]

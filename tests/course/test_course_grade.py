@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from course_helpers import FILES, NOTEBOOKS, command
 
-from minran.course.build import make_copy, to_text
-from minran.course.grade import grade
-from minran.course.notebook import read_notebook
-from minran.course.run import run_cells
 from minran.errors import DataError
+from minran.workshop.course.build import make_copy, to_text
+from minran.workshop.course.grade import grade
+from minran.workshop.course.notebook import read_notebook
+from minran.workshop.course.run import run_cells
 
 nbformat = pytest.importorskip("nbformat")
 code = nbformat.v4.new_code_cell
@@ -30,7 +30,7 @@ def student() -> Any:
     wanted = {"setup", "exercise", "check"}
     node.cells = [cell for cell in node.cells if wanted & set(cell.metadata.get("tags", []))]
     # What a busy machine imports must not be mistaken for an endless loop.
-    node.cells[0].source = "import numpy as np\nfrom minran.course import check"
+    node.cells[0].source = "import numpy as np\nfrom minran.workshop.course import check"
     return node
 
 

@@ -21,18 +21,18 @@ import numpy as np
 import pytest
 from course_helpers import ROOT, command
 
-from minran.course.checking import Remote, beside, generator, secret_inputs
-from minran.course.grade import Grade, _fingerprint, _read_package, grade, printable
-from minran.course.process import Process, Stopped
-from minran.course.start import Limits, Walls, strengths
-from minran.course.wire import dumps, loads
 from minran.errors import DataError, MinranError
+from minran.workshop.course.checking import Remote, beside, generator, secret_inputs
+from minran.workshop.course.grade import Grade, _fingerprint, _read_package, grade, printable
+from minran.workshop.course.process import Process, Stopped
+from minran.workshop.course.start import Limits, Walls, strengths
+from minran.workshop.course.wire import dumps, loads
 
 if os.name != "posix":
     pytest.skip("grading needs Linux or macOS", allow_module_level=True)
 
 SETUP = "import numpy as np\nimport os, sys\nfrom minran import ops, tensor\n"
-SETUP += "from minran.course import check\nfrom minran.data import label_noise_matrix"
+SETUP += "from minran.workshop.course import check\nfrom minran.data import label_noise_matrix"
 BLANKS = (
     "# Task 15.1: the matrix\ndef noise_matrix(classes, clean_ratio):\n    return None",
     'check("15.1", noise_matrix)',
@@ -77,7 +77,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     file = tmp_path / "package" / "module.py"
     file.parent.mkdir()
     file.write_text("1", "utf-8")
-    monkeypatch.setattr("minran.course.grade.PACKAGE", file.parent)
+    monkeypatch.setattr("minran.workshop.course.grade.PACKAGE", file.parent)
     _fingerprint.cache_clear()
     yield file
     _fingerprint.cache_clear()
@@ -102,12 +102,13 @@ for name in (os.environ.get("MINRAN_COURSE_RECORD", "record"), "outcomes.jsonl")
     open(name, "a").write(line)
 print("Task 15.1: passed")""",
     "patched checks": """
-import minran.course.checks.n15 as n, minran.course.outcome as o, minran.course as course
+import minran.workshop.course.checks.n15 as n, minran.workshop.course.outcome as o
+import minran.course as course
 n.check_15_1 = n.check_15_2 = lambda answer: None
 o.judge = lambda task, answer: o.Outcome(task, "passed")
 o.find_check = lambda task: (lambda answer: None)""",
     "patched comparisons": """
-import minran.course.checking as c
+import minran.workshop.course.checking as c
 c.compare = c.unpack = lambda *a, **k: None
 np.allclose = np.array_equal = lambda *a, **k: True""",
     "a library that knows": """
@@ -183,7 +184,7 @@ def test_inputs_are_secret_in_grading_only() -> None:
 def test_a_table_of_the_notebooks_answers_gets_nothing(graded: Callable[..., Grade]) -> None:
     """Answers noted while the notebook's own check ran, and given back in grading."""
     table = """
-import minran.course.checks.n15 as n
+import minran.workshop.course.checks.n15 as n
 noted = []
 def note(p, classes, matrix):
     noted.append((p - matrix[classes]) / len(p))
@@ -485,7 +486,7 @@ def test_a_fault_of_the_grader_costs_one_row(
     def broken(file: Any, *unused: Any) -> Any:
         raise RuntimeError(f"a fault\nTask 15.1: passed in {Path(file).name}")
 
-    monkeypatch.setattr("minran.course.grade.grade", broken)
+    monkeypatch.setattr("minran.workshop.course.grade.grade", broken)
     assert command("course", "grade", "--json", "a.ipynb", "b.ipynb") == 1
     rows = json.loads(capsys.readouterr().out)
     assert [row["error"] for row in rows] == [

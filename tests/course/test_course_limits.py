@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from minran import backend, create_model, ops, tensor
-from minran.course.blocks import run_block
-from minran.course.gates import SqueezeExciteParts, cost, replace_masks, width_of
-from minran.course.kernel_source import read_kernel
-from minran.course.limits_figures import owners_figure, tree_figure
-from minran.course.stopwatch import passes_and_bytes, timed_kernels
 from minran.errors import MinranError
+from minran.workshop.course.blocks import run_block
+from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks, width_of
+from minran.workshop.course.kernel_source import read_kernel
+from minran.workshop.course.limits_figures import owners_figure, tree_figure
+from minran.workshop.course.stopwatch import passes_and_bytes, timed_kernels
 
 SHOWN = [
     ("elementwise.cu", "gate"),

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from minran.course import shipped
 from minran.errors import DataError
+from minran.workshop.course import shipped
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "ablations-nano"
 

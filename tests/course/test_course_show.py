@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from minran import nn, ops, tensor
-from minran.course import explore, frames, show_source
-from minran.course.outcome import STATIC
-from minran.course.source import read_source
-from minran.course.steps import backward_steps
 from minran.errors import GradientError, MinranError, ShapeError
 from minran.inspect.style import new_figure
+from minran.workshop.course import explore, frames, show_source
+from minran.workshop.course.outcome import STATIC
+from minran.workshop.course.source import read_source
+from minran.workshop.course.steps import backward_steps
 
 
 def test_source_is_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minran.ablate.spread import student_t
+from minran.workshop.ablate.spread import student_t
 
 
 def welch(a, b, ddof=1, t=student_t):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minran import nn, ops
-from minran.course.clinic import features_for, trace
+from minran.workshop.course.clinic import features_for, trace
 
 
 def always_passes(module):

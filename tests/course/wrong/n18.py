@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from minran import nn, ops
-from minran.course.gates import SqueezeExciteParts
 from minran.models import MaskBranch
 from minran.models.units import Build
+from minran.workshop.course.gates import SqueezeExciteParts
 
 
 def at_every_position(channels, size, reduction=4):

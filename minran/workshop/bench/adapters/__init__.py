@@ -1,0 +1,98 @@
+"""One adapter for each framework: the same jobs, spelled as its users would spell them.
+
+An adapter is made in a process of its own (`worker`) and imports its framework when it is made.
+`prepare(job, options)` builds everything and returns a function that does the job
+once; what is measured is that function.
+
+| job       | one call does                                  | options                     |
+|-----------|------------------------------------------------|-----------------------------|
+| step      | forward, backward, Nesterov update             | model, batch, size, classes |
+| inference | forward in evaluation mode                     | the same                    |
+| units     | pre-activation units, forward and backward     | batch, width, size, count   |
+| op        | one operation forward, maybe backward          | kind, shape, backward, ...  |
+| data      | the next augmented batch                       | batch                       |
+| copy      | a copy of a large array                        | bytes                       |
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+Work = Callable[[], object]
+
+
+class NotHere(Exception):  # noqa: N818 - an answer, not a mistake
+    """This contender has no such job (its text says why, if there is a why to tell)."""
+
+
+class Adapter:
+    """What every adapter can do; each framework's own overrides what it knows better.
+
+    threads: processor threads to use; device: "cpu" or "gpu"; precision: "fp32", "tf32" or "bf16".
+    """
+
+    speaks = True
+    """Whether this process answers; of several, one does."""
+
+    def __init__(self, threads: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
+        self.threads, self.device, self.precision = threads, device, precision
+        self.parameters: int | None = None
+        self.step_bytes: int | None = None
+
+    def versions(self) -> dict[str, str]:
+        """The versions of what is measured."""
+        return {"numpy": np.__version__}
+
+    def prepare(self, job: str, options: dict[str, Any]) -> Work:
+        """A function that does the job once. Raises NotHere for a job it does not know."""
+        maker = getattr(self, f"make_{job}", None)
+        if maker is None:
+            raise NotHere
+        work: Work = maker(**options)
+        return work
+
+    def timed(self, work: Work, repeat: int) -> float:
+        """Seconds that `repeat` calls of `work` take together."""
+        start = time.perf_counter()
+        for _ in range(repeat):
+            work()
+        return time.perf_counter() - start
+
+    def asks(self, lines: Iterable[str]) -> Iterable[str]:
+        """The lines that this process should answer; several processes tell each other."""
+        return lines
+
+    def total(self, number: int) -> int:
+        """The sum of a number over the processes of this contender."""
+        return number
+
+    def failed(self, error: Exception) -> None:
+        """Called when a job has failed, before the answer that says so."""
+
+    def device_bytes(self) -> int | None:
+        """Bytes of the GPU's memory that the framework has taken, None on a CPU."""
+        return None
+
+
+def load(name: str, **options: Any) -> Adapter:
+    """The adapter "module:Class", made with `options`."""
+    module, _, kind = name.partition(":")
+    adapter: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), kind)(**options)
+    return adapter
+
+
+def pictures(batch: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The batch that everybody gets: images (N, H, W, 3) float32 and labels (N,) int64."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((batch, size, size, 3), dtype=np.float32)
+    return images, rng.integers(0, classes, batch)
+
+
+def maps(*shape: int) -> np.ndarray:
+    """Feature maps with standard normal values, float32."""
+    return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)

@@ -1,0 +1,107 @@
+"""Nothing but the matrix products that a network's convolutions cannot do without.
+
+Their time is the floor of any implementation that calls BLAS: what a step takes beyond it is
+normalising, copying and adding. The rows are dealt to the Python threads, one BLAS thread each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from minran.autograd import Tensor, no_grad, tensor
+from minran.backend.cpu.product import summed_product, tall_product
+from minran.backend.geometry import conv_output_size
+from minran.models import create_model
+from minran.nn import Conv2d, Module, observe
+from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
+
+Shape = tuple[int, int, int, int]
+"""Of one convolution: output pixels of the batch, input channels, kernel taps, output channels."""
+
+
+class Products(Adapter):
+    """y = columns w, gx = columns(gy) w^T and gw = x^T columns(gy), of ready-made operands."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        threadpool_limits(1, "blas")
+        self.pool = ThreadPoolExecutor(self.threads)
+        self.arrays: dict[tuple[int, int], np.ndarray] = {}
+
+    def versions(self) -> dict[str, str]:
+        blas = [f"{lib['internal_api']} {lib['version']}" for lib in threadpool_info()]
+        return {"numpy": np.__version__, "blas": ", ".join(blas)}
+
+    def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
+        first, *others = convolutions(model, batch, size)
+        # Nobody asks for the gradient of the pictures.
+        return self._all([(first, "forward"), (first, "weights"), *_thrice(others)])
+
+    def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
+        return self._all([(shape, "forward") for shape in convolutions(model, batch, size)])
+
+    def make_op(self, kind: str, shape: list[int], backward: bool, **options: Any) -> Work:
+        if kind not in ("conv2d", "norm_relu_conv2d"):
+            raise NotHere
+        batch, height, width, channels = shape
+        kernel, stride = options["kernel"], options["stride"]
+        ho, wo = (conv_output_size(n, kernel, stride, kernel // 2) for n in (height, width))
+        conv = (batch * ho * wo, channels, kernel * kernel, options["out"])
+        return self._all(list(_thrice([conv])) if backward else [(conv, "forward")])
+
+    def _all(self, products: list[tuple[Shape, str]]) -> Work:
+        # Made now, in this thread: what is timed finds its operands ready.
+        plans = [self._operands(shape, what) for shape, what in products]
+
+        def share(k: int) -> None:
+            for a, b, out in plans:
+                rows = slice(len(a) * k // self.threads, len(a) * (k + 1) // self.threads)
+                if len(b) == len(a):  # gw: every thread sums over its own rows
+                    summed_product(a[rows], b[rows])
+                else:
+                    tall_product(a[rows], b, out[rows])
+
+        return lambda: list(self.pool.map(share, range(self.threads)))
+
+    def _operands(self, shape: Shape, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        pixels, cin, taps, cout = shape
+        if what == "forward":
+            left, right = (pixels, taps * cin), (taps * cin, cout)
+        elif what == "input":
+            left, right = (pixels, taps * cout), (taps * cout, cin)
+        else:
+            left, right = (pixels, cin), (pixels, taps * cout)
+        out = (1, 1) if what == "weights" else (left[0], right[1])
+        return self._array(left), self._array(right), self._array(out)
+
+    def _array(self, shape: tuple[int, int]) -> np.ndarray:
+        if shape not in self.arrays:
+            self.arrays[shape] = maps(*shape)
+        return self.arrays[shape]
+
+
+def _thrice(shapes: list[Shape]) -> Iterator[tuple[Shape, str]]:
+    """The three products of each convolution in a training step."""
+    for shape in shapes:
+        for what in ("forward", "input", "weights"):
+            yield shape, what
+
+
+def convolutions(model: str, batch: int, size: int) -> list[Shape]:
+    """The convolutions (of one group) that `model` does for a batch, in the order it does them."""
+    found: list[Shape] = []
+
+    def note(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if isinstance(module, Conv2d) and module.groups == 1:
+            kh, kw, cin, cout = module.weight.shape
+            found.append((batch * math.prod(output.shape[1:3]), cin, kh * kw, cout))
+
+    with no_grad(), observe(note):
+        create_model(model).eval()(tensor(pictures(1, size, 1)[0]))
+    return found

@@ -1,0 +1,169 @@
+"""The parent's side of a worker: start it, ask it, end it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from threading import Timer
+from types import TracebackType
+from typing import Any
+
+import minran
+from minran.errors import MinranError
+from minran.workshop.bench.contenders import Contender, find_mpiexec
+
+WORKER = "minran.workshop.bench.worker"
+
+
+class WorkerError(MinranError, RuntimeError):
+    """A contender could not do its job; the others go on."""
+
+
+class Worker:
+    """One contender in a process of its own. A context manager: the process ends with the block.
+
+    threads: of the contender; one that is parallel deals them to its `processes`.
+    timeout: seconds that any one answer may take. Raises WorkerError when it cannot be made.
+    """
+
+    def __init__(
+        self,
+        contender: Contender,
+        threads: int,
+        device: str = "cpu",
+        precision: str = "fp32",
+        timeout: float | None = None,
+        processes: int = 2,
+    ) -> None:
+        self.contender, self.timeout = contender, timeout
+        if not contender.parallel:
+            processes = 1
+        threads = max(1, threads // processes)
+        described = {
+            "adapter": contender.adapter,
+            "threads": threads,
+            "device": device,
+            "precision": precision,
+            **contender.options,
+        }
+        # Open for as long as the process runs, which is longer than any block here.
+        self._errors = tempfile.TemporaryFile(  # noqa: SIM115
+            "w+", encoding="utf-8", errors="replace"
+        )
+        self._process = subprocess.Popen(
+            [*launcher(processes), sys.executable, "-m", WORKER, json.dumps(described)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            encoding="utf-8",
+            env=environment(threads),
+        )
+        try:
+            self._answer(timeout)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        return self._process.pid
+
+    def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
+        """One question and its answer. Raises WorkerError if the worker failed or timed out."""
+        stdin = self._process.stdin
+        try:
+            if stdin is not None:
+                stdin.write(json.dumps({"do": do, **options}) + "\n")
+                stdin.flush()
+        except OSError:
+            pass  # it has died: the missing answer tells
+        return self._answer(timeout or self.timeout)
+
+    def _answer(self, timeout: float | None) -> dict[str, Any]:
+        late: list[bool] = []
+
+        def stop() -> None:
+            late.append(True)
+            self._process.kill()
+
+        timer = Timer(timeout, stop) if timeout is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            line = self._process.stdout.readline() if self._process.stdout else ""
+        finally:
+            if timer is not None:
+                timer.cancel()
+        name = self.contender.label
+        if late:
+            raise WorkerError(f"{name}: stopped, not done within {timeout:.0f} s")
+        if not line:
+            raise WorkerError(f"{name}: ended unexpectedly{self._last_words()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(f"{name}: {answer['error']}")
+        return answer
+
+    def _last_words(self) -> str:
+        """The last error that it wrote to standard error, or the last line at all."""
+        status = self._process.wait()
+        self._errors.seek(0)
+        lines = [line.strip() for line in self._errors if line.strip()]
+        errors = [line for line in lines if "Error: " in line]
+        found = errors or lines
+        return f" ({found[-1]})" if found else f" with status {status}"
+
+    def close(self) -> None:
+        """End the process: kindly, then not."""
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        self._errors.close()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self._process.kill()
+        self.close()
+
+
+def launcher(processes: int) -> list[str]:
+    """What stands before the command to start it `processes` times."""
+    mpiexec = find_mpiexec() if processes > 1 else None
+    return [mpiexec, "-n", str(processes)] if mpiexec else []
+
+
+def environment(threads: int) -> dict[str, str]:
+    """The environment of a worker: this minran, and `threads` threads for whoever reads them."""
+    root = str(Path(minran.__file__).resolve().parents[1])
+    path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+    names = (
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "MINRAN_NUM_THREADS",
+        "NUM_CPU_THREADS",
+    )
+    return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(names, str(threads))}

@@ -1,0 +1,163 @@
+"""What runs in the student's process: cells, and the calls that the grader asks for.
+
+Everything here can be changed by the student's code. It gets what a call needs and never what
+comes out of it; what it sends back is data, which the grader does not trust.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import importlib
+import os
+import socket
+from collections.abc import Callable
+from inspect import isgenerator
+from typing import Any
+
+import numpy as np
+
+from minran.workshop.course.checking import Wrong
+from minran.workshop.course.extras import need
+from minran.workshop.course.outcome import place_of
+from minran.workshop.course.wire import Line, dumps, loads
+
+
+def serve(number: int) -> None:
+    """Answer the grader's requests on a socket until it hangs up."""
+    student = Student(Line(socket.socket(fileno=number)))
+    student.send({"ready": True})
+    owner = os.getpid()
+    while True:
+        request = student.receive()
+        reply = getattr(student, f"do_{request.pop('do')}")(**request)
+        if os.getpid() != owner:
+            return  # a cell has called os.fork, and this is the copy
+        student.send(reply)
+
+
+class Student:
+    """The notebook's names, and the objects that the grader knows by number."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.lent: list[Any] = []
+        self.steps: dict[int, list[np.ndarray]] = {}
+        self.shell = _shell()
+
+    def send(self, message: Any) -> None:
+        """Send a message; one that cannot be sent becomes an error."""
+        try:
+            self.line.send(dumps(message, self._lend))
+        except (ValueError, MemoryError, RuntimeError) as error:
+            self.line.send(dumps(_raised(error), self._lend))
+
+    def receive(self) -> Any:
+        """The next message of the grader."""
+        return loads(self.line.receive(), self._borrow)
+
+    def do_cell(self, source: str) -> dict[str, Any]:
+        """Run a cell."""
+        result = self.shell.run_cell(source)
+        error = result.error_before_exec or result.error_in_exec
+        return {} if error is None else _raised(error)
+
+    def do_get(self, name: str) -> dict[str, Any]:
+        """What a name stands for."""
+        self.lent.clear()
+        self.steps.clear()
+        names = self.shell.user_ns
+        return {"value": names[name]} if name in names else {}
+
+    def do_call(self, target: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """Call a function, and say which of the arrays that it was given have changed."""
+        arrays = [one for one in (*args, *options.values()) if isinstance(one, np.ndarray)]
+        before = [array.copy() for array in arrays]
+        try:
+            value = target(*args, **options)
+        except Wrong as wrong:
+            return {"wrong": (wrong.message, wrong.where, wrong.hint)}
+        except BaseException as error:
+            return _raised(error)
+        if isgenerator(value):
+            self.steps[len(self.lent)] = arrays
+        return {"value": value, "changed": _changed(before, arrays)}
+
+    def do_step(self, number: int, arrays: list[np.ndarray]) -> Any:
+        """Let a generator go on; its arrays hold first what the grader's hold."""
+        own = self.steps[number]
+        for array, now in zip(own, arrays, strict=True):
+            array[...] = now
+        try:
+            next(self.lent[number])
+        except StopIteration:
+            return {"done": True, "changed": _changed(arrays, own)}
+        except BaseException as error:
+            return _raised(error)
+        return {"done": False, "changed": _changed(arrays, own)}
+
+    def _lend(self, value: Any) -> list[Any] | None:
+        if isgenerator(value):
+            kind = "steps"
+        elif callable(value):
+            kind = "class" if isinstance(value, type) else "function"
+        else:
+            return None
+        self.lent.append(value)
+        return [kind, len(self.lent) - 1, *_home(value)]
+
+    def _borrow(self, note: list[Any]) -> Any:
+        kind, what = note
+        if kind == "lent":
+            return self.lent[what]
+        if kind == "named":
+            module, name = what.split(":")
+            return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+        return self._calling_back(what)
+
+    def _calling_back(self, number: int) -> Callable[..., Any]:
+        def function(*args: Any, **options: Any) -> Any:
+            self.send({"back": number, "args": args, "options": options})
+            reply = self.receive()
+            if "raised" in reply:
+                name, text, _ = reply["raised"]
+                kind = getattr(builtins, name, RuntimeError)
+                raise kind(text)
+            return reply["value"]
+
+        return function
+
+
+def _changed(before: list[np.ndarray], after: list[np.ndarray]) -> dict[int, np.ndarray]:
+    pairs = enumerate(zip(before, after, strict=True))
+    return {k: new for k, (old, new) in pairs if old.tobytes() != new.tobytes()}
+
+
+def _raised(error: BaseException) -> dict[str, Any]:
+    try:
+        text = str(error)[:2000]
+    except Exception:
+        text = "(its text cannot be read)"
+    # Python 3.13.0 has a private name for the SyntaxError of code that breaks off.
+    name = next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
+    return {"raised": (name, text, place_of(error))}
+
+
+def _home(value: Any) -> tuple[str, str]:
+    """The module and the name of what is called in the end."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    module, name = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
+    return str(module), str(name)
+
+
+def _shell() -> Any:
+    """IPython without a terminal: magics, `await`, and no history on disk."""
+    kind = need("IPython.core.interactiveshell").InteractiveShell
+    need("IPython.core.history").HistoryManager.enabled = False
+    shell = kind.instance()
+    shell.showtraceback = shell.showsyntaxerror = lambda *args, **options: None
+    shell.enable_gui = lambda gui=None: None
+    shell.enable_matplotlib = lambda gui=None: (gui, "agg")
+    shell.ask_exit = lambda: None
+    return shell

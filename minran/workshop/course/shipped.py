@@ -1,0 +1,64 @@
+"""Results that the notebooks read instead of training for an hour: `docs/results`, in short.
+
+    python -m minran.workshop.course.shipped docs/results/ablations-nano
+
+writes `minran/course/logs/ablations.json` anew from what `minran ablate` has reported there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from minran.errors import DataError, expect
+
+KEPT = ("row", "column", "seeds", "values", "paper", "parameters")
+FILE = "logs/ablations.json"
+
+
+@lru_cache(maxsize=1)
+def _logs() -> dict[str, Any]:
+    text = files("minran.course").joinpath(FILE).read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
+
+def ablation(name: str) -> list[dict[str, Any]]:
+    """The cells of one of the paper's tables in small, as `minran ablate` has measured them.
+
+    name: "table1", "table3", "table4", "table5" or "figure4". Each cell has `row`, `column`,
+    `seeds`, `values` (one for each seed, mostly test errors in %), `paper` (the paper's number,
+    or None) and `parameters`.
+
+    Raises DataError for another name.
+    """
+    known = _logs()
+    expect(name in known, f"there is no ablation {name!r}; known: {', '.join(known)}", DataError)
+    return [dict(cell) for cell in known[name]]
+
+
+def collect(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """What `ablation` hands out, from the reports in a folder that `minran ablate` has written."""
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        found[path.stem] = [{key: cell.get(key) for key in KEPT} for cell in report["cells"]]
+    return found
+
+
+def main(folder: str) -> None:
+    """Write the file of the package anew."""
+    target = Path(__file__).parent / FILE
+    lines = [
+        f" {json.dumps(name)}: [\n  " + ",\n  ".join(json.dumps(cell) for cell in cells) + "\n ]"
+        for name, cells in collect(Path(folder)).items()
+    ]
+    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    print(target)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
