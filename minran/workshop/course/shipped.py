@@ -2,7 +2,7 @@
 
     python -m minran.workshop.course.shipped docs/results/ablations-nano
 
-writes `minran/course/logs/ablations.json` anew from what `minran ablate` has reported there.
+writes `logs/ablations.json` beside this file anew from what `minran ablate` has reported there.
 """
 
 from __future__ import annotations
@@ -10,20 +10,18 @@ from __future__ import annotations
 import json
 import sys
 from functools import lru_cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from minran.errors import DataError, expect
 
 KEPT = ("row", "column", "seeds", "values", "paper", "parameters")
-FILE = "logs/ablations.json"
+FILE = Path(__file__).with_name("logs") / "ablations.json"
 
 
 @lru_cache(maxsize=1)
 def _logs() -> dict[str, Any]:
-    text = files("minran.course").joinpath(FILE).read_text(encoding="utf-8")
-    return dict(json.loads(text))
+    return dict(json.loads(FILE.read_text(encoding="utf-8")))
 
 
 def ablation(name: str) -> list[dict[str, Any]]:
@@ -51,13 +49,12 @@ def collect(folder: Path) -> dict[str, list[dict[str, Any]]]:
 
 def main(folder: str) -> None:
     """Write the file of the package anew."""
-    target = Path(__file__).parent / FILE
     lines = [
         f" {json.dumps(name)}: [\n  " + ",\n  ".join(json.dumps(cell) for cell in cells) + "\n ]"
         for name, cells in collect(Path(folder)).items()
     ]
-    target.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    print(target)
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
+    print(FILE)
 
 
 if __name__ == "__main__":

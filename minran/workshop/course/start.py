@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import minran
 from minran.workshop.course.outcome import GRADING, STATIC
 
 START_SECONDS = 120
@@ -21,6 +22,7 @@ TOO_MUCH_MEMORY = 97
 """The exit status that says so."""
 
 _WALL = Path(__file__).with_name("wall.py")
+_PACKAGE = Path(minran.__file__).parent
 _KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
 _ETC = ("ld.so.cache", "localtime", "fonts", "passwd", "group", "nsswitch.conf", "alternatives")
@@ -120,7 +122,7 @@ def _resource_limits(limits: Limits) -> dict[str, int]:
 
 def _environment() -> dict[str, str]:
     """The environment of the process: none of our own but what Python and its threads need."""
-    root = str(_WALL.parents[2])
+    root = str(_PACKAGE.parent)
     here = os.getcwd()
     places = [one for one in sys.path if os.path.isabs(one) and one not in (root, here)]
     kept = {key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key}
@@ -140,7 +142,7 @@ def _visible() -> list[str]:
     """The files that the process sees within namespaces: Python, its packages, devices."""
     # Of the path only folders of packages: others may hold the class's notebooks or solutions.
     packages = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
-    packages += [str(Path(np.__file__).parents[1]), str(_WALL.parents[2])]
+    packages += [str(Path(np.__file__).parents[1]), str(_PACKAGE)]
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *_SYSTEM]
     places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
     return [one for one in places if os.path.exists(one)]
