@@ -5,8 +5,10 @@ Every message names the thing, says what was expected and what came.
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
@@ -101,6 +103,31 @@ def shortened(value: Any) -> str:
     """What `repr` says, cut where it is long."""
     shown = " ".join(repr(value).split())
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def nearest(word: str, known: Collection[str], cutoff: float = 0.5) -> str | None:
+    """The known name that someone who wrote `word` may have meant."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, known: Collection[str]) -> str:
+    """The end of a message about a `word` that is not known: the nearest one, else all."""
+    close = nearest(word, known)
+    return f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def import_extra(
+    module: str, extra: str, what: str, error: type[MinranError] = BackendError
+) -> Any:
+    """Import `module`, which comes with minran's `extra`.
+
+    Raises `error` if it is missing: `what` ("export_onnx needs onnx"), and how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise error(f'{what}: pip install "minran[{extra}]"') from problem
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.errors import DataError, expect
+from minran.errors import DataError, expect, import_extra
 from minran.files import expect_regular
 from minran.hints import checked
 
@@ -53,10 +53,11 @@ def read_each(files: Iterable[Path], size: int) -> Iterator[tuple[Path, np.ndarr
 
     Raises DataError when Pillow is missing.
     """
-    pillow = _import_pillow()
+    needs = "load_folder: reading pictures needs Pillow"
+    pillow = import_extra("PIL", "images", needs, DataError)
     for file in files:
         try:
-            yield file, _read_picture(pillow, file, size)
+            yield file, _read_picture(file, size)
         except pillow.UnidentifiedImageError:
             yield file, f"it is no picture ({', '.join(_FORMATS)})"
         except Exception as error:  # A damaged picture can raise nearly anything.
@@ -70,25 +71,15 @@ def some(items: Sequence[str], separator: str) -> str:
     return separator.join(items[:_NAMED]) + rest
 
 
-def _import_pillow() -> Any:
-    """Return the PIL package, or raise DataError that says how to install it."""
-    try:
-        import PIL.Image
-        import PIL.ImageOps
-    except ImportError as error:
-        raise DataError(
-            'load_folder: reading pictures needs Pillow: pip install "minran[images]"'
-        ) from error
-    return PIL
-
-
-def _read_picture(pillow: Any, file: Path, size: int) -> np.ndarray:
+def _read_picture(file: Path, size: int) -> np.ndarray:
     """Read one picture as (size, size, 3) uint8."""
+    from PIL import Image, ImageOps
+
     expect_regular(file)
     with warnings.catch_warnings():
         # Below the check is sharper than Pillow's, which warns.
-        warnings.simplefilter("ignore", pillow.Image.DecompressionBombWarning)
-        opened = pillow.Image.open(file, formats=_FORMATS)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = Image.open(file, formats=_FORMATS)
     with opened:
         width, height = opened.size
         expect(
@@ -96,41 +87,43 @@ def _read_picture(pillow: Any, file: Path, size: int) -> np.ndarray:
             f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller",
             DataError,
         )
-        pillow.ImageOps.exif_transpose(opened, in_place=True)
-        picture = opened
+        ImageOps.exif_transpose(opened, in_place=True)
+        picture: Any = opened
         if picture.mode.startswith(("I", "F")):
-            picture = _eight_bits(pillow, opened, picture)
+            picture = _eight_bits(opened)
         if "A" in picture.getbands() or "transparency" in picture.info:
             picture = picture.convert("RGBA")
-            white = pillow.Image.new("RGBA", picture.size, "white")
-            picture = pillow.Image.alpha_composite(white, picture)
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
         if picture.mode != "RGB":  # a copy less of what may be large
             picture = picture.convert("RGB")
-        fitted = pillow.ImageOps.fit(picture, (size, size), pillow.Image.Resampling.LANCZOS)
+        fitted = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
     return np.asarray(fitted, dtype=np.uint8)
 
 
-def _eight_bits(pillow: Any, opened: Any, picture: Any) -> Any:
-    """A grey picture of 16 bits with 8, as `opened` says to read it: white, 65535, becomes 255.
+def _eight_bits(picture: Any) -> Any:
+    """A grey picture of 16 bits with 8: white, which is 65535, becomes 255.
 
     Pillow's own conversion would cut every value above 255. PNG and PGM say what white is, and so
     does a TIFF of 16 bits without a sign; of numbers of 32 bits nobody knows.
 
     Raises DataError for those.
     """
+    from PIL import Image
+
     expect(
         picture.mode.startswith("I;16")
-        or (picture.mode == "I" and opened.format in ("PNG", "PPM")),
+        or (picture.mode == "I" and picture.format in ("PNG", "PPM")),
         f"its pixels are numbers of 32 bits (mode {picture.mode}), of which nobody knows which is "
         "white: save it with 8 or 16 bits",
         DataError,
     )
     values = np.asarray(picture)
     table = np.rint(np.arange(65536) / 257).astype(np.uint8)
-    if getattr(opened, "tag_v2", {}).get(262) == 0:  # a TIFF in which 0 is white
+    if getattr(picture, "tag_v2", {}).get(262) == 0:  # a TIFF in which 0 is white
         table = table[::-1]
-    grey = pillow.Image.fromarray(table[values])
-    if "transparency" in opened.info:  # one value that stands for "nothing here"
-        there = values != opened.info["transparency"]
-        grey.putalpha(pillow.Image.fromarray(np.where(there, np.uint8(255), np.uint8(0))))
+    grey = Image.fromarray(table[values])
+    if "transparency" in picture.info:  # one value that stands for "nothing here"
+        there = values != picture.info["transparency"]
+        grey.putalpha(Image.fromarray(np.where(there, np.uint8(255), np.uint8(0))))
     return grey

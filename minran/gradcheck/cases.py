@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from minran import backend, ops
 from minran.autograd import Array, Tensor
-from minran.errors import GradientError, RecipeError, expect_whole
+from minran.errors import GradientError, RecipeError, expect_whole, nearest
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
@@ -121,10 +120,8 @@ def check_op(name: str, seed: int = 0) -> GradcheckReport:
     """
     expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
     if not isinstance(name, str) or name not in OPS:
-        close = difflib.get_close_matches(str(name), list(OPS), n=1, cutoff=0.4)
-        nearest = f"did you mean {close[0]!r}? " if close else ""
-        raise RecipeError(
-            f"gradcheck: unknown operation {name!r}; {nearest}known: {', '.join(OPS)}"
-        )
+        close = nearest(str(name), OPS, cutoff=0.4)
+        hint = f"did you mean {close!r}? " if close else ""
+        raise RecipeError(f"gradcheck: unknown operation {name!r}; {hint}known: {', '.join(OPS)}")
     function, inputs = OPS[name](np.random.default_rng(seed))
     return gradcheck(function, *inputs, seed=seed, name=name)

@@ -21,6 +21,7 @@ from minran.inspect.masks import (
 from minran.inspect.probe import as_pictures
 from minran.inspect.score import Scores, score
 from minran.nn import Module
+from minran.streams import text_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,14 +77,7 @@ def score_table(scores: dict[str, Scores]) -> str:
     pointing = f"{any_scores.centre_pointing:.1%}"
     # Its threshold is the best for these very pictures: a favour that the maps do not get.
     lines.append(("centre of the picture", f"{any_scores.centre_iou:.3f}", "", pointing, "best"))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if place in (1, 3) else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(text_table(lines, right=(1, 3)))
 
 
 @checked()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minran.inspect.summary import Row
+from minran.streams import text_table
 
 if TYPE_CHECKING:
     from minran.inspect.summary import Summary
@@ -16,8 +17,7 @@ def table(summary: Summary, depth: int | None) -> str:
     """Lines of modules, then the totals."""
     lines: list[tuple[str, ...]] = [HEAD]
     _add(lines, [summary.root], summary.root, depth, level=0)
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
-    text = [_join(line, widths) for line in lines]
+    text = text_table(lines, right=(3, 4, 5))
     rule = "-" * max(map(len, text))
     return "\n".join([text[0], rule, *text[1:], rule, *_totals(summary)])
 
@@ -68,15 +68,6 @@ def _runs(rows: list[Row]) -> list[tuple[int, int]]:
 def _key(row: Row) -> tuple[object, ...]:
     inside = tuple(_key(child) for child in row.children)
     return row.kind, row.shape, row.parameters, row.multiply_adds, inside
-
-
-def _join(line: tuple[str, ...], widths: list[int]) -> str:
-    """Words to the left, numbers to the right."""
-    cells = [
-        cell.ljust(width) if column < 3 else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
 
 
 def _totals(summary: Summary) -> list[str]:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 from minran._version import __version__
 from minran.data import Preprocess
-from minran.errors import BackendError, DataError, expect
+from minran.errors import DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
 from minran.inspect import record
@@ -26,17 +25,6 @@ from minran.nn import Module
 # Known to onnx from 1.17 and onnxruntime from 1.21 on: new, and open almost everywhere.
 OPSET = 22
 IR_VERSION = 10
-
-
-def require_onnx() -> ModuleType:
-    """Import onnx, or raise BackendError that says how to install it."""
-    try:
-        import onnx
-    except ImportError as error:
-        raise BackendError(
-            'export_onnx needs the onnx package, which is not installed: pip install "minran[onnx]"'
-        ) from error
-    return onnx
 
 
 @checked()
@@ -58,7 +46,8 @@ def export_onnx(
     the onnx package, or for an operation that none of minran's own networks has; DataError
     for another ending than .onnx, or if the file cannot be written.
     """
-    onnx = require_onnx()
+    needs = "export_onnx needs the onnx package, which is not installed"
+    onnx = import_extra("onnx", "onnx", needs)
     if preprocess is not None:
         size: tuple[int, int] = (preprocess.mean.shape[0], preprocess.mean.shape[1])
         expect(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minran.errors import BackendError, CheckpointError, expect
+from minran.errors import CheckpointError, expect, import_extra
 from minran.hints import checked
 
 if TYPE_CHECKING:
@@ -29,15 +29,9 @@ _TO_TORCH = {"gamma": "weight", "beta": "bias"}
 _PASS = ("running_mean", "running_var", "bias")
 
 
-def require_torch() -> ModuleType:
+def require_torch() -> Any:
     """Import PyTorch, or raise BackendError that says how to install it."""
-    try:
-        import torch
-    except ImportError as error:
-        raise BackendError(
-            'minran.interop needs PyTorch, which is not installed: pip install "minran[test]"'
-        ) from error
-    return torch
+    return import_extra("torch", "test", "minran.interop needs PyTorch, which is not installed")
 
 
 @checked(CheckpointError)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import fields, replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
-from minran.errors import RecipeError, expect_whole
+from minran.errors import RecipeError, did_you_mean, expect_whole
 from minran.models import ran, resnet
 from minran.models.attention import AttentionModule, Hourglass, MaskBranch
 from minran.models.ran import ResidualAttentionNetwork
@@ -68,12 +67,12 @@ def create_model(
         options["num_classes"] = num_classes
     expect_whole(seed, "create_model: seed", 0, error=RecipeError)
     if not isinstance(name, str) or name not in specs:
-        raise RecipeError(f"unknown model {name!r}{_nearest(name, specs)}")
+        raise RecipeError(f"unknown model {name!r}; {did_you_mean(str(name), specs)}")
     spec = specs[name]
     known = [field.name for field in fields(spec)]
     for option, value in options.items():
         if option not in known:
-            raise RecipeError(f"{name}: unknown option {option!r}{_nearest(option, known)}")
+            raise RecipeError(f"{name}: unknown option {option!r}; {did_you_mean(option, known)}")
         _check_kind(name, option, value, getattr(spec, option))
         if isinstance(value, list):
             options[option] = tuple(value)
@@ -111,8 +110,3 @@ def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
         good, wanted = isinstance(value, str), f"a word such as {default!r}"
     if not good:
         raise RecipeError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(str(word), list(known), n=1, cutoff=0.5)
-    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from minran.errors import BackendError, expect
+from minran.errors import expect, import_extra
 from minran.hints import checked
 
 
@@ -26,17 +26,12 @@ class LiveCurves:
     ) -> None:
         unknown = sorted(set(options) - {"panels", "dark"})
         expect(not unknown, f"LiveCurves: there is no option {', '.join(unknown)}")
-        try:
-            from IPython.display import display
-        except ImportError as error:
-            raise BackendError(
-                'LiveCurves draws in a notebook and needs IPython: pip install "minran[notebooks]"'
-            ) from error
+        needs = "LiveCurves draws in a notebook and needs IPython"
+        self._display = import_extra("IPython.display", "notebooks", needs).display
         self.rows = list(rows)
         self.every = every
         self.options = options
         self.figure: Any = None
-        self._display = display
         self._handle: Any = None
         self._drawn = -float("inf")
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
 from minran.data import Preprocess
-from minran.errors import CheckpointError
+from minran.errors import CheckpointError, did_you_mean
 from minran.hints import checked
 from minran.nn import Module
 from minran.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -40,9 +39,7 @@ def load_pretrained(name: str) -> Pretrained:
     """
     known = list_pretrained()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known) or 'none'}"
-        raise CheckpointError(f"there are no weights for {name!r}; {hint}")
+        raise CheckpointError(f"there are no weights for {name!r}; {did_you_mean(name, known)}")
     with resources.as_file(resources.files("minran") / "weights" / f"{name}.safetensors") as file:
         model, preprocess, checkpoint = load_model(file)
     return Pretrained(model, preprocess, checkpoint.class_names)

@@ -19,16 +19,15 @@ kind is named with the nearest right one; nothing is guessed.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import typing
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from minran.errors import RecipeError, expect
+from minran.errors import RecipeError, did_you_mean, expect, nearest
 from minran.files import read_bytes
 from minran.hints import checked
 from minran.train.entries import CHOICES, LENGTH, RANGES, USED_BY
@@ -185,8 +184,7 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
         except UnicodeDecodeError as error:
             raise RecipeError(f"{path} is no text in UTF-8: {error}") from error
     else:
-        close = difflib.get_close_matches(path.name, shipped, n=1, cutoff=0.5)
-        advice = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(shipped)}"
+        advice = did_you_mean(path.name, shipped)
         raise RecipeError(f"unknown recipe {str(name_or_file)!r}; {advice}")
     return parse(text, str(name_or_file), changes)
 
@@ -261,15 +259,13 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
     return value
 
 
-def _advice(key: str, prefix: str, siblings: Iterable[str]) -> str:
+def _advice(key: str, prefix: str, siblings: Collection[str]) -> str:
     """The entry that someone who wrote `key` may have meant: beside it, or in another section."""
-    close = difflib.get_close_matches(key.lower(), siblings, n=1, cutoff=0.5)
-    if close:
-        return f"did you mean {prefix + close[0]!r}?"
+    if close := nearest(key.lower(), siblings):
+        return f"did you mean {prefix + close!r}?"
     elsewhere = {name.rpartition(".")[2]: name for name in Recipe().entries()}
-    close = difflib.get_close_matches(key.lower(), elsewhere, n=1, cutoff=0.75)
-    if close:
-        return f"did you mean {elsewhere[close[0]]!r}?"
+    if close := nearest(key.lower(), elsewhere, cutoff=0.75):
+        return f"did you mean {elsewhere[close]!r}?"
     known = ", ".join(prefix + sibling for sibling in siblings)
     hint = " (the network's own options are entries of model.options)" if prefix == "model." else ""
     return f"known: {known}{hint}"

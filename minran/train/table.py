@@ -8,6 +8,7 @@ from typing import Any
 
 from minran.errors import CheckpointError, MinranError, expect
 from minran.hints import checked
+from minran.streams import text_table
 from minran.train.checkpoint import Progress
 from minran.train.history import Row, read_history
 from minran.train.recipe import Recipe
@@ -60,16 +61,7 @@ def compare(runs: list[RunSummary]) -> str:
         )
         for run in runs
     ]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    # Numbers stand to the right, so that their digits stand below each other.
-    right = {"epochs", "best", "last", "minutes"}
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if title in right else cell.ljust(width)
-            for cell, width, title in zip(line, widths, header, strict=True)
-        ).rstrip()
-        for line in lines
-    )
+    return "\n".join(text_table(lines, right=range(3, 7)))
 
 
 def _summarise(folder: Path, name: str) -> RunSummary:

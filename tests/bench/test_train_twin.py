@@ -15,7 +15,6 @@ from minran import backend  # noqa: E402
 from minran.data import Loader, load_shapes  # noqa: E402
 from minran.errors import BackendError, RecipeError  # noqa: E402
 from minran.train import Recipe, load_recipe, read_history, train  # noqa: E402
-from minran.workshop.bench import train_twin as module  # noqa: E402
 from minran.workshop.bench.train_twin import main, train_twin  # noqa: E402
 from minran.workshop.bench.twin_steps import Pictures  # noqa: E402
 
@@ -106,8 +105,9 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackendError, match="no NVIDIA GPU; use --device cpu"):
         train_twin(tiny(), tmp_path / "b", device="gpu")
-    monkeypatch.setattr(module, "is_installed", lambda package: False)
-    with pytest.raises(BackendError, match="needs PyTorch, which is not installed"):
-        train_twin(tiny(), tmp_path / "c")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torch", None)
+        with pytest.raises(BackendError, match="needs PyTorch, which is not installed"):
+            train_twin(tiny(), tmp_path / "c")
     assert not list(tmp_path.iterdir())
     assert backend.current().name == "numpy" and "torch" in sys.modules

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import builtins
+import sys
 
 import numpy as np
 import pytest
@@ -309,13 +309,6 @@ def test_errors(tmp_path):
 
 def test_missing_pillow_says_what_to_install(tmp_path, monkeypatch):
     write_pictures(tmp_path)
-    real_import = builtins.__import__
-
-    def without_pillow(name, *args, **kwargs):
-        if name.split(".")[0] == "PIL":
-            raise ImportError("No module named 'PIL'")
-        return real_import(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", without_pillow)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(DataError, match=r'pip install "minran\[images\]"'):
         load_folder(tmp_path)

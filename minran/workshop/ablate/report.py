@@ -8,6 +8,7 @@ from typing import Any
 
 from minran.errors import DataError
 from minran.files import write_atomically
+from minran.streams import text_table
 from minran.train import environment
 from minran.workshop.ablate.figure import ablation_figure
 from minran.workshop.ablate.results import Results
@@ -16,16 +17,9 @@ from minran.workshop.ablate.spread import RULE, number
 
 def text(results: Results) -> str:
     """The table, the comparisons and what they mean, for a terminal."""
-    lines = _table(results)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    ]
-    parts = [_head(results), table, _comparisons(results), _notes(results)]
+    cells = _table(results)
+    lines = text_table(cells, right=range(1, len(cells[0])))
+    parts = [_head(results), lines, _comparisons(results), _notes(results)]
     return "\n\n".join("\n".join(part) for part in parts)
 
 

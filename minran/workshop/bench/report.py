@@ -9,6 +9,7 @@ from typing import Any
 
 from minran.errors import DataError
 from minran.files import write_atomically
+from minran.streams import text_table
 from minran.workshop.bench.compare import Measurement
 from minran.workshop.bench.stats import spread
 
@@ -65,16 +66,8 @@ def milliseconds(seconds: float) -> str:
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as they must be, the first to the left, the others to the right."""
-    cells = [list(headings), *map(list, rows)]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(headings))]
-    lines = []
-    for row in cells:
-        first, *rest = (
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        lines.append("  " + "  ".join([first, *rest]).rstrip())
-    return "\n".join(lines)
+    lines = text_table([headings, *rows], right=range(1, len(headings)))
+    return "\n".join(f"  {line}" for line in lines)
 
 
 def text(measured: Measurement) -> str:

@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minran import backend
-from minran.errors import BackendError, MinranError, RecipeError, expect
+from minran.errors import BackendError, MinranError, RecipeError, expect, import_extra
 from minran.files import write_atomically
 from minran.train import History, Parts, Progress, Recipe, Run, build, environment, load_recipe
 from minran.train.progress import Reporter, StopRequest
-from minran.workshop.bench.contenders import is_installed
 
 if TYPE_CHECKING:
     from minran.workshop.bench.twin_steps import TwinSteps
@@ -171,13 +170,7 @@ def _write(run: Run, facts: dict[str, Any]) -> None:
 
 def _expect_torch(device: str) -> None:
     """Raise BackendError unless PyTorch is there, and with it the GPU that is asked for."""
-    expect(
-        is_installed("torch"),
-        'train_twin needs PyTorch, which is not installed: pip install "minran[test]"',
-        BackendError,
-    )
-    import torch
-
+    torch = import_extra("torch", "test", "train_twin needs PyTorch, which is not installed")
     expect(
         device == "cpu" or torch.cuda.is_available(),
         "train_twin --device gpu: this PyTorch finds no NVIDIA GPU; use --device cpu",

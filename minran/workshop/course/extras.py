@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from minran.errors import MinranError
+from minran.errors import MinranError, import_extra
 
 
 def need(module: str) -> Any:
     """Import jupytext, nbformat or nbclient; MinranError says what to install if it is missing."""
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        package = module.split(".")[0]
-        raise MinranError(
-            f'this needs {package}, which is not installed: pip install "minran[notebooks]"'
-        ) from error
+    needs = f"this needs {module.split('.')[0]}, which is not installed"
+    return import_extra(module, "notebooks", needs, MinranError)
