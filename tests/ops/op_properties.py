@@ -43,6 +43,12 @@ class Call:
     largest number found."""
     kink: Callable[..., Any] | None = None
     """What a ReLU inside sees, in PyTorch: at 0 a gradient jumps."""
+    divisor: Callable[..., Any] | None = None
+    """What gy is divided by in the terms of the first gradient, in PyTorch, where they may cancel.
+
+    gx = (gy - y <gy, y>) / norm for a normalised y: of a pixel with one channel, y = 1 and nothing
+    is left but eps / norm^2 of gy / norm, whose roundings stay. The same with two pixels a map.
+    """
     records: bool = True
     """Whether there are gradients."""
 
@@ -253,15 +259,24 @@ def gates() -> st.SearchStrategy:
     return st.builds(call, pictures, st.booleans())
 
 
-def torch_channel(x: Any) -> Any:
-    return x / (x.square().sum(3, keepdim=True) + 1e-12).sqrt()
+def channel_norm(x: Any) -> Any:
+    return (x.square().sum(3, keepdim=True) + 1e-12).sqrt()
+
+
+def four_deviations(x: Any) -> Any:
+    """Of each map: the sigmoid's slope, which gy is multiplied by first, is at most 1/4."""
+    return 4 * (x.var((1, 2), correction=0, keepdim=True) + 1e-5).sqrt()
 
 
 PROPERTIES: dict[str, st.SearchStrategy] = {
     "relu": of(anything, ops.relu, torch.relu),
     "sigmoid": of(anything, ops.sigmoid, torch.sigmoid),
-    "channel_attention": of(pictures, ops.channel_attention, torch_channel),
-    "spatial_attention": of(pictures, ops.spatial_attention, torch_spatial, still=True),
+    "channel_attention": of(
+        pictures, ops.channel_attention, lambda x: x / channel_norm(x), divisor=channel_norm
+    ),
+    "spatial_attention": of(
+        pictures, ops.spatial_attention, torch_spatial, still=True, divisor=four_deviations
+    ),
     "gate": gates(),
     "softmax": of(rows, ops.softmax, lambda x: x.softmax(-1)),
     "log_softmax": of(rows, ops.log_softmax, lambda x: x.log_softmax(-1)),

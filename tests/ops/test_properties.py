@@ -4,7 +4,7 @@
 
 What is allowed. In float32, twice PyTorch's own error against float64, plus a floor: where PyTorch
 is exact by luck nobody else has to be. The floor is 4 roundings of the largest number of the
-result (of a gradient also: of the size that it has unless its terms cancel), and 4 times what a
+result (of a gradient also: of the size that its terms have before they cancel), and 4 times what a
 change of every argument by one rounding does to it, in float64. An argument that an operation
 only compares, or whose mean it takes off, is not changed: there a large floor would hide a loss of
 digits. In float64 the same by 2^-29, which is what a rounding is less, and twice, since PyTorch's
@@ -87,9 +87,12 @@ def allowed_errors(
 
     others = [x if k == 0 and spare and call.still else moved(x) for k, x in enumerate(numbers)]
     changed = in_torch(call, others, moved(gy), torch.float64)
-    # <gx, x> = <gy, y> says of what size a gradient is that cancels to almost nothing.
+    # <gx, x> = <gy, y> says of what size a gradient is that cancels to almost nothing, on the
+    # whole; what divides every position or map by its own norm says it for each (`divisor`).
     power = largest(gy) * largest(truth[0])
     scales = [0.0, *(power / (largest(x) or np.inf) for x in numbers)]
+    if call.divisor is not None and call.records:
+        scales[1] = largest(gy / call.divisor(*map(torch.tensor, numbers)).numpy())
     return [
         2 * largest(r - t) + 4 * (largest(c - t) + U * (largest(t) + scale))
         for r, c, t, scale in zip(rough, changed, truth, scales, strict=False)
