@@ -1,26 +1,11 @@
 """A door to `minran.workshop.ablate`: the paper's tables in small."""
 
-from minran.workshop.ablate import (
-    ABLATIONS,
-    SCALES,
-    Ablation,
-    Cell,
-    Difference,
-    Line,
-    Results,
-    Sample,
-    Scale,
-    ablation_figure,
-    compare,
-    make_cells,
-    markdown,
-    measure,
-    summarise,
-    text,
-    to_json,
-    train_cells,
-    write,
-)
+from minran.workshop.ablate.cells import Cell, make_cells, train_cells
+from minran.workshop.ablate.figure import ablation_figure
+from minran.workshop.ablate.report import markdown, text, to_json, write
+from minran.workshop.ablate.results import Results, measure
+from minran.workshop.ablate.spread import Difference, Sample, compare, summarise
+from minran.workshop.ablate.tables import ABLATIONS, SCALES, Ablation, Line, Scale
 
 __all__ = [
     "ABLATIONS",

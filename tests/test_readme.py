@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 import minran
+from minran.bench import add_arguments
 from minran.cli import main, make_parser
 from minran.models import list_models
 from minran.train import list_recipes
-from minran.workshop.bench import add_arguments
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,6 +8,7 @@ rest is not shown.
 from __future__ import annotations
 
 import argparse
+import importlib
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,20 @@ from typing import Any
 from minran import distributed
 from minran._version import __version__
 from minran.arguments import Parser
-from minran.cli import ablate, attention, check, course, history, look, training
 from minran.errors import MinranError, OutputError
 from minran.streams import sturdy
+
+COMMANDS = (
+    "minran.cli.training",
+    "minran.cli.history",
+    "minran.workshop.ablate.command",
+    "minran.cli.look",
+    "minran.cli.attention",
+    "minran.cli.check",
+    "minran.workshop.bench.command",
+    "minran.cli.course",
+)
+"""The modules whose `add_commands` add to the command line, in the order of `minran --help`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,11 +83,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minran {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    training.add_commands(commands)
-    history.add_commands(commands)
-    ablate.add_commands(commands)
-    look.add_commands(commands)
-    attention.add_commands(commands)
-    check.add_commands(commands)
-    course.add_commands(commands)
+    for module in COMMANDS:
+        importlib.import_module(module).add_commands(commands)
     return parser

@@ -1,4 +1,4 @@
-"""gradcheck, bench."""
+"""gradcheck."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minran.cli.shared import add_command, add_device, use_device
 
 
 def add_commands(commands: Any) -> None:
-    """The commands about being right and being fast."""
+    """The command about being right."""
     parser = add_command(
         commands,
         "gradcheck",
@@ -22,19 +22,6 @@ def add_commands(commands: Any) -> None:
     parser.add_argument("--all", action="store_true", help="check every operation, a line each")
     parser.add_argument("--seed", type=int, default=0, help="seed of the inputs")
     add_device(parser)
-
-    parser = add_command(
-        commands,
-        "bench",
-        bench,
-        "time a training step, beside PyTorch if it is installed",
-        "  minran bench\n"
-        "  minran bench --model attention56_cifar --batch 64 --rounds 5\n"
-        "  python -m minran.bench --json docs/results/bench.json",
-    )
-    from minran.workshop.bench import add_arguments
-
-    add_arguments(parser)
 
 
 def gradcheck(args: argparse.Namespace) -> int:
@@ -66,10 +53,3 @@ def gradcheck(args: argparse.Namespace) -> int:
         print(f"{verdict} {name:24} worst relative error {report.relative_error:.1e}")
         good = good and report.passed
     return 0 if good else 1
-
-
-def bench(args: argparse.Namespace) -> int:
-    """Print the table of times."""
-    from minran.workshop.bench import run
-
-    return run(args)

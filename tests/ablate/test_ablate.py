@@ -8,9 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from minran.errors import CheckpointError, MinranError, RecipeError
-from minran.train import Run, make_model, read_history
-from minran.workshop.ablate import (
+from minran.ablate import (
     ABLATIONS,
     SCALES,
     Cell,
@@ -24,6 +22,8 @@ from minran.workshop.ablate import (
     train_cells,
     write,
 )
+from minran.errors import CheckpointError, MinranError, RecipeError
+from minran.train import Run, make_model, read_history
 from minran.workshop.ablate import cells as cells_module
 from minran.workshop.ablate.spread import student_t
 

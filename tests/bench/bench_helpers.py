@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minran.workshop.bench import add_arguments
+from minran.bench import add_arguments
 from minran.workshop.bench.contenders import Contender
 from minran.workshop.bench.processes import WorkerError
 

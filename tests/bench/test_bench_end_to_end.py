@@ -11,7 +11,8 @@ import pytest
 from bench_helpers import arguments
 from test_bench_session import check_document
 
-from minran.workshop.bench import contenders, processes, run
+from minran.bench import run
+from minran.workshop.bench import contenders, processes
 from minran.workshop.bench.contenders import CONTENDERS, Contender
 from minran.workshop.bench.processes import Worker, WorkerError
 
@@ -116,3 +117,18 @@ def test_every_contender_names_an_adapter_that_is_there() -> None:
     for contender in CONTENDERS.values():
         module, _, kind = contender.adapter.partition(":")
         assert f"class {kind}(" in (folder / f"{module}.py").read_text()
+
+
+@pytest.mark.parametrize("door", ["minran.bench.markdown", "minran.bench.train_twin"])
+def test_recorded_commands_have_a_door(door: str) -> None:
+    """docs/results names them so."""
+    words = ["--help"] if door.endswith("twin") else ["docs/results/cpu-ops.json"]
+    done = subprocess.run(
+        [sys.executable, "-m", door, *words],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "PYTHONPATH": str(Path(processes.minran.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "--recipe" in done.stdout or "| operation |" in done.stdout

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from bench_helpers import FakeWorker, arguments
 
+from minran.bench import run
 from minran.errors import RecipeError
-from minran.workshop.bench import compare, contenders, report, run, sections
+from minran.workshop.bench import compare, contenders, report, sections
 from minran.workshop.bench.compare import Measurement, Settings, Team
 from minran.workshop.bench.contenders import CONTENDERS, available
 from minran.workshop.bench.markdown import markdown

@@ -1,34 +1,5 @@
 """The paper's ablations: train the variants with several seeds, and say what differs.
 
 Read `tables` (what is varied, and what the paper measured), `cells` (the runs), `spread` (when a
-difference counts), then `report`.
+difference counts), then `report`. `minran.ablate` has the public names.
 """
-
-from minran.workshop.ablate.cells import Cell, make_cells, train_cells
-from minran.workshop.ablate.figure import ablation_figure
-from minran.workshop.ablate.report import markdown, text, to_json, write
-from minran.workshop.ablate.results import Results, measure
-from minran.workshop.ablate.spread import Difference, Sample, compare, summarise
-from minran.workshop.ablate.tables import ABLATIONS, SCALES, Ablation, Line, Scale
-
-__all__ = [
-    "ABLATIONS",
-    "SCALES",
-    "Ablation",
-    "Cell",
-    "Difference",
-    "Line",
-    "Results",
-    "Sample",
-    "Scale",
-    "ablation_figure",
-    "compare",
-    "make_cells",
-    "markdown",
-    "measure",
-    "summarise",
-    "text",
-    "to_json",
-    "train_cells",
-    "write",
-]

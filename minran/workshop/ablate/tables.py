@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minran.errors import RecipeError, expect
-
 
 @dataclass(frozen=True)
 class Scale:
@@ -165,19 +163,3 @@ ABLATIONS = {
         ),
     )
 }
-
-
-def find(name: str) -> Ablation:
-    """The ablation of that name. Raises RecipeError naming the known ones."""
-    expect(
-        name in ABLATIONS,
-        f"there is no ablation {name!r}; known: {', '.join(ABLATIONS)}",
-        RecipeError,
-    )
-    return ABLATIONS[name]
-
-
-def find_scale(name: str) -> Scale:
-    """The scale of that name. Raises RecipeError naming the known ones."""
-    expect(name in SCALES, f"there is no scale {name!r}; known: {', '.join(SCALES)}", RecipeError)
-    return SCALES[name]

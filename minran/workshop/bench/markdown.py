@@ -1,9 +1,8 @@
-"""`python -m minran.workshop.bench.markdown FILE ...`: results as the tables of docs/speed.md."""
+"""`python -m minran.bench.markdown FILE ...`: results as the tables of docs/speed.md."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -115,6 +114,7 @@ def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-if __name__ == "__main__":
-    for name in sys.argv[1:]:
+def main(files: list[str]) -> None:
+    """Print the tables of each file."""
+    for name in files:
         print(markdown(json.loads(Path(name).read_text(encoding="utf-8"))))

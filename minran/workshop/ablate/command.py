@@ -1,4 +1,4 @@
-"""ablate: the paper's tables in small."""
+"""`minran ablate`: the paper's tables in small."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from minran.cli.shared import (
     read_changes,
     use_device,
 )
-
-NAMES = ("table1", "table3", "table4", "table5", "figure4")
+from minran.workshop.ablate.tables import ABLATIONS, SCALES
 
 
 def add_commands(commands: Any) -> None:
@@ -28,24 +27,28 @@ def add_commands(commands: Any) -> None:
         "ablate",
         ablate,
         "train the variants of one of the paper's tables with several seeds, and compare",
-        "  minran ablate table1                          # minutes on one core\n"
-        "  minran ablate table3 table5 --seeds 5 --out runs/ablate\n"
-        "  minran ablate all --scale small --data-dir ~/data\n"
-        "  minran ablate table4 --scale paper --device gpu --seeds 1\n"
-        "  minran ablate table3 --scale paper --list     # the runs, as minran train commands\n\n"
-        "  table1   mixed, channel and spatial attention\n"
-        "  table3   residual against naive attention learning, over depth\n"
-        "  table4   encoder-decoder masks against local convolutions\n"
-        "  table5   10 to 70% wrong labels, attention against ResNet\n"
-        "  figure4  how strong the features are from stage to stage\n\n"
-        "Each variant and seed is a run of its own below OUT/SCALE. The same command goes on\n"
-        "where it was stopped, and with more --seeds it adds those that are missing. The table\n"
-        "is written there too: NAME.md, NAME.json, NAME.png.",
+        """
+  minran ablate table1                          # minutes on one core
+  minran ablate table3 table5 --seeds 5 --out runs/ablate
+  minran ablate all --scale small --data-dir ~/data
+  minran ablate table4 --scale paper --device gpu --seeds 1
+  minran ablate table3 --scale paper --list     # the runs, as minran train commands
+
+  table1   mixed, channel and spatial attention
+  table3   residual against naive attention learning, over depth
+  table4   encoder-decoder masks against local convolutions
+  table5   10 to 70% wrong labels, attention against ResNet
+  figure4  how strong the features are from stage to stage
+
+Each variant and seed is a run of its own below OUT/SCALE. The same command goes on
+where it was stopped, and with more --seeds it adds those that are missing. The table
+is written there too: NAME.md, NAME.json, NAME.png.""",
     )
-    parser.add_argument("names", nargs="+", choices=[*NAMES, "all"], metavar="NAME", help="below")
+    names = [*ABLATIONS, "all"]
+    parser.add_argument("names", nargs="+", choices=names, metavar="NAME", help="below")
     parser.add_argument(
         "--scale",
-        choices=["nano", "small", "paper"],
+        choices=list(SCALES),
         default="nano",
         help="nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
         "the paper's networks and recipe, on a GPU (default: nano)",
@@ -62,21 +65,22 @@ def add_commands(commands: Any) -> None:
 
 def ablate(args: argparse.Namespace) -> int:
     """Train what is missing, then print and write each table."""
-    from minran.workshop.ablate import Cell, make_cells, measure, text, train_cells, write
-    from minran.workshop.ablate.tables import find, find_scale
+    from minran.workshop.ablate.cells import make_cells, train_cells
+    from minran.workshop.ablate.report import text, write
+    from minran.workshop.ablate.results import measure
 
     if args.list:
         takes(args, "ablate --list", "names", "scale", "seeds", "out", "set", "list")
     use_device(args)
-    scale = find_scale(args.scale)
-    changes = read_changes(args)
-    wanted = NAMES if "all" in args.names else tuple(dict.fromkeys(args.names))
-    tables: list[list[Cell]] = [
-        make_cells(find(name), scale, args.seeds, args.out, changes) for name in wanted
+    scale, changes = SCALES[args.scale], read_changes(args)
+    names = ABLATIONS if "all" in args.names else dict.fromkeys(args.names)
+    tables = [
+        (ABLATIONS[name], make_cells(ABLATIONS[name], scale, args.seeds, args.out, changes))
+        for name in names
     ]
-    expect_data_dir_used(args, tables[0][0].recipe.data.name)
+    expect_data_dir_used(args, tables[0][1][0].recipe.data.name)
     trained: set[Path] = set()
-    for name, cells in zip(wanted, tables, strict=True):
+    for ablation, cells in tables:
         # A variant that an earlier table has too is there already.
         fresh = [cell for cell in cells if cell.folder not in trained]
         trained.update(cell.folder for cell in fresh)
@@ -91,7 +95,7 @@ def ablate(args: argparse.Namespace) -> int:
             quiet=args.quiet,
             say=(lambda words: None) if args.quiet else lambda words: print(words, flush=True),
         )
-        results = measure(find(name), scale, cells, args.data_dir)
+        results = measure(ablation, scale, cells, args.data_dir)
         paths = write(results, Path(args.out) / scale.name)
         print(f"\n{text(results)}\n\n{'  '.join(map(str, paths))}\n", flush=True)
         if not done:
