@@ -1,6 +1,6 @@
 """One switch between array libraries: `use("numpy")`, `use("cupy")`, `use("naive")`.
 
-A backend is a module with the same kernels under the same names (`conv2d`,
+A backend is a module with the kernels that `backend/contract.py` lists (`conv2d`,
 `conv2d_backward`, `max_pool2d`, ...): arrays in, arrays out, no Tensor. Three rungs stand
 beside each other:
 
@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from minran.backend.contract import SIGNATURES
 from minran.errors import BackendError, expect
 
 _MODULES = {"naive": "naive", "numpy": "cpu", "cupy": "gpu"}
@@ -37,9 +38,8 @@ def load(name: str) -> ModuleType:
     known = ", ".join(sorted([*_MODULES, *_ALIASES]))
     expect(name in _MODULES, f"unknown backend {name!r}; expected one of {known}", BackendError)
     module = importlib.import_module(f"minran.backend.{_MODULES[name]}")
-    ready = getattr(module, "ensure_available", None)
-    if ready is not None:
-        ready()
+    if has("ensure_available", module):
+        module.ensure_available()
     return module
 
 
@@ -49,6 +49,18 @@ def current() -> ModuleType:
     if _current is None:
         _current = load("numpy")
     return _current
+
+
+def has(kernel: str, module: Any = None) -> bool:
+    """Whether the current backend (or `module`) has an optional kernel, by its name.
+
+    Raises BackendError for a name that `backend/contract.py` does not list.
+
+    >>> has("folded_unit"), has("recorder")
+    (True, False)
+    """
+    expect(kernel in SIGNATURES, f"the contract of a backend has no {kernel!r}", BackendError)
+    return hasattr(current() if module is None else module, kernel)
 
 
 class use:  # noqa: N801 - reads as a verb, like no_grad
@@ -92,8 +104,7 @@ def to_device(array: Any) -> Any:
 
 def activations(array: Any) -> Any:
     """Pictures as the network's operations shall store them: see the GPU's `set_precision`."""
-    store = getattr(current(), "activations", None)
-    return array if store is None else store(array)
+    return current().activations(array) if has("activations") else array
 
 
 def weight_dtype(dtype: Any) -> np.dtype[Any]:

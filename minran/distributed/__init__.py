@@ -102,11 +102,8 @@ def _import_mpi() -> Any:
 def _share_cores(neighbours: Any) -> None:
     """Cores over the processes of this machine: more threads than cores only get in the way."""
     threadpool_limits(1, user_api="blas")
-    kernels = backend.current()
-    if not hasattr(kernels, "set_threads"):
-        return
-    if "MINRAN_NUM_THREADS" not in os.environ:
-        kernels.set_threads(_cores_for_each(neighbours))
+    if backend.has("set_threads") and "MINRAN_NUM_THREADS" not in os.environ:
+        backend.current().set_threads(_cores_for_each(neighbours))
 
 
 def _cores_for_each(neighbours: Any) -> int:

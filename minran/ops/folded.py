@@ -101,4 +101,4 @@ def _check(
 
 def can_fold() -> bool:
     """Whether `folded_unit` can be used here: no gradients wanted, and the backend has it."""
-    return not is_recording() and hasattr(backend.current(), "folded_unit")
+    return not is_recording() and backend.has("folded_unit")

@@ -118,4 +118,4 @@ def _check(x: Array, w: Array, residual: Array | None, stride: int, padding: int
 
 def has_fused() -> bool:
     """Whether the current backend has the fused kernels."""
-    return hasattr(backend.current(), "norm_relu_conv2d")
+    return backend.has("norm_relu_conv2d")

@@ -26,13 +26,13 @@ class Linear(Op):
         self.x, self.w = x, w
         kernels = backend.current()
         # A GPU's own products cannot be part of a captured step; its backend brings others.
-        y = kernels.linear(x, w) if hasattr(kernels, "linear") else x @ w
+        y = kernels.linear(x, w) if backend.has("linear") else x @ w
         return y if bias is None else y + bias
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         kernels = backend.current()
         gbias = gy.sum(0) if self.needs[2] else None
-        if hasattr(kernels, "linear_backward"):
+        if backend.has("linear_backward"):
             return *kernels.linear_backward(gy, self.x, self.w, self.needs[0]), gbias
         return (
             gy @ self.w.T if self.needs[0] else None,

@@ -53,7 +53,7 @@ class CapturedStep:
         self.step = step
         kernels = backend.current()
         expect(
-            hasattr(kernels, "recorder"),
+            backend.has("recorder"),
             f"a training step is recorded as a graph on a GPU only; the backend is {kernels.name}",
             CaptureError,
         )

@@ -199,4 +199,4 @@ class DeviceSteps:
 
 def on_device() -> bool:
     """Whether steps run as above: on a backend that can, unless several processes share them."""
-    return distributed.current().size == 1 and hasattr(backend.current(), "record_step")
+    return distributed.current().size == 1 and backend.has("record_step")

@@ -33,9 +33,9 @@ def environment() -> dict[str, Any]:
         "processes": distributed.current().size,
         "command": shlex.join(sys.argv),
     }
-    if hasattr(kernels, "threads"):
+    if backend.has("threads"):
         facts["threads"] = kernels.threads()
-    if hasattr(kernels, "describe"):
+    if backend.has("describe"):
         facts["device"] = kernels.describe()
     return facts
 

@@ -111,7 +111,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
     settings = recipe.optimizer
-    optimizer = (optim.FlatSGD if hasattr(backend.current(), "gather") else optim.SGD)(
+    optimizer = (optim.FlatSGD if backend.has("gather") else optim.SGD)(
         model.parameters(),
         settings.lr,
         settings.momentum,
@@ -148,10 +148,9 @@ def describe(dataset: Dataset) -> dict[str, np.ndarray]:
 @checked(RecipeError)
 def use_precision(recipe: Recipe) -> None:
     """Let a GPU calculate as the recipe says, until told otherwise; a CPU knows one way only."""
-    choose = getattr(backend.current(), "set_precision", None)
-    if choose is not None:
+    if backend.has("set_precision"):
         # "tf32" is the default and means: where the GPU has it.
-        choose(None if recipe.precision == "tf32" else recipe.precision)
+        backend.current().set_precision(None if recipe.precision == "tf32" else recipe.precision)
     elif recipe.precision == "bf16":
         warnings.warn(
             "precision 'bf16' is for a GPU; on the CPU everything is float32", stacklevel=2

@@ -149,30 +149,30 @@ def norm_relu_conv2d_backward(
 
 
 def norm_backward_inplace(
-    h: np.ndarray,
+    g: np.ndarray,
     x: np.ndarray,
     norm: Vectors,
     ggamma: np.ndarray,
     gbeta: np.ndarray,
     count: int | None,
 ) -> np.ndarray:
-    """h = a g becomes gx = a (g - gbeta/count - xhat ggamma/count), a = gamma inv_std; see `norm`.
+    """g = a g becomes gx = a (g - gbeta/count - xhat ggamma/count), a = gamma inv_std; see `norm`.
 
-    Without count (mean and variance are constants) gx = a g, which h is already.
+    Without count (mean and variance are constants) gx = a g, which it is already.
     """
     if count is None:
-        return h
+        return g
     gamma, _, mean, inv_std = norm
     pull = pull_of(x, gamma, mean, inv_std, ggamma, gbeta, count)
 
     def block(samples: slice) -> None:
-        rows = rows_of(h[samples])
+        rows = rows_of(g[samples])
         pulled = empty(rows.shape, x.dtype)
         take_steps(rows_of(x[samples]), pull, pulled)
         np.add(rows, pulled, out=rows)
 
     map_blocks(block, len(x), x[:1].nbytes)
-    return h
+    return g
 
 
 def _factored(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray | None, Steps]:

@@ -13,82 +13,11 @@ Letters: N pictures, H rows, W columns, C channels; OH, OW the rows and columns 
 return the dtype of their first array; `precision` does that, so that no equation has to.
 """
 
-import numpy as xp
+import numpy as np
 
-from minran.backend.naive.activation import (
-    add,
-    channel_attention,
-    channel_attention_backward,
-    gate,
-    gate_backward,
-    relu,
-    relu_backward,
-    sigmoid,
-    sigmoid_backward,
-    spatial_attention,
-    spatial_attention_backward,
-)
-from minran.backend.naive.conv import conv2d, conv2d_backward
-from minran.backend.naive.loss import (
-    cross_entropy,
-    cross_entropy_backward,
-    log_softmax,
-    log_softmax_backward,
-    sgd_update,
-    softmax,
-    softmax_backward,
-)
-from minran.backend.naive.norm import (
-    batch_moments,
-    batch_norm,
-    batch_norm_backward_input,
-    batch_norm_backward_sums,
-)
-from minran.backend.naive.pool import (
-    avg_pool2d,
-    avg_pool2d_backward,
-    global_avg_pool,
-    global_avg_pool_backward,
-    max_pool2d,
-    max_pool2d_backward,
-)
-from minran.backend.naive.resize import upsample_bilinear2d, upsample_bilinear2d_backward
+from minran.backend.contract import kernels_of
+from minran.backend.naive import activation, conv, loss, norm, pool, resize
 
-name = "naive"
+name, xp = "naive", np
 
-__all__ = [
-    "add",
-    "avg_pool2d",
-    "avg_pool2d_backward",
-    "batch_moments",
-    "batch_norm",
-    "batch_norm_backward_input",
-    "batch_norm_backward_sums",
-    "channel_attention",
-    "channel_attention_backward",
-    "conv2d",
-    "conv2d_backward",
-    "cross_entropy",
-    "cross_entropy_backward",
-    "gate",
-    "gate_backward",
-    "global_avg_pool",
-    "global_avg_pool_backward",
-    "log_softmax",
-    "log_softmax_backward",
-    "max_pool2d",
-    "max_pool2d_backward",
-    "name",
-    "relu",
-    "relu_backward",
-    "sgd_update",
-    "sigmoid",
-    "sigmoid_backward",
-    "softmax",
-    "softmax_backward",
-    "spatial_attention",
-    "spatial_attention_backward",
-    "upsample_bilinear2d",
-    "upsample_bilinear2d_backward",
-    "xp",
-]
+globals().update(kernels_of(activation, conv, loss, norm, pool, resize))

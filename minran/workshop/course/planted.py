@@ -12,7 +12,7 @@ import numpy as np
 
 from minran import ops
 from minran.autograd import Op, Tensor
-from minran.backend import cpu
+from minran.backend.cpu import loss, pool, resize
 
 Suspect = tuple[Callable[..., Tensor], tuple[np.ndarray, ...]]
 """A function of Tensors, and inputs to check it at."""
@@ -29,11 +29,11 @@ class AveragePool(Op):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.shape = x.shape
-        return cpu.avg_pool2d(x, (3, 3), (1, 1), (1, 1))
+        return pool.avg_pool2d(x, (3, 3), (1, 1), (1, 1))
 
     def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:
-        real = 9 * cpu.avg_pool2d(np.ones(self.shape, gy.dtype), (3, 3), (1, 1), (1, 1))
-        return (cpu.avg_pool2d_backward(gy * (9 / real), self.shape, (3, 3), (1, 1), (1, 1)),)
+        real = 9 * pool.avg_pool2d(np.ones(self.shape, gy.dtype), (3, 3), (1, 1), (1, 1))
+        return (pool.avg_pool2d_backward(gy * (9 / real), self.shape, (3, 3), (1, 1), (1, 1)),)
 
 
 class InterpolationOtherCorners(Op):
@@ -44,10 +44,10 @@ class InterpolationOtherCorners(Op):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         self.shape = x.shape
-        return cpu.upsample_bilinear2d(x, self.size, True)
+        return resize.upsample_bilinear2d(x, self.size, True)
 
     def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:
-        return (cpu.upsample_bilinear2d_backward(gy, self.shape, False),)
+        return (resize.upsample_bilinear2d_backward(gy, self.shape, False),)
 
 
 class SoftmaxSameForAll(Op):
@@ -57,7 +57,7 @@ class SoftmaxSameForAll(Op):
     """
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        self.y = cpu.softmax(x)
+        self.y = loss.softmax(x)
         return self.y
 
     def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend
+from minran.backend.contract import KERNELS
 
 
 @dataclass
@@ -32,11 +33,7 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
     for a multiply-add); 0 for kernels that have none.
     """
     module = backend.current()
-    plain = {
-        name: getattr(module, name)
-        for name in module.__all__
-        if callable(getattr(module, name)) and not name.startswith("set_")
-    }
+    plain = {name: getattr(module, name) for name in KERNELS if backend.has(name)}
     spent: dict[str, Spent] = {}
 
     def wrap(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,13 +50,12 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
 
         return timed
 
-    names = [name for name in plain if name not in ("threads", "xp", "name")]
     try:
-        for name in names:
+        for name in plain:
             setattr(module, name, wrap(name, plain[name]))
         yield spent
     finally:
-        for name in names:
+        for name in plain:
             setattr(module, name, plain[name])
 
 
