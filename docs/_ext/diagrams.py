@@ -8,11 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from minran.inspect import Svg, module_graph
-from minran.inspect.flow import Flow, Node
-from minran.inspect.labels import Label
-from minran.inspect.layout import layout
-from minran.inspect.svg import render
+from minran.inspect.graph import Flow, Label, Node, Svg, layout, module_graph, render
 from minran.models import create_model
 
 # name: (first line, second line, colour)

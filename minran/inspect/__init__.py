@@ -1,6 +1,6 @@
 """Looking inside: what a network is made of, how it is put together, and where it attends.
 
-Read `summary`, then `masks` and `figures`; `flow`, `layout` and `svg` draw graphs. Figures come
+Read `summary`, then `masks` and `figures`; `graph` is the room of the drawings. Figures come
 back as matplotlib Figures, made without pyplot: show them in a notebook or `savefig` them.
 """
 
@@ -12,9 +12,8 @@ from minran.inspect.figures import (
     mask_figure,
     mask_over_epochs_figure,
 )
-from minran.inspect.flow import record
 from minran.inspect.gradcam import gradcam
-from minran.inspect.graph import graph, module_graph
+from minran.inspect.graph import Svg, graph, module_graph, record
 from minran.inspect.masks import (
     RULES,
     Attention,
@@ -35,7 +34,6 @@ from minran.inspect.receptive import Reach, mask_reach
 from minran.inspect.response import response_figure, stage_responses
 from minran.inspect.score import Scores, centre_map, score
 from minran.inspect.summary import Row, Summary, summary
-from minran.inspect.svg import Svg
 
 __all__ = [
     "RULES",

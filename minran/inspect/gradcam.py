@@ -12,9 +12,10 @@ from minran import backend
 from minran.autograd import Tensor
 from minran.errors import GradientError, ShapeError, expect, expect_whole
 from minran.hints import checked
-from minran.inspect.probe import as_pictures, evaluating
+from minran.inspect.probe import as_pictures
 from minran.models import AttentionModule
 from minran.nn import BatchNormReLU, Module, observe
+from minran.nn.module import evaluating
 
 
 @checked()

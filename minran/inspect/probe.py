@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,11 @@ from minran import backend
 from minran.autograd import Tensor, no_grad
 from minran.errors import ShapeError, expect, expect_whole
 from minran.models import AttentionModule
-from minran.nn import Conv2d, Module, observe
+from minran.nn import Conv2d, Linear, Module, observe
+from minran.nn.module import evaluating
 
 Size = int | tuple[int, int] | None
-
-
-@contextmanager
-def evaluating(model: Module) -> Iterator[None]:
-    """Within the block the model is in evaluation mode; then each module's own mode is back."""
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
+Shape = tuple[int, ...]
 
 
 def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
@@ -82,6 +71,30 @@ def watch(model: Module, images: Any, callback: Any, who: str, batch_size: int =
         ]
     expect(bool(parts), f"{who}: there are no pictures")
     return np.concatenate(parts)
+
+
+def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
+    """Run `model` on x, in evaluation mode and without gradients.
+
+    Returns every call of a module inside, children before parents: the module, the shape of its
+    (first) input and of its output. The maps themselves are not kept.
+    """
+    calls: list[tuple[Module, Shape, Shape]] = []
+    with (
+        evaluating(model),
+        no_grad(),
+        observe(lambda module, inputs, y: calls.append((module, inputs[0].shape, y.shape))),
+    ):
+        model(x)
+    return calls
+
+
+def multiply_adds(module: Module, output: Shape) -> int:
+    """What one call of a convolution or linear layer multiplies, for N = 1; 0 for others."""
+    if isinstance(module, Conv2d):
+        kh, kw, channels, _ = module.weight.shape
+        return math.prod(output) * kh * kw * channels
+    return module.weight.size if isinstance(module, Linear) else 0
 
 
 def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:

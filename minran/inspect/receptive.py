@@ -16,8 +16,9 @@ from minran.autograd import Tensor
 from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.gradcam import frozen
-from minran.inspect.probe import Size, attention_modules, blank_picture, evaluating
+from minran.inspect.probe import Size, attention_modules, blank_picture
 from minran.nn import Module, observe
+from minran.nn.module import evaluating
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The look of the figures: colours, axes, colour maps.
+"""The look of the figures: axes, words, colour maps.
 
 Figures are made with matplotlib's objects, without pyplot, so nothing global changes and no
 display is needed. This module is imported only when something is drawn.
@@ -12,7 +12,6 @@ import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +20,10 @@ from matplotlib.figure import Figure
 
 from minran.errors import DataError
 from minran.files import PICTURES, expect_ending, write_atomically
+from minran.inspect.palette import Theme, theme
 
-# Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6bb1")
-DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
 MAP_COLOURS = "inferno"
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of paper, text and lines."""
-
-    paper: str
-    text: str
-    faint: str
-    grid: str
-    colours: tuple[str, ...]
-
-
-LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#d9dee3", COLOURS)
-DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
-
-
-def theme(dark: bool = False) -> Theme:
-    """The light or the dark theme."""
-    return DARK if dark else LIGHT
 
 
 class Picture(Figure):

@@ -11,16 +11,19 @@ interpolation are left out: together they are below 1% of Attention-56.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 
-from minran.autograd import Tensor, no_grad
 from minran.hints import checked
-from minran.inspect.probe import Size, blank_picture, evaluating
+from minran.inspect.probe import Shape, Size, blank_picture, call_shapes, multiply_adds
 from minran.models import AttentionModule, MaskBranch, ResidualAttentionNetwork
 from minran.models.units import UNITS
-from minran.nn import BatchNorm2d, Conv2d, Linear, Module, observe
+from minran.nn import BatchNorm2d, Conv2d, Linear, Module
+from minran.streams import text_table
 
 UNIT_KINDS = tuple(UNITS.values())
+HEAD = ("module", "kind", "output", "parameters", "multiply-adds", "share")
 
 
 @dataclass
@@ -33,7 +36,7 @@ class Row:
 
     name: str
     kind: str
-    shape: tuple[int, ...] | None
+    shape: Shape | None
     parameters: int = 0
     multiply_adds: int = 0
     closed: bool = False
@@ -53,7 +56,7 @@ class Summary:
     """
 
     root: Row
-    image_shape: tuple[int, ...]
+    image_shape: Shape
     parameters: int
     parameters_without_norm: int
     multiply_adds: int
@@ -72,9 +75,10 @@ class Summary:
 
         Equal neighbours share one line, whose numbers are of all of them together.
         """
-        from minran.inspect.summary_text import table
-
-        return table(self, depth)
+        lines = [HEAD, *_lines([self.root], self.root.multiply_adds, depth, level=0)]
+        head, *rows = text_table(lines, right=(3, 4, 5))
+        rule = "-" * max(map(len, (head, *rows)))
+        return "\n".join([head, rule, *rows, rule, *_totals(self)])
 
     def __str__(self) -> str:
         return self.text()
@@ -93,17 +97,13 @@ def summary(model: Module, image_size: Size = None) -> Summary:
     (1148826, 56, 0.123)
     """
     names = {id(module): name for name, module in reversed(list(model.named_modules()))}
-    shapes: dict[str, tuple[int, ...]] = {}
+    shapes: dict[str, Shape] = {}
     cost: dict[str, int] = defaultdict(int)
-
-    def count(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if id(module) in names:
-            shapes[names[id(module)]] = output.shape[1:]
-            cost[names[id(module)]] += _multiply_adds(module, output)
-
     x = blank_picture(model, image_size)
-    with evaluating(model), no_grad(), observe(count):
-        model(x)
+    for module, _, output in call_shapes(model, x):
+        if id(module) in names:
+            shapes[names[id(module)]] = output[1:]
+            cost[names[id(module)]] += multiply_adds(module, output)
 
     root = _row("", model, shapes, cost)
     rows = _by_name(root)
@@ -131,16 +131,7 @@ def _by_name(root: Row) -> dict[str, Row]:
     return found
 
 
-def _multiply_adds(module: Module, output: Tensor) -> int:
-    if isinstance(module, Conv2d):
-        kh, kw, channels, _ = module.weight.shape
-        return output.size * kh * kw * channels
-    return module.weight.size if isinstance(module, Linear) else 0
-
-
-def _row(
-    name: str, module: Module, shapes: dict[str, tuple[int, ...]], cost: dict[str, int]
-) -> Row:
+def _row(name: str, module: Module, shapes: dict[str, Shape], cost: dict[str, int]) -> Row:
     prefix = f"{name}." if name else ""
     children = [_row(prefix + child, m, shapes, cost) for child, m in module.children()]
     closed = isinstance(module, UNIT_KINDS)
@@ -178,3 +169,66 @@ def _modules_per_stage(model: Module) -> float | None:
     spec = model.spec
     regular = (len(spec.widths), spec.p, spec.t, spec.tail_units) == (3, 1, 2, 3)
     return sum(spec.modules) / 3 if regular else None
+
+
+def _lines(
+    copies: list[Row], whole: int, depth: int | None, level: int
+) -> Iterator[tuple[str, ...]]:
+    """The line of `copies` (equal neighbours), then the lines of their children."""
+    row, last = copies[0], copies[-1]
+    (parent, _, label), (last_parent, _, last_label) = (r.name.rpartition(".") for r in (row, last))
+    kind = row.kind
+    if len(copies) > 1:
+        # "1-3" for neighbours; copies that lie in several parents have the same label already.
+        label = f"{label}-{last_label}" if parent == last_parent else label
+        kind = f"{len(copies)} x {kind}"
+    cost = sum(copy.multiply_adds for copy in copies)
+    yield (
+        "  " * level + (label or "(model)"),
+        kind,
+        "x".join(map(str, row.shape or ())),
+        f"{sum(copy.parameters for copy in copies):,}",
+        quantity(cost) if cost else "",
+        f"{100 * cost / whole:.1f}%" if cost else "",
+    )
+    if row.closed if depth is None else level >= depth:
+        return
+    for _, run in groupby(range(len(row.children)), lambda k: _key(row.children[k])):
+        places = list(run)
+        group = [copy.children[place] for copy in copies for place in places]
+        yield from _lines(group, whole, depth, level + 1)
+
+
+def _key(row: Row) -> tuple[object, ...]:
+    """What makes two neighbours equal."""
+    inside = tuple(map(_key, row.children))
+    return row.kind, row.shape, row.parameters, row.multiply_adds, inside
+
+
+def _totals(counts: Summary) -> list[str]:
+    rows, columns, channels = counts.image_shape
+    lines = [
+        f"parameters     {counts.parameters:,} "
+        f"({counts.parameters_without_norm:,} without batch norm)",
+        f"multiply-adds  {quantity(counts.multiply_adds, decimals=3)} "
+        f"for one picture of {rows}x{columns}x{channels}, forward",
+    ]
+    if counts.mask_parameters:
+        lines.append(
+            f"masks          {counts.mask_parameters / counts.parameters:.1%} of the "
+            f"parameters, {counts.mask_multiply_adds / counts.multiply_adds:.1%} of the "
+            "multiply-adds"
+        )
+    if counts.trunk_depth is not None:
+        m = counts.modules_per_stage
+        formula = "" if m is None else f" = 36 m + 20 with m = {m:g} (attention modules per stage)"
+        lines.append(f"trunk depth    {counts.trunk_depth} layers{formula}")
+    return lines
+
+
+def quantity(number: int, decimals: int = 1) -> str:
+    """6,271,000,000 as "6.271 G": thousands k, millions M, billions G."""
+    for size, letter, digits in ((10**9, "G", 3), (10**6, "M", decimals), (10**3, "k", decimals)):
+        if number >= size:
+            return f"{number / size:.{digits}f} {letter}"
+    return str(number)

@@ -17,10 +17,11 @@ from minran.errors import DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
 from minran.inspect import record
-from minran.inspect.flow import ops_behind
-from minran.inspect.probe import Size, blank_picture, evaluating, picture_size
+from minran.inspect.graph.flow import ops_behind
+from minran.inspect.probe import Size, blank_picture, picture_size
 from minran.interop.onnx_ops import Graph, add_op
 from minran.nn import Module
+from minran.nn.module import evaluating
 
 # Known to onnx from 1.17 and onnxruntime from 1.21 on: new, and open almost everywhere.
 OPSET = 22

@@ -263,6 +263,18 @@ def _advice(value: Any) -> str:
     return f"got {shortened(value)}"
 
 
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Within the block the model is in evaluation mode; then each module's own mode is back."""
+    modes = [(module, module.training) for _, module in model.named_modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 Observer = Callable[[Module, tuple[Tensor, ...], Tensor], Any]
 _observers: ContextVar[tuple[Observer, ...]] = ContextVar("observers", default=())
 

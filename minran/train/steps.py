@@ -15,6 +15,7 @@ from minran.data import Batch, Dataset, Loader
 from minran.errors import expect
 from minran.hints import checked
 from minran.nn import Module
+from minran.nn.module import evaluating
 from minran.optim import SGD
 from minran.train.checkpoint import Progress
 
@@ -66,23 +67,17 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
     The network is in evaluation mode meanwhile, and afterwards in the mode it had before. With
     several processes all call this, and each tests its share.
     """
-    modes = [(module, module.training) for _, module in model.named_modules()]
-    model.eval()
     loss_sum, correct, seen = 0.0, 0, 0
-    try:
-        with no_grad(), closing(loader.epoch(0)) as batches:
-            for batch in batches:
-                mine = distributed.share(len(batch[0]))
-                images, labels = batch[0][mine], batch[1][mine]
-                if len(labels) == 0:  # the last batch may be too small for a share of each
-                    continue
-                logits = model(_inputs(model, images))
-                loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
-                correct += _count_correct(logits, labels)
-                seen += len(labels)
-    finally:
-        for module, training in modes:
-            module.training = training
+    with evaluating(model), no_grad(), closing(loader.epoch(0)) as batches:
+        for batch in batches:
+            mine = distributed.share(len(batch[0]))
+            images, labels = batch[0][mine], batch[1][mine]
+            if len(labels) == 0:  # the last batch may be too small for a share of each
+                continue
+            logits = model(_inputs(model, images))
+            loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
+            correct += _count_correct(logits, labels)
+            seen += len(labels)
     loss, right, total = distributed.sum_numbers(loss_sum, correct, seen)
     return loss / total, right / total
 

@@ -12,9 +12,9 @@ import pytest
 from minran import create_model, no_grad, ops, tensor
 from minran.errors import GradientError, MinranError
 from minran.inspect import graph, module_graph, record
-from minran.inspect.flow import Flow, Node, flow, split_at_borders
-from minran.inspect.labels import label
-from minran.inspect.layout import layout
+from minran.inspect.graph.flow import Flow, Node, flow, split_at_borders
+from minran.inspect.graph.labels import label
+from minran.inspect.graph.layout import layout
 from minran.models import AttentionModule
 from minran.models.units import Build
 

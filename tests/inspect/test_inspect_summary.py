@@ -8,7 +8,7 @@ import pytest
 from minran import create_model, nn, tensor
 from minran.errors import ShapeError
 from minran.inspect import summary
-from minran.inspect.summary_text import quantity
+from minran.inspect.summary import quantity
 from minran.models import AttentionModule
 from minran.models.units import Build
 

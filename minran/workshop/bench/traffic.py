@@ -12,24 +12,26 @@ moves less, one that fuses nothing moves more: it is a measuring stick, no hard 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minran import backend
-from minran.autograd import Tensor, no_grad, tensor
-from minran.nn import BatchNorm2d, Conv2d, Module, observe
+from minran.autograd import tensor
+from minran.inspect.probe import call_shapes
+from minran.nn import BatchNorm2d, Conv2d, Module
 
 
 def bytes_of_step(model: Module, batch: int, size: int, itemsize: int = 4) -> int:
     """Bytes of maps that one training step of `model` reads and writes.
 
     size: height and width of the pictures; itemsize: bytes of a number. Counted by running one
-    picture through the model, which is in training mode afterwards.
+    picture through the model.
     """
     numbers = 0
-
-    def count(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal numbers
-        x, y = inputs[0].size, output.size
+    picture = backend.current().xp.zeros((1, size, size, 3), np.float32)
+    for module, came, went in call_shapes(model, tensor(picture)):
+        x, y = math.prod(came), math.prod(went)
         if isinstance(module, Conv2d):
             numbers += 3 * (x + y)
         elif isinstance(module, BatchNorm2d):
@@ -39,10 +41,4 @@ def bytes_of_step(model: Module, batch: int, size: int, itemsize: int = 4) -> in
         # A unit adds its input at the end, and the gradients of both ways meet there again.
         elif hasattr(module, "conv3"):
             numbers += 3 * y
-
-    picture = backend.current().xp.zeros((1, size, size, 3), np.float32)
-    model.eval()
-    with no_grad(), observe(count):
-        model(tensor(picture))
-    model.train()
     return itemsize * batch * numbers

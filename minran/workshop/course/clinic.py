@@ -16,10 +16,11 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor, tensor
 from minran.errors import RecipeError, expect
+from minran.inspect.graph.flow import Call, record
 from minran.models import AttentionModule, Hourglass, MaskBranch, PreActUnit
 from minran.models.attention import Head
 from minran.models.units import Build
-from minran.nn import Module, Sequential, UpsampleBilinear2d, observe
+from minran.nn import Module, Sequential, UpsampleBilinear2d
 
 # --- the bugs
 
@@ -210,29 +211,15 @@ def features_for(module: AttentionModule, size: int = 16) -> Tensor:
 # --- looking inside
 
 
-@dataclass(frozen=True)
-class Call:
-    """One call of a module: what went in and what came out, as Tensors."""
-
-    module: Module
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-
-
 def trace(module: Module, x: Tensor) -> dict[str, Call]:
     """Run `module` on x and return the call of every module inside by its name, in order.
 
     The module itself has the name "". A module stands behind those inside it.
     """
     names = {id(inside): name for name, inside in module.named_modules()}
-    calls: dict[str, Call] = {}
-
-    def note(inside: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        calls[names[id(inside)]] = Call(inside, inputs, output)
-
-    with observe(note):
+    with record() as calls:
         module(x)
-    return calls
+    return {names[id(call.module)]: call for call in calls}
 
 
 def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = False) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minran.autograd import Tensor, no_grad, tensor
+from minran.autograd import tensor
+from minran.inspect.probe import call_shapes, multiply_adds
 from minran.models import AttentionModule
 from minran.nn import (
     Conv2d,
@@ -15,7 +16,6 @@ from minran.nn import (
     Linear,
     Module,
     UpsampleBilinear2d,
-    observe,
 )
 
 
@@ -55,19 +55,6 @@ def cost(module: Module, size: int, channels: int) -> tuple[int, int]:
 
     The map has size x size positions of `channels` numbers; counted by running it.
     """
-    total = 0
-
-    def count(part: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        if isinstance(part, Conv2d):
-            rows, columns, cin, _ = part.weight.shape
-            total += output.size * rows * columns * cin
-        elif isinstance(part, Linear):
-            total += part.weight.size
-
     dtype = module.parameters()[0].dtype
-    was = module.training
-    with no_grad(), observe(count):
-        module.eval()(tensor(np.zeros((1, size, size, channels), dtype)))
-    module.train(was)
-    return module.num_parameters(), total
+    calls = call_shapes(module, tensor(np.zeros((1, size, size, channels), dtype)))
+    return module.num_parameters(), sum(multiply_adds(part, shape) for part, _, shape in calls)

@@ -7,10 +7,7 @@ import numpy as np
 from minran.autograd import Array, Op, Tensor
 from minran.backend import to_host
 from minran.errors import GradientError, expect
-from minran.inspect.flow import Node, flow
-from minran.inspect.labels import OPS, Label
-from minran.inspect.layout import layout
-from minran.inspect.svg import Svg, render
+from minran.inspect.graph import OPS, Label, Node, Svg, flow, layout, ops_behind, render
 from minran.workshop.course.player import Frames, frames
 
 MOST_OPS = 40
@@ -29,7 +26,7 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
     )
     called = {id(t): name for name, t in names.items()}
     drawn = flow(loss, [], called, leaves=True)
-    outputs = _outputs(loss)
+    outputs = dict(ops_behind(loss))
     expect(
         len(outputs) <= MOST_OPS,
         f"backward_steps: {len(outputs)} ops are too many to follow (at most {MOST_OPS})",
@@ -40,7 +37,7 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
         (None, {}, "Forward: every op has its value. Backward begins at the end."),
         (None, dict(gradients), f"dL/dL = 1 for L = {called.get(id(loss), 'the result')}."),
     ]
-    for op, output in sorted(outputs.items(), key=lambda pair: -pair[0].order):
+    for op, output in reversed(outputs.items()):
         for source, gradient in zip(op.inputs or (), op.backward(gradients[id(output)])):
             if source is not None and gradient is not None and source.requires_grad:
                 earlier = gradients.get(id(source))
@@ -59,18 +56,6 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
         for at, known, _ in moments
     ]
     return frames(pictures, [text for _, _, text in moments])
-
-
-def _outputs(loss: Tensor) -> dict[Op, Tensor]:
-    """Every op behind the loss, and the tensor that it made."""
-    found: dict[Op, Tensor] = {}
-    waiting = [loss]
-    while waiting:
-        tensor = waiting.pop()
-        if tensor.op is not None and tensor.op not in found:
-            found[tensor.op] = tensor
-            waiting += [source for source in tensor.op.inputs or () if source is not None]
-    return found
 
 
 def _label(

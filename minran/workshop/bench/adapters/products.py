@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from minran.autograd import Tensor, no_grad, tensor
+from minran.autograd import tensor
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
+from minran.inspect.probe import call_shapes
 from minran.models import create_model
-from minran.nn import Conv2d, Module, observe
+from minran.nn import Conv2d
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
 
 Shape = tuple[int, int, int, int]
@@ -96,12 +97,8 @@ def _thrice(shapes: list[Shape]) -> Iterator[tuple[Shape, str]]:
 def convolutions(model: str, batch: int, size: int) -> list[Shape]:
     """The convolutions (of one group) that `model` does for a batch, in the order it does them."""
     found: list[Shape] = []
-
-    def note(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    for module, _, output in call_shapes(create_model(model), tensor(pictures(1, size, 1)[0])):
         if isinstance(module, Conv2d) and module.groups == 1:
             kh, kw, cin, cout = module.weight.shape
-            found.append((batch * math.prod(output.shape[1:3]), cin, kh * kw, cout))
-
-    with no_grad(), observe(note):
-        create_model(model).eval()(tensor(pictures(1, size, 1)[0]))
+            found.append((batch * math.prod(output[1:3]), cin, kh * kw, cout))
     return found

@@ -7,13 +7,14 @@ from collections.abc import Collection
 from minran.autograd import Tensor
 from minran.errors import MinranError, expect
 from minran.hints import checked
-from minran.inspect.flow import Call, Flow, Node, flow, record
-from minran.inspect.labels import label
-from minran.inspect.layout import layout
-from minran.inspect.probe import Size, blank_picture, evaluating
-from minran.inspect.svg import Svg, render
+from minran.inspect.graph.flow import Call, Flow, Node, flow, record
+from minran.inspect.graph.labels import label
+from minran.inspect.graph.layout import layout
+from minran.inspect.graph.svg import Svg, render
+from minran.inspect.probe import Size, blank_picture
 from minran.models.units import UNITS
 from minran.nn import Module, Sequential
+from minran.nn.module import evaluating
 
 MOST_BOXES = 3000
 UNIT_NAMES = tuple(unit.__name__ for unit in UNITS.values())

@@ -14,29 +14,28 @@ from zlib import crc32
 
 from minran.errors import DataError
 from minran.files import expect_ending, write_atomically
-from minran.inspect.flow import Node
-from minran.inspect.labels import Label
-from minran.inspect.layout import Item, Placed, Segment, port_offset
+from minran.inspect.graph.flow import Node
+from minran.inspect.graph.labels import Label
+from minran.inspect.graph.layout import Item, Placed, Segment, port_offset
+from minran.inspect.palette import BLUE, DARK, GREEN, GREY, LIGHT, ORANGE, PINK, RED, SKY, Theme
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"
 MARGIN = 14.0
-# Okabe and Ito's colours, which colour-blind readers tell apart: outline and see-through fill.
+# Of outlines, and of the see-through fill.
 COLOURS = {
-    "weights": "#0072B2",
-    "norm": "#7a7f87",
-    "size": "#E69F00",
-    "activation": "#009E73",
-    "join": "#D55E00",
-    "unit": "#56B4E9",
-    "leaf": "#CC79A7",
-    "mask": "#E69F00",
-    "trunk": "#0072B2",
-    "plain": "#7a7f87",
+    "weights": BLUE,
+    "norm": GREY,
+    "size": ORANGE,
+    "activation": GREEN,
+    "join": RED,
+    "unit": SKY,
+    "leaf": PINK,
+    "mask": ORANGE,
+    "trunk": BLUE,
+    "plain": GREY,
 }
-LIGHT = {"paper": "#ffffff", "text": "#1f2328", "faint": "#59636e", "line": "#59636e"}
-DARK = {"paper": "#0d1117", "text": "#e6edf3", "faint": "#9aa4af", "line": "#9aa4af"}
 # Text that an edge may cross is drawn with a rim in the colour of the paper.
-HALO = f'stroke="{LIGHT["paper"]}" stroke-width="3" stroke-opacity="0.8" paint-order="stroke"'
+HALO = f'stroke="{LIGHT.paper}" stroke-width="3" stroke-opacity="0.8" paint-order="stroke"'
 
 
 def escape(text: str) -> str:
@@ -83,8 +82,8 @@ def render(root: Node, placed: dict[Node, Placed], labels: dict[Node, Label], ti
         f"<style>{_style(page)}</style>",
         f'<defs><marker id="{page}tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         f'markerHeight="7" orient="auto"><path class="tip" d="M0,0.5 L8,4 L0,7.5 z" '
-        f'fill="{LIGHT["line"]}"/></marker></defs>',
-        f'<rect class="paper" width="100%" height="100%" fill="{LIGHT["paper"]}"/>',
+        f'fill="{LIGHT.faint}"/></marker></defs>',
+        f'<rect class="paper" width="100%" height="100%" fill="{LIGHT.paper}"/>',
         *body,
         "</svg>",
     ]
@@ -94,14 +93,14 @@ def render(root: Node, placed: dict[Node, Placed], labels: dict[Node, Label], ti
 def _style(page: str) -> str:
     """Dark mode's colours, and light mode's for viewers that prefer the style sheet."""
 
-    def rules(colours: dict[str, str]) -> str:
+    def rules(colours: Theme) -> str:
         kinds = {
-            "paper": f"fill:{colours['paper']}",
-            "text": f"fill:{colours['text']}",
-            "faint": f"fill:{colours['faint']}",
-            "tip": f"fill:{colours['line']}",
-            "edge": f"stroke:{colours['line']}",
-            "halo": f"stroke:{colours['paper']}",
+            "paper": f"fill:{colours.paper}",
+            "text": f"fill:{colours.text}",
+            "faint": f"fill:{colours.faint}",
+            "tip": f"fill:{colours.faint}",
+            "edge": f"stroke:{colours.faint}",
+            "halo": f"stroke:{colours.paper}",
         }
         return "".join(f".{page} .{kind}{{{rule}}}" for kind, rule in kinds.items())
 
@@ -144,9 +143,9 @@ class _Drawing:
         colour = COLOURS[label.colour]
         title = (
             f'<text class="text halo" x="{x + 9:.1f}" y="{y + 15:.1f}" '
-            f'fill="{LIGHT["text"]}" {HALO}>'
+            f'fill="{LIGHT.text}" {HALO}>'
             f'<tspan font-weight="600">{escape(label.first)}</tspan>'
-            f'<tspan class="faint" fill="{LIGHT["faint"]}" dx="6" font-size="11">'
+            f'<tspan class="faint" fill="{LIGHT.faint}" dx="6" font-size="11">'
             f"{escape(label.second)}</tspan></text>"
         )
         clicks = f'begin="{fold}.click" end="{cover}.click"'
@@ -176,12 +175,12 @@ class _Drawing:
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" '
             f'rx="{radius}" fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>',
             f'<text class="text" x="{middle:.1f}" y="{first:.1f}" text-anchor="middle" '
-            f'font-weight="600" fill="{LIGHT["text"]}">{escape(label.first)}</text>',
+            f'font-weight="600" fill="{LIGHT.text}">{escape(label.first)}</text>',
         ]
         if label.second:
             lines.append(
                 f'<text class="faint" x="{middle:.1f}" y="{y + 30:.1f}" text-anchor="middle" '
-                f'font-size="11" fill="{LIGHT["faint"]}">{escape(label.second)}</text>'
+                f'font-size="11" fill="{LIGHT.faint}">{escape(label.second)}</text>'
             )
         return [*lines, "</g>"]
 
@@ -203,7 +202,7 @@ class _Drawing:
         ends = end.node is not None and not end.node.open
         tip = f' marker-end="url(#{self.page}tip)"' if ends else ""
         return (
-            f'<path class="edge" d="{path}" fill="none" stroke="{LIGHT["line"]}" '
+            f'<path class="edge" d="{path}" fill="none" stroke="{LIGHT.faint}" '
             f'stroke-width="1.3"{tip}/>'
         )
 
@@ -215,7 +214,7 @@ class _Drawing:
         words = self.labels[segment.source].shape
         return (
             f'<text class="faint halo" x="{at + 5:.1f}" y="{below + 12:.1f}" font-size="10" '
-            f'fill="{LIGHT["faint"]}" {HALO}>{words}</text>'
+            f'fill="{LIGHT.faint}" {HALO}>{words}</text>'
         )
 
 

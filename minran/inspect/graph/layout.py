@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from minran.inspect.flow import Flow, Link, Node, split_at_borders
+from minran.inspect.graph.flow import Flow, Link, Node, split_at_borders
 
 GAP_X, GAP_Y, PORT_GAP, PADDING, TITLE = 32.0, 30.0, 14.0, 12.0, 22.0
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from minran import nn
 from minran.autograd import Op
-from minran.inspect.flow import Node
+from minran.inspect.graph.flow import Node
 from minran.models import MaskBranch
 from minran.nn import Module, Parameter
 
