@@ -20,6 +20,7 @@ FLOORS = [
     ["hints"],
     ["files"],
     ["streams"],
+    ["machine"],
     ["backend"],
     ["autograd"],
     ["ops"],

@@ -36,7 +36,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minran import backend
+from minran import backend, machine
 from minran.autograd import Array, Tensor
 from minran.backend.world import World, current, install
 from minran.distributed.mpi import MPIWorld, NCCLWorld
@@ -107,9 +107,7 @@ def _share_cores(neighbours: Any) -> None:
 
 
 def _cores_for_each(neighbours: Any) -> int:
-    own = set(range(os.cpu_count() or 1))
-    if hasattr(os, "sched_getaffinity"):
-        own = os.sched_getaffinity(0)
+    own = machine.cores()
     every = set().union(*neighbours.allgather(own))
     # mpiexec may have bound each process to cores of its own already.
     return max(1, min(len(own), len(every) // neighbours.Get_size()))

@@ -5,7 +5,6 @@ from minran.train.capture import CapturedStep, CaptureError, capture_step
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.history import History, read_history
 from minran.train.loop import Result, train
-from minran.train.machine import environment
 from minran.train.pretrained import (
     Pretrained,
     export_weights,
@@ -13,7 +12,7 @@ from minran.train.pretrained import (
     load_pretrained,
 )
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
-from minran.train.run import Run
+from minran.train.run import Run, environment
 from minran.train.setup import (
     Parts,
     build,

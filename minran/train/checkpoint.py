@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 
 from minran._version import __version__
 from minran.errors import CheckpointError, expect
@@ -122,7 +120,9 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "progress": json.dumps(asdict(checkpoint.progress)),
     }
     header["checksum"] = _checksum(arrays, header)
-    write_atomically(path, to_bytes(arrays, header))
+    from safetensors.numpy import save
+
+    write_atomically(path, save(arrays, header))
 
 
 @checked(CheckpointError)
@@ -168,6 +168,8 @@ def load_progress(path: str | Path) -> Progress:
 def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The header and the arrays of a file that says it is a checkpoint."""
     expect(os.path.isfile(path), f"there is no checkpoint {path}", CheckpointError)
+    from safetensors import SafetensorError, safe_open
+
     size = expect_regular(path, CheckpointError)
     try:
         header, dtypes = _read_header(path, size)

@@ -8,7 +8,9 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from minran import backend, distributed, machine
 from minran.errors import CheckpointError, RecipeError, expect
 from minran.files import is_temporary, read_bytes, write_atomically
 from minran.hints import checked
@@ -19,7 +21,6 @@ from minran.train.checkpoint import (
     load_progress,
     save_checkpoint,
 )
-from minran.train.machine import environment
 from minran.train.recipe import LENGTH, Recipe, load_recipe, parse
 
 try:
@@ -52,6 +53,17 @@ def run_folder(runs: str | Path, name: str) -> Path:
             RecipeError,
         )
     return Path(runs, name)
+
+
+def environment() -> dict[str, Any]:
+    """What this process runs on: versions, hardware, time and command line."""
+    kernels = backend.current()
+    facts = machine.facts() | {"backend": kernels.name, "processes": distributed.current().size}
+    if backend.has("threads"):
+        facts["threads"] = kernels.threads()
+    if backend.has("describe"):
+        facts["device"] = kernels.describe()
+    return facts
 
 
 @checked(CheckpointError)

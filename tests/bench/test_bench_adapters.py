@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from minran import backend, nn
 from minran.inspect import summary
 from minran.models import create_model
-from minran.workshop.bench import kernels, sections, siblings, worker
+from minran.workshop.bench import kernels, sections, worker
 from minran.workshop.bench.adapters import Adapter, NotHere, load, ours_mpi, ours_without
 from minran.workshop.bench.adapters.ours import Minran
 from minran.workshop.bench.adapters.ours_mpi import MinranMPI
@@ -302,24 +302,6 @@ def test_only_an_eager_gpu_step_has_kernels() -> None:
     captured.device = "gpu"
     with pytest.raises(NotHere):
         captured.kernels(lambda: None, 1)
-
-
-@pytest.mark.parametrize("name", ["machine", "capture"])
-def test_modules_of_training_load_without_their_siblings(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    whole = siblings.training_module(name)
-    assert whole.__name__ == f"minran.train.{name}"
-
-    def missing(module: str) -> Any:
-        raise ModuleNotFoundError("No module named 'safetensors'")
-
-    monkeypatch.setattr(siblings.importlib, "import_module", missing)
-    alone = siblings.training_module(name)
-    assert alone is not whole
-    assert {n for n in vars(whole) if not n.startswith("__")} <= set(vars(alone))
-    with pytest.raises(ImportError, match="no_such"):
-        siblings.training_module("no_such")
 
 
 def test_adapters_are_loaded_by_name() -> None:

@@ -9,8 +9,8 @@ import pytest
 from bench_helpers import ScriptedMachine, Watched
 
 from minran.errors import ShapeError
+from minran.machine import peak_bytes
 from minran.workshop.bench.guard import Linux, Watch, family, this_machine, wait_until_quiet
-from minran.workshop.bench.memory import peak_bytes
 from minran.workshop.bench.rounds import Round, Turn, in_turn
 from minran.workshop.bench.stats import paired_ratios, spread
 

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 from train_helpers import tiny
 
+from minran import machine
 from minran.cli import main
 from minran.errors import CheckpointError, RecipeError
 from minran.train import Run, environment, train
-from minran.train.machine import _commit
 from minran.train.run import run_folder
 
 
@@ -131,10 +131,10 @@ def test_each_session_notes_what_it_ran_on(run):
 def test_the_commit_is_that_of_minran_not_of_a_project_around_it(tmp_path, monkeypatch):
     environment()
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    installed = tmp_path / "venv" / "site-packages" / "minran" / "train"
+    installed = tmp_path / "venv" / "site-packages" / "minran"
     installed.mkdir(parents=True)
-    monkeypatch.setattr("minran.train.machine.__file__", str(installed / "machine.py"))
-    assert _commit() is None
+    monkeypatch.setattr("minran.machine.__file__", str(installed / "machine.py"))
+    assert machine.commit() is None
 
 
 @pytest.mark.parametrize(
@@ -198,4 +198,4 @@ def test_the_commit_of_a_place_that_may_not_be_read(monkeypatch):
 
     monkeypatch.setattr("os.stat", refuse)
     monkeypatch.setattr("pathlib.Path.resolve", lambda path: path)
-    assert _commit() is None
+    assert machine.commit() is None

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from minran import machine
 from minran.errors import BackendError, expect
 
 Result = TypeVar("Result")
@@ -36,12 +37,6 @@ BLOCK_BYTES = 1 << 20
 
 MIN_BYTES = 1 << 17
 """An operand smaller than this is one block: starting a thread costs more than it gives."""
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 _threads: int | None = None
@@ -57,7 +52,7 @@ def threads() -> int:
     global _threads
     if _threads is None:
         told = os.environ.get("MINRAN_NUM_THREADS")
-        _threads = _cores() if told is None else _read_count(told)
+        _threads = len(machine.cores()) if told is None else _read_count(told)
     return _threads
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -249,13 +248,6 @@ def compare(
     """One job, with fresh workers: so the peak memory of each is the peak of this job."""
     with Team(names, settings) as team:
         return team.measure(job, options)
-
-
-def default_threads() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def quick(settings: Settings) -> Settings:

@@ -10,12 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from minran import machine
 from minran.arguments import takes
 from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
+from minran.train import environment
 from minran.workshop.bench import report, sections
-from minran.workshop.bench.compare import Measurement, Settings, default_threads
-from minran.workshop.bench.siblings import training_module
+from minran.workshop.bench.compare import Measurement, Settings
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,7 +86,7 @@ class Session:
             rounds=args.rounds,
             extra_rounds=args.extra_rounds,
             warmup=args.warmup,
-            threads=args.threads or default_threads(),
+            threads=args.threads or len(machine.cores()),
             limit=args.limit,
             patience=args.patience,
             processes=args.processes,
@@ -98,7 +99,7 @@ class Session:
         for model in self.models:
             sections.network_options(model, 1)  # an unknown name is told before anything runs
         self.batches: list[int] = args.batch or ([128, 64, 512] if gpu else [64])
-        self.environment = training_module("machine").environment()
+        self.environment = environment()
         # As a reader would type it, without the folder that this minran lies in.
         program = "minran" if Path(sys.argv[0]).name == "minran" else "python -m minran.bench"
         self.environment["command"] = shlex.join([*program.split(), *sys.argv[1:]])

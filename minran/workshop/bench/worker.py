@@ -20,8 +20,8 @@ import traceback
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from minran.machine import peak_bytes
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, load
-from minran.workshop.bench.memory import peak_bytes
 
 
 def main() -> None:

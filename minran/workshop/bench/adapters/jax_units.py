@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from minran import machine
 from minran.workshop.bench.adapters import Adapter, Work, maps
 
 
@@ -17,7 +18,7 @@ class Jax(Adapter):
         super().__init__(**options)
         # XLA has no setting for this: it starts a thread for each core that it may use.
         if hasattr(os, "sched_setaffinity"):
-            cores = sorted(os.sched_getaffinity(0))
+            cores = sorted(machine.cores())
             os.sched_setaffinity(0, cores[: self.threads])
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         import jax

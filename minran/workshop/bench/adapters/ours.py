@@ -14,8 +14,8 @@ from minran.models import create_model
 from minran.models.units import Build, units
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.optim import SGD, FlatSGD
+from minran.train import capture_step
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
-from minran.workshop.bench.siblings import training_module
 from minran.workshop.bench.traffic import bytes_of_step
 
 COPY_PIECES = 64
@@ -49,11 +49,14 @@ class Minran(Adapter):
             labels = np.eye(classes, dtype=np.float32)[labels]
             images, labels = backend.to_device(images), backend.to_device(labels)
         if self.captured:
-            capture_step = training_module("capture").capture_step
             graph = self.graph = capture_step(network, optimizer, images, labels)
-            # A graph holds addresses: what lies there must live as long as it is launched.
-            held = network, images, labels
-            return lambda: (graph(), held)
+
+            def replay() -> object:
+                graph()
+                # A graph holds addresses: what lies there must live as long as it is launched.
+                return network, images, labels
+
+            return replay
 
         def step() -> object:
             pictures = Tensor(backend.activations(tensor(images).data))

@@ -1,0 +1,86 @@
+"""The machine and what is installed on it: the facts that must stand beside any figure."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minran._version import __version__
+
+
+def cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return set(os.sched_getaffinity(0))
+    return set(range(os.cpu_count() or 1))
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def peak_bytes() -> int:
+    """Bytes of resident memory at this process's peak.
+
+    Linux's VmHWM counts this program alone. `ru_maxrss` would hand on the peak of the
+    parent that started it, so a small program started from a large one looks large; it is
+    what there is elsewhere.
+    """
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def commit() -> str | None:
+    """The commit of the source tree minran is imported from, if it is one."""
+    tree = Path(__file__).resolve().parents[1]
+    # An installed minran may lie in a virtual environment within some other project's tree.
+    if not os.path.exists(tree / ".git"):  # (Path.exists raises where it may not look)
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def facts() -> dict[str, Any]:
+    """Versions, hardware, time and command line of this process."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "minran": __version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "cpu": processor(),
+        "cores": os.cpu_count(),
+        "command": shlex.join(sys.argv),
+    }
