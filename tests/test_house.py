@@ -228,7 +228,7 @@ def run(code: str) -> str:
 
 def test_importing_minran_is_light() -> None:
     """No cupy, torch or matplotlib, which cost seconds or may be missing."""
-    heavy = ("cupy", "torch", "matplotlib", "PIL", "pooch", "tqdm", "safetensors", "scipy")
+    heavy = ("cupy", "torch", "matplotlib", "PIL", "platformdirs", "tqdm", "safetensors", "scipy")
     code = f"import sys, minran; print([m for m in {heavy!r} if m in sys.modules])"
     assert run(code).strip() == "[]"
 

@@ -17,10 +17,9 @@ from minran.data.augment import (
 )
 from minran.data.cifar import data_folder, load_cifar10, load_cifar100
 from minran.data.dataset import Dataset
-from minran.data.folder import load_folder
+from minran.data.folder import load_folder, read_pictures
 from minran.data.loader import Batch, Loader
 from minran.data.noise import corrupt_labels, label_noise_matrix
-from minran.data.pictures import read_pictures
 from minran.data.shapes import load_shapes
 from minran.errors import DataError, expect
 from minran.hints import checked

@@ -12,16 +12,32 @@ from pathlib import Path
 
 import numpy as np
 
-from minran.data import cifar_classes
-from minran.data.archive import extract
+from minran.data.archive import extract, fetch, md5_of
 from minran.data.dataset import Dataset, check_labels, check_split
-from minran.data.download import fetch, md5_of
 from minran.data.unpickle import load_pickle
 from minran.errors import DataError, expect
 from minran.hints import checked
 
 BASE_URL = "https://www.cs.toronto.edu/~kriz/"
 _PIXELS = 3 * 32 * 32
+
+_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+_FINE_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus
+butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab
+crocodile cup dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard
+lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom
+oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake
+spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger tractor
+train trout tulip turtle wardrobe whale willow_tree wolf woman worm
+"""
+_COARSE_CLASSES = """
+aquatic_mammals fish flowers food_containers fruit_and_vegetables household_electrical_devices
+household_furniture insects large_carnivores large_man-made_outdoor_things
+large_natural_outdoor_scenes large_omnivores_and_herbivores medium_mammals
+non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles_2
+"""
 
 
 @dataclass(frozen=True)
@@ -37,22 +53,14 @@ class Edition:
 
 
 @dataclass(frozen=True)
-class Labelling:
-    """One kind of label: its byte in a binary record, its key in a pickle, its classes."""
-
-    column: int
-    key: str
-    class_names: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Collection:
     """CIFAR-10 or CIFAR-100."""
 
     name: str
     editions: tuple[Edition, ...]
     records_per_file: dict[str, int]
-    label_bytes: int
+    classes: dict[str, tuple[str, ...]]
+    """Of each kind of label, in the order of a record's bytes: its key in a pickle, its names."""
 
 
 def _batches(suffix: str) -> dict[str, tuple[str, ...]]:
@@ -81,7 +89,7 @@ CIFAR10 = Collection(
         ),
     ),
     records_per_file={"train": 10_000, "test": 10_000},
-    label_bytes=1,
+    classes={"labels": tuple(_CLASSES.split())},
 )
 CIFAR100 = Collection(
     name="cifar100",
@@ -104,13 +112,11 @@ CIFAR100 = Collection(
         ),
     ),
     records_per_file={"train": 50_000, "test": 10_000},
-    label_bytes=2,
+    classes={
+        "coarse_labels": tuple(_COARSE_CLASSES.split()),
+        "fine_labels": tuple(_FINE_CLASSES.split()),
+    },
 )
-_CIFAR10_LABELS = Labelling(0, "labels", cifar_classes.CIFAR10)
-_CIFAR100_LABELS = {
-    "coarse": Labelling(0, "coarse_labels", cifar_classes.CIFAR100_COARSE),
-    "fine": Labelling(1, "fine_labels", cifar_classes.CIFAR100),
-}
 
 
 @checked(DataError)
@@ -127,7 +133,7 @@ def load_cifar10(
     Raises DataError when the data is not found or cannot be downloaded, or when a file is missing,
     of the wrong size, or has a label out of range; the message names the file.
     """
-    return _load(CIFAR10, _CIFAR10_LABELS, data_dir, split, download)
+    return _load(CIFAR10, "labels", data_dir, split, download)
 
 
 @checked(DataError)
@@ -143,8 +149,8 @@ def load_cifar100(
     the errors too, is as in `load_cifar10`.
     """
     message = f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}'
-    expect(label_kind in _CIFAR100_LABELS, message, DataError)
-    return _load(CIFAR100, _CIFAR100_LABELS[label_kind], data_dir, split, download)
+    expect(label_kind in ("fine", "coarse"), message, DataError)
+    return _load(CIFAR100, f"{label_kind}_labels", data_dir, split, download)
 
 
 @checked(DataError)
@@ -152,37 +158,36 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return the folder where data lies: `data_dir`, else MINRAN_DATA, else the user's cache."""
     chosen = data_dir or os.environ.get("MINRAN_DATA")
     if not chosen:
-        import pooch  # Slow to import, and needed only here.
+        from platformdirs import user_cache_dir  # Needed only here.
 
-        chosen = pooch.os_cache("minran")
+        chosen = user_cache_dir("minran")
     return Path(chosen).expanduser()
 
 
 def _load(
     collection: Collection,
-    labelling: Labelling,
+    key: str,
     data_dir: str | os.PathLike[str] | None,
     split: str,
     download: bool,
 ) -> Dataset:
+    """The pictures of a split, with the labels of the kind `key`."""
     check_split(split)
     root = data_folder(data_dir)
     message = f"{collection.name}: {root} is a file; name the folder that holds it"
     expect(root.is_dir() or not root.exists(), message, DataError)
     edition, folder = _find(collection, root, split) or _provide(collection, root, download)
-    count = collection.records_per_file[split]
+    read = _read_binary if edition.binary else _read_pickle
+    class_names = collection.classes[key]
     parts = []
     for name in edition.files[split]:
-        if edition.binary:
-            part = _read_binary(folder / name, count, collection.label_bytes, labelling)
-        else:
-            part = _read_pickle(folder / name, count, labelling)
-        check_labels(part[1], len(labelling.class_names), str(folder / name))
-        parts.append(part)
-    images = np.concatenate([pixels for pixels, _ in parts])
+        path = folder / name
+        pixels, labels = read(path, collection.records_per_file[split], collection, key)
+        check_labels(labels, len(class_names), str(path))
+        parts.append((pixels, labels))
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     images = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
-    labels = np.concatenate([labels for _, labels in parts])
-    return Dataset(images, labels, labelling.class_names, collection.name)
+    return Dataset(images, labels, class_names, collection.name)
 
 
 def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path] | None:
@@ -192,30 +197,26 @@ def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path
     """
     complaints = []
     for edition in collection.editions:
+        known = {name for names in edition.files.values() for name in names}
         for folder in (root / edition.folder, root):
             missing = [name for name in edition.files[split] if not (folder / name).is_file()]
             if not missing:
                 return edition, folder
-            known = [name for names in edition.files.values() for name in names]
             has_some = any((folder / name).is_file() for name in known)
             if has_some or (folder.name == edition.folder and folder.is_dir()):
-                complaints.append(_describe_missing(folder, missing, edition))
+                # A file that is missing and one that is not known: the same, renamed?
+                others = [
+                    f"{path.name} ({path.stat().st_size} bytes)"
+                    for path in sorted(folder.iterdir())
+                    if path.is_file() and path.name not in known
+                ]
+                complaints.append(
+                    f"{folder} lacks {', '.join(missing)}; unknown files there: "
+                    f"{', '.join(others) or 'none'}"
+                )
     if complaints:
         raise DataError(f"{collection.name}: " + "; ".join(complaints))
     return None
-
-
-def _describe_missing(folder: Path, missing: list[str], edition: Edition) -> str:
-    """Say which files a folder lacks, and which unknown ones it has: the same, renamed?"""
-    known = {name for names in edition.files.values() for name in names}
-    others = [
-        f"{path.name} ({path.stat().st_size} bytes)"
-        for path in sorted(folder.iterdir())
-        if path.is_file() and path.name not in known
-    ]
-    return (
-        f"{folder} lacks {', '.join(missing)}; unknown files there: {', '.join(others) or 'none'}"
-    )
 
 
 def _provide(collection: Collection, root: Path, download: bool) -> tuple[Edition, Path]:
@@ -223,7 +224,12 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
     for edition in collection.editions:
         archive = root / edition.archive
         if archive.is_file():
-            _check_archive(archive, edition)
+            wanted, size = edition.archive_size, archive.stat().st_size
+            message = f"{archive}: expected {wanted} bytes, got {size}"
+            expect(size == wanted, message, DataError)
+            md5 = md5_of(archive)
+            message = f"{archive}: expected MD5 {edition.md5}, got {md5}"
+            expect(md5 == edition.md5, message, DataError)
             return edition, extract(archive, edition.folder)
     editions = collection.editions
     searched = ", ".join(f"{e.folder}, {e.archive}" for e in editions)
@@ -247,23 +253,12 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
     return edition, folder
 
 
-def _check_archive(archive: Path, edition: Edition) -> None:
-    """Raise DataError unless the archive is the published one, by size and MD5."""
-    size = archive.stat().st_size
-    expect(
-        size == edition.archive_size,
-        f"{archive}: expected {edition.archive_size} bytes, got {size}",
-        DataError,
-    )
-    md5 = md5_of(archive)
-    expect(md5 == edition.md5, f"{archive}: expected MD5 {edition.md5}, got {md5}", DataError)
-
-
 def _read_binary(
-    path: Path, count: int, label_bytes: int, labelling: Labelling
+    path: Path, count: int, collection: Collection, key: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read a binary file: pixels (count, 3072) uint8 and labels (count,) int64."""
-    record = label_bytes + _PIXELS
+    keys = list(collection.classes)
+    record = len(keys) + _PIXELS
     size = path.stat().st_size
     expect(
         size == count * record,
@@ -271,14 +266,17 @@ def _read_binary(
         DataError,
     )
     records = np.fromfile(path, np.uint8).reshape(count, record)
-    return records[:, label_bytes:], records[:, labelling.column].astype(np.int64)
+    return records[:, len(keys) :], records[:, keys.index(key)].astype(np.int64)
 
 
-def _read_pickle(path: Path, count: int, labelling: Labelling) -> tuple[np.ndarray, np.ndarray]:
+def _read_pickle(
+    path: Path, count: int, collection: Collection, key: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Read a file of the Python edition: pixels (count, 3072) uint8 and labels (count,) int64."""
     batch = load_pickle(path)
-    for key in ("data", labelling.key):
-        expect(key in batch, f"{path}: expected the entry {key}, got {sorted(batch)}", DataError)
+    for entry in ("data", key):
+        message = f"{path}: expected the entry {entry}, got {sorted(batch)}"
+        expect(entry in batch, message, DataError)
     pixels = batch["data"]
     fits = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
     expect(
@@ -287,11 +285,11 @@ def _read_pickle(path: Path, count: int, labelling: Labelling) -> tuple[np.ndarr
         f"{getattr(pixels, 'shape', type(pixels).__name__)} {getattr(pixels, 'dtype', '')}",
         DataError,
     )
-    raw = batch[labelling.key]
+    raw = batch[key]
     whole = isinstance(raw, list) and all(type(label) is int for label in raw)
     expect(
         whole and len(raw) == count,
-        f"{path}: {labelling.key} must be a list of {count} whole numbers, got "
+        f"{path}: {key} must be a list of {count} whole numbers, got "
         f"{type(raw).__name__} of {len(raw) if hasattr(raw, '__len__') else 'no'} entries",
         DataError,
     )

@@ -1,4 +1,7 @@
-"""Your own pictures: a folder with one sub-folder for each class."""
+"""Your own pictures, as they come from cameras, scanners, phones and strangers.
+
+As files, or in a folder with one sub-folder for each class.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,36 @@ import os
 import re
 import unicodedata
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from minran.data.dataset import Dataset, check_split
-from minran.data.pictures import PICTURE_SUFFIXES, read_each, some
-from minran.errors import DataError, expect
+from minran.data.dataset import SPLITS, Dataset, check_split
+from minran.errors import DataError, expect, import_extra
+from minran.files import expect_regular
 from minran.hints import checked
 from minran.streams import progress_bar
 
+# What is read, and how it is called. A file's content decides, not its name: without this list a
+# file that is called x.png could start any of Pillow's readers, one of which runs another program.
+_FORMATS = {
+    "BMP": [".bmp"],
+    "GIF": [".gif"],
+    "JPEG": [".jfif", ".jpeg", ".jpg"],
+    "PNG": [".png"],
+    "PPM": [".pgm", ".ppm"],
+    "TIFF": [".tif", ".tiff"],
+    "WEBP": [".webp"],
+}
+_SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings)
+
+MAX_PIXELS = 89_478_485
+"""Pictures of more pixels (9,459 x 9,459) are not decoded: a small file can hold a huge picture.
+The number is the one at which Pillow begins to warn."""
+_NAMED = 20
+"""How many bad files a message names."""
 _DEPTH = 8
 """How many single folders around everything are stepped into (a link may go in a circle)."""
 
@@ -34,6 +57,21 @@ _PARTS = {
 }
 # What systems leave beside people's folders; other such names begin with a dot.
 _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
+
+
+@checked(DataError)
+def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
+    """Read picture files as (N, size, size, 3) uint8, each cut to a square and resized.
+
+    Raises DataError naming the files that cannot be read, or when Pillow is missing.
+    """
+    expect(len(files) > 0, "read_pictures: expected at least one file, got none", DataError)
+    expect(size >= 1, f"read_pictures: size must be at least 1, got {size}", DataError)
+    paths = [Path(file) for file in files]
+    pictures, bad = _read_all(paths, size)
+    named = [f"{paths[place]} ({reason})" for place, reason in bad.items()]
+    expect(not bad, f"could not read {_some(named, ', ')}", DataError)
+    return np.stack(list(pictures.values()))
 
 
 @checked(DataError)
@@ -79,29 +117,19 @@ def load_folder(
         class_names, pairs = _list_split(root, split, test_fraction, seed)
     except OSError as error:
         raise DataError(f"load_folder: {root} cannot be listed: {error}") from error
-
-    pictures, labels, bad = [], [], []
-    files = [file for _, file in pairs]
-    name = root.resolve().name
-    bar = progress_bar(
-        read_each(files, size), desc=name, total=len(files), leave=False, unit="picture"
-    )
-    for (label, _), (file, picture) in zip(pairs, bar, strict=True):
-        if isinstance(picture, np.ndarray):
-            pictures.append(picture)
-            labels.append(label)
-        else:
-            bad.append(f"{file.relative_to(root)}: {picture}")
+    files, name = [file for _, file in pairs], root.resolve().name
+    pictures, bad = _read_all(files, size, name)
+    named = [f"{files[place].relative_to(root)}: {reason}" for place, reason in bad.items()]
     expect(
         not bad or skip_bad,
         f"load_folder: {len(bad)} of {len(files)} pictures in {root} cannot be read "
-        f"(skip_bad=True leaves them out): " + some(bad, "; "),
+        f"(skip_bad=True leaves them out): {_some(named, '; ')}",
         DataError,
     )
-    expect(
-        len(pictures) > 0, f"load_folder: no picture in {root} can be read: {bad[:1]}", DataError
-    )
-    return Dataset(np.stack(pictures), np.array(labels, dtype=np.int64), class_names, name)
+    message = f"load_folder: no picture in {root} can be read: {named[:1]}"
+    expect(len(pictures) > 0, message, DataError)
+    labels = np.array([pairs[place][0] for place in pictures], dtype=np.int64)
+    return Dataset(np.stack(list(pictures.values())), labels, class_names, name)
 
 
 def _list_split(
@@ -113,29 +141,24 @@ def _list_split(
         root = _single_folder(root) or root
     parts = _ready_made(root)
     if parts is not None:
-        parts = {part: _inside(folder) for part, folder in parts.items()}
-        train, test = (_sub_folders(parts[name]) for name in ("train", "test"))
+        train, test = (_sub_folders(parts[part]) for part in SPLITS)
         expect(
             list(train) == list(test),
             f"load_folder: {parts['train']} and {parts['test']} must have the same classes, "
             f"only one has {sorted(set(train) ^ set(test))}",
             DataError,
         )
-        wanted = ("train", "test") if split is None else (split,)
-        return tuple(train), [pair for name in wanted for pair in _list_pictures(parts[name])]
+        chosen = {"train": [train], "test": [test], None: [train, test]}[split]
+        return tuple(train), [pair for classes in chosen for pair in _list_pictures(classes)]
     classes = _sub_folders(root)
-    expect(
-        len(classes) > 0,
-        f"load_folder: {root} must have one sub-folder for each class, found none",
-        DataError,
-    )
-    pairs = _list_pictures(root)
+    message = f"load_folder: {root} must have one sub-folder for each class, found none"
+    expect(len(classes) > 0, message, DataError)
+    pairs = _list_pictures(classes)
     if split is not None:
-        tested = {
-            file
-            for label, name in enumerate(classes)
-            for file in _test_part(classes[name], name, pairs, label, test_fraction, seed)
-        }
+        tested: set[Path] = set()
+        for label, (name, folder) in enumerate(classes.items()):
+            files = [file for other, file in pairs if other == label]
+            tested |= _test_part(files, folder, name, test_fraction, seed)
         pairs = [pair for pair in pairs if (pair[1] in tested) == (split == "test")]
     return tuple(classes), pairs
 
@@ -149,11 +172,8 @@ def _single_folder(root: Path) -> Path | None:
     if len(folders) != 1:
         return None
     name, inner = folders[0]
-    expect(
-        _part_of(name) in ("", "train"),
-        f"load_folder: {root} has the folder {name} and none to train on",
-        DataError,
-    )
+    message = f"load_folder: {root} has the folder {name} and none to train on"
+    expect(_part_of(name) in ("", "train"), message, DataError)
     return inner if _sub_folders(inner) and not any(map(_is_picture, inner.iterdir())) else None
 
 
@@ -179,9 +199,8 @@ def _ready_made(root: Path) -> dict[str, Path] | None:
     others = [name for name in folders if name not in splits]
     parts = sorted(splits.values())
     # Beside bus and car, train is a vehicle; but not if it has class folders of its own.
-    if others and "test" not in parts and "train" not in map(_part_of, with_classes):
-        return None
-    if not splits:
+    vehicle = others and "test" not in parts and "train" not in map(_part_of, with_classes)
+    if vehicle or not splits:
         return None
     flat = [name for name in splits if name not in with_classes]
     problem = ""
@@ -201,11 +220,16 @@ def _ready_made(root: Path) -> dict[str, Path] | None:
     found = {part: folders[name] for name, part in splits.items()}
     if len(found) == 3:
         warnings.warn(f"{found['val']} is left out: {found['test']} is there", stacklevel=4)
-    return {"train": found["train"], "test": found.get("test") or found["val"]}
+    return {
+        "train": _inside(found["train"]),
+        "test": _inside(found["test"] if "test" in found else found["val"]),
+    }
 
 
 def _sub_folders(root: Path) -> dict[str, Path]:
     """The sub-folders of `root` that people made, sorted, by their names in one Unicode form.
+
+    (A Mac may write an accent as a character of its own.)
 
     Raises DataError if two names differ in nothing that can be seen, or cannot be printed.
     """
@@ -213,7 +237,7 @@ def _sub_folders(root: Path) -> dict[str, Path]:
     for path in sorted(root.iterdir()):
         if _is_litter(path.name) or not path.is_dir():
             continue
-        name = _normal(path.name)
+        name = unicodedata.normalize("NFC", path.name)
         if name in found:
             raise DataError(
                 f"load_folder: {root} has two folders called {name}, written with other characters "
@@ -225,74 +249,144 @@ def _sub_folders(root: Path) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _files(folder: Path) -> list[Path]:
-    """The pictures in `folder` and below it, each once, in the order of their names."""
-    # A link may lead back to where we came from, or twice to one place.
-    seen = {_identity(place) for place in folder.resolve().parents}
-    files = []
-    for place, inner, names in os.walk(folder, onerror=_raise, followlinks=True):
-        if _identity(place) in seen:
-            inner.clear()
-            continue
-        seen.add(_identity(place))
-        inner[:] = sorted(name for name in inner if not _is_litter(name))
-        files += [Path(place, name) for name in names]
-    return sorted(filter(_is_picture, files))
-
-
-def _identity(folder: str | Path) -> tuple[int, int]:
-    """What a folder is, whatever it is called."""
-    status = os.stat(folder)
-    return status.st_dev, status.st_ino
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_SUFFIXES and not _is_litter(path.name)
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith(".") or name.casefold() in _LITTER
-
-
-def _normal(name: str) -> str:
-    """`name` with composed characters: a Mac may write an accent as a character of its own."""
-    return unicodedata.normalize("NFC", name)
-
-
-def _list_pictures(root: Path) -> list[Pair]:
-    """Return (label, file) of every picture below the class folders of `root`, sorted."""
+def _list_pictures(classes: dict[str, Path]) -> list[Pair]:
+    """Return (label, file) of every picture below the class folders, sorted."""
     pairs: list[Pair] = []
-    for label, folder in enumerate(_sub_folders(root).values()):
+    for label, folder in enumerate(classes.values()):
         files = _files(folder)
         expect(
             len(files) > 0,
-            f"load_folder: the class folder {folder} has no pictures "
-            f"({', '.join(sorted(PICTURE_SUFFIXES))})",
+            f"load_folder: the class folder {folder} has no pictures ({', '.join(_SUFFIXES)})",
             DataError,
         )
         pairs += [(label, file) for file in files]
     return pairs
 
 
+def _files(folder: Path) -> list[Path]:
+    """The pictures in `folder` and below it, each once, in the order of their names."""
+    # A link may lead back to where we came from, or twice to one place.
+    seen = set(folder.resolve().parents)
+    files, waiting = [], [folder]
+    while waiting:
+        place = waiting.pop()
+        if (real := place.resolve()) in seen:
+            continue
+        seen.add(real)
+        for path in sorted(place.iterdir(), reverse=True):
+            if path.is_dir() and not _is_litter(path.name):
+                waiting.append(path)
+            elif _is_picture(path):
+                files.append(path)
+    return sorted(files)
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in _SUFFIXES and not _is_litter(path.name)
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith(".") or name.casefold() in _LITTER
+
+
 def _test_part(
-    folder: Path, name: str, pairs: list[Pair], label: int, test_fraction: float, seed: int
+    files: list[Path], folder: Path, name: str, test_fraction: float, seed: int
 ) -> set[Path]:
     """The pictures of one class that are for testing, by their names alone."""
-    files = [file for other, file in pairs if other == label]
-    expect(
-        len(files) >= 2,
-        f"load_folder: {folder} needs at least 2 pictures to be split, has {len(files)}",
-        DataError,
-    )
+    message = f"load_folder: {folder} needs at least 2 pictures to be split, has {len(files)}"
+    expect(len(files) >= 2, message, DataError)
     ranks = {}
     for file in files:
-        inner = _normal(file.relative_to(folder).as_posix())
+        inner = unicodedata.normalize("NFC", file.relative_to(folder).as_posix())
         text = f"{seed}/{name}/{inner}".encode(errors="surrogateescape")
         ranks[file] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64
-    files.sort(key=lambda file: ranks[file])
     count = sum(rank < test_fraction for rank in ranks.values())
-    return set(files[: min(max(count, 1), len(files) - 1)])
+    return set(sorted(files, key=ranks.__getitem__)[: min(max(count, 1), len(files) - 1)])
+
+
+def _read_all(
+    files: Sequence[Path], size: int, name: str = ""
+) -> tuple[dict[int, np.ndarray], dict[int, str]]:
+    """By their places in `files`: the pictures, and why the others cannot be read.
+
+    name: what a progress bar is about; no bar without one.
+    """
+    needs = "load_folder: reading pictures needs Pillow"
+    pillow = import_extra("PIL", "images", needs, DataError)
+    pictures: dict[int, np.ndarray] = {}
+    bad: dict[int, str] = {}
+    show = None if name else False
+    bar = progress_bar(files, show=show, desc=name, leave=False, unit="picture")
+    for place, file in enumerate(bar):
+        try:
+            pictures[place] = _read_picture(file, size)
+        except pillow.UnidentifiedImageError:
+            bad[place] = f"it is no picture ({', '.join(_FORMATS)})"
+        except Exception as error:  # A damaged picture can raise nearly anything.
+            # The file's name stands beside the reason already.
+            bad[place] = str(error).removeprefix(f"{file} ") or type(error).__name__
+    return pictures, bad
+
+
+def _some(items: Sequence[str], separator: str) -> str:
+    """The first items, and how many more there are."""
+    rest = f"{separator}and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
+    return separator.join(items[:_NAMED]) + rest
+
+
+def _read_picture(file: Path, size: int) -> np.ndarray:
+    """Read one picture as (size, size, 3) uint8."""
+    from PIL import Image, ImageOps
+
+    expect_regular(file)
+    with warnings.catch_warnings():
+        # Below the check is sharper than Pillow's, which warns.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = Image.open(file, formats=list(_FORMATS))
+    with opened:
+        width, height = opened.size
+        expect(
+            width * height <= MAX_PIXELS,
+            f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller",
+            DataError,
+        )
+        ImageOps.exif_transpose(opened, in_place=True)
+        picture: Any = opened
+        if picture.mode.startswith(("I", "F")):
+            picture = _eight_bits(opened)
+        if "A" in picture.getbands() or "transparency" in picture.info:
+            picture = picture.convert("RGBA")
+            white = Image.new("RGBA", picture.size, "white")
+            picture = Image.alpha_composite(white, picture)
+        if picture.mode != "RGB":  # a copy less of what may be large
+            picture = picture.convert("RGB")
+        fitted = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+    return np.asarray(fitted, dtype=np.uint8)
+
+
+def _eight_bits(picture: Any) -> Any:
+    """A grey picture of 16 bits with 8: white, which is 65535, becomes 255.
+
+    Pillow's own conversion would cut every value above 255. PNG and PGM say what white is, and so
+    does a TIFF of 16 bits without a sign; of numbers of 32 bits nobody knows.
+
+    Raises DataError for those.
+    """
+    from PIL import Image
+
+    expect(
+        picture.mode.startswith("I;16")
+        or (picture.mode == "I" and picture.format in ("PNG", "PPM")),
+        f"its pixels are numbers of 32 bits (mode {picture.mode}), of which nobody knows which is "
+        "white: save it with 8 or 16 bits",
+        DataError,
+    )
+    values = np.asarray(picture)
+    table = np.rint(np.arange(65536) / 257).astype(np.uint8)
+    if getattr(picture, "tag_v2", {}).get(262) == 0:  # a TIFF in which 0 is white
+        table = table[::-1]
+    grey = Image.fromarray(table[values])
+    if "transparency" in picture.info:  # one value that stands for "nothing here"
+        there = values != picture.info["transparency"]
+        grey.putalpha(Image.fromarray(np.where(there, np.uint8(255), np.uint8(0))))
+    return grey

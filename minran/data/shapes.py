@@ -9,18 +9,11 @@ mask can be scored against it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minran.data.dataset import SPLITS, Dataset, check_split
-from minran.data.outlines import CLASS_NAMES, OUTLINES
-from minran.data.scenery import (
-    blend,
-    oklch_to_srgb,
-    paint_backgrounds,
-    paint_distractors,
-    pixel_grid,
-    uniform,
-)
 from minran.errors import DataError, expect
 from minran.hints import checked
 
@@ -89,10 +82,8 @@ def _contrasting_lightness(rng: np.random.Generator) -> tuple[np.ndarray, np.nda
     bright, dark = uniform(rng, 0.72, 0.88, BLOCK), uniform(rng, 0.28, 0.45, BLOCK)
     # A dark object is drawn a little lighter than a dark background: near black, hues vanish.
     on_dark, on_bright = (bright, dark), (dark + 0.12, bright + 0.04)
-    return (
-        np.where(bright_object, on_dark[0], on_bright[0]),
-        np.where(bright_object, on_dark[1], on_bright[1]),
-    )
+    object_lightness, background_lightness = np.where(bright_object, on_dark, on_bright)
+    return object_lightness, background_lightness
 
 
 def _shading(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -124,3 +115,188 @@ def _object_coverage(rng: np.random.Generator, labels: np.ndarray, size: int) ->
         points = inside.reshape(-1, size, SUPERSAMPLING, size, SUPERSAMPLING)
         coverage[at] = points.sum(axis=(2, 4), dtype=np.float32) / SUPERSAMPLING**2
     return coverage
+
+
+# The ten outlines, as inequalities in the plane. Each function takes the coordinates (u, v) of
+# points in the object's own frame, arrays of one shape, and says of each point: is it inside?
+# Every outline lies in the unit disc, and none becomes another by rotation, mirroring or scaling.
+def disc(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """u^2 + v^2 <= R^2."""
+    return u * u + v * v <= 0.85**2
+
+
+def ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """r^2 <= u^2 + v^2 <= R^2."""
+    square = u * u + v * v
+    return (square >= 0.5**2) & (square <= 0.93**2)
+
+
+def square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """max(|u|, |v|) <= a."""
+    return np.maximum(np.abs(u), np.abs(v)) <= 0.7
+
+
+def triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Three half-planes at 120 degrees, each at half the circumscribed radius."""
+    slanted = np.float32(np.sqrt(3) / 2) * np.abs(u) - 0.5 * v
+    return np.maximum(v, slanted) <= 0.5
+
+
+def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Two bars of one length crossing at right angles."""
+    u, v = np.abs(u), np.abs(v)
+    return (np.minimum(u, v) <= 0.24) & (np.maximum(u, v) <= 0.92)
+
+
+def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Pentagram: the five lines through its tips; a point inside is beyond at most one of them."""
+    beyond = np.zeros(u.shape, dtype=np.int8)
+    for angle in 2 * np.pi * np.arange(5) / 5:
+        direction = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+        beyond += direction[0] * u + direction[1] * v > np.float32(np.cos(2 * np.pi / 5))
+    return beyond <= 1
+
+
+def crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A disc without a smaller disc that leaves it on one side."""
+    vv = v * v
+    return (u * u + vv <= 0.95**2) & ((u - 0.42) ** 2 + vv >= 0.72**2)
+
+
+def arrow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A shaft along u and a triangular head whose tip is at u = 0.98."""
+    v = np.abs(v)
+    shaft = (v <= 0.18) & (u >= -0.95) & (u <= 0.2)
+    head = (u >= 0.1) & (v <= 0.82 * (0.98 - u))
+    return shaft | head
+
+
+def bars(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Two parallel bars with a gap between them."""
+    v = np.abs(v)
+    return (np.abs(u) <= 0.75) & (v >= 0.22) & (v <= 0.62)
+
+
+def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """x^2 + (5 y / 4 - sqrt|x|)^2 <= 1, moved and scaled into the unit disc."""
+    x, y = 1.29 * u, 1.29 * v + 0.2
+    bent = 1.25 * y - np.sqrt(np.abs(x))
+    return x * x + bent * bent <= 1
+
+
+OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...]
+OUTLINES = (disc, ring, square, triangle, cross, star, crescent, arrow, bars, heart)
+CLASS_NAMES = tuple(outline.__name__ for outline in OUTLINES)
+
+# OKLab (B. Ottosson, 2020): equal steps of L look like equal steps of lightness whatever the hue,
+# so a difference of L between object and background guarantees that the object can be seen.
+_LAB_TO_LMS = np.array(
+    [
+        [1.0, 0.3963377774, 0.2158037573],
+        [1.0, -0.1055613458, -0.0638541728],
+        [1.0, -0.0894841775, -1.2914855480],
+    ]
+)
+_LMS_TO_RGB = np.array(
+    [
+        [4.0767416621, -3.3077115913, 0.2309699292],
+        [-1.2684380046, 2.6097574011, -0.3413193965],
+        [-0.0041960863, -0.7034186147, 1.7076147010],
+    ]
+)
+
+
+def oklch_to_srgb(lightness: np.ndarray, chroma: np.ndarray, hue: np.ndarray) -> np.ndarray:
+    """Convert OKLCH colours to sRGB in [0, 1], clipping what a screen cannot show.
+
+    lightness in [0, 1], chroma from 0 (grey), hue in radians: (...) each; returns (..., 3) float32.
+    """
+    lab = np.stack([lightness, chroma * np.cos(hue), chroma * np.sin(hue)], axis=-1)
+    linear = np.clip((lab @ _LAB_TO_LMS.T) ** 3 @ _LMS_TO_RGB.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return encoded.astype(np.float32)
+
+
+def blend(canvas: np.ndarray, coverage: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Paint over: canvas + coverage (colour - canvas).
+
+    canvas: (N, H, W, 3); coverage: (N, H, W) in [0, 1]; colour: broadcastable to canvas.
+    """
+    return canvas + coverage[..., None] * (colour - canvas)
+
+
+def pixel_grid(size: int, samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows (1, S, 1) and columns (1, 1, S) of sample points in [0, 1], S = size samples."""
+    points = ((np.arange(size * samples) + 0.5) / (size * samples)).astype(np.float32)
+    return points[None, :, None], points[None, None, :]
+
+
+def uniform(
+    rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
+) -> np.ndarray:
+    """Draw from [low, high) in float32, so that whole pictures stay float32."""
+    return np.float32(low) + np.float32(high - low) * rng.random(shape, dtype=np.float32)
+
+
+def paint_backgrounds(rng: np.random.Generator, lightness: np.ndarray, size: int) -> np.ndarray:
+    """Fill each picture with a pattern between two colours near its own lightness.
+
+    lightness: (N,); returns (N, size, size, 3) float32. The patterns are gradients, stripes,
+    checks and clouds, one kind a picture.
+    """
+    count = len(lightness)
+    half_step = uniform(rng, 0.03, 0.09, count)
+    hue = uniform(rng, 0, 2 * np.pi, count)
+    other_hue = hue + rng.normal(0, 0.9, count)
+    first = oklch_to_srgb(lightness - half_step, uniform(rng, 0.02, 0.1, count), hue)
+    second = oklch_to_srgb(lightness + half_step, uniform(rng, 0.02, 0.1, count), other_hue)
+
+    # All patterns are made of three plane waves: the kinds differ in the waves' frequencies (in
+    # periods a picture) and in how they combine.
+    kind = rng.integers(0, 4, count)[:, None, None]
+    gradient, stripes, checks = kind == 0, kind == 1, kind == 2
+    shape = (3, count, 1, 1)
+    frequency = uniform(rng, 0.6, 3.0, shape)
+    angle, phase = uniform(rng, 0, 2 * np.pi, (2, *shape))
+    fine = uniform(rng, 3.0, 7.0, (count, 1, 1))
+    frequency[0] = np.select([gradient, stripes, checks], [0.4, fine, 0.6 * fine], frequency[0])
+    frequency[1] = np.where(checks, frequency[0], frequency[1])
+    angle[1] = np.where(checks, angle[0] + np.pi / 2, angle[1])
+
+    rows, columns = pixel_grid(size)
+    along = np.cos(angle) * columns + np.sin(angle) * rows
+    waves = np.sin(2 * np.pi * frequency * along + phase)
+    clouds = np.clip(0.5 * waves.sum(axis=0), -1, 1)
+    pattern = np.select([gradient | stripes, checks], [waves[0], waves[0] * waves[1]], clouds)
+    background = np.broadcast_to(first[:, None, None], (count, size, size, 3))
+    return blend(background, 0.5 + 0.5 * pattern, second[:, None, None])
+
+
+def paint_distractors(
+    rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray, strokes: int = 5
+) -> np.ndarray:
+    """Paint up to `strokes` short strokes and dots all over each picture, as light as its object.
+
+    canvas: (N, S, S, 3); lightness: (N,) of each picture's object; returns (N, S, S, 3).
+    A stroke is the set of points within a radius of a segment; a segment of no length is a dot.
+    """
+    count, size = len(canvas), canvas.shape[1]
+    each = (count, 1, 1)
+    rows, columns = pixel_grid(size)
+    for _ in range(strokes):
+        is_stroke, is_present = rng.random(each) < 0.6, rng.random(each) < 0.7
+        half_length = np.where(is_stroke, uniform(rng, 0.03, 0.1, each), np.float32(0))
+        radius = uniform(rng, 0.014, 0.035, each)
+        angle = uniform(rng, 0, np.pi, each)
+        du, dv = columns - uniform(rng, 0, 1, each), rows - uniform(rng, 0, 1, each)
+        along = np.cos(angle) * du + np.sin(angle) * dv
+        across = np.cos(angle) * dv - np.sin(angle) * du
+        overshoot = np.maximum(np.abs(along) - half_length, 0)
+        distance = np.sqrt(overshoot * overshoot + across * across)
+        # An edge one pixel wide: full inside, none outside, linear between.
+        coverage = np.clip((radius - distance) * size + 0.5, 0, 1) * is_present
+
+        tone = np.clip(lightness + rng.normal(0, 0.06, count), 0.1, 0.97)
+        chroma, hue = uniform(rng, 0.06, 0.18, count), uniform(rng, 0, 2 * np.pi, count)
+        canvas = blend(canvas, coverage, oklch_to_srgb(tone, chroma, hue)[:, None, None])
+    return canvas

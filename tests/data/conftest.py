@@ -30,7 +30,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, np.ndarray]:
     """Make the loaders expect files of 4 and 3 records; return such records by file name."""
     monkeypatch.delenv("MINRAN_DATA", raising=False)
-    monkeypatch.setattr("pooch.os_cache", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
     counts = {"train": 4, "test": 3}
     monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, records_per_file=counts))
     monkeypatch.setattr(cifar, "CIFAR100", replace(cifar.CIFAR100, records_per_file=counts))

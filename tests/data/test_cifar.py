@@ -64,11 +64,9 @@ def test_cifar100_fine_and_coarse(tmp_path, small, no_network):
 
 
 def test_class_names_are_those_of_the_data_set():
-    from minran.data import cifar_classes
-
-    for names, count in [("CIFAR10", 10), ("CIFAR100", 100), ("CIFAR100_COARSE", 20)]:
-        values = getattr(cifar_classes, names)
-        assert len(set(values)) == count and list(values) == sorted(values)
+    counts = {"labels": 10, "coarse_labels": 20, "fine_labels": 100}
+    for key, names in (cifar.CIFAR10.classes | cifar.CIFAR100.classes).items():
+        assert len(set(names)) == counts[key] and list(names) == sorted(names)
 
 
 @pytest.mark.parametrize("text", [str, str.encode])

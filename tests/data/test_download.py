@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from minran.data.download import fetch
+from minran.data.archive import fetch
 from minran.errors import DataError
 
 

@@ -10,7 +10,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from minran.data import load_folder, pictures, read_pictures
+from minran.data import folder as folders
+from minran.data import load_folder, read_pictures
 from minran.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")
@@ -141,7 +142,7 @@ def test_a_small_file_that_says_it_is_huge(tmp_path, monkeypatch, name, pillows_
 
 
 def test_the_largest_picture(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "MAX_PIXELS", 64)
+    monkeypatch.setattr(folders, "MAX_PIXELS", 64)
     Image.new("L", (8, 8), 90).save(tmp_path / "a.png")
     assert (read_pictures([tmp_path / "a.png"]) == 90).all()
     Image.new("L", (5, 13), 90).save(tmp_path / "a.png")

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minran.data import load_shapes
-from minran.data.outlines import OUTLINES
+from minran.data.shapes import OUTLINES
 from minran.errors import DataError
 
 
