@@ -1,4 +1,11 @@
-"""A door to `minran.workshop.course`: what the notebooks import."""
+"""The course: all that its notebooks import, from `minran.workshop.course`.
+
+`check`, `show_source`, `frames` and `explore` stand in most notebooks; the comparisons are what
+checks are made of. What single notebooks use besides is loaded when it is first asked for.
+"""
+
+import importlib
+from typing import Any
 
 from minran.workshop.course import (
     Wrong,
@@ -23,3 +30,25 @@ __all__ = [
     "show_source",
     "unpack",
 ]
+
+_LATE = {
+    "blocks": ("run_block",),
+    "clinic": ("BUGS", "features", "features_for", "healthy", "patient", "shape_trace", "trace"),
+    "figures": (
+        *("bars_figure", "hourglass_figure", "influence_figure", "owners_figure"),
+        *("reach_figure", "roofline_figure", "time_figure", "tree_figure"),
+    ),
+    "gates": ("SqueezeExciteParts", "cost", "replace_masks"),
+    "planted": ("InterpolationOtherCorners", "SoftmaxSameForAll", "planted"),
+    "shipped": ("ablation",),
+    "show": ("show_kernel",),
+    "steps": ("backward_steps",),
+    "stopwatch": ("Spent", "passes_and_bytes", "seconds_of", "timed_kernels"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATE.items():
+        if name in names:
+            return getattr(importlib.import_module(f"minran.workshop.course.{module}"), name)
+    raise AttributeError(f"module 'minran.course' has no attribute {name!r}")

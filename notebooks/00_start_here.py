@@ -260,15 +260,15 @@ show_source(ops.gate)
 # | $\tau$ | threshold above which a pixel of a map counts | `inspect.score(threshold)` | 13 |
 # | $\alpha_c$ | weight of a channel in Grad-CAM | `inspect.gradcam` | 13 |
 # | $s$, $v$ | spread of single values; variance of their mean | `ablate.summarise` | 14 |
-# | $t_f$ | 95% limit of Student's t, $f$ degrees of freedom | `ablate.spread.student_t` | 14 |
+# | $t_f$ | 95% limit of Student's t, $f$ degrees of freedom | `ablate.student_t` | 14 |
 # | $e_j$ | 1 at place $j$, 0 elsewhere: a label as probabilities | `data.one_hot` | 15 |
 # | IoU | overlap of a mask and the true object: both over either | `inspect.score` | 13 |
-# | $F$, $B$ | operations and bytes of a kernel call | `course.stopwatch.Spent` | 17 |
-# | $\pi$, $\beta$ | operations and bytes a second, at most | `course.stopwatch.seconds_of` | 17 |
-# | $I$ | arithmetic intensity, $F/B$ | `course.stopwatch.timed_kernels` | 17 |
+# | $F$, $B$ | operations and bytes of a kernel call | `course.Spent` | 17 |
+# | $\pi$, $\beta$ | operations and bytes a second, at most | `course.seconds_of` | 17 |
+# | $I$ | arithmetic intensity, $F/B$ | `course.timed_kernels` | 17 |
 # | $g_{ij}$ | influence of a pixel on the middle of a mask | `inspect.mask_reach` | 18 |
-# | $z$, $s$ | a channel's mean; its weight | `course.gates.SqueezeExciteParts` | 18 |
-# | $\rho$ | reduction of a channel gate | `course.gates.SqueezeExciteParts(reduction)` | 18 |
+# | $z$, $s$ | a channel's mean; its weight | `course.SqueezeExciteParts` | 18 |
+# | $\rho$ | reduction of a channel gate | `course.SqueezeExciteParts(reduction)` | 18 |
 #
 # Some letters mean two things, as in the papers that they come from: $p$ is a padding, a
 # probability and a number of units, $r$ a cotangent, a number of units and a clean ratio, $\mu$ a

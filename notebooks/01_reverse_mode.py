@@ -46,10 +46,9 @@ import numpy as np
 
 from minran import Op, gradcheck, ops, tensor
 from minran.autograd import walk
-from minran.course import check, show_source
+from minran.course import backward_steps, check, show_source
 from minran.inspect.style import dress, legend, new_figure, show, theme
 from minran.ops.arithmetic import MatMul, Mul, Sum
-from minran.workshop.course.steps import backward_steps
 
 colours = theme()
 

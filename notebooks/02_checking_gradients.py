@@ -43,11 +43,10 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import gradcheck, nn, ops, tensor
-from minran.course import check, show_source
+from minran.course import InterpolationOtherCorners, SoftmaxSameForAll, check, planted, show_source
 from minran.gradcheck import check_op
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
 from minran.ops.arithmetic import _unbroadcast
-from minran.workshop.course.planted import InterpolationOtherCorners, SoftmaxSameForAll, planted
 
 colours = theme()
 
@@ -318,8 +317,8 @@ for name, operation in linear.items():
 #
 # ## 8 · Find the wrong one
 #
-# Six suspects, each a function and inputs for it. One has a wrong gradient. (Do not read
-# `minran/course/planted.py` yet.) A start:
+# Six suspects, each a function and inputs for it. One has a wrong gradient. (Do not read the
+# source of `planted` yet.) A start:
 
 # %%
 suspects = planted()

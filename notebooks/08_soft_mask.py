@@ -43,13 +43,11 @@ import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, tensor
 from minran.backend.geometry import pool_output_size
-from minran.course import check, explore, show_source
+from minran.course import check, explore, hourglass_figure, reach_figure, shape_trace, show_source
 from minran.data import load_shapes
 from minran.models import AttentionModule, Hourglass
 from minran.models.attention import Head, MaskBranch
 from minran.models.units import Build
-from minran.workshop.course.clinic import shape_trace
-from minran.workshop.course.ran_figures import hourglass_figure, reach_figure
 
 # %% [markdown]
 # ## 1 · The equation, and its naming trap

@@ -39,10 +39,9 @@ if importlib.util.find_spec("minran") is None:  # in Colab
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
 
 from minran import create_model, inspect
-from minran.course import check, show_source
+from minran.course import bars_figure, check, show_source
 from minran.inspect.style import dress, legend, new_figure, theme
 from minran.models import ResidualAttentionNetwork
-from minran.workshop.course.ran_figures import share_figure
 
 colours = theme()
 
@@ -318,9 +317,11 @@ def parts(summary, number):
     return found
 
 
-share_figure(
+bars_figure(
     {"Parameters": parts(summary, "parameters"), "Multiply-adds": parts(summary, "multiply_adds")},
+    ("outside the masks", "in the masks"),
     {"Parameters": "millions", "Multiply-adds": "millions for one picture"},
+    share=True,
 )
 
 # %% [markdown]

@@ -42,12 +42,11 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import inspect
-from minran.course import check, show_source
+from minran.course import check, explore, show_source
 from minran.data import load_shapes
 from minran.inspect.masks import added
 from minran.inspect.style import MAP_COLOURS, dress, new_figure, row_label, show, theme
 from minran.train import load_pretrained
-from minran.workshop.course.player import explore
 
 colours = theme()
 

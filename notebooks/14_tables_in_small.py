@@ -41,11 +41,9 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 
 import numpy as np
 
-from minran.ablate import compare, summarise
-from minran.course import check
+from minran.ablate import compare, student_t, summarise
+from minran.course import ablation, check
 from minran.inspect.style import dress, legend, new_figure, theme
-from minran.workshop.ablate.spread import student_t
-from minran.workshop.course.shipped import ablation
 
 colours = theme()
 

@@ -42,12 +42,11 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import create_model, inspect, no_grad, ops, tensor
-from minran.course import check
+from minran.course import ablation, check
 from minran.data import corrupt_labels, label_noise_matrix, load_shapes
 from minran.inspect.style import MAP_COLOURS, dress, legend, new_figure, theme
 from minran.optim import SGD
 from minran.train import load_pretrained
-from minran.workshop.course.shipped import ablation
 
 colours = theme()
 

@@ -43,19 +43,20 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import nn, ops, tensor
-from minran.course import check, show_source
-from minran.inspect.style import dress, new_figure, show, theme
-from minran.optim import SGD
-from minran.workshop.course.clinic import (
+from minran.course import (
     BUGS,
+    check,
     features,
     features_for,
     healthy,
+    hourglass_figure,
     patient,
     shape_trace,
+    show_source,
     trace,
 )
-from minran.workshop.course.ran_figures import hourglass_figure
+from minran.inspect.style import dress, new_figure, show, theme
+from minran.optim import SGD
 
 colours = theme()
 

@@ -45,16 +45,20 @@ import numpy as np
 
 from minran import backend, create_model, ops, tensor
 from minran.backend.cpu.norm import batch_norm
-from minran.course import check, explore, show_source
-from minran.workshop.course.blocks import run_block
-from minran.workshop.course.kernel_source import show_kernel
-from minran.workshop.course.limits_figures import (
+from minran.course import (
+    check,
+    explore,
     owners_figure,
+    passes_and_bytes,
     roofline_figure,
+    run_block,
+    seconds_of,
+    show_kernel,
+    show_source,
     time_figure,
+    timed_kernels,
     tree_figure,
 )
-from minran.workshop.course.stopwatch import passes_and_bytes, seconds_of, timed_kernels
 
 backend.current().set_threads(1)  # one core: the measurements below speak of one
 

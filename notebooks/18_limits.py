@@ -42,12 +42,18 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, ops, optim, tensor
-from minran.course import check, show_source
+from minran.course import (
+    SqueezeExciteParts,
+    bars_figure,
+    check,
+    cost,
+    influence_figure,
+    replace_masks,
+    seconds_of,
+    show_source,
+)
 from minran.data import load_shapes
 from minran.inspect.style import dress, legend, new_figure, theme
-from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks
-from minran.workshop.course.limits_figures import bars_figure, influence_figure
-from minran.workshop.course.stopwatch import seconds_of
 
 colours = theme()
 

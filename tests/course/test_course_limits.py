@@ -8,9 +8,9 @@ import pytest
 from minran import backend, create_model, ops, tensor
 from minran.errors import MinranError
 from minran.workshop.course.blocks import run_block
-from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks, width_of
-from minran.workshop.course.kernel_source import read_kernel
-from minran.workshop.course.limits_figures import owners_figure, tree_figure
+from minran.workshop.course.figures import owners_figure, tree_figure
+from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks
+from minran.workshop.course.show import read_kernel
 from minran.workshop.course.stopwatch import passes_and_bytes, timed_kernels
 
 SHOWN = [
@@ -99,7 +99,8 @@ def test_gates() -> None:
         create_model("attention_nano"), lambda channels: SqueezeExciteParts(channels, 4)
     )
     module = network.stages[0][1]
-    assert width_of(module) == 16 and isinstance(module.mask, SqueezeExciteParts)
+    assert isinstance(module.mask, SqueezeExciteParts)
+    assert module.mask.reduce.weight.shape == (16, 4)
     unit = create_model("attention_nano").stages[0][1].trunk[0]
     assert cost(unit, 8, 16) == (17 * 16 * 16 // 16 + 48, 17 * 16 * 16 // 16 * 64)
 

@@ -10,9 +10,9 @@ import pytest
 from course_helpers import FILES, NOTEBOOKS, names, run_tasks, wrong_answers
 
 from minran.workshop.course.build import make_copy, to_text
-from minran.workshop.course.kernel_source import read_kernel
 from minran.workshop.course.notebook import find_tasks, read_notebook
 from minran.workshop.course.outcome import checks_of, judge, numbers_with_checks
+from minran.workshop.course.show import read_kernel
 
 every_notebook = pytest.mark.parametrize("file", FILES, ids=names)
 TASKS = [(file, task) for file in FILES for task in checks_of(int(file.name[:2]))]

@@ -12,8 +12,7 @@ from minran import nn, ops, tensor
 from minran.errors import GradientError, MinranError, ShapeError
 from minran.inspect.style import new_figure
 from minran.workshop.course import explore, frames, show_source
-from minran.workshop.course.outcome import STATIC
-from minran.workshop.course.source import read_source
+from minran.workshop.course.show import STATIC, read_source
 from minran.workshop.course.steps import backward_steps
 
 

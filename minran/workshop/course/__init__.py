@@ -14,8 +14,7 @@ from minran.workshop.course.checking import (
     unpack,
 )
 from minran.workshop.course.outcome import check
-from minran.workshop.course.player import explore, frames
-from minran.workshop.course.source import show_source
+from minran.workshop.course.show import explore, frames, show_source
 
 __all__ = [
     "Wrong",

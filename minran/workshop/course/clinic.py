@@ -127,13 +127,6 @@ class Bug:
     infect: Callable[[AttentionModule, Build, int, int], AttentionModule]
 
 
-def _new_module(kind: type[AttentionModule]) -> Callable[..., AttentionModule]:
-    def infect(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
-        return _like(kind(build, channels, depth), module)
-
-    return infect
-
-
 def _new_body(kind: type[Hourglass]) -> Callable[..., AttentionModule]:
     def infect(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
         mask = _mask_of(module)
@@ -141,6 +134,10 @@ def _new_body(kind: type[Hourglass]) -> Callable[..., AttentionModule]:
         return module
 
     return infect
+
+
+def _no_one(module: AttentionModule, *made: Any) -> AttentionModule:
+    return _like(NakedGate(*made), module)
 
 
 def _leak(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
@@ -162,8 +159,7 @@ def _project(module: AttentionModule, build: Build, channels: int, depth: int) -
             if type(child) is PreActUnit:
                 cin, cout = child.conv1.weight.shape[2], child.conv3.weight.shape[3]
                 unit = ProjectingUnit(build, cin, cout)
-                state = {**unit.state_dict(), **child.state_dict()}
-                unit.load_state_dict(state)
+                unit.load_state_dict({**unit.state_dict(), **child.state_dict()})
                 setattr(parent, name, unit)
     return module
 
@@ -176,7 +172,7 @@ BUGS = {
         Bug("nearest", "repeats pixels instead of interpolating", _new_body(NearestHourglass)),
         Bug("norm before sigmoid", "puts a batch norm right before the sigmoid", _norm),
         Bug("unused projections", "makes projections in every unit, uses none", _project),
-        Bug("gate without 1", "multiplies by M instead of 1 + M", _new_module(NakedGate)),
+        Bug("gate without 1", "multiplies by M instead of 1 + M", _no_one),
     )
 }
 """The six bugs, by name, in the order of the tasks."""
@@ -184,7 +180,7 @@ BUGS = {
 
 def healthy(channels: int = 16, depth: int = 2, seed: int = 0) -> AttentionModule:
     """Our attention module in float64 with fresh weights: p = 1, t = 2, r = 1, mixed attention."""
-    return AttentionModule(_build(seed), channels, depth)
+    return AttentionModule(Build(np.random.default_rng(seed), np.float64), channels, depth)
 
 
 def patient(name: str, channels: int = 16, depth: int = 2, seed: int = 0) -> AttentionModule:
@@ -193,7 +189,8 @@ def patient(name: str, channels: int = 16, depth: int = 2, seed: int = 0) -> Att
     Raises RecipeError for an unknown name.
     """
     expect(name in BUGS, f"patient: name must be one of {tuple(BUGS)}, got {name!r}", RecipeError)
-    return BUGS[name].infect(healthy(channels, depth, seed), _build(seed), channels, depth)
+    build = Build(np.random.default_rng(seed), np.float64)
+    return BUGS[name].infect(healthy(channels, depth, seed), build, channels, depth)
 
 
 def features(channels: int = 16, size: int = 16, count: int = 2, seed: int = 1) -> Tensor:
@@ -228,9 +225,9 @@ def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = F
     units: also what happens inside residual units.
     """
     lines = []
+    closed = tuple(f"{name}." for name, m in module.named_modules() if isinstance(m, PreActUnit))
     for name, call in trace(module, x).items():
-        parents = [p for p, m in module.named_modules() if isinstance(m, PreActUnit)]
-        hidden = not units and any(name.startswith(f"{parent}.") for parent in parents)
+        hidden = not units and name.startswith(closed)
         if hidden or not (name == inside or name.startswith(f"{inside}.")):
             continue
         if isinstance(call.module, Sequential) and name != inside:
@@ -250,10 +247,6 @@ def _mask_of(module: AttentionModule) -> MaskBranch:
     if mask is None:
         raise RecipeError("the module has no mask")
     return mask
-
-
-def _build(seed: int) -> Build:
-    return Build(np.random.default_rng(seed), np.float64)
 
 
 def _like(new: Any, old: Module) -> Any:

@@ -10,13 +10,7 @@ import numpy as np
 from minran.autograd import tensor
 from minran.inspect.probe import call_shapes, multiply_adds
 from minran.models import AttentionModule
-from minran.nn import (
-    Conv2d,
-    GlobalAvgPool,
-    Linear,
-    Module,
-    UpsampleBilinear2d,
-)
+from minran.nn import Conv2d, GlobalAvgPool, Linear, Module, UpsampleBilinear2d
 
 
 class SqueezeExciteParts(Module):
@@ -36,17 +30,12 @@ class SqueezeExciteParts(Module):
         self.spread = UpsampleBilinear2d()
 
 
-def width_of(module: AttentionModule) -> int:
-    """The channels of an attention module: what its last convolution puts out."""
-    convolutions = [m for _, m in module.after.named_modules() if isinstance(m, Conv2d)]
-    return int(convolutions[-1].weight.shape[-1])
-
-
 def replace_masks(model: Module, make: Callable[[int], Module]) -> Module:
     """Put `make(channels)` where the mask of every attention module is; returns the model."""
     for _, module in list(model.named_modules()):
         if isinstance(module, AttentionModule):
-            module.mask = make(width_of(module))  # type: ignore[assignment]
+            convolutions = [m for _, m in module.after.named_modules() if isinstance(m, Conv2d)]
+            module.mask = make(convolutions[-1].weight.shape[-1])  # type: ignore[assignment]
     return model
 
 

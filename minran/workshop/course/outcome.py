@@ -19,9 +19,6 @@ from minran.workshop.course.checking import Raised, Wrong
 RECORD = "MINRAN_COURSE_RECORD"
 """The environment variable that names a file for outcomes; the tests of the notebooks read it."""
 
-STATIC = "MINRAN_STATIC"
-"""Set where nobody can move a slider: `explore` then draws one picture."""
-
 GRADING = "MINRAN_GRADING"
 """Set in the student's process: `check` does nothing there, the verdict is made outside."""
 

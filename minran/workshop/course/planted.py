@@ -6,7 +6,6 @@ Notebook 02 asks the reader to find it by testing, so read this file afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -69,7 +68,7 @@ def planted(seed: int = 7) -> dict[str, Suspect]:
     rng = np.random.default_rng(seed)
     picture = rng.standard_normal((1, 8, 9, 2))
     steps = np.round(2 * rng.standard_normal((1, 8, 9, 2)))  # equal neighbours: ties in a max
-    suspects: dict[str, tuple[Callable[..., Tensor], tuple[Any, ...]]] = {
+    return {
         "convolution": (
             lambda x, w: ops.conv2d(x, w, stride=2, padding=1),
             (picture, rng.standard_normal((3, 3, 2, 2))),
@@ -80,4 +79,3 @@ def planted(seed: int = 7) -> dict[str, Suspect]:
         "channel attention": (ops.channel_attention, (picture,)),
         "gate": (ops.gate, (rng.uniform(0, 1, picture.shape), picture)),
     }
-    return suspects

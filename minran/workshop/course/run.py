@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from minran.workshop.course.extras import need
-from minran.workshop.course.outcome import RECORD, STATIC
+from minran.workshop.course.outcome import RECORD
+from minran.workshop.course.show import PACKAGE, STATIC
 
 _OFFLINE = "import minran.workshop.course.offline as _; _.go_offline()"
 
@@ -106,7 +107,7 @@ def _run(
 
 def _environment(record: Path) -> dict[str, str]:
     """The environment of the process: minran importable, outcomes recorded, nothing to fetch."""
-    home = str(Path(__file__).parents[3])
+    home = str(PACKAGE.parent)
     path = os.environ.get("PYTHONPATH", "")
     unreachable = "http://127.0.0.1:9"
     return {

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-import minran
-from minran.workshop.course.outcome import GRADING, STATIC
+from minran.workshop.course.outcome import GRADING
+from minran.workshop.course.show import PACKAGE, STATIC
 
 START_SECONDS = 120
 """A busy machine may need long to import NumPy."""
@@ -22,7 +22,6 @@ TOO_MUCH_MEMORY = 97
 """The exit status that says so."""
 
 _WALL = Path(__file__).with_name("wall.py")
-_PACKAGE = Path(minran.__file__).parent
 _KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
 _ETC = ("ld.so.cache", "localtime", "fonts", "passwd", "group", "nsswitch.conf", "alternatives")
@@ -122,7 +121,7 @@ def _resource_limits(limits: Limits) -> dict[str, int]:
 
 def _environment() -> dict[str, str]:
     """The environment of the process: none of our own but what Python and its threads need."""
-    root = str(_PACKAGE.parent)
+    root = str(PACKAGE.parent)
     here = os.getcwd()
     places = [one for one in sys.path if os.path.isabs(one) and one not in (root, here)]
     kept = {key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key}
@@ -142,7 +141,7 @@ def _visible() -> list[str]:
     """The files that the process sees within namespaces: Python, its packages, devices."""
     # Of the path only folders of packages: others may hold the class's notebooks or solutions.
     packages = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
-    packages += [str(Path(np.__file__).parents[1]), str(_PACKAGE)]
+    packages += [str(Path(np.__file__).parents[1]), str(PACKAGE)]
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *_SYSTEM]
     places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
     return [one for one in places if os.path.exists(one)]

@@ -8,7 +8,7 @@ from minran.autograd import Array, Op, Tensor
 from minran.backend import to_host
 from minran.errors import GradientError, expect
 from minran.inspect.graph import OPS, Label, Node, Svg, flow, layout, ops_behind, render
-from minran.workshop.course.player import Frames, frames
+from minran.workshop.course.show import Frames, frames
 
 MOST_OPS = 40
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -33,30 +35,33 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
     for a multiply-add); 0 for kernels that have none.
     """
     module = backend.current()
-    plain = {name: getattr(module, name) for name in KERNELS if backend.has(name)}
+    kernels = {name: getattr(module, name) for name in KERNELS if backend.has(name)}
     spent: dict[str, Spent] = {}
 
-    def wrap(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*args: Any, **options: Any) -> Any:
+    def timed(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(kernel)
+
+        def call(*args: Any, **options: Any) -> Any:
             start = time.perf_counter()
             result = kernel(*args, **options)
             entry = spent.setdefault(name, Spent())
             entry.seconds += time.perf_counter() - start
             entry.calls += 1
-            given = [*args, *options.values()]
-            entry.bytes += _bytes(given) + _bytes(result)
-            entry.flops += _flops(name, given, result)
+            entry.bytes += _bytes([*args, *options.values()]) + _bytes(result)
+            if "conv2d" in name:
+                entry.flops += _flops(signature.bind(*args, **options).arguments, result)
             return result
 
-        return timed
+        return call
 
-    try:
-        for name in plain:
-            setattr(module, name, wrap(name, plain[name]))
+    with mock.patch.multiple(module, **{name: timed(name, kernels[name]) for name in kernels}):
         yield spent
-    finally:
-        for name in plain:
-            setattr(module, name, plain[name])
+
+
+def _flops(given: Mapping[str, Any], result: Any) -> int:
+    """2 N Ho Wo KH KW (Cin / groups) Cout for a convolution, twice that for its backward."""
+    maps = given["gy"] if "gy" in given else result[0] if isinstance(result, tuple) else result
+    return (2 if "gy" in given else 1) * 2 * maps.size // maps.shape[-1] * given["w"].size
 
 
 def _arrays(value: Any) -> list[np.ndarray]:
@@ -69,19 +74,6 @@ def _arrays(value: Any) -> list[np.ndarray]:
 
 def _bytes(value: Any) -> int:
     return sum({id(array): array.nbytes for array in _arrays(value)}.values())
-
-
-def _flops(name: str, given: list[Any], result: Any) -> int:
-    """2 Ho Wo N KH KW (Cin / groups) Cout for a convolution, twice that for its backward."""
-    if "conv2d" not in name:
-        return 0
-    backward = name.endswith("_backward")
-    arrays = [array for array in _arrays(given) if array.ndim == 4]
-    weight = next((a for a in arrays[1:] if a.shape[0] == a.shape[1] and a.shape[0] <= 7), None)
-    maps = arrays[0] if backward else next((a for a in _arrays(result) if a.ndim == 4), None)
-    if weight is None or maps is None:
-        return 0
-    return (2 if backward else 1) * 2 * maps.size // maps.shape[-1] * weight.size
 
 
 def seconds_of(function: Callable[[], Any], rounds: int = 7) -> float:
@@ -105,24 +97,17 @@ class Counted(np.ndarray):
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         outs = options.get("out", ())
-        self._count(inputs, outs)
-        if outs:
-            options["out"] = tuple(_plain(one) for one in outs)
-        options = {key: _plain(value) for key, value in options.items() if key != "out"} | (
-            {"out": options["out"]} if outs else {}
-        )
-        result = getattr(ufunc, method)(*(_plain(one) for one in inputs), **options)
-        return outs[0] if outs else self._mark(result)
+        result = self._counted(getattr(ufunc, method), inputs, options)
+        return outs[0] if outs else result
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        self._count(args, kwargs.values())
-        result = function(*_plain(args), **_plain(kwargs))
-        return kwargs["out"] if kwargs.get("out") is not None else self._mark(result)
+        result = self._counted(function, args, kwargs)
+        return result if kwargs.get("out") is None else kwargs["out"]
 
-    def _count(self, *groups: Any) -> None:
-        self.passes.append(max((a.size for g in groups for a in _arrays(list(g))), default=0))
-
-    def _mark(self, result: Any) -> Any:
+    def _counted(self, function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
+        given = _arrays([*args, *options.values()])
+        self.passes.append(max((array.size for array in given), default=0))
+        result = function(*_plain(args), **_plain(options))
         if not isinstance(result, np.ndarray) or result.ndim == 0:
             return result
         marked = result.view(Counted)
@@ -131,6 +116,7 @@ class Counted(np.ndarray):
 
 
 def _plain(value: Any) -> Any:
+    """The value with plain arrays in it, which NumPy does not ask again."""
     if isinstance(value, Counted):
         return value.view(np.ndarray)
     if isinstance(value, (tuple, list)):
@@ -149,11 +135,9 @@ def passes_and_bytes(
     Fresh bytes are those that NumPy asks for while the function runs (seen by tracemalloc).
     """
     counter: list[int] = []
-    counted = {}
-    for name, array in arrays.items():
-        view = array.copy().view(Counted)
-        view.passes = counter
-        counted[name] = view
+    counted = {name: array.copy().view(Counted) for name, array in arrays.items()}
+    for array in counted.values():
+        array.passes = counter
     function(**counted)
     plain = {name: array.copy() for name, array in arrays.items()}
     tracemalloc.start()

@@ -1,0 +1,293 @@
+"""Drawings of notebooks 08, 11, 16, 17 and 18: measured, not typed in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from minran.autograd import no_grad, tensor
+from minran.inspect.style import (
+    Picture,
+    Theme,
+    colour_bar,
+    dress,
+    legend,
+    new_figure,
+    show,
+    theme,
+)
+from minran.models import Hourglass
+from minran.models.units import Build
+from minran.workshop.course.blocks import Block
+from minran.workshop.course.clinic import trace
+from minran.workshop.course.stopwatch import Spent
+
+# --- squares with words
+
+
+def _canvas(width: float, height: float, dark: bool) -> tuple[Picture, Axes, Theme]:
+    """A figure without axes to draw squares on."""
+    figure = new_figure(width, height, dark)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    return figure, axes, theme(dark)
+
+
+def _cell(
+    axes: Axes,
+    x: float,
+    y: float,
+    text: str,
+    paint: Any,
+    ink: str,
+    side: float = 0.9,
+    edge: Any = None,
+) -> None:
+    """A square around (x, y) with a text in its middle."""
+    corner = (x - side / 2, y - side / 2)
+    edge = "none" if edge is None else edge
+    axes.add_patch(Rectangle(corner, side, side, facecolor=paint, edgecolor=edge, linewidth=1.6))
+    axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ink)
+
+
+def owners_figure(
+    threads: int = 4, count: int = 32, moment: int = 0, dark: bool = False
+) -> Picture:
+    """Who owns which number: in a grid-stride loop, and when each thread has a run of its own.
+
+    Framed are the numbers that the threads read at the same moment.
+    """
+    figure, axes, colours = _canvas(9.0, 2.2, dark)
+    each = -(-count // threads)
+    ways = (
+        ("grid-stride loop", lambda i: (i % threads, i // threads)),
+        ("a run for each", lambda i: (i // each, i % each)),
+    )
+    for row, (words, place) in enumerate(ways):
+        y = -1.7 * row
+        for item in range(count):
+            thread, when = place(item)
+            paint = colours.colours[thread % len(colours.colours)]
+            if when == moment:
+                _cell(axes, item, y, str(thread), paint, colours.paper, edge=colours.text)
+            else:
+                _cell(axes, item, y, str(thread), (paint, 0.4), colours.text)
+        axes.text(-1, y, words, ha="right", va="center", color=colours.text)
+    words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment"
+    axes.text(-0.45, -2.8, f"{words} {moment}", va="top", fontsize=9, color=colours.faint)
+    axes.set_xlim(-7, count - 0.3)
+    axes.set_ylim(-3.35, 0.65)
+    return figure
+
+
+def tree_figure(block: Block, dark: bool = False) -> Picture:
+    """The shared memory of a block at each barrier: a row each, the first at the top."""
+    rows = block.steps
+    count = len(rows[0])
+    figure, axes, colours = _canvas(min(0.55 * count + 2.0, 10), 0.5 * len(rows) + 0.5, dark)
+    same, new = (colours.colours[0], 0.18), (colours.colours[1], 0.85)
+    before: Any = [None] * count
+    for number, cells in enumerate(rows):
+        y = -1.1 * number
+        for place, value in enumerate(cells):
+            paint, ink = (same, colours.text) if value == before[place] else (new, colours.paper)
+            _cell(axes, place, y, f"{value:.4g}", paint, ink)
+        words = "at the end" if number == len(rows) - 1 else f"barrier {number + 1}"
+        axes.text(-0.75, y, words, ha="right", va="center", color=colours.text)
+        before = cells
+    axes.set_xlim(-3.5, count - 0.5)
+    axes.set_ylim(-1.1 * len(rows) + 0.45, 0.55)
+    return figure
+
+
+def hourglass_figure(
+    depth: int = 3, size: int = 32, r: int = 1, kind: type[Hourglass] = Hourglass
+) -> Picture:
+    """The maps of a mask branch, with the sizes that they have when it runs.
+
+    Left the way down, right the way up; a square's side grows with the root of the map's.
+    kind: the class of hourglass to run.
+    """
+    rows = _levels(kind, depth, size, r)
+    figure, axes, colours = _canvas(2.3 * depth + 4.2, 1.35 * depth + 1.5, False)
+    axes.set_aspect("equal")
+    down, up, ink = *colours.colours[:2], colours.text
+    arrow = {"arrowstyle": "-|>", "color": colours.faint, "shrinkA": 0, "shrinkB": 0}
+    right, units = 2.2 * depth + 3.4, "unit" if r == 1 else f"{r} units"
+    for level, (falling, rising) in enumerate(rows):
+        y, left, other = -1.45 * level, 1.1 * level, right - 1.1 * level
+        sides = [0.92 * (pixels / size) ** 0.5 for pixels in (falling, rising)]
+        _cell(axes, left, y, str(falling), down, "w", sides[0])
+        _cell(axes, other, y, str(rising), up, "w", sides[1])
+        half = sides[0] / 2
+        if level == 0:
+            axes.text(left, half + 0.14, "u", ha="center", color=ink, style="italic")
+            axes.text(other, half + 0.14, "to the head", ha="center", color=ink, fontsize=9)
+            continue
+        top, above, slope = y + 0.95, y + half + 0.06, 1.1 * (0.5 / 1.45)
+        axes.annotate("", (left - 0.15, above), (left - 1.1 + slope, top), arrowprops=arrow)
+        axes.annotate("", (other + 1.1 - slope, top), (other + 0.15, above), arrowprops=arrow)
+        axes.annotate("", (other - half - 0.1, y), (left + half + 0.06, y), arrowprops=arrow)
+        grows = rows[level - 1][1] > rising
+        after = ["interpolate"] * grows + [f"+ skip, {units}"] * (level > 1)
+        between = "skip: one unit" if level < depth else units
+        small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": ink}
+        axes.text(left - 0.75, y + 0.55, f"pool\n{units}", ha="right", **small)
+        axes.text(other + 0.75, y + 0.55, "\n".join(after), ha="left", **small)
+        axes.text((left + other) / 2, y + 0.16, between, ha="center", **small)
+    axes.set_xlim(-1.5, right + 1.9)
+    axes.set_ylim(-1.45 * depth - 0.75, 0.85)
+    return figure
+
+
+def _levels(kind: type[Hourglass], depth: int, size: int, r: int) -> list[tuple[int, int]]:
+    """(height on the way down, height on the way up) at every level, from a run."""
+    body = kind(Build(np.random.default_rng(0)), 4, depth, r)
+    with no_grad():
+        calls = trace(body, tensor(np.zeros((1, size, size, 4), np.float32)))
+    heights = {name: call.output.shape[1] for name, call in calls.items()}
+    ways = [
+        (f"{'inner.' * level}down", f"{'inner.' * level}{'bottom' if level == depth - 1 else 'up'}")
+        for level in range(depth)
+    ]
+    return [(size, heights[""]), *((heights[down], heights[up]) for down, up in ways)]
+
+
+# --- axes
+
+
+def bars_figure(
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    parts: Sequence[str],
+    units: Mapping[str, str],
+    dark: bool = False,
+    share: bool = False,
+) -> Picture:
+    """Stacked bars side by side: a panel for each count, a bar for each network, parts stacked.
+
+    Above a bar stands its height or, with `share`, its share of all bars of the panel.
+    """
+    colours = theme(dark)
+    figure = new_figure(4.4 * len(panels), 3.1, dark)
+    for axes, (title, bars) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
+        dress(axes, colours, title, "", units[title])
+        bottom = np.zeros(len(bars))
+        for index, part in enumerate(parts):
+            values = np.array([bar[index] for bar in bars.values()])
+            paint = colours.colours[index]
+            axes.bar(list(bars), values, bottom=bottom, color=paint, label=part, width=0.7)
+            bottom += values
+        for place, value in enumerate(bottom):
+            text = f"{value / bottom.sum():.0%}" if share else f"{value:.3g}"
+            axes.text(
+                place, value, text, ha="center", va="bottom", fontsize=8.5, color=colours.text
+            )
+        axes.grid(axis="x", visible=False)
+        axes.margins(y=0.12)
+    handles = axes.get_legend_handles_labels()
+    figure.legend(
+        *handles, loc="outside upper right", ncols=len(parts), frameon=False, fontsize=9,
+        labelcolor=colours.text,
+    )  # fmt: skip
+    return figure
+
+
+def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
+    """Where the middle of each mask looks: a row for each network of `inspect.mask_reach`."""
+    colours = theme()
+    count = max(len(reaches) for reaches in rows.values())
+    figure = new_figure(2.1 * count + 1.6, 2.15 * len(rows) + 0.3, False)
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, reaches) in zip(grid, rows.items(), strict=True):
+        for axes, reach in zip(line, reaches, strict=True):
+            shown = np.where(reach.gradient > 0, reach.gradient, np.nan)
+            drawn = show(axes, np.log10(shown), colours, "", cmap="viridis", vmin=-5, vmax=-2)
+            words = f"{_stage(reach)}: field {reach.rows}x{reach.columns},"
+            words += f"\n90% within {reach.effective}x{reach.effective}"
+            axes.set_title(words, fontsize=8.5, color=colours.text)
+        line[0].set_ylabel(name, fontsize=9.5, color=colours.text)
+    colour_bar(figure, drawn, grid, colours, "share of the influence, log10")
+    return figure
+
+
+def influence_figure(reaches: Sequence[Any], dark: bool = False) -> Picture:
+    """Share of a mask value's influence within a centred square, over the square's side."""
+    colours = theme(dark)
+    figure = new_figure(6.4, 3.4, dark)
+    side = "side of a square around the middle, pixels"
+    axes = dress(figure.subplots(), colours, "", side, "influence within")
+    for index, reach in enumerate(reaches):
+        axes.plot(
+            *influence(reach.gradient), "osD"[index % 3] + "-", ms=3.5, lw=1.8,
+            color=colours.colours[index], label=f"mask of {_stage(reach)}",
+        )  # fmt: skip
+    uniform = influence(np.ones_like(reaches[0].gradient))
+    axes.plot(*uniform, color=colours.text, lw=1.4, ls="--", label="a global average")
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    legend(axes, colours, loc="lower right")
+    return figure
+
+
+def influence(gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sides of centred squares, and the share of `gradient` (H, W) that lies within each."""
+    rows, columns = (np.abs(np.arange(size) - size // 2) for size in gradient.shape)
+    half = np.maximum(rows[:, None], columns)
+    within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel())) / gradient.sum()
+    return 2 * np.arange(len(within)) + 1, within
+
+
+def _stage(reach: Any) -> str:
+    return f"stage {int(reach.name.split('.')[1]) + 1}"
+
+
+def roofline_figure(
+    peak: float, bandwidth: float, kernels: Mapping[str, Spent], dark: bool = False
+) -> Picture:
+    """Both roofs (operations a second, bytes a second) and the kernels measured below them."""
+    colours = theme(dark)
+    figure = new_figure(7.2, 3.9, dark)
+    axes = dress(
+        figure.subplots(), colours, "The roofline of this core", "FLOP per byte", "GFLOP/s"
+    )
+    x = np.logspace(-1.3, 2.6, 200)
+    axes.loglog(x, np.minimum(peak, bandwidth * x) / 1e9, color=colours.text, lw=1.8)
+    ridge = peak / bandwidth
+    axes.axvline(ridge, color=colours.faint, lw=1, ls=":")
+    axes.text(
+        ridge * 1.08, 0.04, f"ridge {ridge:.0f}", color=colours.faint, fontsize=8.5,
+        transform=axes.get_xaxis_transform(),
+    )  # fmt: skip
+    for index, (name, spent) in enumerate(kernels.items()):
+        point = spent.flops / spent.bytes, spent.flops / spent.seconds / 1e9
+        axes.plot(*point, "osD^vP"[index % 6], color=colours.colours[index % 6], ms=8, label=name)
+    axes.text(0.06, bandwidth * 0.06 / 1e9 * 1.7, "bytes", color=colours.text, fontsize=9)
+    axes.text(220, peak / 1e9 * 1.15, "operations", color=colours.text, fontsize=9)
+    legend(axes, colours, loc="lower right")
+    return figure
+
+
+def time_figure(spent: Mapping[str, Spent], whole: float, dark: bool = False) -> Picture:
+    """Bars of a step's time by kernel, in the order given; what is left is Python and the rest."""
+    colours = theme(dark)
+    names = [*spent, "between the kernels"]
+    seconds = [one.seconds for one in spent.values()]
+    seconds.append(max(whole - sum(seconds), 0.0))
+    paint = [colours.colours[0 if one.flops else 1] for one in spent.values()]
+    figure = new_figure(7.2, 0.3 * len(names) + 0.9, dark)
+    axes = dress(figure.subplots(), colours, "", "share of the step", "")
+    shares = np.array(seconds) / whole
+    axes.barh(names, shares, color=[*paint, colours.faint])
+    for place, share in enumerate(shares):
+        axes.text(share, place, f" {share:.1%}", va="center", fontsize=8.5, color=colours.text)
+    axes.invert_yaxis()
+    axes.grid(axis="y", visible=False)
+    axes.margins(x=0.12)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    for name, colour in (("has products", 0), ("moves bytes", 1)):
+        axes.barh([0], [0], color=colours.colours[colour], label=name)
+    legend(axes, colours, loc="lower right")
+    return figure

@@ -1,0 +1,304 @@
+"""What a notebook shows: sources in colours, kernels with notes, pictures to step through, sliders.
+
+`frames` needs no JavaScript and no kernel, so it works in a saved page too. `explore` wants
+ipywidgets; without it, or where nobody can move a slider, it shows one picture.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import inspect
+import itertools
+import os
+import re
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import minran
+from minran.errors import MinranError, expect
+
+STATIC = "MINRAN_STATIC"
+"""Set where nobody can move a slider: `explore` then draws one picture."""
+
+PACKAGE = Path(minran.__file__).parent
+
+# The folder is found without importing the GPU backend: nothing here needs CuPy.
+KERNELS = PACKAGE / "backend" / "gpu" / "kernels"
+
+# The classes of colours are those of Pygments: k keywords, s strings, c comments, m numbers ...
+_STYLE = """
+.minran-source{--p:#f6f8fa;--t:#1f2328;--k:#a3262e;--s:#0a5a2b;--c:#59636e;--n:#6639ba;--d:#0550ae}
+@media (prefers-color-scheme:dark){
+.minran-source{--p:#161b22;--t:#e6edf3;--k:#ff7b72;--s:#7ee787;--c:#9aa4af;--n:#d2a8ff;--d:#79c0ff}}
+.minran-source{background:var(--p);border-radius:6px;padding:10px 14px;margin:4px 0;overflow-x:auto}
+.minran-source pre{background:none!important;color:var(--t)!important;margin:6px 0 0;padding:0;
+border:0;font:12.5px/1.45 ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace;white-space:pre}
+.minran-source .where{color:var(--c);font:12px system-ui,sans-serif}
+.minran-source [class^=k],.minran-source .ow{color:var(--k)}
+.minran-source [class^=s]{color:var(--s)}
+.minran-source [class^=c]{color:var(--c);font-style:italic}
+.minran-source .nf,.minran-source .fm,.minran-source .nc,.minran-source .nd{color:var(--n)}
+.minran-source [class^=m],.minran-source .nb,.minran-source .bp{color:var(--d)}
+.minran-source table{border-collapse:collapse;border:0;margin:6px 0 0;background:none!important}
+.minran-source tr{background:none!important}
+.minran-source td{padding:0!important;border:0;vertical-align:top;
+text-align:left!important;background:none!important;max-width:none;white-space:normal}
+.minran-source td pre{margin:0}
+.minran-source td.note{padding-left:18px!important;color:var(--s);
+font:12.5px/1.45 system-ui,sans-serif;
+white-space:normal;min-width:13em}
+"""
+
+
+class Source:
+    """Source text that a notebook shows in colours and that prints as it is.
+
+    notes: by line number, what stands beside the line. stale: by fragment, the notes whose line is
+    no longer in the source; they are listed below it.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        where: str,
+        language: str = "python",
+        notes: Mapping[int, str] | None = None,
+        stale: Mapping[str, str] | None = None,
+    ) -> None:
+        self.text, self.where, self.language = text, where, language
+        self.notes, self.stale = dict(notes or {}), dict(stale or {})
+
+    def __repr__(self) -> str:
+        code = self.text.splitlines()
+        width = max(map(len, code), default=0)
+        lines = [f"{'#' if self.language == 'python' else '//'} {self.where}"]
+        for number, line in enumerate(code):
+            note = self.notes.get(number)
+            lines.append(f"{line:{width}}  <- {note}" if note else line)
+        lines += [f"(no longer in the source: {key!r}: {note})" for key, note in self.stale.items()]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        code = _coloured(self.text, self.language)
+        rows = ""
+        for number, line in enumerate(code.split("\n") if self.notes else ()):
+            note = escape(self.notes.get(number, ""))
+            beside = f'<td class="note">{note}</td>' if note else ""
+            span = "" if note else ' colspan="2"'
+            rows += f"<tr><td{span}><pre>{line or ' '}</pre></td>{beside}</tr>"
+        body = f"<table>{rows}</table>" if rows else f"<pre>{code}</pre>"
+        stale = "".join(
+            f'<div class="where">no longer in the source: {escape(key)}: {escape(note)}</div>'
+            for key, note in self.stale.items()
+        )
+        return (
+            f"<style>{_STYLE}</style>"
+            f'<div class="minran-source"><div class="where">{escape(self.where)}</div>'
+            f"{body}{stale}</div>"
+        )
+
+
+def _coloured(text: str, language: str) -> str:
+    """HTML with Pygments' classes; each line of it is complete by itself."""
+    try:
+        from pygments import highlight
+        from pygments.formatters import HtmlFormatter
+        from pygments.lexers import get_lexer_by_name
+    except ImportError:
+        return escape(text)
+    lexer = get_lexer_by_name(language, stripnl=False)
+    return str(highlight(text, lexer, HtmlFormatter(nowrap=True))).rstrip("\n")
+
+
+def _display(found: Source) -> None:
+    """Show a source as a cell's output, or print it where there is no notebook."""
+    try:
+        from IPython.core.getipython import get_ipython
+        from IPython.display import display
+    except ImportError:
+        print(found)
+        return
+    (print if get_ipython() is None else display)(found)
+
+
+def show_source(*objects: Any, docstring: bool = True) -> None:
+    """Show the source of functions, classes or modules, with file and lines.
+
+    docstring=False leaves out the docstring of each object. Raises MinranError for what has no
+    Python source.
+    """
+    for thing in objects:
+        _display(read_source(thing, docstring))
+
+
+def read_source(thing: Any, docstring: bool = True) -> Source:
+    """The source of one object, dedented."""
+    thing = inspect.unwrap(thing) if callable(thing) else thing
+    if not (inspect.isroutine(thing) or inspect.isclass(thing) or inspect.ismodule(thing)):
+        thing = type(thing)
+    try:
+        lines, first = inspect.getsourcelines(thing)
+        file = Path(inspect.getsourcefile(thing) or "")
+    except (OSError, TypeError) as error:
+        raise MinranError(f"show_source: {thing!r} has no Python source to show") from error
+    last = first + len(lines) - 1 if first else len(lines)
+    text = textwrap.dedent("".join(lines)).rstrip("\n")
+    root = PACKAGE.parent
+    name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
+    where = f"{name}, lines {max(first, 1)}-{last}"
+    return Source(text if docstring else _without_docstring(text), where)
+
+
+def _without_docstring(text: str) -> str:
+    node = next(iter(ast.parse(text).body), None)
+    if not isinstance(node, (ast.FunctionDef, ast.ClassDef)) or ast.get_docstring(node) is None:
+        return text
+    words, lines = node.body[0], text.splitlines()
+    rest = itertools.dropwhile(lambda line: not line.strip(), lines[words.end_lineno :])
+    return "\n".join([*lines[: words.lineno - 1], *rest])
+
+
+def show_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) -> None:
+    """Show the function `name` of a file of kernels, "elementwise.cu", with the comment above it.
+
+    The text is read from the file that the GPU backend compiles. notes: by a fragment of a line,
+    what that line does; a fragment that is no longer there is listed below, as out of date. Raises
+    MinranError for an unknown file or function.
+    """
+    _display(read_kernel(file, name, notes))
+
+
+def read_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) -> Source:
+    """The source of one function, its comment and template line included."""
+    path = KERNELS / file
+    if not path.is_file():
+        known = ", ".join(sorted(p.name for p in KERNELS.glob("*.cu*")))
+        raise MinranError(f"show_kernel: there is no file {file!r}; there are {known}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    first, last = _extent(lines, file, name)
+    found = lines[first:last]
+    beside: dict[int, str] = {}
+    stale: dict[str, str] = {}
+    for fragment, note in (notes or {}).items():
+        number = next((i for i, line in enumerate(found) if fragment in line), None)
+        if number is None:
+            stale[fragment] = note
+        else:
+            beside[number] = f"{beside[number]}; {note}" if number in beside else note
+    where = f"minran/backend/gpu/kernels/{file}, lines {first + 1}-{last}"
+    return Source("\n".join(found), where, "cuda", beside, stale)
+
+
+def _extent(lines: list[str], file: str, name: str) -> tuple[int, int]:
+    """First line, and the line behind the last, of the definition of `name`."""
+    heads = re.compile(rf"__(global|device)__\b.*\b{re.escape(name)}\(")
+    start = next((i for i, line in enumerate(lines) if heads.search(line)), None)
+    if start is None:
+        known = re.findall(r"__(?:global|device)__\b.*?\b(\w+)\(", "\n".join(lines))
+        raise MinranError(f"show_kernel: {file} has no {name!r}; it has {', '.join(known)}")
+    first = start
+    while first and re.match(r"\s*(//|template)", lines[first - 1]):
+        first -= 1
+    depth, opened = 0, False
+    for number in range(start, len(lines)):
+        code = lines[number].split("//")[0]
+        depth += code.count("{") - code.count("}")
+        opened = opened or "{" in code
+        if opened and depth == 0:
+            return first, number + 1
+    raise MinranError(f"show_kernel: {name!r} in {file} has no end")
+
+
+# --- things to move
+
+_count = itertools.count()
+
+
+class Frames:
+    """Pictures to step through by clicking, or with the arrow keys; see `frames`."""
+
+    def __init__(self, pictures: Sequence[Any], captions: Sequence[str]) -> None:
+        self.pictures, self.captions = list(pictures), list(captions)
+
+    def __repr__(self) -> str:
+        return "\n".join(f"{k}. {text}" for k, text in enumerate(self.captions))
+
+    def _repr_html_(self) -> str:
+        # Radio buttons that show the picture after them: a browser steps through them alone.
+        name = f"minran-frames-{os.getpid()}-{next(_count)}"
+        rules, buttons, bodies = "", "", ""
+        for k, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
+            one, words = f"{name}-{k}", escape(caption, quote=True)
+            checked = "" if k else " checked"
+            buttons += (
+                f'<input type="radio" name="{name}" id="{one}"{checked} aria-label="{words}">'
+                f'<label for="{one}">{k}</label>'
+            )
+            bodies += (
+                f'<figure class="f{k}"><figcaption>{words}</figcaption>{_as_html(picture)}</figure>'
+            )
+            rules += f"#{one}:checked~.f{k}{{display:block}}"
+        style = (
+            f".{name}{{font:14px system-ui,sans-serif}}"
+            f".{name} figure{{display:none;margin:8px 0;overflow-x:auto}}"
+            f".{name} figcaption{{margin:6px 0;min-height:1.4em}}"
+            f".{name} input{{position:absolute;opacity:0}}"
+            f".{name} label{{display:inline-block;min-width:1.3em;text-align:center;cursor:pointer;"
+            "border:1px solid #8884;border-radius:4px;padding:1px 5px;margin:1px}"
+            f".{name} input:checked+label{{background:#0072B2;color:#fff;border-color:#0072B2}}"
+            f".{name} input:focus-visible+label{{outline:2px solid #E69F00}}{rules}"
+        )
+        return f'<style>{style}</style><div class="{name}">{buttons}{bodies}</div>'
+
+
+def _as_html(picture: Any) -> str:
+    if hasattr(picture, "_repr_svg_"):
+        return str(picture._repr_svg_())
+    data = base64.b64encode(picture._repr_png_()).decode()
+    return f'<img src="data:image/png;base64,{data}" style="max-width:100%" alt="">'
+
+
+def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
+    """Pictures (SVG drawings or matplotlib figures) to step through, each with its caption.
+
+    Raises ShapeError if there are not as many captions as pictures.
+    """
+    expect(
+        len(pictures) == len(captions) > 0,
+        f"frames: expected a caption for each picture, got {len(pictures)} pictures and "
+        f"{len(captions)} captions",
+    )
+    return Frames(pictures, captions)
+
+
+def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
+    """Call `draw(name=value, ...)` for the values that sliders choose, and show what it returns.
+
+    choices: by name of the argument, the values to choose from; the middle one comes first.
+    Without ipywidgets the picture of the first choice is returned, and a line says so.
+    """
+    start = {name: list(values)[len(values) // 2] for name, values in choices.items()}
+    if os.environ.get(STATIC):
+        return draw(**start)
+    try:
+        import ipywidgets
+        from IPython.display import display
+    except ImportError:
+        print('One picture; pip install "minran[notebooks]" gives sliders.')
+        return draw(**start)
+    sliders = {
+        name: ipywidgets.SelectionSlider(
+            options=list(values), value=start[name], description=name, continuous_update=False
+        )
+        for name, values in choices.items()
+    }
+
+    def show(**chosen: Any) -> None:
+        display(draw(**chosen))
+
+    output = ipywidgets.interactive_output(show, sliders)
+    return ipywidgets.VBox([*sliders.values(), output])
