@@ -4,7 +4,7 @@ from minran.workshop.ablate.cells import Cell, make_cells, train_cells
 from minran.workshop.ablate.figure import ablation_figure
 from minran.workshop.ablate.report import markdown, text, to_json, write
 from minran.workshop.ablate.results import Results, measure
-from minran.workshop.ablate.spread import Difference, Sample, compare, summarise
+from minran.workshop.ablate.spread import Difference, Sample, compare, student_t, summarise
 from minran.workshop.ablate.tables import ABLATIONS, SCALES, Ablation, Line, Scale
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "make_cells",
     "markdown",
     "measure",
+    "student_t",
     "summarise",
     "text",
     "to_json",

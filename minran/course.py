@@ -7,17 +7,15 @@ checks are made of. What single notebooks use besides is loaded when it is first
 import importlib
 from typing import Any
 
-from minran.workshop.course import (
+from minran.workshop.course.checking import (
     Wrong,
-    check,
     compare,
     compare_gradients,
     expect_function,
-    explore,
-    frames,
-    show_source,
     unpack,
 )
+from minran.workshop.course.outcome import check
+from minran.workshop.course.show import explore, frames, show_source
 
 __all__ = [
     "Wrong",

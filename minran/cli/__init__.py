@@ -27,7 +27,7 @@ COMMANDS = (
     "minran.cli.attention",
     "minran.cli.check",
     "minran.workshop.bench.command",
-    "minran.cli.course",
+    "minran.workshop.course.command",
 )
 """The modules whose `add_commands` add to the command line, in the order of `minran --help`."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from minran.cli import course
+from minran.workshop.course import command as course_command
 from minran.workshop.course.notebook import Notebook, blank, read_notebook, solved
 from minran.workshop.course.outcome import RECORD
 
@@ -108,6 +108,6 @@ def write(folder: Path, text: str, name: str = "01_small.py") -> Notebook:
 def command(*arguments: str) -> int:
     """Run the part `course` of the command line; returns the exit status."""
     parser = argparse.ArgumentParser()
-    course.add_commands(parser.add_subparsers())
+    course_command.add_commands(parser.add_subparsers())
     args = parser.parse_args(arguments)
     return int(args.run(args) or 0)

@@ -11,8 +11,8 @@ import pytest
 from course_helpers import recording
 
 from minran import tensor
+from minran.course import Wrong, check, compare, compare_gradients, unpack
 from minran.errors import DataError, MinranError
-from minran.workshop.course import Wrong, check, compare, compare_gradients, unpack
 from minran.workshop.course.outcome import NBGRADER, checks_of, find_check, judge
 
 

@@ -32,7 +32,7 @@ if os.name != "posix":
     pytest.skip("grading needs Linux or macOS", allow_module_level=True)
 
 SETUP = "import numpy as np\nimport os, sys\nfrom minran import ops, tensor\n"
-SETUP += "from minran.workshop.course import check\nfrom minran.data import label_noise_matrix"
+SETUP += "from minran.course import check\nfrom minran.data import label_noise_matrix"
 BLANKS = (
     "# Task 15.1: the matrix\ndef noise_matrix(classes, clean_ratio):\n    return None",
     'check("15.1", noise_matrix)',

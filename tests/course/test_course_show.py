@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from minran import nn, ops, tensor
+from minran.course import explore, frames, show_source
 from minran.errors import GradientError, MinranError, ShapeError
 from minran.inspect.style import new_figure
-from minran.workshop.course import explore, frames, show_source
 from minran.workshop.course.show import STATIC, read_source
 from minran.workshop.course.steps import backward_steps
 

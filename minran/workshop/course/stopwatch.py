@@ -54,7 +54,8 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
 
         return call
 
-    with mock.patch.multiple(module, **{name: timed(name, kernels[name]) for name in kernels}):
+    wrapped: dict[str, Any] = {name: timed(name, kernels[name]) for name in kernels}
+    with mock.patch.multiple(module, **wrapped):
         yield spent
 
 
