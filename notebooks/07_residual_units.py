@@ -351,8 +351,8 @@ figure
 show_source(PreActUnit)
 
 # %% [markdown]
-# (`norm_conv(norm, conv, y)` is `conv(norm(y))`, in one pass over memory. `BatchNormReLU` is
-# notebook 04's pair.)
+# (`BatchNormReLU` is notebook 04's pair. `models.fused` computes the same unit in fewer passes over
+# memory.)
 #
 # ### ResNeXt (AttentionNeXt)
 #

@@ -236,7 +236,7 @@ def torch_spatial(x):
 PICTURE = (2, 5, 4, 3)
 ROWS = np.array([2, 0, 2, 2])
 
-NOT_DIFFERENTIABLE = {"has_fused", "can_fold", "folded_unit"}
+NOT_DIFFERENTIABLE = {"folded_unit"}
 """Names of `ops` without a gradient: two questions, and one operation for evaluation."""
 
 CASES = [

@@ -19,7 +19,6 @@ from minran.nn import (
     Sigmoid,
     SpatialAttention,
     UpsampleBilinear2d,
-    norm_conv,
 )
 
 ACTIVATIONS: dict[str, type[Module]] = {
@@ -65,16 +64,7 @@ class Hourglass(Module):
 
 
 class Head(Sequential):
-    """[BN-ReLU,] conv1x1, BN-ReLU, conv1x1, activation; each norm with its convolution."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
-        *layers, activation = self
-        if len(layers) % 2:
-            x = layers.pop(0)(x)
-        for norm, conv in zip(layers[::2], layers[1::2], strict=True):
-            x = norm_conv(norm, conv, x)
-        return activation(x)
+    """The end of a mask: [BN-ReLU,] conv1x1, BN-ReLU, conv1x1, activation."""
 
 
 class MaskBranch(Module):
@@ -96,7 +86,7 @@ class MaskBranch(Module):
         local = mask == "local"
         self.body = units(build, channels, 3) if local else Hourglass(build, channels, depth, r)
         first = [build.norm_relu(channels)] if build.pre_activation else []
-        self.head = Head(
+        self.head = build.kind(Head)(
             *first,
             build.conv(channels, channels, 1),
             build.norm_relu(channels),

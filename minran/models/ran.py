@@ -10,6 +10,7 @@ import numpy as np
 from minran.autograd import Tensor
 from minran.errors import RecipeError, expect
 from minran.models.attention import AttentionModule
+from minran.models.fused import FusedBuild
 from minran.models.units import Build, unit
 from minran.nn import Conv2d, GlobalAvgPool, Linear, MaxPool2d, Module, Sequential
 
@@ -113,7 +114,7 @@ class ResidualAttentionNetwork(Module):
 
     def __init__(self, spec: Spec, seed: int = 0, dtype: Any = np.float32) -> None:
         self.spec = spec
-        build = Build(np.random.default_rng(seed), dtype, spec.unit, spec.groups)
+        build = FusedBuild(np.random.default_rng(seed), dtype, spec.unit, spec.groups)
         self.stem = _stem(build, spec)
         self.stages = Sequential()
         width = spec.stem_width

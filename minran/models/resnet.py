@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from minran.autograd import Tensor
-from minran.models.units import Build, unit
+from minran.models.fused import FusedBuild
+from minran.models.units import unit
 from minran.nn import GlobalAvgPool, Linear, Module, Sequential
 
 
@@ -34,7 +35,7 @@ class ResNet(Module):
 
     def __init__(self, spec: ResNetSpec, seed: int = 0, dtype: Any = np.float32) -> None:
         self.spec = spec
-        build = Build(np.random.default_rng(seed), dtype)
+        build = FusedBuild(np.random.default_rng(seed), dtype)
         self.stem = Sequential(build.conv(3, spec.stem_width, 3, padding=1))
         self.stages = Sequential()
         width = spec.stem_width

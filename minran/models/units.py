@@ -8,7 +8,7 @@ projection exists only where it is needed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,10 +21,9 @@ from minran.nn import (
     Conv2d,
     Module,
     Sequential,
-    folded_unit,
-    folds,
-    norm_conv,
 )
+
+Kind = TypeVar("Kind", bound=type[Module])
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,11 @@ class Build:
 
     def norm_relu(self, channels: int) -> BatchNormReLU:
         """Batch norm and ReLU."""
-        return BatchNormReLU(channels, dtype=self.dtype)
+        return self.kind(BatchNormReLU)(channels, dtype=self.dtype)
+
+    def kind(self, plain: Kind) -> Kind:
+        """The class to make a part of: this one. `models.fused` has faster ones for some."""
+        return plain
 
     @property
     def pre_activation(self) -> bool:
@@ -78,19 +81,9 @@ class PreActUnit(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        norms = self.norm1, self.norm2, self.norm3
-        convs = self.conv1, self.conv2, self.conv3
-        if folds(norms, (*convs, self.shortcut)):
-            return folded_unit(x, norms, convs, self.shortcut)
-        if self.shortcut is None:
-            y = norm_conv(self.norm1, self.conv1, x)
-            shortcut = x
-        else:
-            a = self.norm1(x)
-            y = self.conv1(a)
-            shortcut = self.shortcut(a)
-        y = norm_conv(self.norm2, self.conv2, y)
-        return norm_conv(self.norm3, self.conv3, y, residual=shortcut)
+        a = self.norm1(x)
+        y = self.conv3(self.norm3(self.conv2(self.norm2(self.conv1(a)))))
+        return y + (x if self.shortcut is None else self.shortcut(a))
 
 
 class ResNeXtUnit(Module):
@@ -179,7 +172,7 @@ UNITS: dict[str, type[PreActUnit] | type[ResNeXtUnit] | type[InceptionUnit]] = {
 
 def unit(build: Build, cin: int, cout: int, stride: int = 1) -> Module:
     """One residual unit of the network's kind."""
-    return UNITS[build.unit](build, cin, cout, stride)
+    return build.kind(UNITS[build.unit])(build, cin, cout, stride)
 
 
 def units(build: Build, channels: int, count: int) -> Sequential:

@@ -1,6 +1,5 @@
 """Layers and the Module they are: read `module`, then `layers`."""
 
-from minran.nn.fused import folded_unit, folds, norm_conv
 from minran.nn.layers import (
     BatchNorm2d,
     BatchNormReLU,
@@ -31,8 +30,5 @@ __all__ = [
     "Sigmoid",
     "SpatialAttention",
     "UpsampleBilinear2d",
-    "folded_unit",
-    "folds",
-    "norm_conv",
     "observe",
 ]

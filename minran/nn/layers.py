@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend, ops
-from minran.autograd import Tensor
+from minran.autograd import Array, Tensor
 from minran.backend.geometry import pair
 from minran.errors import (
     ShapeError,
@@ -64,18 +64,6 @@ class Conv2d(Module):
         self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
         self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
 
-    @property
-    def fusable(self) -> bool:
-        """Whether it is a convolution the fused kernel knows: square, one group, no bias."""
-        rows, columns = self.weight.shape[:2]
-        return (
-            rows == columns
-            and self.stride[0] == self.stride[1]
-            and self.padding[0] == self.padding[1] < rows
-            and self.groups == 1
-            and self.bias is None
-        )
-
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, Ho, Wo, Cout)."""
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
@@ -116,7 +104,7 @@ class BatchNorm2d(Module):
         """(N, H, W, C) -> (N, H, W, C)."""
         return ops.batch_norm(x, *self._arguments())
 
-    def _arguments(self) -> tuple[Any, ...]:
+    def _arguments(self) -> tuple[Tensor, Tensor, Array, Array, bool, float, float]:
         return (
             self.gamma,
             self.beta,

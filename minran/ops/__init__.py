@@ -2,8 +2,7 @@
 
 from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
 from minran.ops.conv import conv2d
-from minran.ops.folded import can_fold, folded_unit
-from minran.ops.fused import has_fused, norm_relu_conv2d
+from minran.ops.fused import folded_unit, norm_relu_conv2d
 from minran.ops.gate import LEARNING, gate
 from minran.ops.linear import linear
 from minran.ops.loss import cross_entropy, log_softmax, softmax
@@ -20,7 +19,6 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_relu",
-    "can_fold",
     "channel_attention",
     "concat",
     "conv2d",
@@ -28,7 +26,6 @@ __all__ = [
     "folded_unit",
     "gate",
     "global_avg_pool",
-    "has_fused",
     "linear",
     "log_softmax",
     "max_pool2d",

@@ -1,22 +1,30 @@
-"""Batch norm, ReLU, convolution and addition as one operation, for speed and memory.
+"""Several operations as one, for speed and memory.
 
-The plain operations (`norm`, `conv`, `+`) say what it computes and are its oracle.
+The plain operations (`norm`, `conv`, `+`) say what these compute and are their oracle.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minran import backend
-from minran.autograd import Array, Op, Tensor
+from minran.autograd import Array, Op, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
 from minran.errors import BackendError, expect, expect_whole, naming
-from minran.ops.norm import BatchNorm, Moments, known_moments
+from minran.ops.norm import (
+    BatchNorm,
+    Moments,
+    expect_tensor,
+    inference_affine,
+    inference_statistics,
+)
 
 
 class NormReLUConv2d(BatchNorm):
     """y = conv2d(relu(batch_norm(x)), w) + residual.
 
     It keeps x and no normalised copy of it: backward normalises again, block by block. The
-    moments of y are summed on the way and wait in `moments` for the norm that reads y next.
+    moments of y are summed on the way; hand them to the norm that reads y next.
     """
 
     def __init__(
@@ -37,7 +45,7 @@ class NormReLUConv2d(BatchNorm):
         self, x: Array, gamma: Array, beta: Array, w: Array, residual: Array | None
     ) -> Array:
         # Before the running statistics move: a call that fails must not leave a trace in them.
-        _check(x, w, residual, self.stride, self.padding)
+        _check_conv(x, w, residual, self.stride, self.padding)
         mean, inv_std = self.statistics(x, gamma, beta)
         self.x, self.w = x, w
         self.norm = gamma, beta, mean, inv_std
@@ -70,29 +78,31 @@ def norm_relu_conv2d(
     residual: Tensor | None = None,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    moments: Moments | None = None,
 ) -> Tensor:
     """conv2d(batch_norm_relu(x, gamma, beta, ...), w, None, stride, padding) + residual.
 
     x: (N, H, W, C); w: (K, K, C, Cout); residual: (N, Ho, Wo, Cout) or None
-    -> y: (N, Ho, Wo, Cout). Running statistics and errors as `batch_norm` and `conv2d`.
+    -> y: (N, Ho, Wo, Cout). Running statistics, `moments` and errors as `batch_norm` and `conv2d`.
 
-    Raises BackendError on a backend that has no fused kernel (see `has_fused`).
+    Raises BackendError on a backend without it (`backend.has("norm_relu_conv2d")`).
     """
     expect(
-        has_fused(),
+        backend.has("norm_relu_conv2d"),
         f"norm_relu_conv2d: the {backend.current().name} backend has no fused kernel; use "
         "batch_norm_relu, conv2d and +",
         BackendError,
     )
     expect_whole(stride, "norm_relu_conv2d: stride")
     expect_whole(padding, "norm_relu_conv2d: padding", 0)
+    expect_tensor(x)
     op: Op = NormReLUConv2d(
-        running_mean, running_var, training, momentum, eps, stride, padding, known_moments(x)
+        running_mean, running_var, training, momentum, eps, stride, padding, moments
     )
     return op(x, gamma, beta, w, residual)
 
 
-def _check(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:
+def _check_conv(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:
     shapes = f"x {tuple(x.shape)}, w {tuple(w.shape)}"
     expect(
         x.ndim == w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2] == x.shape[3],
@@ -116,6 +126,91 @@ def _check(x: Array, w: Array, residual: Array | None, stride: int, padding: int
     )
 
 
-def has_fused() -> bool:
-    """Whether the current backend has the fused kernels."""
-    return backend.has("norm_relu_conv2d")
+Norm = tuple[Tensor, Tensor, Array, Array, float]
+"""gamma, beta, running_mean, running_var (C,) each, and eps."""
+
+
+def folded_unit(
+    x: Tensor,
+    norms: Sequence[Norm],
+    weights: Sequence[Tensor],
+    projection: Tensor | None = None,
+    stride: int = 1,
+) -> Tensor:
+    """A pre-activation bottleneck in evaluation, as one operation without a gradient.
+
+        p = relu(bn1(x));  u = relu(bn2(conv1x1(p)));  v = relu(bn3(conv3x3(u), stride))
+        y = conv1x1(v) + (conv1x1(p, stride) or x)
+
+    With the running statistics a norm is a x + b, so bn(conv(z, w)) = conv(z, a w) + b. The
+    weights are folded in each call (a million multiplications for Attention-56), so no folded
+    copy can be out of date.
+
+    x (N, H, W, C); norms of C, D and D channels; weights (1, 1, C, D), (3, 3, D, D) and
+    (1, 1, D, Cout); projection (1, 1, C, Cout) or None -> (N, H/stride, W/stride, Cout).
+    Equal to the separate operations but for rounding.
+
+    Raises ShapeError if shapes or dtypes do not fit, BackendError where gradients
+    are recorded or on a backend without it (`backend.has("folded_unit")`).
+    """
+    expect(
+        not is_recording() and backend.has("folded_unit"),
+        "folded_unit: works under no_grad, on the numpy backend; use the separate operations",
+        BackendError,
+    )
+    _check_unit(x, norms, weights, projection, stride)
+    gamma, beta, running_mean, running_var, eps = norms[0]
+    first = gamma.data, beta.data, *inference_statistics(running_mean, running_var, eps)
+    (a2, b2), (a3, b3) = (inference_affine(*norm) for norm in norms[1:])
+    w1, w2, w3 = (weight.data for weight in weights)
+    dtype = w1.dtype
+    y = backend.current().folded_unit(
+        x.data,
+        first,
+        w1 * a2.astype(dtype),
+        b2,
+        w2 * a3.astype(dtype),
+        b3,
+        w3,
+        None if projection is None else projection.data,
+        stride,
+    )
+    return tensor(y)
+
+
+def _check_unit(
+    x: Tensor,
+    norms: Sequence[Norm],
+    weights: Sequence[Tensor],
+    projection: Tensor | None,
+    stride: int,
+) -> None:
+    shapes = [tuple(weight.shape) for weight in weights]
+    got = f"x {tuple(x.shape)}, weights {shapes}"
+    expect(
+        len(norms) == len(weights) == 3 and x.ndim == 4,
+        f"folded_unit: expected x (N, H, W, C), three norms and three weights, got {got}",
+    )
+    c, inner, out = x.shape[3], shapes[0][-1], shapes[2][-1]
+    expect(
+        shapes == [(1, 1, c, inner), (3, 3, inner, inner), (1, 1, inner, out)],
+        "folded_unit: expected x (N, H, W, C) and weights (1, 1, C, D), (3, 3, D, D), "
+        f"(1, 1, D, Cout), got {got}",
+    )
+    widths = [tuple(norm[0].shape) for norm in norms]
+    expect(
+        widths == [(c,), (inner,), (inner,)],
+        f"folded_unit: expected norms of {c}, {inner} and {inner} channels, got {widths}",
+    )
+    expect(
+        projection is not None or (c == out and stride == 1),
+        f"folded_unit: without a projection {c} channels must stay {c} with stride 1, got {out} "
+        f"channels with stride {stride}",
+    )
+    expect(
+        projection is None or tuple(projection.shape) == (1, 1, c, out),
+        f"folded_unit: expected a projection {(1, 1, c, out)}, got "
+        f"{projection is not None and tuple(projection.shape)}",
+    )
+    dtypes = {str(array.dtype) for array in (x, *weights)}
+    expect(len(dtypes) == 1, f"folded_unit: x and weights must have one dtype, got {dtypes}")

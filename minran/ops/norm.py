@@ -109,6 +109,7 @@ def batch_norm(
     training: bool,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    moments: Moments | None = None,
 ) -> Tensor:
     """Normalise every channel to mean 0 and variance 1, then scale and shift it.
 
@@ -117,7 +118,8 @@ def batch_norm(
     x: (N, H, W, C) or (N, C); gamma, beta, running_mean, running_var: (C,) -> y as x.
     In training, mean and (biased) var are those of the batch and the running arrays move, in
     place: running = (1 - momentum) running + momentum batch, with the unbiased variance, as
-    in PyTorch. Otherwise mean and var are the running ones.
+    in PyTorch. Otherwise mean and var are the running ones. `moments`: the batch's mean and
+    biased variance, if you know them already.
 
     Raises ShapeError if shapes do not fit, eps is not above 0, or in training if a channel has a
     single value.
@@ -130,8 +132,7 @@ def batch_norm(
     >>> zero, one  # the running mean and variance have moved
     (array([0.2]), array([1.1]))
     """
-    known = known_moments(x)
-    op = BatchNorm(running_mean, running_var, training, momentum, eps, False, known)
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, False, moments)
     return _as_pictures(op, x, gamma, beta)
 
 
@@ -144,6 +145,7 @@ def batch_norm_relu(
     training: bool,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    moments: Moments | None = None,
 ) -> Tensor:
     """relu(batch_norm(x, ...)) in one pass; arguments, shapes and errors as `batch_norm`.
 
@@ -152,15 +154,13 @@ def batch_norm_relu(
     >>> y.numpy().ravel().round(3)
     array([0. , 1.3])
     """
-    known = known_moments(x)
-    op = BatchNorm(running_mean, running_var, training, momentum, eps, True, known)
+    op = BatchNorm(running_mean, running_var, training, momentum, eps, True, moments)
     return _as_pictures(op, x, gamma, beta)
 
 
-def known_moments(x: Tensor) -> Moments | None:
-    """Mean and variance of x per channel, if the op that made x has summed them already."""
+def expect_tensor(x: Tensor) -> None:
+    """Raise ShapeError unless x is a Tensor."""
     expect(isinstance(x, Tensor), f"expected a Tensor as x, got {type(x).__name__}")
-    return getattr(x.op, "moments", None)
 
 
 def inference_affine(
@@ -180,6 +180,7 @@ def inference_statistics(running_mean: Array, running_var: Array, eps: float) ->
 
 def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """The kernels see (N, H, W, C); features (N, C) pass through as one-pixel pictures."""
+    expect_tensor(x)
     if x.ndim == 2:
         n, c = x.shape
         return op(x.reshape(n, 1, 1, c), gamma, beta).reshape(n, c)

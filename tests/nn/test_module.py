@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minran import Tensor, nn, ops, tensor, use
+from minran import Tensor, nn, ops, tensor
 from minran.errors import CheckpointError, MinranError, ShapeError
 from minran.nn.module import is_observed
 
@@ -325,52 +325,3 @@ def test_initial_weights(dtype: Any) -> None:
 
 def test_layers_without_a_generator_differ() -> None:
     assert (nn.Linear(3, 3).weight.data != nn.Linear(3, 3).weight.data).any()
-
-
-def build_and_run(fuse: bool, conv: nn.Conv2d, residual: bool) -> list[np.ndarray]:
-    norm = nn.BatchNormReLU(3, dtype=np.float64)
-    norm.gamma.data += np.linspace(-0.5, 0.5, 3)
-    x = tensor(np.random.default_rng(0).standard_normal((2, 5, 4, 3)), requires_grad=True)
-    shape = conv(tensor(x.data)).shape
-    shortcut = tensor(np.random.default_rng(1).standard_normal(shape), requires_grad=True)
-    if fuse:
-        y = nn.norm_conv(norm, conv, x, shortcut if residual else None)
-    else:
-        y = conv(norm(x)) + shortcut if residual else conv(norm(x))
-    conv.zero_grad()
-    y.backward(np.random.default_rng(2).standard_normal(shape))
-    results = [y.numpy(), x.grad, norm.gamma.grad, norm.beta.grad, conv.weight.grad]
-    return [*results, norm.running_mean, norm.running_var, *([shortcut.grad] if residual else [])]
-
-
-@pytest.mark.parametrize("backend", ["numpy", "naive"])
-@pytest.mark.parametrize("observed", [False, True])
-@pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        {"kernel_size": 1},
-        {"kernel_size": 3, "padding": 1, "stride": 2},
-        {"kernel_size": (3, 1), "padding": (1, 0)},
-        {"kernel_size": 3, "groups": 3},
-        {"kernel_size": 1, "bias": True},
-        {"kernel_size": 1, "padding": 1},
-    ],
-    ids=str,
-)
-def test_norm_conv_is_the_norm_and_the_convolution(
-    arguments: dict[str, Any], residual: bool, observed: bool, backend: str
-) -> None:
-    """Fused or not, observed or not, on a backend with the fused kernel or without."""
-    with use(backend):
-        conv = nn.Conv2d(3, 6, **arguments, dtype=np.float64, rng=np.random.default_rng(0))
-        plain = build_and_run(False, conv, residual)
-        seen: list[nn.Module] = []
-        if observed:
-            with nn.observe(lambda module, *_: seen.append(module)):
-                together = build_and_run(True, conv, residual)
-            assert sum(isinstance(module, nn.BatchNormReLU) for module in seen) == 1
-        else:
-            together = build_and_run(True, conv, residual)
-    for mine, theirs in zip(together, plain, strict=True):
-        np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)

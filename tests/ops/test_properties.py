@@ -37,7 +37,6 @@ EXAMPLES = settings(
 U = 2.0**-24
 """The largest relative error of a rounding to float32."""
 
-QUESTIONS = {"has_fused", "can_fold"}
 
 MORE_IS_FINITE = {"upsample_bilinear2d"}
 """PyTorch multiplies pixels by weights of 0 as well, and of an infinite one that is NaN."""
@@ -151,5 +150,5 @@ def test_infinite_and_missing_values(name: str, data: st.DataObject) -> None:
 
 
 def test_every_public_operation_has_its_line() -> None:
-    names = {name for name in ops.__all__ if name.islower()} - QUESTIONS
+    names = {name for name in ops.__all__ if name.islower()}
     assert not names - set(PROPERTIES)

@@ -73,8 +73,6 @@ setattr(nn.Module(), "a", {nn.ReLU()}) or held({nn.ReLU()}).eval() | ShapeError 
 held(nn.ReLU() for _ in "ab").parameters() | ShapeError | generator
 observed(3) | ShapeError | observe
 observed(None) | ShapeError | observe
-nn.norm_conv(nn.BatchNormReLU(3), nn.Conv2d(4, 2, 1), p) | ShapeError | (1, 1, 4, 2)
-nn.norm_conv(nn.BatchNormReLU(3), nn.Conv2d(3, 2, 1), x) | ShapeError | (N, H, W, C)
 create_model("attention_nanno") | RecipeError | attention_nano
 create_model(None) | RecipeError | None
 create_model(["resnet"]) | RecipeError | resnet

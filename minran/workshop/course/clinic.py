@@ -93,10 +93,6 @@ class NearestHourglass(Hourglass):
 class NormedHead(Head):
     """A batch norm right before the sigmoid: BN-ReLU, conv, BN-ReLU, conv, BN, sigmoid."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
-        return Sequential.forward(self, x)
-
 
 class ProjectingUnit(PreActUnit):
     """Makes a projection for the shortcut always, and uses it only where shapes change."""

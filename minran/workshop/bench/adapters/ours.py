@@ -9,9 +9,10 @@ import numpy as np
 
 from minran import backend, ops
 from minran._version import __version__
-from minran.autograd import Array, Op, Tensor, no_grad, tensor
+from minran.autograd import Tensor, no_grad, tensor
 from minran.models import create_model
-from minran.models.units import Build, units
+from minran.models.fused import FusedBuild
+from minran.models.units import units
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
@@ -80,7 +81,7 @@ class Minran(Adapter):
         return forward
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
-        stack = units(Build(np.random.default_rng(0)), width, count)
+        stack = units(FusedBuild(np.random.default_rng(0)), width, count)
         x = tensor(backend.to_device(maps(batch, size, size, width)), requires_grad=True)
         gy = backend.to_device(maps(batch, size, size, width))
 
@@ -176,19 +177,6 @@ class Minran(Adapter):
         return network
 
 
-class _Known(Op):
-    """x, with its moments: in a network, the op that made x has summed them on the way."""
-
-    def __init__(self, moments: tuple[Array, Array]) -> None:
-        self.moments = moments
-
-    def forward(self, x: Array) -> Array:  # type: ignore[override]
-        return x
-
-    def backward(self, gy: Array) -> tuple[Array]:
-        return (gy,)
-
-
 Inputs = list[Tensor]
 Function = Callable[[], Tensor]
 
@@ -204,10 +192,11 @@ def _norm_relu_convolution(inputs: Inputs, out: int, kernel: int, stride: int) -
     norm = BatchNorm2d(x.shape[-1])
     conv = Conv2d(x.shape[-1], out, kernel, stride, kernel // 2)
     inputs += [*norm.parameters(), *conv.parameters()]
+    # In a network the operation that made x has summed them on the way.
     moments = backend.current().batch_moments(x.data)
-    running = norm.running_mean, norm.running_var
+    statistics = norm.gamma, norm.beta, norm.running_mean, norm.running_var
     return lambda: ops.norm_relu_conv2d(
-        _Known(moments)(x), norm.gamma, norm.beta, *running, True, conv.weight, stride, kernel // 2
+        x, *statistics, True, conv.weight, stride, kernel // 2, moments=moments
     )
 
 
