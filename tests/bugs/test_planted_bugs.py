@@ -28,7 +28,8 @@ from minran.backend import cpu
 from minran.errors import MinranError
 from minran.gradcheck import check_op
 from minran.interop import create_twin
-from minran.models import AttentionModule, Hourglass, PreActUnit
+from minran.models import AttentionModule, Hourglass
+from minran.models.fused import FusedPreActUnit
 from minran.ops import arithmetic, loss, norm, shape
 from minran.optim import SGD
 
@@ -437,7 +438,7 @@ def shortcut_reads_x(plant: Plant) -> None:
         y = self.conv3(self.norm3(self.conv2(self.norm2(y))))
         return y + (x if self.shortcut is None else self.shortcut(x))
 
-    plant.setattr(PreActUnit, "forward", forward)
+    plant.setattr(FusedPreActUnit, "forward", forward)
 
 
 def blocks_by_threads(plant: Plant) -> None:
