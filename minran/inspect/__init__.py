@@ -4,16 +4,18 @@ Read `summary`, then `masks` and `figures`; `graph` is the room of the drawings.
 back as matplotlib Figures, made without pyplot: show them in a notebook or `savefig` them.
 """
 
-from minran.inspect.comparison import gradcam_figure, score_attention, score_table
-from minran.inspect.curves import curves_figure, quickstart_figure
+from minran.inspect.curves import curves_figure
 from minran.inspect.figures import (
     before_after_figure,
+    gradcam_figure,
     histogram_figure,
     mask_figure,
     mask_over_epochs_figure,
+    prediction_figure,
+    response_figure,
 )
 from minran.inspect.gradcam import gradcam
-from minran.inspect.graph import Svg, graph, module_graph, record
+from minran.inspect.graph import Svg, graph, module_graph
 from minran.inspect.masks import (
     RULES,
     Attention,
@@ -25,14 +27,11 @@ from minran.inspect.masks import (
     overlay,
     resize_maps,
 )
-from minran.inspect.predictions import (
-    class_probabilities,
-    prediction_figure,
-    quickstart_report,
-)
+from minran.inspect.probe import class_probabilities, record
+from minran.inspect.quickstart import quickstart_figure, quickstart_report
 from minran.inspect.receptive import Reach, mask_reach
-from minran.inspect.response import response_figure, stage_responses
-from minran.inspect.score import Scores, centre_map, score
+from minran.inspect.response import stage_responses
+from minran.inspect.score import Scores, centre_map, score, score_attention, score_table
 from minran.inspect.summary import Row, Summary, summary
 
 __all__ = [

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from minran import backend
-from minran.autograd import Tensor
 from minran.errors import GradientError, ShapeError, expect, expect_whole
 from minran.hints import checked
-from minran.inspect.probe import as_pictures
+from minran.inspect.probe import as_pictures, run_towards
 from minran.models import AttentionModule
-from minran.nn import BatchNormReLU, Module, observe
-from minran.nn.module import evaluating
+from minran.nn import BatchNormReLU, Module
 
 
 @checked()
@@ -50,62 +47,42 @@ def gradcam(
         classes is None or given.shape in ((), (1,), (len(array),)),
         f"gradcam: classes must be one or {len(array)}, got {given.shape}",
     )
+    expect(len(array) > 0, "gradcam: there are no pictures")
     wanted = None if classes is None else np.broadcast_to(given, len(array))
-    maps = []
-    for start in range(0, len(array), batch_size):
-        part = slice(start, start + batch_size)
-        maps.append(_maps(model, target, array[part], None if wanted is None else wanted[part]))
-    expect(bool(maps), "gradcam: there are no pictures")
+    parts = [slice(start, start + batch_size) for start in range(0, len(array), batch_size)]
+    maps = [
+        _maps(model, target, array[part], None if wanted is None else wanted[part])
+        for part in parts
+    ]
     return np.concatenate(maps)
 
 
 def _maps(
     model: Module, target: Module, images: np.ndarray, classes: np.ndarray | None
 ) -> np.ndarray:
-    seen: list[Tensor] = []
-
-    def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if module is target:
-            expect(
-                output.ndim == 4,
-                f"gradcam: the layer must put out maps (N, h, w, C), got {output.shape}",
-            )
-            seen.append(output.retain_grad())
-
-    x = Tensor(backend.to_device(images), requires_grad=True)
-    with evaluating(model), frozen(model), observe(keep):
-        logits = model(x)
-        expect(bool(seen), "gradcam: the model did not call the layer")
-        if classes is None:
-            classes = logits.numpy().argmax(axis=1)
-        known = logits.shape[1]
-        expect(
-            bool(((classes >= 0) & (classes < known)).all()),
-            f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}",
-        )
-        chosen = np.zeros(logits.shape, logits.dtype)
-        chosen[np.arange(len(images)), classes] = 1
-        logits.backward(chosen)
-    features = seen[-1].numpy()
+    _, seen, logits = run_towards(model, images, target)
+    expect(bool(seen), "gradcam: the model did not call the layer")
+    features = seen[-1]
     expect(
-        seen[-1].grad is not None, "gradcam: the logits do not depend on the layer", GradientError
+        features.ndim == 4,
+        f"gradcam: the layer must put out maps (N, h, w, C), got {features.shape}",
     )
-    weights = backend.to_host(seen[-1].grad).mean(axis=(1, 2))
-    return np.maximum(np.einsum("nhwc,nc->nhw", features, weights), 0)
-
-
-@contextmanager
-def frozen(model: Module) -> Iterator[None]:
-    """Within the block the parameters need no gradients, so those they have stay as they are."""
-    parameters = model.parameters()
-    needed = [parameter.requires_grad for parameter in parameters]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad = False
-        yield
-    finally:
-        for parameter, requires_grad in zip(parameters, needed, strict=True):
-            parameter.requires_grad = requires_grad
+    features.retain_grad()
+    if classes is None:
+        classes = logits.numpy().argmax(axis=1)
+    known = logits.shape[1]
+    expect(
+        bool(((classes >= 0) & (classes < known)).all()),
+        f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}",
+    )
+    chosen = np.zeros(logits.shape, logits.dtype)
+    chosen[np.arange(len(images)), classes] = 1
+    logits.backward(chosen)
+    expect(
+        features.grad is not None, "gradcam: the logits do not depend on the layer", GradientError
+    )
+    weights = backend.to_host(features.grad).mean(axis=(1, 2))
+    return np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0)
 
 
 def _layer(model: Module, name: str | None) -> Module:

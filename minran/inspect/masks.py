@@ -13,6 +13,7 @@ from minran.autograd import Tensor
 from minran.errors import expect, expect_number, expect_whole
 from minran.hints import checked
 from minran.inspect.probe import attention_modules, watch
+from minran.inspect.style import MAP_COLOURS
 from minran.nn import Module
 
 
@@ -198,8 +199,6 @@ def overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.
     0 and 1. Raises ShapeError if the shapes do not fit.
     """
     from matplotlib import colormaps
-
-    from minran.inspect.style import MAP_COLOURS
 
     expect_number(strength, "overlay: strength", 0, np.nextafter(1, 2))
     picture = as_colours(image)

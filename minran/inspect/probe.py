@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +13,58 @@ import numpy as np
 from minran import backend
 from minran.autograd import Tensor, no_grad
 from minran.errors import ShapeError, expect, expect_whole
+from minran.hints import checked
 from minran.models import AttentionModule
 from minran.nn import Conv2d, Linear, Module, observe
 from minran.nn.module import evaluating
 
 Size = int | tuple[int, int] | None
 Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a module: what went in and what came out."""
+
+    module: Module
+    inputs: tuple[Tensor, ...]
+    output: Tensor
+
+
+@contextmanager
+def record() -> Iterator[list[Call]]:
+    """Within the block, every module call is noted in the list: `graph` can then group by module.
+
+    Children stand before their parents. The list keeps the tensors, and so their memory, as long
+    as you keep the list.
+    """
+    calls: list[Call] = []
+    with observe(lambda module, inputs, output: calls.append(Call(module, inputs, output))):
+        yield calls
+
+
+def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
+    """Run `model` on x, in evaluation mode and without gradients, keeping no maps.
+
+    Returns for every call of a module inside, children before parents: the module, the shape of
+    its (first) input and of its output.
+    """
+    calls: list[tuple[Module, Shape, Shape]] = []
+    with (
+        evaluating(model),
+        no_grad(),
+        observe(lambda module, inputs, y: calls.append((module, inputs[0].shape, y.shape))),
+    ):
+        model(x)
+    return calls
+
+
+def multiply_adds(module: Module, output: Shape) -> int:
+    """What one call of a convolution or linear layer multiplies, for N = 1; 0 for others."""
+    if isinstance(module, Conv2d):
+        kh, kw, channels, _ = module.weight.shape
+        return math.prod(output) * kh * kw * channels
+    return module.weight.size if isinstance(module, Linear) else 0
 
 
 def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
@@ -57,14 +106,20 @@ def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
     return array.astype(model.parameters()[0].dtype, copy=False)
 
 
-def watch(model: Module, images: Any, callback: Any, who: str, batch_size: int = 64) -> np.ndarray:
-    """Run `images` through the model under `observe(callback)`; returns the logits (N, K).
+def watch(
+    model: Module,
+    images: Any,
+    see: Callable[[Module, tuple[Tensor, ...], Tensor], None],
+    who: str,
+    batch_size: int,
+) -> np.ndarray:
+    """Run `images` through the model under `observe(see)`; returns the logits (N, K).
 
     Evaluation mode, no gradients, `batch_size` pictures at a time.
     """
     array = as_pictures(model, images, who)
     expect_whole(batch_size, f"{who}: batch_size")
-    with evaluating(model), no_grad(), observe(callback):
+    with evaluating(model), no_grad(), observe(see):
         parts = [
             model(Tensor(backend.to_device(array[start : start + batch_size]))).numpy()
             for start in range(0, len(array), batch_size)
@@ -73,28 +128,33 @@ def watch(model: Module, images: Any, callback: Any, who: str, batch_size: int =
     return np.concatenate(parts)
 
 
-def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
-    """Run `model` on x, in evaluation mode and without gradients.
+@checked()
+def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.ndarray:
+    """The softmax of the logits: pictures (N, H, W, C), prepared as for training -> (N, K)."""
+    logits = watch(model, images, lambda *call: None, "class_probabilities", batch_size)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
 
-    Returns every call of a module inside, children before parents: the module, the shape of its
-    (first) input and of its output. The maps themselves are not kept.
+
+def run_towards(
+    model: Module, images: np.ndarray, target: Module
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Run `images` in evaluation mode, to go backward from the outputs of `target` or the logits.
+
+    Returns the pictures, those outputs and the logits. Gradients reach the pictures; the
+    parameters need none meanwhile, so those they have stay as they are.
     """
-    calls: list[tuple[Module, Shape, Shape]] = []
-    with (
-        evaluating(model),
-        no_grad(),
-        observe(lambda module, inputs, y: calls.append((module, inputs[0].shape, y.shape))),
-    ):
-        model(x)
-    return calls
-
-
-def multiply_adds(module: Module, output: Shape) -> int:
-    """What one call of a convolution or linear layer multiplies, for N = 1; 0 for others."""
-    if isinstance(module, Conv2d):
-        kh, kw, channels, _ = module.weight.shape
-        return math.prod(output) * kh * kw * channels
-    return module.weight.size if isinstance(module, Linear) else 0
+    x = Tensor(backend.to_device(images), requires_grad=True)
+    needed = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in needed:
+            parameter.requires_grad = False
+        with evaluating(model), record() as calls:
+            logits = model(x)
+    finally:
+        for parameter, requires_grad in needed:
+            parameter.requires_grad = requires_grad
+    return x, [call.output for call in calls if call.module is target], logits
 
 
 def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:

@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minran import backend
-from minran.autograd import Tensor
 from minran.errors import expect
 from minran.hints import checked
-from minran.inspect.gradcam import frozen
-from minran.inspect.probe import Size, attention_modules, blank_picture
-from minran.nn import Module, observe
-from minran.nn.module import evaluating
+from minran.inspect.probe import Size, attention_modules, blank_picture, run_towards
+from minran.nn import Module
 
 
 @dataclass(frozen=True)
@@ -71,15 +68,7 @@ def mask_reach(
 
 def _gradient(model: Module, mask: Module, pictures: np.ndarray) -> np.ndarray:
     """The influence of every pixel on the middle of the mask, (H, W)."""
-    seen: list[Tensor] = []
-
-    def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if module is mask:
-            seen.append(output)
-
-    x = Tensor(backend.to_device(pictures), requires_grad=True)
-    with evaluating(model), frozen(model), observe(keep):
-        model(x)
+    x, seen, _ = run_towards(model, pictures, mask)
     values = seen[-1]
     middle = np.zeros(values.shape, values.dtype)
     middle[:, values.shape[1] // 2, values.shape[2] // 2] = 1

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from minran.hints import checked
 from minran.inspect.probe import watch
 from minran.models import AttentionModule
 from minran.nn import Module
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @checked()
@@ -62,29 +58,3 @@ def stage_responses(
 
     watch(model, images, measure, "stage_responses", batch_size)
     return {name: total[name] / count[name] for name in total}
-
-
-@checked()
-def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = False) -> Figure:
-    """One line for each network of `responses` ("residual", "naive", ...): response by stage."""
-    from minran.inspect.style import dress, legend, new_figure, plain, theme
-
-    expect(bool(responses), "response_figure: there are no responses")
-    colours = theme(dark)
-    figure = new_figure(5.2, 3.2, dark)
-    axes = dress(
-        figure.subplots(), colours, "Mean absolute response", "", "mean |feature| (log scale)"
-    )
-    axes.set_yscale("log")
-    for index, (name, values) in enumerate(responses.items()):
-        axes.plot(
-            list(values),
-            list(values.values()),
-            color=colours.colours[index % len(colours.colours)],
-            marker="osD^v"[index % 5],
-            linewidth=1.8,
-            label=plain(name),
-        )
-    axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
-    legend(axes, colours)
-    return figure

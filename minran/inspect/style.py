@@ -1,65 +1,67 @@
-"""The look of the figures: axes, words, colour maps.
+"""The look of figures and drawings: colours, axes, words.
 
 Figures are made with matplotlib's objects, without pyplot, so nothing global changes and no
-display is needed. This module is imported only when something is drawn.
+display is needed. matplotlib is imported when the first one is made.
 """
 
 from __future__ import annotations
 
 import io
-import re
 import textwrap
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from typing import TYPE_CHECKING, Any
 
 from minran.errors import DataError
 from minran.files import PICTURES, expect_ending, write_atomically
-from minran.inspect.palette import Theme, theme
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from minran.inspect.picture import Picture
+
+# Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6bb1")
+DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
+# Of the boxes in drawings: their outlines, and with much white their insides.
+GREY = "#7a7f87"
+BOX_COLOURS = dict(
+    zip(("weights", "join", "activation", "leaf", "size", "unit"), COLOURS),
+    mask=COLOURS[4],
+    trunk=COLOURS[0],
+    norm=GREY,
+    plain=GREY,
+)
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
 MAP_COLOURS = "inferno"
 
 
-class Picture(Figure):
-    """A Figure that a notebook shows without pyplot; `savefig` writes it."""
+@dataclass(frozen=True)
+class Theme:
+    """Colours of paper, text and lines."""
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=110)
-        return buffer.getvalue()
-
-    def savefig(self, *args: Any, **options: Any) -> None:
-        """As Matplotlib's, but letters that the font lacks make one warning, not hundreds."""
-        with _missing_letters():
-            super().savefig(*args, **options)
+    paper: str
+    text: str
+    faint: str
+    grid: str
+    colours: tuple[str, ...]
 
 
-@contextmanager
-def _missing_letters() -> Iterator[None]:
-    missing: set[str] = set()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for warning in caught:
-        found = re.match(r"Glyph (\d+) ", str(warning.message))
-        if found:
-            missing.add(chr(int(found[1])))
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-    if missing:
-        letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
-        warnings.warn(
-            f"the figure's font has no letters for {letters}: boxes stand in their place",
-            stacklevel=4,
-        )
+LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#d9dee3", COLOURS)
+DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
+
+
+def theme(dark: bool = False) -> Theme:
+    """The light or the dark theme."""
+    return DARK if dark else LIGHT
+
+
+def new_figure(width: float, height: float, dark: bool) -> Picture:
+    """An empty figure of width x height inches with the theme's paper."""
+    from minran.inspect.picture import Picture
+
+    return Picture((width, height), facecolor=theme(dark).paper, layout="constrained")
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
@@ -77,6 +79,11 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     return target
 
 
+def visible(text: str) -> str:
+    """The text with escapes for what cannot be seen, such as a line break."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def plain(name: object, most: int = 40) -> str:
     """A name that somebody gave, as text for a figure: it is drawn as it is written.
 
@@ -84,16 +91,15 @@ def plain(name: object, most: int = 40) -> str:
     escaped, a long name keeps its beginning and its end, and one that begins with "_" stands in
     the legend, which leaves such names out.
     """
-    letters = (c if c.isprintable() else ascii(c)[1:-1] for c in str(name))
-    text = "".join(letters) or '""'
+    text = visible(str(name)) or '""'
     if len(text) > most:
         text = f"{text[: most // 2]}…{text[len(text) - most // 2 + 1 :]}"
     return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
-def new_figure(width: float, height: float, dark: bool) -> Picture:
-    """An empty figure of width x height inches with the theme's paper."""
-    return Picture((width, height), facecolor=theme(dark).paper, layout="constrained")
+def broken(text: str, room: int = 18) -> str:
+    """Lines of at most `room` letters; none begins in the middle of an escaped dollar."""
+    return "\n".join(textwrap.wrap(text.replace(r"\$", "\0"), room)).replace("\0", r"\$") or text
 
 
 def caption(figure: Figure, text: str, colours: Theme) -> None:
@@ -103,10 +109,15 @@ def caption(figure: Figure, text: str, colours: Theme) -> None:
     figure.suptitle("\n".join(lines), color=colours.faint, fontsize=9)
 
 
+def heading(axes: Axes, text: str, colours: Theme) -> None:
+    """The title of a panel of curves."""
+    axes.set_title(text, color=colours.text, fontsize=11, loc="left", fontweight="bold")
+
+
 def dress(axes: Axes, colours: Theme, title: str = "", x: str = "", y: str = "") -> Axes:
     """Axes for curves: labelled, a quiet grid, no box."""
     axes.set_facecolor(colours.paper)
-    axes.set_title(title, color=colours.text, fontsize=11, loc="left", fontweight="bold")
+    heading(axes, title, colours)
     axes.set_xlabel(x, color=colours.text, fontsize=9.5)
     axes.set_ylabel(y, color=colours.text, fontsize=9.5)
     axes.tick_params(colors=colours.faint, labelsize=8.5, length=3)
@@ -142,11 +153,6 @@ def row_label(axes: Axes, name: str, colours: Theme, below: str = "") -> None:
     axes.set_ylabel(
         text, rotation=0, ha="right", va="center", color=colours.text, fontsize=9.5, labelpad=6
     )
-
-
-def broken(text: str, room: int = 18) -> str:
-    """Lines of at most `room` letters; none begins in the middle of an escaped dollar."""
-    return "\n".join(textwrap.wrap(text.replace(r"\$", "\0"), room)).replace("\0", r"\$") or text
 
 
 def colour_bar(figure: Figure, drawn: Any, axes: Any, colours: Theme, text: str) -> None:

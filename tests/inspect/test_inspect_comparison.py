@@ -16,7 +16,7 @@ from minran.inspect import (
     score_attention,
     score_table,
 )
-from minran.inspect.comparison import _honest
+from minran.inspect.score import _honest
 
 TEST = load_shapes("test", count=12)
 INPUTS = Preprocess.fit(TEST.images)(TEST.images)

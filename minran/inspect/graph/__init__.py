@@ -4,7 +4,7 @@
 """
 
 from minran.inspect.graph.draw import graph, module_graph
-from minran.inspect.graph.flow import Flow, Node, flow, ops_behind, record
+from minran.inspect.graph.flow import Flow, Node, flow, ops_behind
 from minran.inspect.graph.labels import OPS, Label
 from minran.inspect.graph.layout import layout
 from minran.inspect.graph.svg import Svg, render
@@ -20,6 +20,5 @@ __all__ = [
     "layout",
     "module_graph",
     "ops_behind",
-    "record",
     "render",
 ]

@@ -7,11 +7,11 @@ from collections.abc import Collection
 from minran.autograd import Tensor
 from minran.errors import MinranError, expect
 from minran.hints import checked
-from minran.inspect.graph.flow import Call, Flow, Node, flow, record
+from minran.inspect.graph.flow import Flow, Node, flow
 from minran.inspect.graph.labels import label
 from minran.inspect.graph.layout import layout
 from minran.inspect.graph.svg import Svg, render
-from minran.inspect.probe import Size, blank_picture
+from minran.inspect.probe import Call, Size, blank_picture, record
 from minran.models.units import UNITS
 from minran.nn import Module, Sequential
 from minran.nn.module import evaluating
@@ -45,10 +45,8 @@ def graph(
     True
     """
     expect(depth is None or depth >= 0, f"graph: depth must be at least 0, got {depth}")
-    names = _names(model)
-    drawn = flow(tensor, calls or [], names, leaves=True)
-    _close(drawn.root, depth, collapse, level=-1)
-    return _draw(drawn, skip=0, title="autograd graph")
+    drawn = flow(tensor, calls or [], _names(model), leaves=True)
+    return _draw(drawn, depth, collapse, skip=0, title="autograd graph")
 
 
 @checked()
@@ -79,9 +77,7 @@ def module_graph(
     drawn.edges.append((drawn.last, drawn.root.add(end)))
     _simplify(drawn.root)
     closed = UNIT_NAMES if collapse is None else collapse
-    # The root is around the model's own box, which has level 0.
-    _close(drawn.root, depth, closed, level=-1)
-    return _draw(drawn, skip=1, title=type(model).__name__)
+    return _draw(drawn, depth, closed, skip=1, title=type(model).__name__)
 
 
 def _names(model: Module | None) -> dict[int, str]:
@@ -108,18 +104,19 @@ def _simplify(node: Node) -> None:
             only.parent, node.children[index] = node, only
 
 
-def _close(node: Node, depth: int | None, collapse: Collection[str], level: int) -> None:
-    """Close the boxes that `collapse` names, and those at `depth`."""
-    if isinstance(node.content, Module):
-        kinds = {node.name, type(node.content).__name__}
-        if not kinds.isdisjoint(collapse) or (depth is not None and level >= depth):
-            node.closed = True
-    for child in node.children:
-        _close(child, depth, collapse, level + 1)
-
-
-def _draw(drawn: Flow, skip: int, title: str) -> Svg:
-    boxes = _shown(drawn.root)
+def _draw(drawn: Flow, depth: int | None, collapse: Collection[str], skip: int, title: str) -> Svg:
+    """Close the boxes that `collapse` names, and those at `depth`, and draw what is left to see."""
+    # The root is around the model's own box, which has level 0.
+    boxes, waiting = [], [(child, 0) for child in drawn.root.children]
+    while waiting:
+        node, level = waiting.pop()
+        boxes.append(node)
+        if isinstance(node.content, Module):
+            kinds = {node.name, type(node.content).__name__}
+            if not kinds.isdisjoint(collapse) or (depth is not None and level >= depth):
+                node.closed = True
+        if node.open:
+            waiting.extend((child, level + 1) for child in node.children)
     expect(
         len(boxes) <= MOST_BOXES,
         f"graph: {len(boxes):,} boxes would be too many to read (at most {MOST_BOXES:,}); record "
@@ -130,14 +127,3 @@ def _draw(drawn: Flow, skip: int, title: str) -> Svg:
     sizes = {node: labels[node].size(node.open) for node in boxes}
     sizes[drawn.root] = (0.0, 0.0)
     return render(drawn.root, layout(drawn, sizes), labels, title)
-
-
-def _shown(root: Node) -> list[Node]:
-    """Every node that the drawing shows, without the root."""
-    shown, waiting = [], list(root.children)
-    while waiting:
-        node = waiting.pop()
-        shown.append(node)
-        if node.open:
-            waiting.extend(node.children)
-    return shown

@@ -1,6 +1,6 @@
 """Who made what: the ops behind a tensor, sorted into the modules that called them.
 
-`record()` notes every module call with its input and output tensors. `flow(tensor, recording)`
+`probe.record()` notes every module call with its input and output tensors. `flow(tensor, calls)`
 then walks back from the tensor through `op.inputs`. Inside one call, what lies between the
 call's output and its inputs was computed by it: directly, or by calls that it made. So the
 calls become a tree whose leaves are ops, without the modules knowing.
@@ -9,35 +9,13 @@ calls become a tree whose leaves are ops, without the modules knowing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from minran.autograd import Op, Tensor
 from minran.errors import GradientError, expect
-from minran.nn import Module, Parameter, observe
-
-
-@dataclass(eq=False)
-class Call:
-    """One call of a module; `reached` are the inputs that its output was computed from."""
-
-    module: Module
-    inputs: tuple[Tensor, ...]
-    output: Tensor
-    reached: list[Tensor] = field(default_factory=list)
-
-
-@contextmanager
-def record() -> Iterator[list[Call]]:
-    """Within the block, every module call is noted in the list: `graph` can then group by module.
-
-    The list keeps the tensors, and so their memory, as long as you keep the list.
-    """
-    calls: list[Call] = []
-    with observe(lambda module, inputs, output: calls.append(Call(module, inputs, output))):
-        yield calls
+from minran.inspect.probe import Call
+from minran.nn import Module, Parameter
 
 
 @dataclass(eq=False)
@@ -104,18 +82,22 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
     for op, output in made:
         node = box(owners.get(id(op))).add(Node(op, shape=output.shape))
         nodes[id(output)] = node
-        for source in op.inputs or ():
-            if source is None:
-                continue
+        for source in sources(op):
+            parameter = isinstance(source, Parameter)
             if id(source) not in nodes:
-                if isinstance(source, Parameter) and not leaves:
+                if parameter and not leaves:
                     continue
                 # A leaf stands beside what it feeds; data comes from outside of all modules.
-                home = (node.parent or root) if isinstance(source, Parameter) else root
+                home = (node.parent or root) if parameter else root
                 leaf = Node(source, names.get(id(source), ""), source.shape)
                 nodes[id(source)] = home.add(leaf)
             edges.append((nodes[id(source)], node))
     return Flow(root, edges, nodes[id(tensor)])
+
+
+def sources(op: Op) -> list[Tensor]:
+    """The tensors that the op read."""
+    return [source for source in op.inputs or () if source is not None]
 
 
 def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
@@ -139,7 +121,7 @@ def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
             GradientError,
         )
         found[id(op)] = (op, output)
-        waiting.extend(source for source in op.inputs or () if source is not None)
+        waiting += sources(op)
     return sorted(found.values(), key=lambda pair: pair[0].order)
 
 
@@ -150,15 +132,15 @@ def _owners(
     wanted = {id(op) for op, _ in made}
     owners: dict[int, Call] = {}
     parents: dict[int, Call] = {}
-    # The outermost finished call that put out a tensor. Children report before their parents.
-    made_by: dict[int, Call] = {}
+    # The outermost finished call that put out a tensor, and those of its inputs that the tensor
+    # was computed from. Children report before their parents.
+    made_by: dict[int, tuple[Call, list[Tensor]]] = {}
     for call in calls:
-        borders = {id(source): source for source in call.inputs}
-        if id(call.output) in borders or (
-            call.output.op is not None and id(call.output.op) not in wanted
-        ):
+        borders = {id(source) for source in call.inputs}
+        op = call.output.op
+        if id(call.output) in borders or (op is not None and id(op) not in wanted):
             continue
-        call.reached = []
+        reached: list[Tensor] = []
         waiting, seen = [call.output], set()
         while waiting:
             tensor = waiting.pop()
@@ -166,15 +148,15 @@ def _owners(
                 continue
             seen.add(id(tensor))
             if id(tensor) in borders:
-                call.reached.append(tensor)
+                reached.append(tensor)
             elif id(tensor) in made_by:
-                child = made_by[id(tensor)]
+                child, below = made_by[id(tensor)]
                 parents[id(child)] = call
-                waiting.extend(child.reached)
+                waiting += below
             elif tensor.op is not None and id(tensor.op) not in owners:
                 owners[id(tensor.op)] = call
-                waiting.extend(source for source in tensor.op.inputs or () if source is not None)
-        made_by[id(call.output)] = call
+                waiting += sources(tensor.op)
+        made_by[id(call.output)] = call, reached
     return owners, parents
 
 
@@ -182,24 +164,14 @@ Link = tuple[Node | None, Node | None, Node]
 """From, to, and the node where the edge starts; None is the border of the box."""
 
 
-def visible(node: Node) -> Node:
-    """The box that stands for `node` in the drawing: the outermost closed one around it."""
-    found, at = node, node.parent
-    while at is not None:
-        if at.closed:
-            found = at
-        at = at.parent
-    return found
-
-
 def split_at_borders(flow: Flow) -> dict[Node, list[Link]]:
     """Split every edge at the borders of the open boxes that it crosses."""
     links: dict[Node, dict[Link, None]] = defaultdict(dict)
     for source, target in flow.edges:
-        start, end = visible(source), visible(target)
-        if start is end:
+        above, below = _chain(source), _chain(target)
+        start = above[0]
+        if start is below[0]:
             continue
-        above, below = _chain(start), _chain(end)
         while above[-2:-1] == below[-2:-1] and len(above) > 1 and len(below) > 1:
             above.pop()
             below.pop()
@@ -213,8 +185,10 @@ def split_at_borders(flow: Flow) -> dict[Node, list[Link]]:
 
 
 def _chain(node: Node) -> list[Node]:
-    """The node and all boxes around it, outwards."""
+    """The box that stands for `node` in the drawing, and all boxes around it, outwards."""
     chain = [node]
     while chain[-1].parent is not None:
-        chain.append(chain[-1].parent)
+        box = chain[-1].parent
+        # What lies in a closed box is drawn as that box.
+        chain = [box] if box.closed else [*chain, box]
     return chain

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from minran import nn
 from minran.autograd import Op
 from minran.inspect.graph.flow import Node
-from minran.models import MaskBranch
 from minran.nn import Module, Parameter
 
 OPS = {
@@ -21,32 +20,19 @@ OPS = {
     "Linear": ("linear", "weights"),
     "MatMul": ("@", "weights"),
     "BatchNorm": ("batch norm", "norm"),
+    "BatchNorm2d": ("batch norm", "norm"),
     "MaxPool2d": ("max pool", "size"),
     "AvgPool2d": ("average pool", "size"),
     "GlobalAvgPool": ("global average pool", "size"),
     "UpsampleBilinear2d": ("interpolate", "size"),
-    "Relu": ("relu", "activation"),
     "ReLU": ("relu", "activation"),
     "Sigmoid": ("sigmoid", "activation"),
     "ChannelAttention": ("channel attention", "activation"),
     "SpatialAttention": ("spatial attention", "activation"),
+    "MaskBranch": ("mask", "mask"),
     "CrossEntropy": ("cross entropy", "join"),
 }
-"""What the boxes of ops say; the others say the name of their class."""
-
-LAYERS: list[tuple[type[Module], str]] = [
-    (nn.Conv2d, "weights"),
-    (nn.Linear, "weights"),
-    (nn.BatchNorm2d, "norm"),
-    (nn.MaxPool2d, "size"),
-    (nn.GlobalAvgPool, "size"),
-    (nn.UpsampleBilinear2d, "size"),
-    (nn.ReLU, "activation"),
-    (nn.Sigmoid, "activation"),
-    (nn.ChannelAttention, "activation"),
-    (nn.SpatialAttention, "activation"),
-    (MaskBranch, "mask"),
-]
+"""What the boxes of ops say (others: the name of their class), and the colour of ops and layers."""
 
 
 @dataclass(frozen=True)
@@ -73,31 +59,27 @@ def label(node: Node, skip: int) -> Label:
     shape = "×".join(map(str, node.shape[skip:])) or "scalar"
     content = node.content
     name = node.title or node.name.rpartition(".")[2]
+    kind = type(content).__name__
     if isinstance(content, Module):
-        kind = type(content).__name__
         detail = kind + _options(content)
         count = content.num_parameters()
-        hint = f"{node.name or kind}: {detail} -> {shape}" + (
-            f", {count:,} parameters" if count else ""
-        )
-        if not name:
-            return Label(detail, "", module_colour(node), shape, hint)
+        hint = f"{node.name or kind}: {detail} -> {shape}"
+        hint += f", {count:,} parameters" if count else ""
         # That a box with boxes inside runs them in sequence shows; its name is enough.
-        plain = node.open and isinstance(content, nn.Sequential)
-        return Label(name, "" if plain else detail, module_colour(node), shape, hint)
+        plain = not name or (node.open and isinstance(content, nn.Sequential))
+        return Label(name or detail, "" if plain else detail, _colour(node), shape, hint)
     if isinstance(content, Op):
-        first, colour = OPS.get(type(content).__name__, (type(content).__name__.lower(), "norm"))
-        second = _formula(content)
-        return Label(first, second, colour, shape, f"{first} -> {shape}")
+        first, colour = OPS.get(kind, (kind.lower(), "norm"))
+        return Label(first, _formula(content), colour, shape, f"{first} -> {shape}")
     kind = "parameter" if isinstance(content, Parameter) else "tensor"
     return Label(name or kind, shape, "leaf", shape, f"{node.name or kind}: {shape}")
 
 
-def module_colour(node: Node) -> str:
-    """The palette entry of a module's box."""
-    for kind, colour in LAYERS:
-        if isinstance(node.content, kind):
-            return colour
+def _colour(node: Node) -> str:
+    """The palette entry of a module's box: that of its class, or of the layer it is made from."""
+    for kind in type(node.content).__mro__:
+        if kind.__name__ in OPS:
+            return OPS[kind.__name__][1]
     if node.name.rpartition(".")[2] == "trunk" and node.open:
         return "trunk"
     return "plain" if node.open else "unit"
@@ -106,21 +88,18 @@ def module_colour(node: Node) -> str:
 def _options(module: Module) -> str:
     """What tells this layer from others of its kind."""
     if isinstance(module, nn.Conv2d):
-        rows, columns = module.weight.shape[:2]
         groups = f", {module.groups} groups" if module.groups > 1 else ""
-        return f" {rows}×{columns}{_stride(module.stride)}{groups}"
+        return _window(module.weight.shape, module.stride) + groups
     if isinstance(module, nn.MaxPool2d):
-        size = module.kernel_size
-        rows, columns = (size, size) if isinstance(size, int) else size
-        return f" {rows}×{columns}{_stride(module.stride or size)}"
+        return _window(module.kernel_size, module.stride or module.kernel_size)
     return ""
 
 
-def _stride(stride: int | tuple[int, int]) -> str:
-    rows, columns = (stride, stride) if isinstance(stride, int) else stride
-    if rows == columns:
-        return "" if rows == 1 else f" /{rows}"
-    return f" /({rows}, {columns})"
+def _window(size: tuple[int, ...], stride: tuple[int, int]) -> str:
+    """Height and width, as in 3×3, and the stride where it is not 1."""
+    rows, columns = stride
+    step = f" /{rows}" if rows == columns else f" /({rows}, {columns})"
+    return f" {size[0]}×{size[1]}{'' if rows == columns == 1 else step}"
 
 
 def _formula(op: Op) -> str:

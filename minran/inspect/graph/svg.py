@@ -17,31 +17,17 @@ from minran.files import expect_ending, write_atomically
 from minran.inspect.graph.flow import Node
 from minran.inspect.graph.labels import Label
 from minran.inspect.graph.layout import Item, Placed, Segment, port_offset
-from minran.inspect.palette import BLUE, DARK, GREEN, GREY, LIGHT, ORANGE, PINK, RED, SKY, Theme
+from minran.inspect.style import BOX_COLOURS, DARK, LIGHT, Theme, visible
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"
 MARGIN = 14.0
-# Of outlines, and of the see-through fill.
-COLOURS = {
-    "weights": BLUE,
-    "norm": GREY,
-    "size": ORANGE,
-    "activation": GREEN,
-    "join": RED,
-    "unit": SKY,
-    "leaf": PINK,
-    "mask": ORANGE,
-    "trunk": BLUE,
-    "plain": GREY,
-}
 # Text that an edge may cross is drawn with a rim in the colour of the paper.
 HALO = f'stroke="{LIGHT.paper}" stroke-width="3" stroke-opacity="0.8" paint-order="stroke"'
 
 
 def escape(text: str) -> str:
     """Text for an SVG: its signs escaped, and letters that XML cannot hold shown as escapes."""
-    seen = (c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return escape_html("".join(seen))
+    return escape_html(visible(text))
 
 
 @dataclass(frozen=True)
@@ -91,7 +77,7 @@ def render(root: Node, placed: dict[Node, Placed], labels: dict[Node, Label], ti
 
 
 def _style(page: str) -> str:
-    """Dark mode's colours, and light mode's for viewers that prefer the style sheet."""
+    """Light mode's colours, for viewers that prefer the style sheet, and dark mode's."""
 
     def rules(colours: Theme) -> str:
         kinds = {
@@ -104,10 +90,8 @@ def _style(page: str) -> str:
         }
         return "".join(f".{page} .{kind}{{{rule}}}" for kind, rule in kinds.items())
 
-    return (
-        f"{rules(LIGHT)}.{page} .fold{{cursor:pointer}}"
-        f"@media (prefers-color-scheme:dark){{{rules(DARK)}}}"
-    )
+    dark = f"@media (prefers-color-scheme:dark){{{rules(DARK)}}}"
+    return f"{rules(LIGHT)}.{page} .fold{{cursor:pointer}}{dark}"
 
 
 class _Drawing:
@@ -118,20 +102,22 @@ class _Drawing:
     def box(self, node: Node, x: float, y: float) -> list[str]:
         """The inside of an open box whose corner is at (x, y): edges first, words above them."""
         place = self.placed[node]
-        lines = [self.edge(place, segment, x, y) for segment in place.segments]
-        named: set[Node] = set()
+        # Items stand in the middle of their layer.
+        top = {
+            item: y + (place.top[item.layer] + place.bottom[item.layer] - item.height) / 2
+            for item in place.items
+        }
+        lines = [self.edge(place, segment, top, x, y) for segment in place.segments]
+        # One shape for all edges that start at the same tensor.
+        first: dict[Node, Segment] = {}
         for segment in place.segments:
             if segment.start.node is not None and not segment.end.port:
-                # One shape for all edges that start at the same tensor.
-                if segment.source not in named:
-                    lines.append(self.shape(place, segment, x, y))
-                named.add(segment.source)
+                first.setdefault(segment.source, segment)
+        lines += [self.shape(segment, top, x) for segment in first.values()]
         for item in place.items:
-            if item.node is None:
-                continue
-            left = x + item.x - item.width / 2
-            top = y + _top(place, item)
-            lines += (self.frame if item.node.open else self.leaf)(item.node, item, left, top)
+            if item.node is not None:
+                draw = self.frame if item.node.open else self.leaf
+                lines += draw(item.node, item, x + item.x - item.width / 2, top[item])
         return lines
 
     def frame(self, node: Node, item: Item, x: float, y: float) -> list[str]:
@@ -139,8 +125,7 @@ class _Drawing:
         label = self.labels[node]
         self.count += 1
         fold, cover = f"{self.page}fold{self.count}", f"{self.page}cover{self.count}"
-        rect = f'x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" rx="7"'
-        colour = COLOURS[label.colour]
+        rect, colour = _rect(item, x, y, 7), BOX_COLOURS[label.colour]
         title = (
             f'<text class="text halo" x="{x + 9:.1f}" y="{y + 15:.1f}" '
             f'fill="{LIGHT.text}" {HALO}>'
@@ -151,29 +136,27 @@ class _Drawing:
         clicks = f'begin="{fold}.click" end="{cover}.click"'
         return [
             "<g>",
-            f'<rect {rect} fill="{colour}" fill-opacity="0.05" stroke="{colour}" '
-            'stroke-opacity="0.65"/>',
+            f'{rect} fill="{colour}" fill-opacity="0.05" stroke="{colour}" stroke-opacity="0.65"/>',
             f'<g><set attributeName="display" to="none" {clicks}/>',
             *self.box(node, x, y),
             "</g>",
             f'<g id="{fold}" class="fold"><title>{escape(label.hint)}</title>{title}</g>',
             f'<g id="{cover}" class="fold" display="none">'
             f'<set attributeName="display" to="inline" {clicks}/>'
-            f'<rect {rect} fill="{colour}" fill-opacity="0.2"/>{title}</g>',
+            f'{rect} fill="{colour}" fill-opacity="0.2"/>{title}</g>',
             "</g>",
         ]
 
     def leaf(self, node: Node, item: Item, x: float, y: float) -> list[str]:
         """A closed box with one or two lines of text."""
         label = self.labels[node]
-        colour = COLOURS[label.colour]
+        colour = BOX_COLOURS[label.colour]
         middle = x + item.width / 2
-        radius = 14 if label.colour == "leaf" else 5
+        rect = _rect(item, x, y, 14 if label.colour == "leaf" else 5)
         first = y + (16 if label.second else 18)
         lines = [
             f"<g><title>{escape(label.hint)}</title>",
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{item.width:.1f}" height="{item.height:.1f}" '
-            f'rx="{radius}" fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>',
+            f'{rect} fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>',
             f'<text class="text" x="{middle:.1f}" y="{first:.1f}" text-anchor="middle" '
             f'font-weight="600" fill="{LIGHT.text}">{escape(label.first)}</text>',
         ]
@@ -184,40 +167,44 @@ class _Drawing:
             )
         return [*lines, "</g>"]
 
-    def edge(self, place: Placed, segment: Segment, x: float, y: float) -> str:
+    def edge(
+        self, place: Placed, segment: Segment, top: dict[Item, float], x: float, y: float
+    ) -> str:
         """Straight out of the layer, a curve across the gap, straight to the end."""
         start, end = segment.start, segment.end
         x1 = x + start.x + port_offset(start, segment, self.placed)
         x2 = x + end.x + port_offset(end, segment, self.placed)
         leave, arrive = y + place.bottom[start.layer], y + place.top[end.layer]
-        y1 = y if start.port else y + _top(place, start) + start.height
-        y2 = y + (place.height if end.port else _top(place, end))
-        if start.node is None and not start.port:
+        if start.port:
+            y1 = y
+        elif start.node is None:
             y1 = y + place.top[start.layer]  # a waypoint: the line crosses its whole layer
-        middle = (leave + arrive) / 2
+        else:
+            y1 = top[start] + start.height
+        y2 = y + place.height if end.port else top[end]
         path = f"M{x1:.1f},{y1:.1f} V{leave:.1f} "
         if abs(x1 - x2) > 0.05:
+            middle = (leave + arrive) / 2
             path += f"C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{arrive:.1f} "
-        path += f"V{y2:.1f}"
         ends = end.node is not None and not end.node.open
         tip = f' marker-end="url(#{self.page}tip)"' if ends else ""
         return (
-            f'<path class="edge" d="{path}" fill="none" stroke="{LIGHT.faint}" '
+            f'<path class="edge" d="{path}V{y2:.1f}" fill="none" stroke="{LIGHT.faint}" '
             f'stroke-width="1.3"{tip}/>'
         )
 
-    def shape(self, place: Placed, segment: Segment, x: float, y: float) -> str:
+    def shape(self, segment: Segment, top: dict[Item, float], x: float) -> str:
         """The shape of the tensor, beside the beginning of its edge."""
         start = segment.start
         at = x + start.x + port_offset(start, segment, self.placed)
-        below = y + _top(place, start) + start.height
-        words = self.labels[segment.source].shape
+        below = top[start] + start.height
         return (
             f'<text class="faint halo" x="{at + 5:.1f}" y="{below + 12:.1f}" font-size="10" '
-            f'fill="{LIGHT.faint}" {HALO}>{words}</text>'
+            f'fill="{LIGHT.faint}" {HALO}>{self.labels[segment.source].shape}</text>'
         )
 
 
-def _top(place: Placed, item: Item) -> float:
-    """Items stand in the middle of their layer."""
-    return (place.top[item.layer] + place.bottom[item.layer] - item.height) / 2
+def _rect(item: Item, x: float, y: float, radius: int) -> str:
+    """The beginning of a box: the colours follow."""
+    size = f'width="{item.width:.1f}" height="{item.height:.1f}"'
+    return f'<rect x="{x:.1f}" y="{y:.1f}" {size} rx="{radius}"'

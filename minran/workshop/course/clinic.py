@@ -16,7 +16,7 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor, tensor
 from minran.errors import RecipeError, expect
-from minran.inspect.graph.flow import Call, record
+from minran.inspect.probe import Call, record
 from minran.models import AttentionModule, Hourglass, MaskBranch, PreActUnit
 from minran.models.attention import Head
 from minran.models.units import Build

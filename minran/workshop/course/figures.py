@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from minran.autograd import no_grad, tensor
+from minran.inspect.picture import Picture
 from minran.inspect.style import (
-    Picture,
     Theme,
     colour_bar,
     dress,
