@@ -1,4 +1,4 @@
-"""Command lines that ignore nothing: which options were given, and which a mode takes.
+"""Command lines as data, which ignore nothing: the options of a command, and which a mode takes.
 
 Most commands have modes (`masks --score` and `masks --figure epochs`, say), and each mode uses
 some of the command's options. A mode says which it `takes`; every other option that stands on
@@ -8,10 +8,45 @@ the command line is refused by name, also one that was given its default value.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import inspect
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minran.errors import RecipeError, expect
+
+Option = tuple[str, str, Any]
+"""Its name, its help, and its default (False for a flag) or a dictionary of what argparse takes."""
+
+
+def add_command(
+    commands: Any, run: Callable[..., Any], *options: Option, name: str = ""
+) -> argparse.ArgumentParser:
+    """Add a command that calls `run`, whose docstring is the --help: a sentence, then examples.
+
+    name: if it is not that of the function.
+    """
+    summary, _, examples = (inspect.getdoc(run) or "").partition("\n\n")
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name or run.__name__,
+        help=summary[:1].lower() + summary[1:].rstrip("."),
+        description=summary,
+        epilog="examples:\n" + re.sub(r"^(?=minran |python )", "  ", examples, flags=re.MULTILINE),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    add_options(parser, *options)
+    return parser
+
+
+def add_options(parser: Any, *options: Option) -> None:
+    """Add options to a parser, or to a group of one."""
+    for name, words, told in options:
+        if told is False:
+            told = {"action": "store_true"}
+        elif not isinstance(told, dict):
+            told = {"type": type(told), "default": told}
+        parser.add_argument(name, help=words, **told)
 
 
 class Parser(argparse.ArgumentParser):

@@ -21,11 +21,9 @@ from minran.streams import sturdy
 
 COMMANDS = (
     "minran.cli.training",
-    "minran.cli.history",
     "minran.workshop.ablate.command",
     "minran.cli.look",
     "minran.cli.attention",
-    "minran.cli.check",
     "minran.workshop.bench.command",
     "minran.workshop.course.command",
 )

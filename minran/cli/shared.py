@@ -1,42 +1,28 @@
-"""What several commands have in common."""
+"""What several commands have in common: options, and what is done with them."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from minran import backend
-from minran.errors import RecipeError, expect
+from minran.arguments import Option
+from minran.errors import CheckpointError, RecipeError, expect
 
-Command = Callable[[argparse.Namespace], int | None]
-
-
-def add_command(
-    commands: Any, name: str, run: Command, summary: str, examples: str
-) -> argparse.ArgumentParser:
-    """One command with a summary and examples in its --help."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="examples:\n" + examples.strip("\n"),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def add_device(parser: argparse.ArgumentParser) -> None:
-    """--device, shared by everything that computes."""
-    parser.add_argument(
-        "--device", choices=["cpu", "gpu"], default="cpu", help="where to compute (default: cpu)"
-    )
-
-
-def add_set(parser: argparse.ArgumentParser, what: str = "change a recipe entry") -> None:
-    """--set, shared by everything that reads a recipe."""
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=what)
+CHECKPOINT: Option = ("checkpoint", "a checkpoint file, or a run", {})
+DARK = ("--dark", "for dark pages", False)
+DATA_DIR = (
+    "--data-dir",
+    "where the data set lies or goes (default: $MINRAN_DATA, then the user's cache)",
+    {"metavar": "FOLDER"},
+)
+DEVICE = (
+    "--device",
+    "where to compute (default: cpu)",
+    {"choices": ["cpu", "gpu"], "default": "cpu"},
+)
+SET = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
+"""How --set is read, with words of each command's own."""
 
 
 def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
@@ -66,32 +52,26 @@ def expect_data_dir_used(args: argparse.Namespace, name: str) -> None:
     )
 
 
-def add_data_dir(parser: argparse.ArgumentParser) -> None:
-    """--data-dir, shared by everything that reads CIFAR."""
-    parser.add_argument(
-        "--data-dir",
-        metavar="FOLDER",
-        help="where the data set lies or goes (default: $MINRAN_DATA, then the user's cache)",
-    )
+def expect_least(value: int | None, option: str, least: int) -> None:
+    """Refuse a number of an option, if one was given, that is too small."""
+    message = f"{option} must be at least {least}, got {value}"
+    expect(value is None or value >= least, message, RecipeError)
 
 
-def use_device(args: argparse.Namespace) -> None:
-    """Switch to the backend that --device names."""
-    backend.use(args.device)
+def find_checkpoint(path: str) -> Path:
+    """The checkpoint file itself, or the best (else the last) of a run folder."""
+    from minran.train import Run
+
+    given = Path(path)
+    if given.is_dir():
+        run = Run(given)
+        given = run.best_file if run.best_file.exists() else run.last_file
+    expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
+    return given
 
 
-def save_figure(figure: Any, path: str) -> None:
+def save_figure(figure: Any, path: str | Path) -> None:
     """Write a figure to a file of the format that its ending names, and say where."""
     from minran.inspect.style import save_figure as save
 
     print(save(figure, path))
-
-
-def read_numbers(text: str | None, option: str) -> list[int] | None:
-    """Read "0,5,17" as [0, 5, 17]; None if the option was not given. Raises RecipeError."""
-    if text is None:
-        return None
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise RecipeError(f"{option} wants whole numbers such as 1,3; got {text!r}") from error

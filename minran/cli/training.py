@@ -1,113 +1,107 @@
-"""quickstart, train, evaluate."""
+"""quickstart, train, evaluate, runs, plot."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minran.arguments import takes
-from minran.cli.history import RUNS
+from minran import backend, distributed
+from minran.arguments import add_command, add_options, takes
 from minran.cli.shared import (
-    add_command,
-    add_data_dir,
-    add_device,
-    add_set,
+    DATA_DIR,
+    DEVICE,
+    SET,
     expect_data_dir_used,
+    find_checkpoint,
     read_changes,
-    use_device,
+    save_figure,
 )
 from minran.errors import CheckpointError, RecipeError, expect
+from minran.files import PICTURES, expect_writable
 
+RUNS = "runs"
+"""The folder of all runs, where nobody names another."""
 MAY_DIFFER = ("run", "runs", "data_dir", "quiet", "debug")
 """What may be another in each process of a training: places and words."""
 
 
 def add_commands(commands: Any) -> None:
-    """The commands about training."""
-    parser = add_command(
+    """The commands about training, and about what was trained."""
+    add_command(
         commands,
-        "quickstart",
         quickstart,
-        "train a small network on built-in pictures and show where it looks",
-        "  minran quickstart                 # about a minute on two cores\n"
-        "  minran quickstart --out demo",
+        ("--out", "folder for the run (new)", "quickstart"),
+        ("--force", "overwrite an earlier quickstart", False),
+        ("--set", "change a recipe entry", SET),
+        DEVICE,
     )
-    parser.add_argument("--out", default="quickstart", help="folder for the run (new)")
-    parser.add_argument("--force", action="store_true", help="overwrite an earlier quickstart")
-    add_set(parser)
-    add_device(parser)
-
-    parser = add_command(
+    parser = add_command(commands, train)
+    add_options(
+        parser.add_mutually_exclusive_group(required=True),
+        ("--recipe", "a shipped recipe (see --list) or a TOML file", {}),
+        ("--resume", "folder of the run to continue", {"metavar": "RUN"}),
+        ("--list", "list the shipped recipes", False),
+    )
+    add_options(
+        parser,
+        ("--name", "name of the run (default: the recipe's)", {}),
+        ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
+        ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
+        ("--model", "another network (see `minran models`)", {}),
+        ("--epochs", "train so many epochs in all", {"type": int}),
+        ("--set", "change a recipe entry", SET),
+        ("--force", "overwrite a run of that name", False),
+        ("--quiet", "print nothing while training", False),
+        (
+            "--precision",
+            "how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
+            {"choices": ["fp32", "tf32", "bf16"]},
+        ),
+        (
+            "--no-capture",
+            "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
+            False,
+        ),
+        DATA_DIR,
+        DEVICE,
+    )
+    add_command(
         commands,
-        "train",
-        train,
-        "train a network by a recipe, or continue a run",
-        "  minran train --recipe cifar10-small --data-dir ~/data\n"
-        "  minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow\n"
-        "  minran train --recipe cifar10-small --data folder:my-pictures\n"
-        "  minran train --resume runs/cifar10-small\n"
-        "  minran train --resume runs/cifar10-small --epochs 16    # train longer\n\n"
-        "A run that goes on keeps its recipe but for its length: beside --resume only --epochs,\n"
-        "--set training.epochs=N or training.iterations=N, --data-dir, --device, --quiet and\n"
-        "--no-capture are taken.",
-    )
-    group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--recipe", help="a shipped recipe (see --list) or a TOML file")
-    group.add_argument("--resume", metavar="RUN", help="folder of the run to continue")
-    group.add_argument("--list", action="store_true", help="list the shipped recipes")
-    parser.add_argument("--name", help="name of the run (default: the recipe's)")
-    parser.add_argument("--runs", default=RUNS, metavar="FOLDER", help="folder of all runs")
-    parser.add_argument("--data", help="another data set: shapes, cifar10, cifar100, folder:PATH")
-    parser.add_argument("--model", help="another network (see `minran models`)")
-    parser.add_argument("--epochs", type=int, help="train so many epochs in all")
-    add_set(parser)
-    parser.add_argument("--force", action="store_true", help="overwrite a run of that name")
-    parser.add_argument("--quiet", action="store_true", help="print nothing while training")
-    parser.add_argument(
-        "--precision",
-        choices=["fp32", "tf32", "bf16"],
-        help="how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
-    )
-    parser.add_argument(
-        "--no-capture",
-        action="store_true",
-        help="on a GPU, launch every kernel of a step by itself instead of one recorded graph",
-    )
-    add_data_dir(parser)
-    add_device(parser)
-
-    parser = add_command(
-        commands,
-        "evaluate",
         evaluate,
-        "test a trained network",
-        "  minran evaluate runs/cifar10-small --data-dir ~/data\n"
-        "  minran evaluate quickstart/last.safetensors",
+        ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
+        ("--data", "another data set with the same classes", {}),
+        DATA_DIR,
+        DEVICE,
     )
-    parser.add_argument("checkpoint", help="a checkpoint file, or a run (its best checkpoint)")
-    parser.add_argument("--data", help="another data set with the same classes")
-    add_data_dir(parser)
-    add_device(parser)
+    add_command(commands, runs, ("folder", "folder of the runs", {"nargs": "?", "default": RUNS}))
+    add_command(
+        commands,
+        plot,
+        ("runs", "run folders", {"nargs": "+"}),
+        ("--out", "picture file (png, svg or pdf)", "curves.png"),
+    )
 
 
 def quickstart(args: argparse.Namespace) -> int:
-    """Train on shapes, test, draw curves and masks."""
+    """Train a small network on built-in pictures and show where it looks.
+
+    minran quickstart                 # about a minute on two cores
+    minran quickstart --out demo
+    """
     from minran import inspect
     from minran.inspect.style import save_figure as save
     from minran.train import load_recipe
     from minran.train import train as run_training
 
-    use_device(args)
+    backend.use(args.device)
     recipe = load_recipe("quickstart", read_changes(args))
     shapes = recipe.data.name == "shapes"
     what = "the built-in shapes pictures" if shapes else recipe.data.name
-    print(
-        f"training {recipe.model.name} on {what} (Ctrl-C stops cleanly)",
-        flush=True,
-    )
+    print(f"training {recipe.model.name} on {what} (Ctrl-C stops cleanly)", flush=True)
     result = run_training(recipe, args.out, force=args.force)
     tested = [row for row in result.history.epochs if "test_accuracy" in row]
     if not tested:
@@ -125,8 +119,18 @@ def quickstart(args: argparse.Namespace) -> int:
 
 
 def train(args: argparse.Namespace) -> int:
-    """Train by a recipe or resume; under mpiexec on all its processes."""
-    from minran import distributed
+    """Train a network by a recipe, or continue a run.
+
+    minran train --recipe cifar10-small --data-dir ~/data
+    minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow
+    minran train --recipe cifar10-small --data folder:my-pictures
+    minran train --resume runs/cifar10-small
+    minran train --resume runs/cifar10-small --epochs 16    # train longer
+
+    A run that goes on keeps its recipe but for its length: beside --resume only --epochs,
+    --set training.epochs=N or training.iterations=N, --data-dir, --device, --quiet and
+    --no-capture are taken.
+    """
     from minran.train import list_recipes, load_recipe
     from minran.train import train as run_training
 
@@ -143,7 +147,7 @@ def train(args: argparse.Namespace) -> int:
         "train --device cpu does not take --no-capture: it records no graph",
         RecipeError,
     )
-    use_device(args)
+    backend.use(args.device)
     distributed.start()
     asked = {f"--{key}": value for key, value in vars(args).items() if key not in MAY_DIFFER}
     distributed.expect_alike(asked)
@@ -200,15 +204,18 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
     return recipe, run.folder
 
 
-def evaluate(args: argparse.Namespace) -> int:
-    """Print loss and accuracy of a checkpoint on its test pictures."""
-    from minran import distributed
+def evaluate(args: argparse.Namespace) -> None:
+    """Test a trained network.
+
+    minran evaluate runs/cifar10-small --data-dir ~/data
+    minran evaluate quickstart/last.safetensors
+    """
     from minran.data import Loader
     from minran.train import evaluate as measure
     from minran.train import load_data, load_model, parse, use_precision
     from minran.train.steps import expect_same_pictures
 
-    use_device(args)
+    backend.use(args.device)
     distributed.start()
     path = find_checkpoint(args.checkpoint)
     model, preprocess, checkpoint = load_model(path)
@@ -230,16 +237,50 @@ def evaluate(args: argparse.Namespace) -> int:
         print(
             f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures"
         )
-    return 0
 
 
-def find_checkpoint(path: str) -> Path:
-    """The checkpoint file itself, or the best (else the last) of a run folder."""
-    from minran.train import Run
+def runs(args: argparse.Namespace) -> None:
+    """List and compare runs.
 
-    given = Path(path)
-    if given.is_dir():
-        run = Run(given)
-        given = run.best_file if run.best_file.exists() else run.last_file
-    expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
-    return given
+    minran runs
+    minran runs elsewhere/
+    """
+    from minran.train.table import compare, list_runs
+
+    folder = Path(args.folder)
+    expect(
+        folder.is_dir() or args.folder == RUNS,
+        f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed",
+        CheckpointError,
+    )
+    print(compare(list_runs(folder)))
+
+
+def plot(args: argparse.Namespace) -> None:
+    """Draw the curves of one or several runs.
+
+    minran plot runs/cifar10-small
+    minran plot runs/a runs/b --out compare.svg
+    """
+    from minran import inspect
+    from minran.train import Run, read_history
+
+    expect_writable(args.out, PICTURES, "plot --out")
+    runs = list({Path(folder).resolve(): Run(folder) for folder in args.runs}.values())
+    for run in runs:
+        expect(run.history_file.exists(), f"there is no history in {run.folder}", CheckpointError)
+    names = tell_apart([run.folder for run in runs])
+    histories = [read_history(run.history_file) for run in runs]
+    save_figure(inspect.curves_figure(dict(zip(names, histories, strict=True))), args.out)
+
+
+def tell_apart(folders: Sequence[Path]) -> list[str]:
+    """A name for each of several folders: as much of the end of its path as no other has."""
+    paths = [folder.resolve().parts for folder in folders]
+    names = []
+    for path in paths:
+        others = [other for other in paths if other != path]
+        lengths = range(1, len(path) + 1)
+        alone = (n for n in lengths if all(other[-n:] != path[-n:] for other in others))
+        names.append("/".join(path[-next(alone, 1) :]))
+    return names

@@ -7,71 +7,61 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from minran.arguments import takes
-from minran.cli.shared import (
-    add_command,
-    add_data_dir,
-    add_device,
-    add_set,
-    expect_data_dir_used,
-    read_changes,
-    use_device,
-)
+from minran import backend
+from minran.arguments import add_command, takes
+from minran.cli.shared import DATA_DIR, DEVICE, SET, expect_data_dir_used, read_changes
 from minran.workshop.ablate.tables import ABLATIONS, SCALES
 
 
 def add_commands(commands: Any) -> None:
     """The command about the paper's ablations."""
-    parser = add_command(
+    add_command(
         commands,
-        "ablate",
         ablate,
-        "train the variants of one of the paper's tables with several seeds, and compare",
-        """
-  minran ablate table1                          # minutes on one core
-  minran ablate table3 table5 --seeds 5 --out runs/ablate
-  minran ablate all --scale small --data-dir ~/data
-  minran ablate table4 --scale paper --device gpu --seeds 1
-  minran ablate table3 --scale paper --list     # the runs, as minran train commands
-
-  table1   mixed, channel and spatial attention
-  table3   residual against naive attention learning, over depth
-  table4   encoder-decoder masks against local convolutions
-  table5   10 to 70% wrong labels, attention against ResNet
-  figure4  how strong the features are from stage to stage
-
-Each variant and seed is a run of its own below OUT/SCALE. The same command goes on
-where it was stopped, and with more --seeds it adds those that are missing. The table
-is written there too: NAME.md, NAME.json, NAME.png.""",
+        ("names", "below", {"nargs": "+", "choices": [*ABLATIONS, "all"], "metavar": "NAME"}),
+        (
+            "--scale",
+            "nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
+            "the paper's networks and recipe, on a GPU (default: nano)",
+            {"choices": list(SCALES), "default": "nano"},
+        ),
+        ("--seeds", "seeds (default: 3)", {"type": int, "default": 3, "metavar": "K"}),
+        ("--out", "folder of the runs", {"default": "runs/ablate", "metavar": "FOLDER"}),
+        ("--set", "change all recipes", SET),
+        ("--list", "list the runs and train nothing", False),
+        ("--force", "train again what is there", False),
+        ("--quiet", "print the tables only", False),
+        DATA_DIR,
+        DEVICE,
     )
-    names = [*ABLATIONS, "all"]
-    parser.add_argument("names", nargs="+", choices=names, metavar="NAME", help="below")
-    parser.add_argument(
-        "--scale",
-        choices=list(SCALES),
-        default="nano",
-        help="nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
-        "the paper's networks and recipe, on a GPU (default: nano)",
-    )
-    parser.add_argument("--seeds", type=int, default=3, metavar="K", help="seeds (default: 3)")
-    parser.add_argument("--out", default="runs/ablate", metavar="FOLDER", help="folder of the runs")
-    add_set(parser, "change all recipes")
-    parser.add_argument("--list", action="store_true", help="list the runs and train nothing")
-    parser.add_argument("--force", action="store_true", help="train again what is there")
-    parser.add_argument("--quiet", action="store_true", help="print the tables only")
-    add_data_dir(parser)
-    add_device(parser)
 
 
 def ablate(args: argparse.Namespace) -> int:
-    """Train what is missing, then print and write each table."""
+    """Train the variants of one of the paper's tables with several seeds, and compare.
+
+      minran ablate table1                          # minutes on one core
+      minran ablate table3 table5 --seeds 5 --out runs/ablate
+      minran ablate all --scale small --data-dir ~/data
+      minran ablate table4 --scale paper --device gpu --seeds 1
+      minran ablate table3 --scale paper --list     # the runs, as minran train commands
+
+      table1   mixed, channel and spatial attention
+      table3   residual against naive attention learning, over depth
+      table4   encoder-decoder masks against local convolutions
+      table5   10 to 70% wrong labels, attention against ResNet
+      figure4  how strong the features are from stage to stage
+
+    Each variant and seed is a run of its own below OUT/SCALE. The same command goes on
+    where it was stopped, and with more --seeds it adds those that are missing. The table
+    is written there too: NAME.md, NAME.json, NAME.png.
+    """
     from minran.workshop.ablate.cells import make_cells, train_cells
     from minran.workshop.ablate.report import text, write
     from minran.workshop.ablate.results import measure
 
     if args.list:
         takes(args, "ablate --list", "names", "scale", "seeds", "out", "set", "list")
-    use_device(args)
+    backend.use(args.device)
     scale, changes = SCALES[args.scale], read_changes(args)
     names = ABLATIONS if "all" in args.names else dict.fromkeys(args.names)
     tables = [

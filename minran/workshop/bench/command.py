@@ -6,14 +6,10 @@ import argparse
 import sys
 from typing import Any
 
-from minran.arguments import Parser
-from minran.cli.shared import add_command
+from minran.arguments import Option, Parser, add_command, add_options
 from minran.errors import MinranError
 
-Row = tuple[str, str, Any]
-"""An option, its help, and its default (False: a flag; a number) or what argparse is told."""
-
-OPTIONS: dict[str, tuple[Row, ...]] = {
+OPTIONS: dict[str, tuple[Option, ...]] = {
     "what to measure (default: networks, data and import)": (
         (
             "--model",
@@ -37,20 +33,36 @@ OPTIONS: dict[str, tuple[Row, ...]] = {
         ("--only", "only these contenders", {"nargs": "+", "default": [], "metavar": "NAME"}),
     ),
     "how": (
-        ("--rounds", "rounds that count", 5),
-        ("--warmup", "calls before the rounds", 2),
+        ("--rounds", "rounds that count (default: %(default)g)", 5),
+        ("--warmup", "calls before the rounds (default: %(default)g)", 2),
         ("--threads", "threads for everybody (default: the cores)", {"type": int}),
-        ("--processes", "of the minran that mpiexec starts", 2),
-        ("--limit", "cores that other programs may use before a round is repeated", 0.1),
-        ("--extra-rounds", "how many rounds more may replace disturbed ones", 5),
-        ("--patience", "seconds to wait for a quiet moment before a round", 5.0),
+        ("--processes", "of the minran that mpiexec starts (default: %(default)g)", 2),
+        (
+            "--limit",
+            "cores that other programs may use before a round is repeated (default: %(default)g)",
+            0.1,
+        ),
+        (
+            "--extra-rounds",
+            "how many rounds more may replace disturbed ones (default: %(default)g)",
+            5,
+        ),
+        (
+            "--patience",
+            "seconds to wait for a quiet moment before a round (default: %(default)g)",
+            5.0,
+        ),
         ("--device", "(default: cpu)", {"choices": ["cpu", "gpu"], "default": "cpu"}),
         (
             "--precision",
             "on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
             {"choices": ["fp32", "tf32", "bf16"], "default": "tf32"},
         ),
-        ("--budget", "gpu: seconds after which nothing more is started", 440.0),
+        (
+            "--budget",
+            "gpu: seconds after which nothing more is started (default: %(default)g)",
+            440.0,
+        ),
     ),
     "where the results go, besides the screen": (
         ("--json", "everything, all rounds included", {"metavar": "FILE"}),
@@ -61,35 +73,22 @@ OPTIONS: dict[str, tuple[Row, ...]] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minran bench` and of `python -m minran.bench`."""
-    for title, rows in OPTIONS.items():
-        group = parser.add_argument_group(title)
-        for option, words, told in rows:
-            if told is False:
-                group.add_argument(option, help=words, action="store_true")
-            elif isinstance(told, dict):
-                group.add_argument(option, help=words, **told)
-            else:
-                words = f"{words} (default: {told:g})"
-                group.add_argument(option, help=words, type=type(told), default=told)
+    for title, options in OPTIONS.items():
+        add_options(parser.add_argument_group(title), *options)
 
 
 def add_commands(commands: Any) -> None:
     """The command of the command line."""
-    parser = add_command(
-        commands,
-        "bench",
-        run,
-        "time a training step, beside PyTorch if it is installed",
-        """
-  minran bench
-  minran bench --model attention56_cifar --batch 64 --rounds 5
-  python -m minran.bench --json docs/results/bench.json""",
-    )
-    add_arguments(parser)
+    add_arguments(add_command(commands, run, name="bench"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure what `args` ask for, print it, write the files; returns the exit status."""
+    """Time a training step, beside PyTorch if it is installed.
+
+    minran bench
+    minran bench --model attention56_cifar --batch 64 --rounds 5
+    python -m minran.bench --json docs/results/bench.json
+    """
     from minran.workshop.bench import session
 
     return session.run(args)

@@ -6,82 +6,65 @@ import argparse
 import json
 from typing import Any
 
-from minran.cli.shared import add_command
+from minran.arguments import add_command
+
+NOTEBOOKS = (
+    "--notebooks",
+    "the sources (notebooks)",
+    {"default": "notebooks", "metavar": "FOLDER"},
+)
 
 
 def add_commands(commands: Any) -> None:
     """The commands for learners and teachers, under `minran course`."""
-    parser = add_command(
-        commands,
-        "course",
-        lambda args: 0,
-        "list, build and grade the notebooks of the course",
-        "  minran course list\n"
-        "  minran course build --out course-copies\n"
-        "  minran course grade 03_convolution.ipynb",
+    parts = add_command(commands, course).add_subparsers(
+        title="parts", metavar="PART", required=True
     )
-    parts = parser.add_subparsers(title="parts", metavar="PART", required=True)
-
-    parser = add_command(
+    add_command(parts, list_notebooks, NOTEBOOKS, name="list")
+    add_command(
         parts,
-        "list",
-        list_notebooks,
-        "list the notebooks with their minutes and tasks",
-        "  minran course list",
-    )
-    _add_folder(parser)
-
-    parser = add_command(
-        parts,
-        "build",
         build,
-        "make .ipynb files from the sources: pairs, and copies for students and teachers",
-        "  minran course build --pair                 # NN_name.ipynb beside each source\n"
-        "  minran course build --pair --check         # has any pair drifted from its source?\n"
-        "  minran course build --out course-copies    # student/, solution/, teacher/",
+        ("--pair", "write the .ipynb beside each source", False),
+        ("--out", "write student, solution, teacher copies", {"metavar": "FOLDER"}),
+        ("--check", "write nothing; exit status 1 if a pair has drifted", False),
+        NOTEBOOKS,
     )
-    parser.add_argument("--pair", action="store_true", help="write the .ipynb beside each source")
-    parser.add_argument("--out", metavar="FOLDER", help="write student, solution, teacher copies")
-    parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit status 1 if a pair has drifted"
-    )
-    _add_folder(parser)
-
-    parser = add_command(
+    seconds = {"type": float, "metavar": "SECONDS"}
+    add_command(
         parts,
-        "grade",
         grade,
-        "run notebooks behind walls and say for every task: passed, or what differed and where",
-        "  minran course grade 03_convolution.ipynb\n"
-        "  minran course grade handed-in/*.ipynb --source notebooks --json > grades.json",
+        ("files", "notebooks to grade", {"nargs": "+", "metavar": "NOTEBOOK"}),
+        ("--timeout", "for a notebook (600)", {**seconds, "default": 600}),
+        ("--cell-timeout", "for one cell (120)", {**seconds, "default": 120}),
+        (
+            "--memory",
+            "for a notebook's processes (4)",
+            {"type": float, "default": 4, "metavar": "GB"},
+        ),
+        (
+            "--notebook",
+            "which notebook it is, whatever the file says",
+            {"type": int, "metavar": "NN"},
+        ),
+        ("--source", "take the points from these source notebooks", {"metavar": "FOLDER"}),
+        ("--json", "print JSON", False),
     )
-    parser.add_argument("files", nargs="+", metavar="NOTEBOOK", help="notebooks to grade")
-    parser.add_argument(
-        "--timeout", type=float, default=600, metavar="SECONDS", help="for a notebook (600)"
-    )
-    parser.add_argument(
-        "--cell-timeout", type=float, default=120, metavar="SECONDS", help="for one cell (120)"
-    )
-    parser.add_argument(
-        "--memory", type=float, default=4, metavar="GB", help="for a notebook's processes (4)"
-    )
-    parser.add_argument(
-        "--notebook", type=int, metavar="NN", help="which notebook it is, whatever the file says"
-    )
-    parser.add_argument(
-        "--source", metavar="FOLDER", help="take the points from these source notebooks"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def _add_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--notebooks", default="notebooks", metavar="FOLDER", help="the sources (notebooks)"
-    )
+def course(args: argparse.Namespace) -> None:
+    """List, build and grade the notebooks of the course.
+
+    minran course list
+    minran course build --out course-copies
+    minran course grade 03_convolution.ipynb
+    """
 
 
 def list_notebooks(args: argparse.Namespace) -> int:
-    """Print a line for each notebook."""
+    """List the notebooks with their minutes and tasks.
+
+    minran course list
+    """
     from minran.workshop.course.notebook import notebook_files, read_notebook
 
     found = [read_notebook(file) for file in notebook_files(args.notebooks)]
@@ -100,7 +83,12 @@ def list_notebooks(args: argparse.Namespace) -> int:
 
 
 def build(args: argparse.Namespace) -> int:
-    """Write copies, or with --check say which pairs have drifted."""
+    """Make .ipynb files from the sources: pairs, and copies for students and teachers.
+
+    minran course build --pair                 # NN_name.ipynb beside each source
+    minran course build --pair --check         # has any pair drifted from its source?
+    minran course build --out course-copies    # student/, solution/, teacher/
+    """
     from minran.errors import RecipeError, expect
     from minran.workshop.course.build import build_copies, build_pairs, drifted_pairs
 
@@ -127,7 +115,11 @@ def build(args: argparse.Namespace) -> int:
 
 
 def grade(args: argparse.Namespace) -> int:
-    """Print how every task stands, as it comes; the exit status is 1 unless all are passed."""
+    """Run notebooks behind walls and say for every task: passed, or what differed and where.
+
+    minran course grade 03_convolution.ipynb
+    minran course grade handed-in/*.ipynb --source notebooks --json > grades.json
+    """
     from minran.workshop.course.grade import printable
 
     points = worth = failures = 0
