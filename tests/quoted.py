@@ -384,6 +384,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "minran/inspect/receptive.py": (r"90% of the influence",),
     "minran/inspect/summary.py": (r"below 1% of Attention-56",),
     "minran/optim/schedules.py": (r"2 times lr",),
+    "minran/workshop/ablate/command.py": (r"10 to 70% wrong labels",),
 }
 """Patterns of numbers that no run gave, by page; "" is for all pages."""
 
