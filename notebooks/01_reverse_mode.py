@@ -44,8 +44,7 @@ import time
 
 import numpy as np
 
-from minran import Op, gradcheck, ops, tensor
-from minran.autograd import walk
+from minran import Op, autograd, gradcheck, ops, tensor
 from minran.course import backward_steps, check, show_source
 from minran.inspect.style import dress, legend, new_figure, show, theme
 from minran.ops.arithmetic import MatMul, Mul, Sum
@@ -281,7 +280,7 @@ check("01.3", reverse)
 # into arrays that nobody else holds, and it refuses a gradient that does not fit its tensor.
 
 # %%
-show_source(walk.walk, walk._sum, Op)
+show_source(autograd.walk, autograd._arrivals, autograd._sum, Op)
 
 # %% [markdown]
 # ## 6 · Why backward, and not forward?

@@ -30,7 +30,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 
 TESTS = {
-    "minran/autograd": ["tests/test_autograd.py", "tests/ops"],
+    "minran/autograd.py": ["tests/test_autograd.py", "tests/ops"],
     "minran/ops": ["tests/ops", "tests/nn/test_folded.py"],
     "minran/nn": ["tests/nn", "tests/models/test_models.py"],
     "minran/optim": ["tests/test_optim.py"],

@@ -46,6 +46,10 @@ DOORS = {"bench", "course", "ablate"}
 
 EVERYONE = {"_version"}
 
+LATE = {("autograd", "ops")}
+"""Upward, but only when it runs: `a + b` looks up what an addition is. At the top of the file it
+would be a circle, which `test_every_part_can_be_imported_first` finds."""
+
 
 def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
@@ -110,9 +114,9 @@ def test_imports_run_downward(path: Path) -> None:
     wrong = []
     for line, name in imports(path):
         package, _, rest = name.partition(".")
-        if package != "minran":
-            continue
         other = rest.split(".")[0]
+        if package != "minran" or (part, other) in LATE:
+            continue
         # `from minran import ops` names the part; `from minran import Tensor` hides where
         # it comes from, and may go in a circle.
         hidden = not (ROOT / other).is_dir() and not (ROOT / f"{other}.py").is_file()

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend
-from minran.autograd import Array, Op, Tensor
-from minran.autograd.op import watch_forward
+from minran.autograd import Array, Op, Tensor, watch_forward
 
 
 class Manners:

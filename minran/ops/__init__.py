@@ -7,12 +7,9 @@ from minran.ops.gate import LEARNING, gate
 from minran.ops.linear import linear
 from minran.ops.loss import cross_entropy, log_softmax, softmax
 from minran.ops.norm import batch_norm, batch_norm_relu
-from minran.ops.operators import install as _install_operators
 from minran.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
 from minran.ops.resize import upsample_bilinear2d
 from minran.ops.shape import concat
-
-_install_operators()
 
 __all__ = [
     "LEARNING",

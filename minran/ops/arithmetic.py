@@ -6,6 +6,7 @@ sum over the axes along which a value was repeated (`_unbroadcast`).
 
 from __future__ import annotations
 
+from numbers import Integral, Real
 from typing import Any
 
 from minran import backend
@@ -45,7 +46,30 @@ class Arithmetic(Op):
     whole_numbers = True
 
 
-class Add(Arithmetic):
+class Binary(Op):
+    """An operator between two values; one of them may be a number or an array."""
+
+    def __call__(self, *values: Any) -> Tensor:
+        """What is no float takes the dtype of the other value if that is a float's."""
+        if len(values) == 2:
+            a, b = values
+            a = a if isinstance(a, Tensor) else _as_tensor(a, b)
+            b = _as_tensor(b, a)
+            values = _as_tensor(a, b), b
+        return super().__call__(*values)
+
+
+def _as_tensor(value: Any, other: Tensor) -> Tensor:
+    fractions = backend.is_floating(other.data.dtype)
+    if not isinstance(value, Tensor):
+        array = as_array(value, None, "arithmetic: an operand")
+        return Tensor(array.astype(other.dtype) if fractions else array)
+    if fractions and not backend.is_floating(value.data.dtype):
+        return Tensor(value.data.astype(other.dtype))
+    return value
+
+
+class Add(Arithmetic, Binary):
     """y = a + b; ga = gy, gb = gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -59,7 +83,7 @@ class Add(Arithmetic):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(gy, self.shapes[1])
 
 
-class Sub(Arithmetic):
+class Sub(Arithmetic, Binary):
     """y = a - b; ga = gy, gb = -gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -72,7 +96,7 @@ class Sub(Arithmetic):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(-gy, self.shapes[1])
 
 
-class Mul(Arithmetic):
+class Mul(Arithmetic, Binary):
     """y = a b; ga = gy b, gb = gy a."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -87,7 +111,7 @@ class Mul(Arithmetic):
         )
 
 
-class Div(Arithmetic):
+class Div(Arithmetic, Binary):
     """y = a / b; ga = gy / b, gb = -gy a / b^2."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -118,7 +142,12 @@ class Pow(Arithmetic):
     """y = x^n for a constant n; gx = gy n x^(n-1)."""
 
     def __init__(self, exponent: float) -> None:
-        self.exponent = exponent
+        expect(
+            isinstance(exponent, Real),
+            f"x ** n: the exponent must be a number, got {type(exponent).__name__}",
+        )
+        # A NumPy number would impose its own precision on the result; a Python number does not.
+        self.exponent = int(exponent) if isinstance(exponent, Integral) else float(exponent)
 
     def forward(self, x: Array) -> Array:
         expect(
@@ -172,7 +201,7 @@ class Sqrt(Op):
         return (gy / (2 * self.y),)
 
 
-class MatMul(Op):
+class MatMul(Binary):
     """y = a @ b for matrices a (M, K) and b (K, N); ga = gy b^T, gb = a^T gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
@@ -190,46 +219,71 @@ class MatMul(Op):
         )
 
 
-class Sum(Arithmetic):
-    """y = sum of x over `axis`; gx = gy, repeated along it."""
+class Reduction(Arithmetic):
+    """An operation over `axis`: one or several axes, or all if None."""
+
+    name: str
 
     def __init__(self, axis: Axis, keepdims: bool) -> None:
         self.axis, self.keepdims = axis, keepdims
 
+    def expect_axis(self, x: Array) -> None:
+        """Raise ShapeError unless x has the axes."""
+        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+        axes = () if self.axis is None else axes
+        good = all(isinstance(a, Integral) and -x.ndim <= a < x.ndim for a in axes)
+        expect(
+            good and len({a % x.ndim for a in axes}) == len(axes),
+            f"{self.name}: axis {self.axis} does not fit a tensor of shape {tuple(x.shape)}",
+        )
+
+    def spread(self, gy: Array) -> Array:
+        """gy with the axes that the reduction dropped, each of length 1."""
+        dropped = self.axis is not None and not self.keepdims
+        return backend.current().xp.expand_dims(gy, self.axis) if dropped else gy
+
+
+class Sum(Reduction):
+    """y = sum of x over `axis`; gx = gy, repeated along it."""
+
+    name = "sum"
+
     def forward(self, x: Array) -> Array:
+        self.expect_axis(x)
         self.shape = x.shape
         return backend.current().xp.asarray(x.sum(self.axis, keepdims=self.keepdims))
 
     def backward(self, gy: Array) -> tuple[Array]:
-        xp = backend.current().xp
-        if self.axis is not None and not self.keepdims:
-            gy = xp.expand_dims(gy, self.axis)
-        return (xp.broadcast_to(gy, self.shape).copy(),)
+        return (backend.current().xp.broadcast_to(self.spread(gy), self.shape).copy(),)
 
 
-class Max(Arithmetic):
-    """y = max of x over `axis`; gx = gy at the maximum (shared equally by equal maxima)."""
+class Mean(Sum):
+    """y = mean of the n values of x along `axis`; gx = gy / n, repeated along it."""
 
-    def __init__(self, axis: Axis, keepdims: bool) -> None:
-        self.axis, self.keepdims = axis, keepdims
+    name = "mean"
 
     def forward(self, x: Array) -> Array:
+        total = super().forward(x)
+        expect(x.size > 0, f"mean: there is nothing to average in shape {tuple(x.shape)}")
+        self.share = total.size / x.size
+        return total * self.share
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return super().backward(gy * self.share)
+
+
+class Max(Reduction):
+    """y = max of x over `axis`; gx = gy at the maximum (shared equally by equal maxima)."""
+
+    name = "max"
+
+    def forward(self, x: Array) -> Array:
+        self.expect_axis(x)
+        expect(x.size > 0, f"max: there is no maximum in shape {tuple(x.shape)}")
         y = x.max(self.axis, keepdims=True)
         hits = (x == y).astype(x.dtype)
         self.share = hits / hits.sum(self.axis, keepdims=True)
         return y if self.keepdims else backend.current().xp.asarray(x.max(self.axis))
 
     def backward(self, gy: Array) -> tuple[Array]:
-        if self.axis is not None and not self.keepdims:
-            gy = backend.current().xp.expand_dims(gy, self.axis)
-        return (gy * self.share,)
-
-
-def as_tensor(value: Any, like: Tensor) -> Tensor:
-    """`value` as a Tensor; what is no float takes the dtype of `like` if that is a float's."""
-    if isinstance(value, Tensor):
-        if backend.is_floating(value.data.dtype) or not backend.is_floating(like.data.dtype):
-            return value
-        return Tensor(value.data.astype(like.dtype))
-    array = as_array(value, None, "arithmetic: an operand")
-    return Tensor(array.astype(like.dtype) if backend.is_floating(like.dtype) else array)
+        return (self.spread(gy) * self.share,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any
 
 from minran import backend
@@ -16,8 +17,10 @@ from minran.ops.arithmetic import Arithmetic
 class Reshape(Arithmetic):
     """y = x with other axes, in the same order; gx = gy with the axes of x."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.new_shape = shape
+    def __init__(self, *shape: Any) -> None:
+        self.new_shape = _unpack(shape)
+        good = all(isinstance(size, Integral) for size in self.new_shape)
+        expect(good, f"reshape: no sizes: {self.new_shape}")
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
@@ -34,8 +37,8 @@ class Reshape(Arithmetic):
 class Transpose(Arithmetic):
     """y = x with its axes in the order `axes`; gx = gy with the order undone."""
 
-    def __init__(self, axes: tuple[int, ...]) -> None:
-        self.axes = axes
+    def __init__(self, *axes: Any) -> None:
+        self.axes = _unpack(axes)
 
     def forward(self, x: Array) -> Array:
         order = self.axes or tuple(reversed(range(x.ndim)))
@@ -50,13 +53,18 @@ class Transpose(Arithmetic):
         return (gy.transpose(self.undo),)
 
 
+def _unpack(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+    """f((2, 3)) and f([2, 3]) mean f(2, 3)."""
+    one = len(numbers) == 1 and isinstance(numbers[0], tuple | list)
+    return tuple(numbers[0]) if one else numbers
+
+
 class Index(Arithmetic):
     """y = x[index]; gx is zero except gx[index] += gy (an entry picked twice adds up)."""
 
     def __init__(self, index: Any) -> None:
         # Lists and arrays are copied: who made them may go on writing into them.
-        parts = tuple(map(_copied, index)) if isinstance(index, tuple) else _copied(index)
-        self.index = parts
+        self.index = tuple(map(_copied, index)) if isinstance(index, tuple) else _copied(index)
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
@@ -108,11 +116,9 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
 
     Raises ShapeError if they differ along another axis.
     """
-    given = (
-        list(tensors) if isinstance(tensors, Iterable) and not isinstance(tensors, Tensor) else ()
-    )
-    good = len(given) > 0 and all(isinstance(one, Tensor) for one in given)
-    if not good:
+    many = isinstance(tensors, Iterable) and not isinstance(tensors, Tensor)
+    given = list(tensors) if many else []
+    if not given or not all(isinstance(one, Tensor) for one in given):
         raise ShapeError(f"concat: expected tensors, at least one, got {shortened(tensors)}")
     expect_whole(axis, "concat: axis", -math.inf)
     return Concat(axis)(*given)

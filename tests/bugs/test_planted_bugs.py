@@ -23,7 +23,6 @@ from parity import assert_network_parity, randomise_norms
 
 import minran
 from minran import Tensor, autograd, ops, tensor
-from minran.autograd import walk
 from minran.backend import cpu
 from minran.errors import MinranError
 from minran.gradcheck import check_op
@@ -153,21 +152,21 @@ def kernel_not_turned(plant: Plant) -> None:
 
 
 def gradient_assigned_in_the_walk(plant: Plant) -> None:
-    plant.setattr(walk, "_sum", lambda a, a_owned, b, b_owned: (b, b_owned))
+    plant.setattr(autograd, "_sum", lambda a, a_owned, b, b_owned: (b, b_owned))
 
 
 def gradient_assigned_at_the_leaf(plant: Plant) -> None:
     def add_to_leaf(leaf: Tensor, grad: Any, owned: bool) -> None:
         leaf.grad = grad.copy()
 
-    plant.setattr(walk, "_add_to_leaf", add_to_leaf)
+    plant.setattr(autograd, "_add_to_leaf", add_to_leaf)
 
 
 def gradient_array_shared(plant: Plant) -> None:
     def add_to_leaf(leaf: Tensor, grad: Any, owned: bool) -> None:
         leaf.grad = grad if leaf.grad is None else np.add(leaf.grad, grad, out=leaf.grad)
 
-    plant.setattr(walk, "_add_to_leaf", add_to_leaf)
+    plant.setattr(autograd, "_add_to_leaf", add_to_leaf)
 
 
 def walk_in_order_of_arrival(plant: Plant) -> None:
@@ -177,7 +176,7 @@ def walk_in_order_of_arrival(plant: Plant) -> None:
         heappush = staticmethod(lambda heap, item: heap.append(item))
         heappop = staticmethod(lambda heap: heap.pop(0))
 
-    plant.setattr(walk, "heapq", Queue)
+    plant.setattr(autograd, "heapq", Queue)
 
 
 def op_keeps_its_output(plant: Plant) -> None:
