@@ -14,7 +14,7 @@ import quoted
 from quoted import RESULTS, ROOT
 
 from minran.workshop.ablate.spread import number
-from minran.workshop.bench.markdown import markdown
+from minran.workshop.bench.report import markdown
 
 MADE = ("_build", "_ext", "_generated")
 KEPT = {"ledger.md", "README.md", "owed.md"}

@@ -2,7 +2,7 @@
 
 import sys
 
-from minran.workshop.bench.markdown import main
+from minran.workshop.bench.report import print_markdown
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    print_markdown(sys.argv[1:])

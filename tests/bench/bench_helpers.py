@@ -44,7 +44,7 @@ class FakeWorker:
     asked: list[tuple[str, str, dict[str, Any]]]
     pid = 1
 
-    def __init__(self, contender: Contender, threads: int, device: str, *rest: Any) -> None:
+    def __init__(self, contender: Contender, *rest: Any) -> None:
         if contender.name not in self.seconds:
             raise WorkerError(f"{contender.label}: cannot start")
         self.contender = contender

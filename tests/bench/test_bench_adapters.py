@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_limits
 
 from minran import backend, nn
+from minran.backend.cpu import blocks
+from minran.backend.cpu.tuning import TUNING
 from minran.inspect import summary
 from minran.models import create_model
-from minran.workshop.bench import kernels, sections, worker
-from minran.workshop.bench.adapters import Adapter, NotHere, load, ours_mpi, ours_without
-from minran.workshop.bench.adapters.ours import Minran
-from minran.workshop.bench.adapters.ours_mpi import MinranMPI
-from minran.workshop.bench.adapters.products import Products, convolutions
+from minran.workshop.bench import session, worker
+from minran.workshop.bench.adapters import Adapter, NotHere, kernels, load, ours
+from minran.workshop.bench.adapters.floors import Products, bytes_of_step, convolutions
+from minran.workshop.bench.adapters.ours import Minran, MinranMPI
 from minran.workshop.bench.adapters.pytorch import PyTorch
-from minran.workshop.bench.traffic import bytes_of_step
 
 NANO = {"model": "attention_nano", "batch": 2, "size": 32, "classes": 10}
 CASES = [
     {**case, "shape": [2, *case["shape"][1:]]}
-    for case in sections.op_cases(2)
+    for case in session.op_cases(2)
     if 64 in case["shape"] or case["kind"] in ("linear", "cross_entropy", "global_avg_pool")
 ]
 
@@ -47,7 +45,7 @@ def test_both_sides_do_the_same_operation(case: dict[str, Any]) -> None:
     assert gradient.size == other.numel() == np.prod(case["shape"])  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("kind", sorted({case["kind"] for case in sections.op_cases(2)}))
+@pytest.mark.parametrize("kind", sorted({case["kind"] for case in session.op_cases(2)}))
 def test_every_kind_of_operation_has_a_case_above(kind: str) -> None:
     assert kind in {case["kind"] for case in CASES}
 
@@ -66,28 +64,22 @@ def test_networks_train_and_infer() -> None:
 
 
 @pytest.fixture
-def undone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Whatever a test replaces in the kernels is put back."""
-    for module, name in (
-        (ours_without.fused.FusedPreActUnit, "forward"),
-        (ours_without.fused.FusedHead, "forward"),
-        (ours_without.blocks, "block_ranges"),
-        (ours_without.blocks, "_one_blas_thread"),
-        (ours_without.blocks, "_threads"),
-        (ours_without.memory, "_free"),
-    ):
-        monkeypatch.setattr(module, name, getattr(module, name))
+def undone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a decision changes is put back."""
+    for name, value in vars(TUNING).items():
+        monkeypatch.setattr(TUNING, name, value)
+    kernel = backend.current().norm_relu_conv2d
+    monkeypatch.setattr(backend.current(), "norm_relu_conv2d", kernel)
+    monkeypatch.setattr(blocks, "_threads", blocks.threads())
     # A change of threads ends the pool of threads: let it be another one than the other tests'.
-    monkeypatch.setattr(ours_without.blocks, "_pool", None)
-    yield
-    threadpool_limits(None)
+    monkeypatch.setattr(blocks, "_pool", None)
 
 
-@pytest.mark.parametrize("decision", ours_without.DECISIONS)
+@pytest.mark.parametrize("decision", ours.DECISIONS)
 def test_without_a_decision_the_step_is_the_same(decision: str, undone: None) -> None:
     with_it = Minran().prepare("step", NANO)
     expected = [with_it() for _ in range(3)]
-    without = load("ours_without:Without", decision=decision).prepare("step", NANO)
+    without = load("ours:Without", decision=decision).prepare("step", NANO)
     np.testing.assert_allclose([without() for _ in range(3)], expected, rtol=2e-3)
 
 
@@ -150,7 +142,7 @@ def test_process_0_tells_the_others_what_it_is_asked(monkeypatch: pytest.MonkeyP
     line = Line()
     adapter.world = SimpleNamespace(size=2, comm=line)
     assert list(adapter.asks(["a", "b"])) == ["a", "b"]
-    monkeypatch.setattr(ours_mpi.distributed, "leads", lambda: False)
+    monkeypatch.setattr(ours.distributed, "leads", lambda: False)
     assert list(adapter.asks([])) == ["a", "b"]
     assert line.sent == []
 
@@ -306,4 +298,4 @@ def test_only_an_eager_gpu_step_has_kernels() -> None:
 
 
 def test_adapters_are_loaded_by_name() -> None:
-    assert isinstance(load("products:Products", threads=1), Products)
+    assert isinstance(load("floors:Products", threads=1), Products)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,19 +13,24 @@ from bench_helpers import ScriptedMachine, Watched
 
 from minran.errors import ShapeError
 from minran.machine import peak_bytes
-from minran.workshop.bench.guard import Linux, Watch, family, this_machine, wait_until_quiet
-from minran.workshop.bench.rounds import Round, Turn, in_turn
-from minran.workshop.bench.stats import paired_ratios, spread
+from minran.workshop.bench.rounds import (
+    Round,
+    Settings,
+    ThisMachine,
+    Watch,
+    in_turn,
+    paired_ratios,
+    spread,
+    this_machine,
+    wait_until_quiet,
+)
 
 
 def test_the_spread_of_a_few_values() -> None:
     result = spread([4.0, 1.0, 3.0, 2.0, 10.0])
-    assert (result.median, result.low, result.high, result.n) == (3.0, 1.0, 10.0, 5)
-    assert (result.first_quartile, result.third_quartile) == (2.0, 4.0)
-    assert spread([1.0, 2.0]).median == 1.5
-    assert set(result.to_json()) == {
-        "median", "low", "first_quartile", "third_quartile", "high", "n",
-    }  # fmt: skip
+    quartiles = {"first_quartile": 2.0, "median": 3.0, "third_quartile": 4.0}
+    assert result == {"low": 1.0, **quartiles, "high": 10.0, "n": 5}
+    assert spread([1.0, 2.0])["median"] == 1.5
     with pytest.raises(ShapeError, match="no values"):
         spread([])
 
@@ -54,35 +62,45 @@ def test_the_watch_never_sees_less_than_nobody_and_may_not_see_at_all() -> None:
     assert blind.others is None
 
 
-def stat_line(pid: int, name: str, parent: int, *ticks: int) -> str:
-    return f"{pid} ({name}) S {parent} " + " ".join(["0"] * 9 + [str(t) for t in ticks] + ["20"])
+BURN = "import time, os\nwhile sum(os.times()[:2]) < 0.3: pass\n"
+FAMILY = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {BURN!r}])
+child = subprocess.Popen([sys.executable, "-c", {BURN + "input()"!r}])
+print(child.pid, flush=True)
+child.wait()
+"""
 
 
-def test_linux_counters_are_read_as_the_kernel_writes_them(tmp_path: Path) -> None:
-    # user nice system idle iowait irq softirq steal guest guest_nice
-    (tmp_path / "stat").write_text("cpu  100 20 30 9999 888 4 5 6 50 0\ncpu0 1 2 3\n")
-    lines = {
-        10: stat_line(10, "python", 1, 100, 20, 3, 4),
-        11: stat_line(11, "a b) (c", 10, 50, 0, 0, 0),
-        12: stat_line(12, "grandchild", 11, 7, 0, 0, 0),
-        13: stat_line(13, "stranger", 1, 1000, 0, 0, 0),
-    }
-    for pid, line in lines.items():
-        (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(line)
-    (tmp_path / "14").mkdir()  # ended between the listing and the reading
-    machine = Linux(tmp_path)
-    machine.tick = 0.01
-    assert machine.busy() == pytest.approx(1.65)
-    assert machine.used(10) == pytest.approx(1.84)
-    assert machine.used(11) == pytest.approx(0.57)
-    assert machine.used(99) == 0
+def test_a_process_counts_with_its_children_those_that_ended_included() -> None:
+    pytest.importorskip("psutil")
+    machine = ThisMachine()
+    before = machine.busy()
+    with subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        deadline = time.monotonic() + 60
+        while machine.used(child) < 0.3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert machine.used(parent.pid) >= 0.6
+        assert 0.3 <= machine.used(child) < machine.used(parent.pid) - 0.25
+        assert machine.busy() - before >= 0.5
+        parent.communicate(b"\n")
+    assert machine.used(child) == 0, "it has ended"
 
 
-def test_a_family_is_a_process_and_its_descendants() -> None:
-    parents = {1: 0, 2: 1, 3: 2, 4: 1, 5: 4, 6: 3}
-    assert sorted(family(2, parents)) == [2, 3, 6]
-    assert family(9, parents) == []
+def test_waiting_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("psutil")
+    machine = ThisMachine()
+    names = "user nice system idle iowait irq softirq steal guest guest_nice"
+    numbers = (1.0, 0.2, 0.3, 99.99, 8.88, 0.04, 0.05, 0.06, 0.5, 0.0)
+    linux = SimpleNamespace(**dict(zip(names.split(), numbers, strict=True)))
+    windows = SimpleNamespace(user=1.0, system=2.0, idle=9.0)
+    for times, busy in ((linux, 1.65), (windows, 3.0)):
+        monkeypatch.setattr(machine.psutil, "cpu_times", lambda times=times: times)
+        assert machine.busy() == pytest.approx(busy)
 
 
 def test_this_machine_counts_or_is_none() -> None:
@@ -100,7 +118,7 @@ def test_waiting_for_a_quiet_moment() -> None:
     loud = ScriptedMachine(busy=[0, 9e9] * 4, used=[0] * 8)
     assert not wait_until_quiet(loud, 1.0, 0.1, slept.append)
     assert wait_until_quiet(loud, 0.0, 0.1, slept.append)
-    assert wait_until_quiet(None, 10.0)
+    assert wait_until_quiet(None, 10.0, 0.1)
 
 
 def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[list, list[Round]]:
@@ -115,9 +133,7 @@ def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[l
     done = in_turn(
         {"a": lambda: work("a"), "b": lambda: work("b")},
         lambda name: Watched(next(seen) if name == "b" else 0.0),
-        rounds,
-        repeats,
-        limit=0.1,
+        Settings(rounds=rounds, extra_rounds=repeats, limit=0.1),
     )
     return order, done
 
@@ -126,7 +142,8 @@ def test_contenders_take_turns() -> None:
     order, done = run_rounds([0.0, 0.05, 0.0], rounds=3, repeats=5)
     assert order == ["a", "b"] * 3
     assert [each.kept for each in done] == [True] * 3
-    assert done[1].turns == {"a": Turn(3.0, 0.0), "b": Turn(4.0, 0.05)}
+    assert done[1].seconds == {"a": 3.0, "b": 4.0}
+    assert done[1].others == {"a": 0.0, "b": 0.05}
 
 
 def test_disturbed_rounds_are_measured_again() -> None:

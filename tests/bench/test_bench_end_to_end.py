@@ -15,6 +15,7 @@ from minran.bench import run
 from minran.workshop.bench import contenders, processes
 from minran.workshop.bench.contenders import CONTENDERS, Contender
 from minran.workshop.bench.processes import Worker, WorkerError
+from minran.workshop.bench.rounds import Settings
 
 NANO = ["--model", "attention_nano", "--batch", "4", "--rounds", "1", "--threads", "1"]
 NANO += ["--extra-rounds", "0", "--patience", "0"]
@@ -41,7 +42,7 @@ def test_in_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
         pytest.skip("no mpi4py with an mpiexec here")
     assert run(arguments(*NANO, "--jobs", "step", "--only", "minran_mpi")) == 0
     assert "minran, 2 processes" in capsys.readouterr().out
-    with Worker(CONTENDERS["minran_mpi"], threads=2) as worker:
+    with Worker(CONTENDERS["minran_mpi"], Settings(threads=2)) as worker:
         model = {"model": "no_such_model", "batch": 2, "size": 32, "classes": 10}
         # One process fails, or both: the job ends, and nobody waits for ever.
         with pytest.raises(WorkerError, match="unknown model 'no_such_model'"):
@@ -71,6 +72,7 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
         "platformdirs",
         "PIL",
         "cupy",
+        "psutil",
     )
     (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=missing))
     file = tmp_path / "bench.json"
@@ -86,6 +88,7 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "PyTorch eager, NCHW: torch not installed" in done.stdout
     assert "import minran takes" in done.stdout
+    assert "nobody could tell whether other programs were at work (no psutil)" in done.stdout
     document = check_document(file)
     assert set(document["sections"]) == {"networks", "data", "import", "copy"}
     step = document["sections"]["networks"][0]
@@ -94,18 +97,18 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_dies_ends_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    with Worker(CONTENDERS["products"], threads=1) as worker:
+    with Worker(CONTENDERS["products"], Settings()) as worker:
         with pytest.raises(WorkerError, match="unexpected keyword"):
             worker.ask("prepare", job="step", options={"colour": "blue"})
         worker._process.kill()
         with pytest.raises(WorkerError, match="ended unexpectedly"):
             worker.ask("facts")
     with pytest.raises(WorkerError, match="Nothing: ModuleNotFoundError"):
-        Worker(Contender("nothing", "Nothing", "nothing:Nothing"), threads=1)
+        Worker(Contender("nothing", "Nothing", "nothing:Nothing"), Settings())
 
 
 def test_a_worker_that_takes_too_long_is_stopped() -> None:
-    with Worker(CONTENDERS["products"], threads=1) as worker:
+    with Worker(CONTENDERS["products"], Settings()) as worker:
         worker.ask("prepare", job="op", options={**_product(), "backward": True})
         with pytest.raises(WorkerError, match="stopped, not done within 0 s"):
             worker.ask("run", timeout=0.3, repeat=10**9)

@@ -11,12 +11,11 @@ from bench_helpers import FakeWorker, arguments
 
 from minran.bench import run
 from minran.errors import RecipeError
-from minran.workshop.bench import compare, contenders, report, sections
-from minran.workshop.bench.compare import Measurement, Settings, Team
+from minran.workshop.bench import compare, contenders, report, session
+from minran.workshop.bench.compare import Team, summary
 from minran.workshop.bench.contenders import CONTENDERS, available
-from minran.workshop.bench.markdown import markdown
-from minran.workshop.bench.plot import points
-from minran.workshop.bench.rounds import Round, Turn
+from minran.workshop.bench.report import markdown, median, points, row
+from minran.workshop.bench.rounds import Round, Settings
 
 
 @pytest.fixture
@@ -35,25 +34,26 @@ def test_a_measurement_counts_calls_and_ratios() -> None:
     chosen, _ = available(["minran", "torch"], [])
     turns = [(4.0, 1.0, True), (9.0, 1.5, True), (1.0, 9.0, False)]
     rounds = [
-        Round({"minran": Turn(a, 0.0), "torch": Turn(b, 0.0)}, False, kept) for a, b, kept in turns
+        Round({"minran": a, "torch": b}, {"minran": 0.0, "torch": 0.0}, False, kept)
+        for a, b, kept in turns
     ]
-    result = Measurement("step", {}, chosen, rounds, {"minran": 2, "torch": 1})
-    assert result.times("minran") == [2.0, 4.5]
-    assert result.median("torch") == 1.25
-    ratio = result.ratio("torch")
-    assert ratio is not None
+    result = summary("step", {}, chosen, rounds, {"minran": 2, "torch": 1}, {}, [])
+    ours = row(result, "minran")["seconds"]
+    assert (ours["low"], ours["high"], ours["n"]) == (2.0, 4.5, 2)
+    assert median(result, "torch") == 1.25
+    ratio = row(result, "torch")["ratio"]
     assert (ratio["low"], ratio["median"], ratio["high"]) == (2.0, 2.5, 3.0)
-    assert result.ratio("minran") is None
-    assert result.ratio("jax") is None
+    assert row(result, "minran")["ratio"] is None
+    assert row(result, "jax") == {} and median(result, "jax") is None
 
 
 def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> None:
     workers.seconds = {"minran": 0.2, "torch": 2.0}
     with Team(("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
         result = team.measure("step", {"model": "m"})
-    assert result.calls == {"minran": 3, "torch": 1}
+    assert [each["calls_per_turn"] for each in result["contenders"]] == [3, 1]
     assert [name for name, do, _ in workers.asked if do == "run"] == ["minran", "torch"] * 2
-    assert result.ratio("torch")["median"] == pytest.approx(0.1)  # type: ignore[index]
+    assert row(result, "torch")["ratio"]["median"] == pytest.approx(0.1)
     assert sorted(workers.closed) == ["minran", "torch"]
 
 
@@ -62,8 +62,9 @@ def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
     with Team(("minran", "torch", "torch_channels_last", "jax"), Settings(rounds=1)) as team:
         first = team.measure("step", {})
         second = team.measure("step", {})
-    assert first.names == second.names == ["minran"]
-    assert first.notes == [
+    for result in (first, second):
+        assert [each["name"] for each in result["contenders"] if each["seconds"]] == ["minran"]
+    assert first["notes"] == [
         "JAX jit: cannot start",
         "PyTorch eager, NCHW: out of memory",
         "PyTorch eager, channels_last: never heard of it",
@@ -75,8 +76,8 @@ def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
 def test_nothing_is_started_when_the_time_is_up(workers: Any) -> None:
     with Team(("minran",), Settings(rounds=1, deadline=0.0)) as team:
         result = team.measure("step", {"model": "m", "batch": 1})
-    assert result.rounds == []
-    assert result.notes == ["minran: not started, the time is up"]
+    assert result["rounds"] == []
+    assert result["notes"] == ["minran: not started, the time is up"]
     assert "time is up" in report.text(result)
 
 
@@ -106,10 +107,10 @@ def check_document(path: Path) -> dict[str, Any]:
         for each in measurements:
             assert {"title", "job", "options", "contenders", "rounds", "notes"} <= set(each)
             assert {"kept_rounds", "disturbed_rounds", "reference"} <= set(each)
-            for row in each["contenders"]:
-                assert {"name", "label", "seconds", "ratio", "to_torch"} <= set(row)
-                assert row["seconds"] is None or set(row["seconds"]) == spread
-                assert row["ratio"] is None or set(row["ratio"]) == spread
+            for shown in each["contenders"]:
+                assert {"name", "label", "seconds", "ratio", "to_torch"} <= set(shown)
+                assert shown["seconds"] is None or set(shown["seconds"]) == spread
+                assert shown["ratio"] is None or set(shown["ratio"]) == spread
             for measured in each["rounds"]:
                 assert set(measured) == {"seconds", "others_cores", "disturbed", "kept"}
     return document
@@ -133,7 +134,7 @@ def test_all_sections_end_in_one_file_and_a_picture(
     assert document["environment"]["command"] == command
     counts = {name: len(found) for name, found in document["sections"].items()}
     assert counts == {
-        "ops": 2 * len(sections.op_cases(64)),
+        "ops": 2 * len(session.op_cases(64)),
         "peers": 3,
         "scaling": 7,
         "decisions": 1,
@@ -193,19 +194,14 @@ def test_wrong_options_are_named(workers: Any, words: list[str], message: str) -
 def test_a_disturbed_measurement_says_so() -> None:
     chosen, _ = available(["minran"], [])
     rounds = [
-        Round({"minran": Turn(1.0, 0.9)}, True, False),
-        Round({"minran": Turn(1.0, 0.4)}, True, True),
-        Round({"minran": Turn(1.0, 0.0)}, False, True),
+        Round({"minran": 1.0}, {"minran": 0.9}, True, False),
+        Round({"minran": 1.0}, {"minran": 0.4}, True, True),
+        Round({"minran": 1.0}, {"minran": 0.0}, False, True),
     ]
-    result = Measurement("data", {"batch": 8}, chosen, rounds, {"minran": 1})
+    result = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
     shown = report.text(result)
     assert "1 of the rounds that count were DISTURBED: others used up to 0.40 cores" in shown
     assert "1 disturbed rounds were measured again" in shown
-    blind = Measurement(
-        "data",
-        {"batch": 8},
-        chosen,
-        [Round({"minran": Turn(1.0, None)}, False, True)],
-        {"minran": 1},
-    )
+    rounds = [Round({"minran": 1.0}, {"minran": None}, False, True)]
+    blind = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
     assert "nobody could tell" in report.text(blind)

@@ -28,6 +28,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minran import machine
+from minran.backend.cpu.tuning import TUNING
 from minran.errors import BackendError, expect
 
 Result = TypeVar("Result")
@@ -100,6 +101,10 @@ def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> tuple[s
     total = count * bytes_per_sample
     blocks = 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes)))
     blocks = max(1, min(blocks, count))
+    return _cut(count, blocks)
+
+
+def _cut(count: int, blocks: int) -> tuple[slice, ...]:
     edges = [count * k // blocks for k in range(blocks + 1)]
     return tuple(slice(lo, hi) for lo, hi in pairwise(edges))
 
@@ -111,7 +116,10 @@ def map_blocks(
     block_bytes: int = BLOCK_BYTES,
 ) -> list[Result]:
     """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
-    blocks = block_ranges(count, bytes_per_sample, block_bytes)
+    if TUNING.cache_blocks:
+        blocks = block_ranges(count, bytes_per_sample, block_bytes)
+    else:
+        blocks = _cut(count, max(1, min(threads(), count)))
     workers = min(threads(), len(blocks))
     if workers == 1:
         with _one_blas_thread():
@@ -166,19 +174,24 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def _one_blas_thread() -> AbstractContextManager[None]:
-    """Each product in here runs on the thread that calls it; the setting is put back after."""
+    """Each product in here runs on the thread that calls it; the setting is put back after.
+
+    (On `TUNING.blas_threads`, if the bench takes this decision back.)
+    """
     global _blas
     if _blas is None:
         _blas = ThreadpoolController().select(user_api="blas").lib_controllers
     before = [library.get_num_threads() for library in _blas]
-    return nullcontext() if all(count == 1 for count in before) else _narrowed(_blas, before)
+    wanted = TUNING.blas_threads
+    settled = all(count == wanted for count in before)
+    return nullcontext() if settled else _narrowed(_blas, before, wanted)
 
 
 @contextmanager
-def _narrowed(libraries: list[Any], before: list[int]) -> Iterator[None]:
+def _narrowed(libraries: list[Any], before: list[int], wanted: int) -> Iterator[None]:
     try:
         for library in libraries:
-            library.set_num_threads(1)
+            library.set_num_threads(wanted)
         yield
     finally:
         for library, count in zip(libraries, before, strict=True):

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from minran.backend.cpu.tuning import TUNING
+
 _ALIGNMENT = 64
 _SMALL = 1 << 14
 """Below 16 KiB NumPy's own cache of small arrays is at least as quick."""
@@ -28,7 +30,7 @@ class _Lease(np.ndarray):
     start: int
 
     def __del__(self) -> None:
-        if isinstance(self.base, bytearray):
+        if TUNING.reuse and isinstance(self.base, bytearray):
             _free.setdefault(self.nbytes, []).append((self.base, self.start))
 
 

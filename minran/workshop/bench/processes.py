@@ -1,4 +1,4 @@
-"""The parent's side of a worker: start it, ask it, end it."""
+"""The parent's side of a contender's process: start it, ask it, end it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,25 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
-from threading import Timer
-from types import TracebackType
+from threading import TIMEOUT_MAX, Timer
 from typing import Any
 
 import minran
 from minran.errors import MinranError
 from minran.workshop.bench.contenders import Contender, find_mpiexec
+from minran.workshop.bench.rounds import Settings
 
 WORKER = "minran.workshop.bench.worker"
+
+THREADS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "MINRAN_NUM_THREADS",
+    "NUM_CPU_THREADS",
+)
 
 
 class WorkerError(MinranError, RuntimeError):
@@ -27,28 +36,22 @@ class WorkerError(MinranError, RuntimeError):
 class Worker:
     """One contender in a process of its own. A context manager: the process ends with the block.
 
-    threads: of the contender; one that is parallel deals them to its `processes`.
-    timeout: seconds that any one answer may take. Raises WorkerError when it cannot be made.
+    Of `settings`, the threads, device and precision are the contender's; one that is parallel
+    deals the threads to its processes. timeout: seconds that any one answer may take. Raises
+    WorkerError when it cannot be made.
     """
 
     def __init__(
-        self,
-        contender: Contender,
-        threads: int,
-        device: str = "cpu",
-        precision: str = "fp32",
-        timeout: float | None = None,
-        processes: int = 2,
+        self, contender: Contender, settings: Settings, timeout: float | None = None
     ) -> None:
         self.contender, self.timeout = contender, timeout
-        if not contender.parallel:
-            processes = 1
-        threads = max(1, threads // processes)
+        processes = settings.processes if contender.parallel else 1
+        threads = max(1, settings.threads // processes)
         described = {
             "adapter": contender.adapter,
             "threads": threads,
-            "device": device,
-            "precision": precision,
+            "device": settings.device,
+            "precision": settings.precision,
             **contender.options,
         }
         # Open for as long as the process runs, which is longer than any block here.
@@ -77,13 +80,8 @@ class Worker:
 
     def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
         """One question and its answer. Raises WorkerError if the worker failed or timed out."""
-        stdin = self._process.stdin
-        try:
-            if stdin is not None:
-                stdin.write(json.dumps({"do": do, **options}) + "\n")
-                stdin.flush()
-        except OSError:
-            pass  # it has died: the missing answer tells
+        with contextlib.suppress(OSError):  # it has died: the missing answer tells
+            print(json.dumps({"do": do, **options}), file=self._process.stdin, flush=True)
         return self._answer(timeout or self.timeout)
 
     def _answer(self, timeout: float | None) -> dict[str, Any]:
@@ -93,15 +91,13 @@ class Worker:
             late.append(True)
             self._process.kill()
 
-        timer = Timer(timeout, stop) if timeout is not None else None
-        if timer is not None:
-            timer.daemon = True
-            timer.start()
+        timer = Timer(timeout or TIMEOUT_MAX, stop)
+        timer.daemon = True
+        timer.start()
         try:
             line = self._process.stdout.readline() if self._process.stdout else ""
         finally:
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
         name = self.contender.label
         if late:
             raise WorkerError(f"{name}: stopped, not done within {timeout:.0f} s")
@@ -138,15 +134,42 @@ class Worker:
     def __enter__(self) -> Worker:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
             self._process.kill()
         self.close()
+
+
+class Starter:
+    """A contender whose job is to start a fresh Python that imports something.
+
+    It is asked as a Worker is; to prepare means to start once, so that files come from the disk's
+    cache from then on.
+    """
+
+    def __init__(
+        self, contender: Contender, settings: Settings, timeout: float | None = None
+    ) -> None:
+        self.contender, self.threads = contender, settings.threads
+        self.pid = os.getpid()
+
+    def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
+        """Seconds of one start."""
+        if do == "facts":
+            return {}
+        begin = time.perf_counter()
+        code = f"import {self.contender.imports}"
+        subprocess.run([sys.executable, "-c", code], env=environment(self.threads), check=True)
+        return {"seconds": time.perf_counter() - begin}
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+    def __enter__(self) -> Starter:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
 
 
 def launcher(processes: int) -> list[str]:
@@ -159,11 +182,4 @@ def environment(threads: int) -> dict[str, str]:
     """The environment of a worker: this minran, and `threads` threads for whoever reads them."""
     root = str(Path(minran.__file__).resolve().parents[1])
     path = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-    names = (
-        "OMP_NUM_THREADS",
-        "OPENBLAS_NUM_THREADS",
-        "MKL_NUM_THREADS",
-        "MINRAN_NUM_THREADS",
-        "NUM_CPU_THREADS",
-    )
-    return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(names, str(threads))}
+    return {**os.environ, "PYTHONPATH": path, **dict.fromkeys(THREADS, str(threads))}

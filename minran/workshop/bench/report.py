@@ -1,8 +1,9 @@
-"""Measurements as text for people and as JSON for programs."""
+"""Measurements as text and pictures for people, and as JSON for programs."""
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from minran.errors import DataError
 from minran.files import write_atomically
 from minran.streams import text_table
 from minran.workshop.bench.compare import Measurement
-from minran.workshop.bench.stats import spread
+from minran.workshop.bench.contenders import TORCH
+from minran.workshop.bench.rounds import spread
 
 FORMAT = 1
 """Version of the JSON's structure."""
@@ -23,19 +25,28 @@ JOBS = {
     "data": "next augmented batch",
     "copy": "copy of a large array",
     "import": "start of Python",
-    "op": "operation",
 }
 
 
+def save(path: str | Path, document: dict[str, Any]) -> None:
+    """Write the JSON, whole or not at all; its folder is made."""
+    text = json.dumps({"format": FORMAT, **document}, indent=1) + "\n"
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text, DataError)
+
+
+# What was measured, in words
+
+
 def describe(measured: Measurement) -> str:
-    """What was measured, in words."""
-    options = measured.options
-    parts = [JOBS[measured.job]]
-    if measured.job == "units":
+    """What was measured: `attention56_cifar, training step, batch 64`."""
+    options = measured["options"]
+    if measured["job"] == "op":
+        return describe_op(options)
+    parts = [JOBS[measured["job"]]]
+    if measured["job"] == "units":
         size = options["size"]
         parts = [f"{options['count']} {parts[0]}, {size} x {size} x {options['width']}"]
-    if measured.job == "op":
-        parts = [describe_op(options)]
     if "model" in options:
         parts = [options["model"], *parts]
     if "batch" in options:
@@ -44,9 +55,9 @@ def describe(measured: Measurement) -> str:
 
 
 def describe_op(options: dict[str, Any]) -> str:
-    """An operation with its shape: `conv2d 3x3 16 -> 16 at 32x32`."""
-    shape, kind = options["shape"], options["kind"]
-    words = [kind]
+    """An operation with its shape: `conv2d 3x3 16->16 at 32x32`."""
+    shape = options["shape"]
+    words = [options["kind"]]
     if "kernel" in options:
         k, stride = options["kernel"], options["stride"]
         words.append(f"{k}x{k}" + (f"/{stride}" if stride > 1 else ""))
@@ -58,10 +69,74 @@ def describe_op(options: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def milliseconds(seconds: float) -> str:
+def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
+    """Where and when, in a few words for the head of the report."""
+    return (
+        f"minran {environment['minran']} ({environment['commit'] or 'no commit'}), "
+        f"Python {environment['python']}, NumPy {environment['numpy']}; {_place(environment)}; "
+        f"{settings['threads']} threads; {environment['date']}"
+    )
+
+
+def _place(environment: dict[str, Any]) -> str:
+    return environment.get("device") or f"{environment['cpu']}, {environment['cores']} cores"
+
+
+# Numbers of a measurement
+
+
+def row(measured: Measurement, name: str | None) -> dict[str, Any]:
+    """What is known about a contender; nothing, if it did not take part."""
+    return next((row for row in measured["contenders"] if row["name"] == name), {})
+
+
+def median(measured: Measurement, name: str | None) -> float | None:
+    """The median time of a contender, None if it was not measured."""
+    seconds = row(measured, name).get("seconds")
+    return seconds["median"] if seconds else None
+
+
+def milliseconds(seconds: float | None) -> str:
     """Three figures or so."""
-    value = 1e3 * seconds
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    value = 1e3 * (seconds or 0)
+    shown = f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return shown if seconds else ""
+
+
+def megabytes(size: int | None) -> str:
+    """Whole megabytes, of 10^6 bytes."""
+    return f"{size / 1e6:.0f}" if size is not None else ""
+
+
+def _times(ratio: dict[str, float] | None, to: str = "..") -> str:
+    return f"{ratio['median']:.2f} ({ratio['low']:.2f}{to}{ratio['high']:.2f})" if ratio else ""
+
+
+def _to_torch(measured: Measurement) -> str:
+    ratio = row(measured, TORCH).get("ratio")
+    return f"{ratio['median']:.2f}" if ratio else ""
+
+
+def _op_row(forward: Measurement, both: Measurement) -> list[str]:
+    """The cells of an operation, from a measurement forward alone and one forward and backward."""
+    ours, product = median(both, "minran"), median(both, "products")
+    return [
+        describe_op(both["options"]),
+        milliseconds(median(forward, "minran")),
+        _to_torch(forward),
+        milliseconds(ours),
+        milliseconds(median(both, TORCH)),
+        _to_torch(both),
+        milliseconds(product),
+        f"{100 * product / ours:.0f}%" if ours and product else "",
+    ]
+
+
+def _op_pairs(measurements: Sequence[Measurement]) -> Iterable[tuple[Measurement, Measurement]]:
+    return zip(measurements[::2], measurements[1::2], strict=True)
+
+
+# On the screen
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -72,17 +147,16 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def text(measured: Measurement) -> str:
     """One measurement: a line for each contender, then what must be said about the rounds."""
-    title = describe(measured)
-    if not measured.rounds:
-        return "\n".join([title, *(f"  - {note}" for note in measured.notes or ["no result"])])
-    rows = measured.to_json()["contenders"]
-    memory = measured.job in ("step", "inference", "units")
-    headings = ["", "median ms", "min..max", "quartiles", f"{measured.reference or '-'} / it"]
+    title, rows = describe(measured), measured["contenders"]
+    if not measured["rounds"]:
+        notes = measured["notes"] or ["no result"]
+        return "\n".join([title, *(f"  - {note}" for note in notes)])
+    memory = measured["job"] in ("step", "inference", "units")
+    headings = ["", "median ms", "min..max", "quartiles", f"{measured['reference'] or '-'} / it"]
     headings += ["it / torch c.l."]
     headings += ["peak MB", "beyond import"] if memory else []
-    lines = [_line(row, memory) for row in rows if row["seconds"]]
-    parts = [f"{title} ({measured.to_json()['kept_rounds']} rounds in turn)"]
-    parts.append(table(headings, lines))
+    parts = [f"{title} ({measured['kept_rounds']} rounds in turn)"]
+    parts.append(table(headings, [_line(row, memory) for row in rows if row["seconds"]]))
     counts = {row.get("parameters") for row in rows} - {None}
     if len(counts) > 1:
         parts.append(f"  ! the networks differ: {sorted(counts)} parameters")
@@ -90,131 +164,214 @@ def text(measured: Measurement) -> str:
 
 
 def _line(row: dict[str, Any], memory: bool) -> list[str]:
-    time = row["seconds"]
-    ms = milliseconds
-    cells = [
-        row["label"],
-        ms(time["median"]),
-        f"{ms(time['low'])}..{ms(time['high'])}",
-        f"{ms(time['first_quartile'])}..{ms(time['third_quartile'])}",
-        _times(row["ratio"]),
-        _times(row["to_torch"]),
-    ]
-    if memory:
-        on_device = row.get("device_bytes")
-        peak = on_device if on_device is not None else row.get("peak_bytes", 0)
-        beyond = "" if on_device is not None else megabytes(peak - row.get("import_bytes", 0))
-        cells += [megabytes(peak), beyond]
+    low, first, middle, third, high = (
+        milliseconds(row["seconds"][name])
+        for name in ("low", "first_quartile", "median", "third_quartile", "high")
+    )
+    cells = [row["label"], middle, f"{low}..{high}", f"{first}..{third}"]
+    cells += [_times(row["ratio"]), _times(row["to_torch"])]
+    if memory and row.get("device_bytes") is not None:
+        cells += [megabytes(row["device_bytes"]), ""]
+    elif memory:
+        peak = row.get("peak_bytes", 0)
+        cells += [megabytes(peak), megabytes(peak - row.get("import_bytes", 0))]
     return cells
-
-
-def _times(ratio: dict[str, float] | None) -> str:
-    return f"{ratio['median']:.2f} ({ratio['low']:.2f}..{ratio['high']:.2f})" if ratio else ""
-
-
-def megabytes(size: int) -> str:
-    """Whole megabytes, of 10^6 bytes."""
-    return f"{size / 1e6:.0f}"
 
 
 def remarks(measured: Measurement) -> list[str]:
     """What a reader must know: rounds that others disturbed, and who is missing."""
-    lines = []
-    discarded = len(measured.rounds) - sum(each.kept for each in measured.rounds)
-    watched = any(turn.others is not None for r in measured.rounds for turn in r.turns.values())
-    if not watched:
-        lines.append("  ? nobody could tell whether other programs were at work (no /proc)")
-    elif measured.disturbed:
-        worst = max(each.others for each in measured.rounds if each.kept)
+    lines, rounds = [], measured["rounds"]
+    kept = [each for each in rounds if each["kept"]]
+    others = [seen or 0.0 for each in kept for seen in each["others_cores"].values()]
+    if not any(seen is not None for each in rounds for seen in each["others_cores"].values()):
+        lines.append("  ? nobody could tell whether other programs were at work (no psutil)")
+    elif measured["disturbed_rounds"]:
         lines.append(
-            f"  ! {measured.disturbed} of the rounds that count were DISTURBED: others used up "
-            f"to {worst:.2f} cores; measure again on a quiet machine"
+            f"  ! {measured['disturbed_rounds']} of the rounds that count were DISTURBED: others "
+            f"used up to {max(others):.2f} cores; measure again on a quiet machine"
         )
-    if discarded:
-        lines.append(f"  - {discarded} disturbed rounds were measured again")
-    if measured.job == "import":
-        lines.append(f"  import minran takes {import_cost(measured):.3f} s more than import numpy")
-    return lines + [f"  - {note}" for note in measured.notes]
+    if len(rounds) > len(kept):
+        lines.append(f"  - {len(rounds) - len(kept)} disturbed rounds were measured again")
+    if measured["job"] == "import":
+        beyond = spread([each["seconds"]["minran"] - each["seconds"]["numpy"] for each in kept])
+        lines.append(f"  import minran takes {beyond['median']:.3f} s more than import numpy")
+    return lines + [f"  - {note}" for note in measured["notes"]]
 
 
-def import_cost(measured: Measurement) -> float:
-    """Seconds of `import minran` beyond `import numpy`, median of the differences in a round."""
-    both = zip(measured.times("minran"), measured.times("numpy"), strict=True)
-    return spread([ours - numpy for ours, numpy in both]).median
-
-
-def ops_text(pairs: Iterable[tuple[Measurement, Measurement]]) -> str:
-    """The table of operations; each pair is (forward alone, forward and backward)."""
-    rows, disturbed, count = [], 0, 0
-    for forward, both in pairs:
-        count += 2
-        disturbed += bool(forward.disturbed) + bool(both.disturbed)
-        ours, product = both.median("minran"), both.median("products")
-        rows.append(
-            [
-                describe_op(both.options),
-                _ms(forward.median("minran")),
-                _ratio(forward, "torch_channels_last"),
-                _ms(ours),
-                _ms(both.median("torch_channels_last")),
-                _ratio(both, "torch_channels_last"),
-                _ms(product),
-                f"{100 * product / ours:.0f}%" if ours and product else "",
-            ]
-        )
+def ops_text(measurements: Sequence[Measurement]) -> str:
+    """The table of operations; measurements: forward alone, forward and backward, and so on."""
+    rows = [_op_row(forward, both) for forward, both in _op_pairs(measurements)]
     headings = ["operation", "forward", "/ torch", "fwd+bwd", "torch", "/ torch", "products"]
     lines = [table([*headings, "share"], rows), "  milliseconds; share: products of minran's time"]
+    disturbed = sum(bool(each["disturbed_rounds"]) for each in measurements)
     if disturbed:
-        lines.append(f"  ! {disturbed} of {count} lines were DISTURBED by other programs")
+        lines.append(
+            f"  ! {disturbed} of {len(measurements)} lines were DISTURBED by other programs"
+        )
     return "\n".join(lines)
 
 
-def scaling_text(measured: Iterable[Measurement]) -> str:
+def scaling_text(measurements: Iterable[Measurement]) -> str:
     """One line for each model and batch size."""
     rows = []
-    for each in measured:
-        ours, batch = each.median("minran"), each.options["batch"]
+    for each in measurements:
+        ours, batch = median(each, "minran"), each["options"]["batch"]
+        flag = " !" if each["disturbed_rounds"] else ""
         rows.append(
             [
-                f"{each.options['model']}, batch {batch}" + (" !" if each.disturbed else ""),
-                _ms(ours),
-                _ms(ours / batch if ours else None),
-                _ms(each.median("torch_channels_last")),
-                _ratio(each, "torch_channels_last"),
-                _peak(each, "minran"),
-                _peak(each, "torch_channels_last"),
+                f"{each['options']['model']}, batch {batch}{flag}",
+                milliseconds(ours),
+                milliseconds(ours / batch if ours else None),
+                milliseconds(median(each, TORCH)),
+                _to_torch(each),
+                megabytes(row(each, "minran").get("peak_bytes")),
+                megabytes(row(each, TORCH).get("peak_bytes")),
             ]
         )
     headings = ["training step", "minran ms", "a picture", "torch ms", "/ torch", "MB", "torch MB"]
     return table(headings, rows) + "\n  !: disturbed by other programs; torch is channels_last"
 
 
-def _ms(seconds: float | None) -> str:
-    return milliseconds(seconds) if seconds else ""
+# As the tables of docs/speed.md
 
 
-def _peak(measured: Measurement, name: str) -> str:
-    size = measured.facts.get(name, {}).get("peak_bytes")
-    return megabytes(size) if size else ""
+def print_markdown(files: Iterable[str]) -> None:
+    """Print the tables of each JSON file."""
+    for name in files:
+        print(markdown(json.loads(Path(name).read_text(encoding="utf-8"))))
 
 
-def _ratio(measured: Measurement, name: str) -> str:
-    ratio = measured.ratio(name)
-    return f"{ratio['median']:.2f}" if ratio else ""
-
-
-def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
-    """Where and when, in a few words for the head of the report."""
-    place = environment.get("device") or f"{environment['cpu']}, {environment['cores']} cores"
-    return (
-        f"minran {environment['minran']} ({environment['commit'] or 'no commit'}), "
-        f"Python {environment['python']}, NumPy {environment['numpy']}; {place}; "
-        f"{settings['threads']} threads; {environment['date']}"
+def markdown(document: dict[str, Any]) -> str:
+    """Every section as a table, with where, when and how it was measured in front."""
+    facts, settings = document["environment"], document["settings"]
+    versions: dict[str, str] = {}
+    for measurements in document["sections"].values():
+        for each in measurements:
+            for contender in each["contenders"]:
+                versions |= contender.get("versions", {})
+    head = (
+        f"`{facts['command']}`: {_place(facts)}, {settings['threads']} threads, Python "
+        f"{facts['python']}, {', '.join(f'{name} {v}' for name, v in versions.items())}; median of "
+        f"{settings['rounds']} rounds in turn, in brackets the range; {facts['date']}, commit "
+        f"{facts['commit']}."
     )
+    parts = [head]
+    for section, measurements in document["sections"].items():
+        lines = _ops_page(measurements) if section == "ops" else _contenders_page(measurements)
+        rule = ["---", *["---:"] * (len(lines[0]) - 1)]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]))
+        if any(map(_flag, measurements)):
+            parts.append("(!): other programs were at work in some of the rounds that count.")
+    return "\n\n".join(parts) + "\n"
 
 
-def save(path: str | Path, document: dict[str, Any]) -> None:
-    """Write the JSON, whole or not at all; its folder is made."""
-    text = json.dumps({"format": FORMAT, **document}, indent=1) + "\n"
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, text, DataError)
+def _contenders_page(measurements: Sequence[Measurement]) -> list[list[str]]:
+    return [
+        ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"],
+        *(
+            [
+                each["title"] + _flag(each),
+                row["label"],
+                milliseconds(row["seconds"]["median"]),
+                _times(row["to_torch"], "-"),
+                _times(row["ratio"], "-"),
+                megabytes(row.get("device_bytes") or row.get("peak_bytes")),
+            ]
+            for each in measurements
+            for row in each["contenders"]
+            if row["seconds"]
+        ),
+    ]
+
+
+def _ops_page(measurements: Sequence[Measurement]) -> list[list[str]]:
+    headings = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch"]
+    lines = [[*headings, "products alone"]]
+    for forward, both in _op_pairs(measurements):
+        name, *numbers, _, share = _op_row(forward, both)
+        lines.append([f"`{name}`" + (_flag(forward) or _flag(both)), *numbers, share])
+    return lines
+
+
+def _flag(measured: Measurement) -> str:
+    return " (!)" if measured["disturbed_rounds"] else ""
+
+
+# As a picture
+
+DRAWN = (
+    "minran",
+    "minran_mpi",
+    "minran_captured",
+    "torch",
+    "torch_compiled",
+    "jax",
+    "tinygrad",
+    "dezero",
+    "products",
+)
+"""Contenders beside the line at 1, which is PyTorch channels_last; the others have tables."""
+
+TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 50)
+
+
+def points(document: dict[str, Any]) -> list[tuple[str, str, float, float, float]]:
+    """(measurement, contender, median, lowest, highest time) of everything measured beside it."""
+    found = []
+    for section, measurements in document["sections"].items():
+        for each in measurements if section != "import" else []:
+            if section == "ops" and not each["options"]["backward"]:
+                continue
+            for contender in each["contenders"]:
+                time = contender["to_torch"]
+                if time and contender["name"] in DRAWN:
+                    label = each["title"] + (" (disturbed)" if each["disturbed_rounds"] else "")
+                    numbers = time["median"], time["low"], time["high"]
+                    found.append((label, contender["label"], *numbers))
+    return found
+
+
+def plot(document: dict[str, Any], path: str | Path) -> None:
+    """Draw a point for each time, with its range over the rounds, and save it as `path`."""
+    from matplotlib.ticker import FixedLocator, NullLocator, ScalarFormatter
+
+    from minran.inspect.style import dress, legend, new_figure, save_figure, theme
+
+    found = points(document)
+    labels = list(dict.fromkeys(label for label, *_ in found))
+    names = list(dict.fromkeys(name for _, name, *_ in found))
+    colours = theme()
+    row_height = 0.2 + 0.11 * len(names)
+    figure = new_figure(10, 1.3 + row_height * len(labels), dark=False)
+    axes = dress(
+        figure.add_subplot(),
+        colours,
+        "Time relative to PyTorch channels_last",
+        x="median and range of the rounds; left of 1: faster",
+    )
+    for k, name in enumerate(names):
+        mine = [point for point in found if point[1] == name]
+        shift = 0.7 * ((k + 0.5) / len(names) - 0.5)
+        axes.errorbar(
+            [middle for _, _, middle, _, _ in mine],
+            [labels.index(label) + shift for label, *_ in mine],
+            xerr=[
+                [middle - low for _, _, middle, low, _ in mine],
+                [high - middle for _, _, middle, _, high in mine],
+            ],
+            fmt="o",
+            markersize=5,
+            elinewidth=1.2,
+            label=name,
+            color=colours.colours[k % len(colours.colours)],
+        )
+    axes.axvline(1, color=colours.text, linewidth=1)
+    # Twice as fast and half as fast are equally far from 1.
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(TICKS))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.set_yticks(range(len(labels)), [textwrap.fill(label, 45) for label in labels])
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    legend(axes, colours, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    save_figure(figure, path, dpi=110)

@@ -1,12 +1,14 @@
-"""One run of the benchmark: from the options to tables, JSON and picture."""
+"""One run of the bench: from the options to what is measured, and to tables, JSON and picture."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import shlex
 import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,21 @@ from minran.arguments import takes
 from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
 from minran.train import environment
-from minran.workshop.bench import report, sections
-from minran.workshop.bench.compare import Measurement, Settings
+from minran.workshop.bench import contenders, report
+from minran.workshop.bench.compare import Measurement, Team, compare
+from minran.workshop.bench.rounds import Settings
+
+STAGES = ((64, 32), (128, 16), (256, 8))
+"""Width and size of the maps in the three stages of the CIFAR networks."""
+
+SCALING_BATCHES = (16, 32, 64, 128, 256)
+SCALING_MODELS = ("attention56_cifar", "attention92_cifar", "attention128_cifar")
+
+NETWORK_JOBS = ("step", "inference")
+JOBS = (*NETWORK_JOBS, "data", "import")
+TABLES = ("ops", "peers", "scaling", "decisions")
+
+COPY_BYTES = 1 << 28
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,17 +53,15 @@ def run(args: argparse.Namespace) -> int:
         if getattr(args, name) is not None:
             expect_ending(getattr(args, name), endings, f"bench: --{name}")
     session = Session(args)
-    session.start()
+    print(report.facts(session.environment, asdict(session.settings)), flush=True)
     (session.on_gpu if args.device == "gpu" else session.on_cpu)()
     session.save()
     if args.plot:
-        from minran.workshop.bench.plot import plot
-
-        plot(session.document(), args.plot)
+        report.plot(session.document(), args.plot)
         print(f"picture: {args.plot}")
     if args.json:
         print(f"results: {args.json}")
-    return 0 if any(each.rounds for found in session.found.values() for each in found) else 1
+    return 0 if any(each["rounds"] for found in session.found.values() for each in found) else 1
 
 
 def _expect_used(args: argparse.Namespace) -> None:
@@ -57,9 +70,9 @@ def _expect_used(args: argparse.Namespace) -> None:
     if args.device == "gpu":
         takes(args, "bench --device gpu", *always, "model", "batch", "precision", "budget")
         return
-    tables = [name for name in ("ops", "peers", "scaling", "decisions") if getattr(args, name)]
-    jobs = set(args.jobs or ([] if tables else [*sections.NETWORK_JOBS, *sections.OTHER_JOBS]))
-    models = bool(jobs.intersection(sections.NETWORK_JOBS))
+    tables = [name for name in TABLES if getattr(args, name)]
+    jobs = set(args.jobs or ([] if tables else JOBS))
+    models = bool(jobs.intersection(NETWORK_JOBS))
     batches = models or "data" in jobs
     used = [*always, "limit", "extra_rounds", "patience", "jobs", *tables]
     used += ["model"] if models or args.decisions else []
@@ -97,7 +110,7 @@ class Session:
         )
         self.models: list[str] = args.model or ["attention56_cifar"]
         for model in self.models:
-            sections.network_options(model, 1)  # an unknown name is told before anything runs
+            network_options(model, 1)  # an unknown name is told before anything runs
         self.batches: list[int] = args.batch or ([128, 64, 512] if gpu else [64])
         self.environment = environment()
         # As a reader would type it, without the folder that this minran lies in.
@@ -106,90 +119,129 @@ class Session:
         self.roofline: list[dict[str, Any]] = []
         self.found: dict[str, list[Measurement]] = {}
 
-    def start(self) -> None:
-        """Say where and when."""
-        print(report.facts(self.environment, asdict(self.settings)), flush=True)
-
     def on_cpu(self) -> None:
         """The sections that were asked for; networks, data and import if none was."""
         args, settings = self.args, self.settings
         if args.ops:
             self.ops()
         if args.peers:
-            for measured in sections.peers(self.batches[0], settings):
-                self.add("peers", measured)
+            # Pre-activation units at the width and size of each stage, forward and backward.
+            for width, size in STAGES:
+                options = {"batch": self.batches[0], "width": width, "size": size, "count": 3}
+                self.add("peers", compare("units", options, contenders.PEERS, settings))
         if args.scaling:
-            for measured in sections.scaling(settings):
-                self.add("scaling", measured)
-            print("\n" + report.scaling_text(self.found["scaling"]))
+            self.scaling()
         if args.decisions:
-            self.add("decisions", sections.decisions(self.models[0], self.batches[0], settings))
-        jobs = args.jobs or [*sections.NETWORK_JOBS, *sections.OTHER_JOBS]
-        if args.jobs or not (args.ops or args.peers or args.scaling or args.decisions):
-            self.networks(jobs)
-
-    def networks(self, jobs: list[str]) -> None:
-        """Step, inference, data and start-up."""
-        for measured in sections.networks(self.models, self.batches, jobs, self.settings):
-            self.add("networks", measured)
+            options = network_options(self.models[0], self.batches[0])
+            self.add("decisions", compare("step", options, contenders.DECISIONS, settings))
+        jobs = args.jobs or ([] if any(getattr(args, table) for table in TABLES) else JOBS)
+        for options in self.networks():
+            for job in (each for each in jobs if each in NETWORK_JOBS):
+                self.add("networks", compare(job, options, contenders.NETWORKS, settings))
         if "step" in jobs:
             self.add_roofline()
         if "data" in jobs:
-            for measured in sections.data(self.batches, self.settings):
-                self.add("data", measured)
+            for batch in self.batches:
+                self.add("data", compare("data", {"batch": batch}, ("minran",), settings))
         if "import" in jobs:
-            self.add("import", sections.imports(self.settings))
+            # A start lasts a tenth of a second, in which the counters move by tenths themselves.
+            limit = max(settings.limit, 0.3)
+            once = replace(settings, turn_seconds=0.0, limit=limit, only=())
+            names = tuple(contenders.IMPORTS)
+            self.add("import", compare("import", {}, names, once, contenders.IMPORTS))
+
+    def networks(self) -> Iterator[dict[str, Any]]:
+        """The options of every model at every batch size."""
+        for model in self.models:
+            for batch in self.batches:
+                yield network_options(model, batch)
 
     def ops(self) -> None:
-        """The table of operations, printed when it is complete."""
-        for number, measured in enumerate(sections.ops(self.batches[0], self.settings)):
-            self.add("ops", measured, show=False)
-            if sys.stdout.isatty():
-                print(f"\r  operations: {number // 2 + 1}", end="", flush=True)
-        done = self.found["ops"]
-        print("\n" + report.ops_text(zip(done[::2], done[1::2], strict=True)))
+        """Every case forward alone, then forward and backward; the workers stay for all of them."""
+        # Shorter turns; a disturbed one is repeated, not waited for. In a short turn the hundredths
+        # of a second of the counters weigh more: the limit is wider.
+        settings = self.settings
+        limit = max(settings.limit, 0.15)
+        quick = replace(settings, turn_seconds=0.3, patience=0.0, limit=limit)
+        with Team(contenders.OPS, quick) as team:
+            for number, case in enumerate(op_cases(self.batches[0]), 1):
+                for backward in (False, True):
+                    measured = team.measure("op", {**case, "backward": backward})
+                    self.add("ops", measured, show=False)
+                if sys.stdout.isatty():
+                    print(f"\r  operations: {number}", end="", flush=True)
+        print("\n" + report.ops_text(self.found["ops"]))
+
+    def scaling(self) -> None:
+        """The training step by batch size, then by depth."""
+        sizes = [(SCALING_MODELS[0], batch) for batch in SCALING_BATCHES]
+        for model, batch in [*sizes, *((model, 64) for model in SCALING_MODELS[1:])]:
+            options, names = network_options(model, batch), ("minran", contenders.TORCH)
+            self.add("scaling", compare("step", options, names, self.settings))
+        print("\n" + report.scaling_text(self.found["scaling"]))
 
     def on_gpu(self) -> None:
-        """The training step, with the byte roofline and the kernels of the eager step."""
-        for measured in sections.gpu(self.models, self.batches, self.settings):
-            self.add("networks", measured)
-            if measured.kernels:
-                rows = [[k, report.milliseconds(s)] for k, s in measured.kernels.items()]
-                print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
+        """The training step, most important batch first, until the time is up; then the roofline.
+
+        Launches are asynchronous and the host may share its cores: longer turns, no repeats.
+        """
+        settings = replace(
+            self.settings, extra_rounds=0, patience=0.0, warmup=max(5, self.settings.warmup)
+        )
+        for model in self.models:
+            # The second group compiles for minutes: what was measured before is safe.
+            for group in (contenders.GPU, contenders.GPU_COMPILED):
+                for batch in self.batches:
+                    with Team(group, settings) as team:
+                        options = network_options(model, batch)
+                        measured = team.measure("step", options, group == contenders.GPU)
+                    self.add("networks", measured)
+                    if "kernels" in measured:
+                        rows = [
+                            [name, report.milliseconds(seconds)]
+                            for name, seconds in measured["kernels"].items()
+                        ]
+                        print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
         self.add_roofline()
 
     def add(self, section: str, measured: Measurement, show: bool = True) -> None:
         """Keep a measurement, show it, save what there is."""
+        measured = {"title": report.describe(measured), **measured}
         self.found.setdefault(section, []).append(measured)
         if show:
             print("\n" + report.text(measured), flush=True)
         self.save()
 
     def add_roofline(self) -> None:
-        """How near each step comes to the time in which its bytes could be moved."""
-        steps = [each for each in self.found.get("networks", []) if each.job == "step"]
-        copied = sections.copies(self.settings)
-        rate = sections.bandwidth(copied)
-        self.found["copy"] = [copied]
-        for measured in steps if rate else []:
-            options = measured.options
-            name = measured.reference
-            seconds = measured.median(name) if name else None
-            size = measured.facts.get("minran", {}).get("step_bytes")
+        """How near each step comes to the time in which its bytes could be moved.
+
+        Copying a large array shows at which rate this machine moves bytes: each is read and
+        written.
+        """
+        steps = [each for each in self.found.get("networks", []) if each["job"] == "step"]
+        copied = compare("copy", {"bytes": COPY_BYTES}, ("minran",), self.settings)
+        self.found["copy"] = [{"title": report.describe(copied), **copied}]
+        rate = 2 * COPY_BYTES / (report.median(copied, "minran") or math.inf)
+        for measured in steps:
+            options, name = measured["options"], measured["reference"]
+            seconds = report.median(measured, name)
+            size = report.row(measured, "minran").get("step_bytes")
             if not (seconds and rate and size):
                 continue
-            row = {
-                **options,
-                "contender": name,
-                "bytes": size,
-                "bytes_per_second": rate,
-                "share": size / rate / seconds,
-            }
-            self.roofline.append(row)
+            share = size / rate / seconds
+            self.roofline.append(
+                {
+                    **options,
+                    "contender": name,
+                    "bytes": size,
+                    "bytes_per_second": rate,
+                    "share": share,
+                }
+            )
             print(
                 f"\n{options['model']}, batch {options['batch']}: a step moves about "
                 f"{size / 1e9:.1f} GB of maps; copying runs at {rate / 1e9:.1f} GB/s, so "
-                f"{report.milliseconds(size / rate)} ms, {100 * row['share']:.0f}% of the step",
+                f"{report.milliseconds(size / rate)} ms, {100 * share:.0f}% of the step",
                 flush=True,
             )
 
@@ -201,10 +253,7 @@ class Session:
         return {
             "environment": self.environment,
             "settings": settings,
-            "sections": {
-                section: [{"title": report.describe(m), **m.to_json()} for m in measured]
-                for section, measured in self.found.items()
-            },
+            "sections": self.found,
             "roofline": self.roofline,
         }
 
@@ -212,3 +261,46 @@ class Session:
         """Write the JSON, if one was asked for."""
         if self.args.json:
             report.save(self.args.json, self.document())
+
+
+def network_options(model: str, batch: int) -> dict[str, Any]:
+    """The options of a network's jobs. Raises RecipeError for a model that does not exist."""
+    from minran.models import ran, resnet
+
+    specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
+    expect(model in specs, f"no model {model!r}; there are {', '.join(specs)}", RecipeError)
+    spec = specs[model]
+    return {"model": model, "batch": batch, "size": spec.image_size, "classes": spec.num_classes}
+
+
+def op_cases(batch: int) -> list[dict[str, Any]]:
+    """Every operation of Attention-56 for CIFAR, at the shapes that it has there."""
+
+    def op(kind: str, size: int, channels: int, **options: int) -> dict[str, Any]:
+        return {"kind": kind, "shape": [batch, size, size, channels], **options}
+
+    cases = [op("conv2d", 32, 3, out=16, kernel=3, stride=1)]
+    for width, size in STAGES:
+        narrow = width // 4
+        for kind in ("conv2d", "norm_relu_conv2d"):
+            cases += [
+                op(kind, size, width, out=narrow, kernel=1, stride=1),
+                op(kind, size, narrow, out=narrow, kernel=3, stride=1),
+                op(kind, size, narrow, out=width, kernel=1, stride=1),
+            ]
+        cases += [
+            op("norm_relu_conv2d", size, width, out=width, kernel=1, stride=1),
+            op("batch_norm_relu", size, width),
+            op("max_pool2d", size, width),
+            op("upsample_bilinear2d", size // 2, width, out=size),
+            op("sigmoid", size, width),
+            op("gate", size, width),
+        ]
+    return [
+        *cases,
+        op("norm_relu_conv2d", 32, 32, out=32, kernel=3, stride=2),
+        op("norm_relu_conv2d", 16, 64, out=64, kernel=3, stride=2),
+        op("global_avg_pool", 8, 256),
+        {"kind": "linear", "shape": [batch, 256], "out": 10},
+        {"kind": "cross_entropy", "shape": [batch, 10]},
+    ]

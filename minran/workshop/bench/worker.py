@@ -84,10 +84,7 @@ class Bench:
 
     def kernels(self, repeat: int = 3) -> dict[str, Any]:
         """Seconds of one call by kernel, where the adapter can tell."""
-        breakdown = getattr(self.adapter, "kernels", None)
-        if breakdown is None:
-            raise NotHere
-        return {"kernels": breakdown(self._prepared(), repeat)}
+        return {"kernels": self.adapter.kernels(self._prepared(), repeat)}
 
     def facts(self) -> dict[str, Any]:
         """Versions, parameters of the network, and memory until now."""

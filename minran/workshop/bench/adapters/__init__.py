@@ -63,6 +63,10 @@ class Adapter:
             work()
         return time.perf_counter() - start
 
+    def kernels(self, work: Work, repeat: int) -> dict[str, float]:
+        """Seconds by GPU kernel of one call of `work`. Raises NotHere where nobody can tell."""
+        raise NotHere
+
     def asks(self, lines: Iterable[str]) -> Iterable[str]:
         """The lines that this process should answer; several processes tell each other."""
         return lines
@@ -77,6 +81,17 @@ class Adapter:
     def device_bytes(self) -> int | None:
         """Bytes of the GPU's memory that the framework has taken, None on a CPU."""
         return None
+
+
+def launched(event: Callable[[], Any], work: Work, repeat: int) -> tuple[Any, Any]:
+    """The GPU's events before and behind `repeat` calls of `work`, when it has come there."""
+    start, end = event(), event()
+    start.record()
+    for _ in range(repeat):
+        work()
+    end.record()
+    end.synchronize()
+    return start, end
 
 
 def load(name: str, **options: Any) -> Adapter:

@@ -1,23 +1,25 @@
-"""minran itself."""
+"""minran: by itself, in several processes, and with one of its decisions taken back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from minran import backend, ops
+from minran import backend, distributed, ops
 from minran._version import __version__
 from minran.autograd import Tensor, no_grad, tensor
+from minran.backend.cpu.tuning import TUNING
 from minran.models import create_model
 from minran.models.fused import FusedBuild
 from minran.models.units import units
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
-from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
-from minran.workshop.bench.traffic import bytes_of_step
+from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
+from minran.workshop.bench.adapters.floors import bytes_of_step
 
 COPY_PIECES = 64
 
@@ -137,30 +139,25 @@ class Minran(Adapter):
         target = xp.empty_like(source)
         if self.device == "gpu":
             return lambda: xp.copyto(target, source)
-        from minran.backend.cpu.blocks import map_blocks
+        from minran.backend.cpu import blocks
 
         def piece(rows: slice) -> None:
             np.copyto(target[rows], source[rows])
 
-        return lambda: map_blocks(piece, COPY_PIECES, source[:1].nbytes)
+        return lambda: blocks.map_blocks(piece, COPY_PIECES, source[:1].nbytes)
 
     def timed(self, work: Work, repeat: int) -> float:
         if self.device == "cpu":
             return super().timed(work, repeat)
         cuda = backend.current().xp.cuda
-        start, end = cuda.Event(), cuda.Event()
-        start.record()
-        for _ in range(repeat):
-            work()
-        end.record()
-        end.synchronize()
+        start, end = launched(cuda.Event, work, repeat)
         return float(cuda.get_elapsed_time(start, end)) / 1e3
 
     def kernels(self, work: Work, repeat: int) -> dict[str, float]:
         """Seconds by kernel of one call of `work`; only for an eager step on a GPU."""
         if self.device != "gpu" or self.captured:
             raise NotHere
-        from minran.workshop.bench.kernels import by_kernel
+        from minran.workshop.bench.adapters.kernels import by_kernel
 
         return by_kernel(work, repeat)
 
@@ -175,6 +172,131 @@ class Minran(Adapter):
         network = create_model(model)
         self.parameters = network.num_parameters()
         return network
+
+
+NAP = 0.001
+"""Seconds between two looks for a message. MPI itself waits without ever sleeping, which would
+take a core from the contender whose turn it is."""
+
+
+class MinranMPI(Minran):
+    """Started by mpiexec; process 0 is asked and answers, the others do what it is told."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.world: Any = distributed.start()
+        self.speaks = distributed.leads()
+
+    def versions(self) -> dict[str, str]:
+        import mpi4py
+
+        processes = f"{self.world.size} processes, {self.threads} thread(s) each"
+        return {**super().versions(), "mpi4py": mpi4py.__version__, "mpi": processes}
+
+    def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
+        network = self._network(model)
+        optimizer = SGD(network.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
+        images, labels = (
+            array[distributed.share(batch)] for array in pictures(batch, size, classes)
+        )
+        weight = distributed.weight(batch)
+
+        def step() -> float:
+            loss = ops.cross_entropy(network(tensor(images)), labels)
+            optimizer.zero_grad()
+            loss.backward(weight)
+            distributed.sum_gradients(optimizer.params)
+            optimizer.step()
+            return distributed.sum_numbers(weight * loss.item())[0]
+
+        return step
+
+    def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
+        network = self._network(model).eval()
+        images = pictures(batch, size, classes)[0][distributed.share(batch)]
+
+        def forward() -> object:
+            with no_grad():
+                logits = network(tensor(images)).data
+            distributed.sum_numbers(0)  # done when the last one is
+            return logits
+
+        return forward
+
+    def asks(self, lines: Iterable[str]) -> Iterator[str]:
+        """The lines that process 0 reads, in all processes."""
+        if self.world.size == 1:
+            yield from lines
+        elif distributed.leads():
+            for line in lines:
+                self._tell(line)
+                yield line
+            self._tell(None)
+        else:
+            while (told := self._listen()) is not None:
+                yield told
+
+    def _tell(self, line: str | None) -> None:
+        for rank in range(1, self.world.size):
+            self.world.comm.send(line, rank)
+
+    def _listen(self) -> str | None:
+        comm = self.world.comm
+        while not comm.Iprobe(source=0):
+            time.sleep(NAP)
+        line: str | None = comm.recv(source=0)
+        return line
+
+    def total(self, number: int) -> int:
+        return int(distributed.sum_numbers(number)[0])
+
+    def failed(self, error: Exception) -> None:
+        """The others would wait for ever: end them all, with the reason."""
+        if self.world.size > 1:
+            distributed.fail(f"{type(error).__name__}: {error}", 1)
+
+
+class Without(Minran):
+    """minran with one of its decisions taken back, to see what the decision is worth."""
+
+    def __init__(self, decision: str, **options: Any) -> None:
+        super().__init__(**options)
+        DECISIONS[decision]()
+
+
+def without_fusion() -> None:
+    """Batch norm, ReLU, convolution and addition one after the other, each result kept."""
+    del backend.current().norm_relu_conv2d  # a kernel that a backend need not have
+
+
+def without_cache_blocks() -> None:
+    """Each thread gets one block, its whole share of the batch, whatever its size."""
+    TUNING.cache_blocks = False
+
+
+def without_python_threads() -> None:
+    """One Python thread; BLAS uses the cores instead, and only the products are shared."""
+    TUNING.cache_blocks, TUNING.blas_threads = False, backend.current().threads()
+    without_second_core()
+
+
+def without_second_core() -> None:
+    """Everything on one thread."""
+    backend.current().set_threads(1)
+
+
+def without_reuse() -> None:
+    """Every array is fresh memory from the system."""
+    TUNING.reuse = False
+
+
+DECISIONS: dict[str, Callable[[], None]] = {
+    "fusion": without_fusion,
+    "cache_blocks": without_cache_blocks,
+    "python_threads": without_python_threads,
+    "second_core": without_second_core,
+    "reuse": without_reuse,
+}
 
 
 Inputs = list[Tensor]

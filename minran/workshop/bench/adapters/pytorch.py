@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from minran.interop.twin import create_twin
 from minran.interop.twin_units import PreActUnit, chain
-from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
+from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
 
 
 class PyTorch(Adapter):
@@ -113,12 +113,7 @@ class PyTorch(Adapter):
     def timed(self, work: Work, repeat: int) -> float:
         if self.device == "cpu":
             return super().timed(work, repeat)
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        for _ in range(repeat):
-            work()
-        end.record()
-        end.synchronize()
+        start, end = launched(lambda: torch.cuda.Event(enable_timing=True), work, repeat)
         return float(start.elapsed_time(end)) / 1e3
 
     def device_bytes(self) -> int | None:

@@ -1,7 +1,17 @@
-"""Nothing but the matrix products that a network's convolutions cannot do without.
+"""The two floors that no implementation gets below: the products, and the bytes to move.
 
-Their time is the floor of any implementation that calls BLAS: what a step takes beyond it is
-normalising, copying and adding. The rows are dealt to the Python threads, one BLAS thread each.
+Products: the matrix products that a network's convolutions cannot do without. Their time is the
+floor of any implementation that calls BLAS: what a step takes beyond it is normalising, copying
+and adding. The rows are dealt to the Python threads, one BLAS thread each.
+
+Bytes: each operation is taken to read and write its maps once, batch norm and ReLU as one:
+
+    convolution      x and y forward; gy and gx for the input; x and gy for the weights
+    norm and ReLU    x for the statistics, x and y to apply; backward twice: g and x, then gx
+    everything else  what goes in and comes out, forward and backward, and once more its input
+
+Weights and vectors are small beside the maps and left out. An implementation that fuses more
+moves less, one that fuses nothing moves more: it is a measuring stick, no hard limit.
 """
 
 from __future__ import annotations
@@ -14,12 +24,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from minran import backend
 from minran.autograd import tensor
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
 from minran.inspect.probe import call_shapes
 from minran.models import create_model
-from minran.nn import Conv2d
+from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
 
 Shape = tuple[int, int, int, int]
@@ -102,3 +113,25 @@ def convolutions(model: str, batch: int, size: int) -> list[Shape]:
             kh, kw, cin, cout = module.weight.shape
             found.append((batch * math.prod(output[1:3]), cin, kh * kw, cout))
     return found
+
+
+def bytes_of_step(model: Module, batch: int, size: int, itemsize: int = 4) -> int:
+    """Bytes of maps that one training step of `model` reads and writes.
+
+    size: height and width of the pictures; itemsize: bytes of a number. Counted by running one
+    picture through the model.
+    """
+    numbers = 0
+    picture = backend.current().xp.zeros((1, size, size, 3), np.float32)
+    for module, came, went in call_shapes(model, tensor(picture)):
+        x, y = math.prod(came), math.prod(went)
+        if isinstance(module, Conv2d):
+            numbers += 3 * (x + y)
+        elif isinstance(module, BatchNorm2d):
+            numbers += 3 * x + 5 * x
+        elif not any(True for _ in module.children()):
+            numbers += 3 * x + 2 * y
+        # A unit adds its input at the end, and the gradients of both ways meet there again.
+        elif hasattr(module, "conv3"):
+            numbers += 3 * y
+    return itemsize * batch * numbers
