@@ -9,12 +9,12 @@ from typing import Any
 
 from minran.workshop.course.checking import (
     Wrong,
+    check,
     compare,
     compare_gradients,
     expect_function,
     unpack,
 )
-from minran.workshop.course.outcome import check
 from minran.workshop.course.show import explore, frames, show_source
 
 __all__ = [

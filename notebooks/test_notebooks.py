@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minran.workshop.course.build import make_copy, to_text
-from minran.workshop.course.notebook import read_notebook
+from minran.workshop.course.copies import make_copy, read_notebook, to_text
 from minran.workshop.course.run import run_cells
 
 FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]_*.py"))

@@ -15,8 +15,14 @@ from typing import Any
 
 import nbformat
 
-from minran.workshop.course.build import make_copy, to_text
-from minran.workshop.course.notebook import Notebook, blank, notebook_files, read_notebook
+from minran.workshop.course.copies import (
+    Notebook,
+    blank,
+    make_copy,
+    notebook_files,
+    read_notebook,
+    to_text,
+)
 from minran.workshop.course.run import run_cells
 
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from minran.workshop.course import command as course_command
-from minran.workshop.course.notebook import Notebook, blank, read_notebook, solved
-from minran.workshop.course.outcome import RECORD
+from minran.workshop.course.checking import RECORD
+from minran.workshop.course.copies import Notebook, blank, read_notebook, solved
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"

@@ -8,14 +8,17 @@ import pytest
 from course_helpers import HEADER, write
 
 from minran.errors import DataError
-from minran.workshop.course.build import (
+from minran.workshop.course.copies import (
+    blank,
     build_copies,
     build_pairs,
     drifted_pairs,
     make_copy,
+    notebook_files,
+    read_notebook,
+    solved,
     to_text,
 )
-from minran.workshop.course.notebook import blank, notebook_files, read_notebook, solved
 
 TITLE = '# %% [markdown]\n# # 01 · Small\n\n# %% tags=["setup"]\nimport minran\n\n'
 TASK = """# %% tags=["exercise"]

@@ -13,7 +13,7 @@ from course_helpers import recording
 from minran import tensor
 from minran.course import Wrong, check, compare, compare_gradients, unpack
 from minran.errors import DataError, MinranError
-from minran.workshop.course.outcome import NBGRADER, checks_of, find_check, judge
+from minran.workshop.course.checking import NBGRADER, checks_of, find_check, judge
 
 
 def test_right_answers_pass() -> None:

@@ -12,9 +12,8 @@ import pytest
 from course_helpers import FILES, NOTEBOOKS, command
 
 from minran.errors import DataError
-from minran.workshop.course.build import make_copy, to_text
+from minran.workshop.course.copies import make_copy, read_notebook, to_text
 from minran.workshop.course.grade import grade
-from minran.workshop.course.notebook import read_notebook
 from minran.workshop.course.run import run_cells
 
 nbformat = pytest.importorskip("nbformat")

@@ -24,8 +24,7 @@ from course_helpers import ROOT, command
 from minran.errors import DataError, MinranError
 from minran.workshop.course.checking import Remote, beside, generator, secret_inputs
 from minran.workshop.course.grade import Grade, _fingerprint, _read_package, grade, printable
-from minran.workshop.course.process import Process, Stopped
-from minran.workshop.course.start import Limits, Walls, strengths
+from minran.workshop.course.process import Limits, Process, Stopped, Walls, strengths
 from minran.workshop.course.wire import dumps, loads
 
 if os.name != "posix":
@@ -90,7 +89,7 @@ def process() -> Iterator[Process]:
 
 
 def told(result: Grade) -> list[str]:
-    return [f"{task.outcome.status}: {task.outcome.message}" for task in result.tasks]
+    return [f"{task.status}: {task.message}" for task in result.tasks]
 
 
 SERVER = "import gc; s = next(o for o in gc.get_objects() if type(o).__name__ == 'Student')\n"
@@ -102,7 +101,7 @@ for name in (os.environ.get("MINRAN_COURSE_RECORD", "record"), "outcomes.jsonl")
     open(name, "a").write(line)
 print("Task 15.1: passed")""",
     "patched checks": """
-import minran.workshop.course.checks.n15 as n, minran.workshop.course.outcome as o
+import minran.workshop.course.checks.training as n, minran.workshop.course.checking as o
 import minran.course as course
 n.check_15_1 = n.check_15_2 = lambda answer: None
 o.judge = lambda task, answer: o.Outcome(task, "passed")
@@ -184,7 +183,7 @@ def test_inputs_are_secret_in_grading_only() -> None:
 def test_a_table_of_the_notebooks_answers_gets_nothing(graded: Callable[..., Grade]) -> None:
     """Answers noted while the notebook's own check ran, and given back in grading."""
     table = """
-import minran.workshop.course.checks.n15 as n
+import minran.workshop.course.checks.training as n
 noted = []
 def note(p, classes, matrix):
     noted.append((p - matrix[classes]) / len(p))
@@ -193,7 +192,7 @@ n.check_15_2(note)
 def expected_gradient(p, classes, matrix):
     return noted[0] if len(noted) == 2 else noted[1]"""
     result = graded(SETUP, table, BLANKS[-1])
-    assert result.tasks[1].outcome.status == "wrong", told(result)
+    assert result.tasks[1].status == "wrong", told(result)
 
 
 def test_what_metadata_claims_does_not_count(tmp_path: Path) -> None:
@@ -259,8 +258,8 @@ def test_endless_cells_and_answers_cost_their_own_task(graded: Callable[..., Gra
     printing = "import os; os.mkdir('figures')\nwhile True: print('x' * 10000)"
     endless = QUICK[1].replace("return q", "\n    while True: print(q)")
     result = graded(QUICK[0], printing, endless, QUICK[2], cell_timeout=2)
-    assert [task.outcome.status for task in result.tasks] == ["error", "passed"], told(result)
-    assert "stopped after 2 seconds" in result.tasks[0].outcome.where
+    assert [task.status for task in result.tasks] == ["error", "passed"], told(result)
+    assert "stopped after 2 seconds" in result.tasks[0].where
 
 
 def test_the_first_cells_do_not_pay_for_starts(graded: Callable[..., Grade]) -> None:

@@ -1,22 +1,46 @@
-"""What a check is made of: `Wrong`, and comparisons that say where two answers differ.
+"""What a check is: comparisons that say where two answers differ, and `check`, which runs it.
 
-A check is a function `check_3_1(answer)` in `checks.n03`. It computes what it
-expects with the library, compares, and raises `Wrong` if the answer differs. In a notebook the
-answer is the student's object. In grading it is a `Remote`: calls go to the student's process and
-bring back data, so the same check judges where the student's code cannot reach.
+A check is a function `check_3_1(col2im)` in `checks`; its parameter has the name of the answer in
+the notebook. It computes what it expects with the library, compares, and raises `Wrong` if the
+answer differs. In a notebook the answer is the student's object. In grading it is a `Remote`: calls
+go to the student's process and bring back data, so the same check judges where the student's code
+cannot reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+import json
+import os
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
 
 import numpy as np
 
-from minran.autograd import Tensor
-from minran.errors import MinranError
+from minran.autograd import Tensor, tensor
+from minran.errors import DataError, MinranError, expect
 from minran.gradcheck import gradcheck
+from minran.workshop.course.checks import NOTEBOOKS
+from minran.workshop.course.show import PACKAGE
+
+RECORD = "MINRAN_COURSE_RECORD"
+"""The environment variable that names a file for outcomes; the tests of the notebooks read it."""
+
+GRADING = "MINRAN_GRADING"
+"""Set in the student's process: `check` does nothing there, the verdict is made outside."""
+
+NBGRADER = "NBGRADER_EXECUTION"
+"""Set by nbgrader, for which a check must raise an error if the answer is wrong."""
+
+PASSED, WRONG, BLANK, ERROR, NOT_REACHED = "passed", "wrong", "blank", "error", "not reached"
+
+Function = Callable[..., Any]
+"""What most answers are; the parameter of a check says so."""
 
 
 class Wrong(MinranError):  # noqa: N818  (a verdict, not a fault)
@@ -27,9 +51,13 @@ class Wrong(MinranError):  # noqa: N818  (a verdict, not a fault)
         self.message, self.where, self.hint = message, where, hint
 
     def __str__(self) -> str:
-        where = f"\n  where: {self.where}" if self.where else ""
-        hint = f"\n  hint:  {self.hint}" if self.hint else ""
-        return f"{self.message}{where}{hint}"
+        return _in_lines(self.message, self.where, self.hint)
+
+
+def _in_lines(message: str, where: str, hint: str) -> str:
+    where = f"\n  where: {where}" if where else ""
+    hint = f"\n  hint:  {hint}" if hint else ""
+    return f"{message}{where}{hint}"
 
 
 class Raised(Exception):  # noqa: N818  (what happened there)
@@ -41,19 +69,19 @@ class Raised(Exception):  # noqa: N818  (what happened there)
 
 
 class Remote:
-    """A function or class of the student's process; calling it calls it there."""
+    """A function, class or generator of the student's process; calling it calls it there."""
 
     def __init__(
-        self, caller: Callable[..., Any], number: int, is_class: bool, module: str, name: str
+        self, caller: Callable[..., Any], number: int, kind: str, module: str, name: str
     ) -> None:
-        self.caller, self.number, self.is_class = caller, number, is_class
+        self.caller, self.number, self.kind = caller, number, kind
         self.__module__, self.__qualname__ = module, name
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         return self.caller(self, args, options)
 
     def __repr__(self) -> str:
-        return f"<{'class' if self.is_class else 'function'} {self.__qualname__}>"
+        return f"<{self.kind} {self.__qualname__}>"
 
 
 def beside(function: Callable[..., Any], *args: Any) -> Any:
@@ -86,6 +114,20 @@ def generator(*numbers: int) -> np.random.Generator:
     return np.random.default_rng([*numbers, *_secret])
 
 
+def gradients(
+    rng: np.random.Generator, f: Function, *inputs: np.ndarray, **options: Any
+) -> tuple[Any, ...]:
+    """y = f(*inputs), a random gradient gy at y, and what backward makes of it for each input."""
+    leaves = [tensor(x.copy(), requires_grad=True) for x in inputs]
+    y = f(*leaves, **options)
+    gy = rng.standard_normal(y.shape)
+    y.backward(gy.copy())
+    return y.numpy(), gy, *(leaf.grad for leaf in leaves)
+
+
+# --- comparisons
+
+
 def compare(
     name: str, got: Any, expected: Any, hint: str = "", tol: float = 1e-10, where: str = ""
 ) -> None:
@@ -113,15 +155,14 @@ def compare(
         )
     if wanted.size == 0:
         return
-    if array.dtype.kind not in "fiubc":
-        different = array != wanted
-        if different.any():
-            place = _first(different)
-            one, other = wanted[place].item(), array[place].item()
-            text = f"{case}at {_name(place)}: expected {one!r}, got {other!r}"
-            raise Wrong(f"{name} differs", text, hint)
-        return
-    _compare_numbers(name, array, wanted, hint, tol, case)
+    if array.dtype.kind in "fiubc":
+        _compare_numbers(name, array, wanted, hint, tol, case)
+    elif (different := array != wanted).any():
+        place = _first(different)
+        one, other = wanted[place].item(), array[place].item()
+        raise Wrong(
+            f"{name} differs", f"{case}at {_name(place)}: expected {one!r}, got {other!r}", hint
+        )
 
 
 def _compare_numbers(
@@ -141,13 +182,13 @@ def _compare_numbers(
     wrong = error > tol
     if not wrong.any():
         return
-    place = tuple(int(i) for i in np.unravel_index(int(error.argmax()), error.shape))
-    many = f"{int(wrong.sum())} of {wrong.size} entries differ" if wrong.size > 1 else "it differs"
-    text = f"{case}worst at {_name(place)}: expected {b[place]:.9g}, got {a[place]:.9g}; {many}"
-    if wrong.size == 1:
-        text = f"{case}expected {b[place]:.9g}, got {a[place]:.9g}"
+    place = _first(error == error.max())
+    text = f"expected {b[place]:.9g}, got {a[place]:.9g}"
+    if wrong.size > 1:
+        many = f"{int(wrong.sum())} of {wrong.size} entries differ"
+        text = f"worst at {_name(place)}: {text}; {many}"
     pattern = _pattern(a, b)
-    raise Wrong(f"{name} is wrong{f': {pattern}' if pattern else ''}", text, hint)
+    raise Wrong(f"{name} is wrong{f': {pattern}' if pattern else ''}", case + text, hint)
 
 
 def _pattern(a: np.ndarray, b: np.ndarray) -> str:
@@ -161,6 +202,23 @@ def _pattern(a: np.ndarray, b: np.ndarray) -> str:
     if np.ptp(ratios) < 1e-6 * np.abs(ratios).max():
         return f"it is {np.median(ratios):.6g} times the right answer everywhere"
     return ""
+
+
+def compare_calls(
+    name: str,
+    answer: Function,
+    right: Function,
+    cases: Iterable[tuple[Any, ...]],
+    words: str,
+    hint: str,
+    tol: float = 0.0,
+) -> None:
+    """Raise Wrong unless the answer returns what `right` does, case by case.
+
+    words: about a case, "stride {}": the case's values stand in the braces.
+    """
+    for case in cases:
+        compare(name, answer(*case), right(*case), hint, tol, words.format(*case))
 
 
 def unpack(name: str, got: Any, *parts: str) -> tuple[Any, ...]:
@@ -238,3 +296,123 @@ def _name(place: tuple[int, ...]) -> str:
 
 def _type(value: Any) -> str:
     return "None" if value is None else type(value).__name__
+
+
+# --- outcomes
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one task stands."""
+
+    task: str
+    status: str
+    message: str = ""
+    where: str = ""
+    hint: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answer is right."""
+        return self.status == PASSED
+
+    def __str__(self) -> str:
+        if self.passed:
+            return f"Task {self.task}: passed"
+        return f"Task {self.task}: not yet - {_in_lines(self.message, self.where, self.hint)}"
+
+
+def check(task: str, answer: Any) -> None:
+    """Check an answer and print "passed", or what differed, where, and a hint.
+
+    Nothing is raised for a wrong answer, so that a notebook runs on; MinranError says that
+    there is no such task.
+    """
+    if os.environ.get(GRADING):
+        return
+    outcome = judge(task, answer)
+    print(outcome)
+    record = os.environ.get(RECORD)
+    if record:
+        with Path(record).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(outcome)) + "\n")
+    if os.environ.get(NBGRADER) and not outcome.passed:
+        raise Wrong(outcome.message, outcome.where, outcome.hint)
+
+
+def judge(task: str, answer: Any) -> Outcome:
+    """The outcome of a check, without printing it."""
+    checker = find_check(task)
+    try:
+        if answer is ...:
+            raise NotImplementedError(task)
+        _expect_own(task, answer)
+        name, kind = answer_of(checker)
+        if kind == Function:
+            expect_function(name, answer)
+        checker(answer)
+    except Wrong as wrong:
+        return Outcome(task, WRONG, wrong.message, wrong.where, wrong.hint)
+    except NotImplementedError:
+        return Outcome(task, BLANK, "the answer is still blank")
+    except Raised as error:
+        return Outcome(task, ERROR, f"your code raised {error}", error.where)
+    except Exception as error:
+        message = f"your code raised {type(error).__name__}: {error}"
+        return Outcome(task, ERROR, message, place_of(error))
+    return Outcome(task, PASSED)
+
+
+def _expect_own(task: str, answer: Any) -> None:
+    """Raise Wrong for a function or class of the library itself."""
+    module, name = getattr(answer, "__module__", ""), getattr(answer, "__qualname__", "")
+    if callable(answer) and str(module).startswith("minran."):
+        raise Wrong(
+            f"this is {module}.{name}, the library's own",
+            hint=f"task {task} asks for one that you have written",
+        )
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the student's own code that the error passed through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    # The first frames are the check's own; what follows in other files is the answer's.
+    own = str(Path(__file__).parent)
+    answers = [frame for frame in frames if not frame.filename.startswith(str(PACKAGE))]
+    inside = answers or [frame for frame in frames if not frame.filename.startswith(own)]
+    if not inside:
+        return ""
+    last = inside[-1]
+    return f"line {last.lineno} of {last.name}: {last.line}" if last.line else f"in {last.name}"
+
+
+# --- which check
+
+
+def find_check(task: str) -> Callable[[Any], None]:
+    """The check of a task "03.1"; DataError if there is none."""
+    match = re.fullmatch(r"(\d\d)\.(\d+)", task)
+    expect(match is not None, f'a task is named like "03.1", got {task!r}', DataError)
+    known = checks_of(int(task[:2]))
+    expect(
+        task in known,
+        f"there is no check for task {task}; notebook {task[:2]} has {', '.join(known) or 'none'}",
+        DataError,
+    )
+    return known[task]
+
+
+def checks_of(number: int) -> dict[str, Callable[[Any], None]]:
+    """The checks of a notebook by task, in order: {"03.1": check_3_1, ...}."""
+    for file, numbers in NOTEBOOKS.items():
+        if number in numbers:
+            found = vars(importlib.import_module(f"minran.workshop.course.checks.{file}"))
+            mark = f"check_{number}_"
+            order = sorted(int(name.removeprefix(mark)) for name in found if name.startswith(mark))
+            return {f"{number:02}.{k}": found[f"{mark}{k}"] for k in order}
+    return {}
+
+
+def answer_of(checker: Callable[[Any], None]) -> tuple[str, Any]:
+    """The name that the answer has in the notebook, and what it must be: the check's parameter."""
+    return next(iter(get_type_hints(checker).items()))

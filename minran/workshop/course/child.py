@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from minran.workshop.course.checking import Wrong
-from minran.workshop.course.extras import need
-from minran.workshop.course.outcome import place_of
+from minran.workshop.course.checking import Wrong, place_of
+from minran.workshop.course.copies import need
 from minran.workshop.course.wire import Line, dumps, loads
 
 

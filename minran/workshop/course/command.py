@@ -65,7 +65,7 @@ def list_notebooks(args: argparse.Namespace) -> int:
 
     minran course list
     """
-    from minran.workshop.course.notebook import notebook_files, read_notebook
+    from minran.workshop.course.copies import notebook_files, read_notebook
 
     found = [read_notebook(file) for file in notebook_files(args.notebooks)]
     width = max(len(one.title) for one in found)
@@ -90,7 +90,7 @@ def build(args: argparse.Namespace) -> int:
     minran course build --out course-copies    # student/, solution/, teacher/
     """
     from minran.errors import RecipeError, expect
-    from minran.workshop.course.build import build_copies, build_pairs, drifted_pairs
+    from minran.workshop.course.copies import build_copies, build_pairs, drifted_pairs
 
     expect(
         args.pair or args.out is not None or args.check,

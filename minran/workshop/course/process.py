@@ -1,4 +1,4 @@
-"""The student's process, seen from the grader: run a cell, fetch an answer, call it.
+"""The student's process, seen from the grader: start it behind walls, run a cell, call an answer.
 
 The answer that a check gets is a `Remote`: calling it sends the arguments as data to the
 student's process, runs the student's function there and brings back data. Verdicts, and what an
@@ -7,10 +7,12 @@ answer is compared with, stay on this side.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -21,16 +23,61 @@ from typing import Any
 import numpy as np
 
 from minran.errors import MinranError, expect
-from minran.workshop.course.checking import Raised, Remote, Wrong
-from minran.workshop.course.start import (
-    START_SECONDS,
-    TOO_MUCH_MEMORY,
-    Limits,
-    Walls,
-    launch,
-    strengths,
-)
+from minran.workshop.course.checking import GRADING, Raised, Remote, Wrong
+from minran.workshop.course.show import PACKAGE, STATIC
 from minran.workshop.course.wire import Line, dumps, loads
+
+START_SECONDS = 120
+"""A busy machine may need long to import NumPy."""
+
+TOO_MUCH_MEMORY = 97
+"""The exit status that says so."""
+
+_UNREADABLE = "what its process sent back cannot be read"
+_WALL = Path(__file__).with_name("wall.py")
+_KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
+_ETC = ("ld.so.cache", "localtime", "fonts", "passwd", "group", "nsswitch.conf", "alternatives")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a student's process may take; seconds are those of one cell or one judgement."""
+
+    memory: int = 4 << 30
+    disk: int = 256 << 20
+    files: int = 512
+    processes: int = 64
+    seconds: float = 120
+
+
+@dataclass(frozen=True)
+class Walls:
+    """Which walls stand: the strongest that the system offers is taken."""
+
+    namespaces: bool
+    nobody: bool
+
+    def missing(self) -> tuple[str, ...]:
+        """What there is no wall against."""
+        if self.namespaces:
+            return ()
+        own = ("reaching the network", "reading your files")
+        if self.nobody:
+            return own
+        return (*own, "changing your files and the installed package", "ending your processes")
+
+
+def strengths() -> tuple[Walls, ...]:
+    """The walls that may be tried here, the strongest first."""
+    linux = sys.platform == "linux"
+    root = hasattr(os, "getuid") and os.getuid() == 0
+    return (
+        *([Walls(True, True)] if linux else []),
+        *([Walls(False, True)] if root else []),
+        Walls(False, False),
+    )
 
 
 class Stopped(BaseException):
@@ -45,13 +92,12 @@ class Process:
     def __init__(self, limits: Limits, walls: Walls | None = None) -> None:
         expect(os.name == "posix", "grading needs Linux or macOS (on Windows: WSL)", MinranError)
         self.limits = limits
-        tried = [walls] if walls else [Process._found] if Process._found else strengths()
-        for walls in tried:
-            problem = self._start(walls)
+        known = walls or Process._found
+        for self.walls in [known] if known else strengths():
+            problem = self._start()
             if not problem:
-                self.walls = walls
-                if len(tried) > 1:
-                    Process._found = walls
+                if not known:
+                    Process._found = self.walls
                 return
         raise MinranError(f"the student's process cannot be started: {problem}")
 
@@ -74,33 +120,33 @@ class Process:
 
     def run(self, source: str, seconds: float) -> tuple[str, str] | None:
         """Run a cell; returns the name and the text of the error that it raised, if any."""
-        with_time = self._within(seconds)
-        reply = self._ask({"do": "cell", "source": source}, with_time)
+        self._within(seconds)
+        reply = self._ask({"do": "cell", "source": source})
         if "raised" not in reply:
             return None
-        name, text, _ = _texts(reply["raised"], 3)
+        name, text, _ = _texts(reply["raised"])
         return name, text
 
     def answer(self, name: str) -> Any:
         """What a name stands for in the notebook; KeyError if for nothing. Starts a judgement."""
-        reply = self._ask({"do": "get", "name": name}, self._within(self.limits.seconds))
-        return reply["value"]
+        self._within(self.limits.seconds)
+        return self._ask({"do": "get", "name": name})["value"]
 
     def call(self, target: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Call something in the student's process with arguments from here."""
-        back: list[Callable[..., Any]] = []
         arrays = [one for one in (*args, *options.values()) if isinstance(one, np.ndarray)]
-        request = {"do": "call", "target": target, "args": args, "options": options}
-        reply = self._ask(request, self._deadline, back)
+        reply = self._ask({"do": "call", "target": target, "args": args, "options": options})
         if "wrong" in reply:
-            raise Wrong(*_texts(reply["wrong"], 3))
+            raise Wrong(*_texts(reply["wrong"]))
         self._take(reply, arrays)
         value = reply.get("value")
-        return self._steps(value.number, arrays) if isinstance(value, _Steps) else value
+        if isinstance(value, Remote) and value.kind == "steps":
+            return self._steps(value.number, arrays)
+        return value
 
     def _steps(self, number: int, arrays: list[np.ndarray]) -> Iterator[None]:
         while True:
-            reply = self._ask({"do": "step", "number": number, "arrays": arrays}, self._deadline)
+            reply = self._ask({"do": "step", "number": number, "arrays": arrays})
             self._take(reply, arrays)
             if reply.get("done", True):
                 return
@@ -109,7 +155,7 @@ class Process:
     def _take(self, reply: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Raise what the student's code raised, or put what it wrote into our arrays."""
         if "raised" in reply:
-            name, text, where = _texts(reply["raised"], 3)
+            name, text, where = _texts(reply["raised"])
             if name == "NotImplementedError":
                 raise NotImplementedError(text)
             raise Raised(name, text, where)
@@ -122,14 +168,13 @@ class Process:
 
     # --- the line
 
-    def _within(self, seconds: float) -> float:
+    def _within(self, seconds: float) -> None:
         self._allowed = seconds
-        self._deadline = time.monotonic() + seconds
-        return self._deadline
+        self._line.deadline = time.monotonic() + seconds
 
-    def _ask(self, request: Any, deadline: float, back: list[Any] | None = None) -> dict[str, Any]:
+    def _ask(self, request: Any) -> dict[str, Any]:
         """Send a request and wait for its reply; calls back what the student's code calls back."""
-        functions: list[Callable[..., Any]] = [] if back is None else back
+        functions: list[Callable[..., Any]] = []
 
         def lend(value: Any) -> list[Any] | None:
             if isinstance(value, Remote):
@@ -142,7 +187,6 @@ class Process:
             functions.append(value)
             return ["back", len(functions) - 1]
 
-        self._line.deadline = deadline
         try:
             while True:
                 self._line.send(dumps(request, lend))
@@ -152,19 +196,20 @@ class Process:
                 if "back" not in reply:
                     return reply
                 function = functions[reply["back"]]
-                request = _call_back(function, reply["args"], reply["options"])
+                try:
+                    request = {"value": function(*reply["args"], **reply["options"])}
+                except Exception as error:
+                    request = {"raised": (type(error).__name__, str(error), "")}
         except TimeoutError as error:
             raise Stopped(f"it was stopped after {self._allowed:.0f} seconds") from error
         except (EOFError, OSError) as error:
             raise Stopped(self._how_it_ended()) from error
         except (ValueError, LookupError, TypeError, MemoryError) as error:
-            raise Stopped("what its process sent back cannot be read") from error
+            raise Stopped(_UNREADABLE) from error
 
     def _borrow(self, note: list[Any]) -> Any:
         kind, number, module, name = note
-        if kind == "steps":
-            return _Steps(int(number))
-        return Remote(self.call, int(number), kind == "class", str(module), str(name))
+        return Remote(self.call, int(number), str(kind), str(module), str(name))
 
     def _how_it_ended(self) -> str:
         try:
@@ -177,40 +222,99 @@ class Process:
 
     # --- the start
 
-    def _start(self, walls: Walls) -> str:
-        """Start the process; returns what went wrong, or nothing."""
+    def _start(self) -> str:
+        """Start the process behind `self.walls`; returns what went wrong, or nothing."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="minran-course-", ignore_cleanup_errors=True
         )
+        place = Path(self._folder.name)
         ours, theirs = socket.socketpair()
         self._line = Line(ours)
-        said = Path(self._folder.name) / "said"
-        with said.open("wb") as stream:
-            self._process = launch(self.limits, walls, said.parent, theirs.fileno(), stream)
+        with (place / "said").open("wb") as said:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(_WALL), json.dumps(self._settings(place, theirs))],
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                env=_environment(),
+                cwd=place,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+            )
         theirs.close()
         try:
-            self._line.deadline = self._within(START_SECONDS)
+            self._within(START_SECONDS)
             loads(self._line.receive(), self._borrow)
             return ""
         except (EOFError, OSError, ValueError):
-            text = said.read_text(errors="replace").strip()
+            text = (place / "said").read_text(errors="replace").strip()
             self.close()
             return text.rpartition("\n")[2] or "it did not start"
 
+    def _settings(self, place: Path, line: socket.socket) -> dict[str, Any]:
+        """What wall.py is told; makes the folders for the process in `place`."""
+        root, work = place / "root", place / "work"
+        root.mkdir()
+        work.mkdir()
+        # Without Matplotlib's list of fonts every start would look for all fonts again.
+        cache = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
+        fonts = sorted(Path(cache).glob("fontlist-*.json"))
+        if not self.walls.namespaces:
+            for file in fonts:
+                (work / file.name).write_bytes(file.read_bytes())
+            if self.walls.nobody:
+                place.chmod(0o711)
+                work.chmod(0o777)
+        limits = self.limits
+        return {
+            "line": line.fileno(),
+            "root": str(root),
+            "work": str(work),
+            "namespaces": self.walls.namespaces,
+            "nobody": self.walls.nobody,
+            "memory": limits.memory,
+            "too_much": TOO_MUCH_MEMORY,
+            "disk": limits.disk,
+            "limits": {
+                "RLIMIT_AS": limits.memory,
+                "RLIMIT_FSIZE": limits.disk,
+                "RLIMIT_NOFILE": limits.files,
+                "RLIMIT_NPROC": limits.processes + 2 * (os.cpu_count() or 1),
+                "RLIMIT_CORE": 0,
+            },
+            "visible": _visible(),
+            "files": [str(file) for file in fonts],
+        }
 
-@dataclass(frozen=True)
-class _Steps:
-    number: int
+
+def _texts(values: Any) -> tuple[str, str, str]:
+    if not isinstance(values, tuple) or len(values) != 3:
+        raise Stopped(_UNREADABLE)
+    return str(values[0]), str(values[1]), str(values[2])
 
 
-def _call_back(function: Callable[..., Any], args: Any, options: Any) -> dict[str, Any]:
-    try:
-        return {"value": function(*args, **options)}
-    except Exception as error:
-        return {"raised": (type(error).__name__, str(error), "")}
+def _environment() -> dict[str, str]:
+    """The environment of the process: none of our own but what Python and its threads need."""
+    root, here = str(PACKAGE.parent), os.getcwd()
+    places = [one for one in sys.path if os.path.isabs(one) and one not in (root, here)]
+    kept = {key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key}
+    return {
+        **kept,
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LC_ALL": "C.UTF-8",
+        "PYTHONPATH": os.pathsep.join([root, *places]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "agg",
+        STATIC: "1",
+        GRADING: "1",
+    }
 
 
-def _texts(values: Any, count: int) -> list[str]:
-    if not isinstance(values, tuple) or len(values) != count:
-        raise Stopped("what its process sent back cannot be read")
-    return [str(value) for value in values]
+def _visible() -> list[str]:
+    """The files that the process sees within namespaces: Python, its packages, devices."""
+    # Of the path only folders of packages: others may hold the class's notebooks or solutions.
+    packages = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
+    packages += [str(Path(np.__file__).parents[1]), str(PACKAGE)]
+    places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *_SYSTEM]
+    places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
+    return [one for one in places if os.path.exists(one)]

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minran.workshop.course.extras import need
-from minran.workshop.course.outcome import RECORD
+from minran.workshop.course.checking import RECORD
+from minran.workshop.course.copies import need
 from minran.workshop.course.show import PACKAGE, STATIC
 
 _OFFLINE = "import minran.workshop.course.offline as _; _.go_offline()"

@@ -1,0 +1,298 @@
+"""One source, four copies: `minran course build`.
+
+A notebook of the course is written as a jupytext percent file. A task is a code cell tagged
+"exercise" whose first line is `# Task 03.1: what to do`, followed directly by a code cell tagged
+"check" that calls `check("03.1", answer)`. What lies between `### BEGIN SOLUTION` and
+`### END SOLUTION` is taken out of a student's copy. The copies:
+
+pair       `NN_name.ipynb` beside the source, for people who learn alone: blanks to fill in, and
+           each solution folded away under its check
+student    blanks, nothing folded
+solution   everything filled in
+teacher    solutions between nbgrader's markers: the source of an nbgrader assignment
+
+All carry nbgrader's cell metadata and no outputs. The same source gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minran.errors import DataError, MinranError, expect, import_extra
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+COPIES = ("student", "solution", "teacher")
+
+_TASK = re.compile(r"# Task (\d\d\.\d+): (.+)")
+_BLOCK = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$\n?", re.M | re.S)
+_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
+
+
+def need(module: str) -> Any:
+    """Import what comes with the extra `notebooks`; MinranError says what is missing."""
+    needs = f"this needs {module.split('.')[0]}, which is not installed"
+    return import_extra(module, "notebooks", needs, MinranError)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One exercise: "03.1", its sentence, its cells' places, and what it is worth."""
+
+    name: str
+    sentence: str
+    exercise: int
+    check: int
+    points: int
+
+
+@dataclass(frozen=True)
+class Notebook:
+    """A source notebook: its file, its cells (of nbformat), its tasks."""
+
+    path: Path
+    number: int
+    title: str
+    minutes: float
+    seconds: float
+    cells: list[Any]
+    metadata: dict[str, Any]
+    tasks: list[Task]
+
+
+# --- reading
+
+
+def notebook_files(folder: str | Path) -> list[Path]:
+    """The source notebooks of a folder, in order. DataError if there are none."""
+    place = Path(folder)
+    files = sorted(file for file in place.glob("*.py") if _NAME.fullmatch(file.name))
+    expect(
+        bool(files),
+        f"there are no notebooks in {place.absolute()}; say where the course's notebooks/ folder "
+        "is (it comes with the repository, not with the installed package)",
+        DataError,
+    )
+    return files
+
+
+def read_notebook(path: str | Path) -> Notebook:
+    """Read a source notebook. DataError names what is missing or out of place in it."""
+    path = Path(path)
+
+    def demand(condition: Any, words: str) -> None:
+        expect(bool(condition), f"{path.name}: {words}", DataError)
+
+    demand(_NAME.fullmatch(path.name), "a notebook is named like 03_convolution.py")
+    node = need("jupytext").reads(path.read_text(encoding="utf-8"), fmt="py:percent")
+    about = dict(node.metadata.get("minran", {}))
+    missing = [key for key in ("number", "minutes", "seconds") if key not in about]
+    demand(not missing, f"the header lacks minran.{', minran.'.join(missing)}")
+    number = int(path.name[:2])
+    says = f"minran.number is {about['number']}, the file's name says {number}"
+    demand(about["number"] == number, says)
+    first = node.cells[0].source if node.cells else ""
+    heading = f"# {number:02} · "
+    demand(re.match(f"{heading}.", first), f'the first cell must begin with "{heading}TITLE"')
+    return Notebook(
+        path,
+        number,
+        first.removeprefix(heading).split("\n")[0].strip(),
+        float(about["minutes"]),
+        float(about["seconds"]),
+        list(node.cells),
+        about,
+        find_tasks(node.cells, path.name),
+    )
+
+
+def find_tasks(cells: list[Any], where: str) -> list[Task]:
+    """The tasks of some cells, checked: each exercise has its check, blocks are closed."""
+
+    def demand(condition: Any, words: str) -> None:
+        expect(bool(condition), f"{where}: {words}", DataError)
+
+    tasks = []
+    tags = [cell.metadata.get("tags", []) for cell in cells]
+    for index, cell in enumerate(cells):
+        if "check" in tags[index]:
+            demand(index and "exercise" in tags[index - 1], "a check without an exercise before it")
+        if "exercise" not in tags[index]:
+            continue
+        match = _TASK.match(cell.source)
+        demand(match, 'an exercise must begin with "# Task NN.k: sentence"')
+        name, sentence = match.groups() if match else ("", "")
+        following = cells[min(index + 1, len(cells) - 1)]
+        demand(
+            "check" in following.metadata.get("tags", []) and f'check("{name}"' in following.source,
+            f'the cell after task {name} must be tagged "check" and call check("{name}", ...)',
+        )
+        demand(_BLOCK.search(cell.source), f"task {name} has no block from {BEGIN} to {END}")
+        points = int(following.metadata.get("points", 1))
+        tasks.append(Task(name, sentence.strip(), index, index + 1, points))
+    return tasks
+
+
+# --- blanks
+
+
+def blank(source: str, task: str) -> str:
+    """The cell with its solution taken out.
+
+    Within a function the block becomes `raise NotImplementedError`; at the top level every name
+    that the block assigns becomes `name = ...  # your code here`, and every function an empty one.
+    """
+    nothing = f'raise NotImplementedError("Task {task}")'
+
+    def empty(match: re.Match[str]) -> str:
+        margin, block = match.groups()
+        lines = [nothing] if margin else _stubs(block, nothing)
+        return "".join(f"{margin}{line}\n" for line in lines)
+
+    return _BLOCK.sub(empty, source).rstrip("\n")
+
+
+def _stubs(block: str, nothing: str) -> list[str]:
+    """What stands in a blank for the statements of a block at the top level."""
+    lines: list[str] = []
+    for node in ast.parse(block).body:
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            names = [
+                part.id
+                for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+                for part in (target.elts if isinstance(target, ast.Tuple) else [target])
+                if isinstance(part, ast.Name)
+            ]
+            lines += [f"{name} = ...  # your code here" for name in names]
+        elif isinstance(node, ast.FunctionDef):
+            lines.append(f"def {node.name}({ast.unparse(node.args)}):\n    {nothing}")
+    return list(dict.fromkeys(lines)) or [nothing]
+
+
+def solved(source: str) -> str:
+    """The cell with its solution and without the markers."""
+    return _BLOCK.sub(lambda match: match.group(2), source).rstrip("\n")
+
+
+# --- copies
+
+
+def make_copy(notebook: Notebook, kind: str) -> Any:
+    """The nbformat notebook of one kind: "pair", "student", "solution" or "teacher"."""
+    kinds = ("pair", *COPIES)
+    expect(kind in kinds, f"a copy is one of {', '.join(kinds)}, got {kind!r}", DataError)
+    nbformat = need("nbformat")
+    node = nbformat.v4.new_notebook()
+    node.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {
+                "display_name": "Python 3",
+                "language": "python",
+                "name": "python3",
+            },
+            "language_info": {"name": "python"},
+            "minran": {**notebook.metadata, "copy": kind},
+        }
+    )
+    exercises = {task.exercise: task for task in notebook.tasks}
+    checks = {task.check: task for task in notebook.tasks}
+    for index, original in enumerate(notebook.cells):
+        if "teacher" in original.metadata.get("tags", []) and kind != "teacher":
+            continue
+        cell = copy.deepcopy(original)
+        cell.id = f"n{notebook.number:02}-{index:03}"
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        node.cells.append(cell)
+        if task := exercises.get(index):
+            if kind != "teacher":
+                cell.source = (
+                    solved(cell.source) if kind == "solution" else blank(cell.source, task.name)
+                )
+            cell.metadata["nbgrader"] = nbgrader(task, "task")
+        elif task := checks.get(index):
+            cell.metadata["nbgrader"] = nbgrader(task, "check")
+            cell.metadata.pop("points", None)
+            if kind == "pair":
+                text = folded(task, notebook.cells[task.exercise].source)
+                more = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["solution"]})
+                more.id = f"{cell.id}-solution"
+                node.cells.append(more)
+    nbformat.validate(node)
+    return node
+
+
+def nbgrader(task: Task, role: str) -> dict[str, Any]:
+    """nbgrader's metadata for a task's answer ("task") or its test ("check")."""
+    is_check = role == "check"
+    metadata: dict[str, Any] = {
+        "grade": is_check,
+        "grade_id": f"{role}-{task.name.replace('.', '-')}",
+        "locked": is_check,
+        "schema_version": 3,
+        "solution": not is_check,
+        "task": False,
+    }
+    # nbgrader's schema allows points only where something is graded.
+    return {**metadata, "points": task.points} if is_check else metadata
+
+
+def folded(task: Task, source: str) -> str:
+    """Markdown that shows the solution when one clicks on it."""
+    code = re.sub(r"^# Task [^\n]*\n", "", solved(source))
+    return (
+        f"<details>\n<summary>Solution of task {task.name}</summary>\n\n"
+        f"```python\n{code}\n```\n\n</details>"
+    )
+
+
+def to_text(node: Any) -> str:
+    """The notebook as the text of an .ipynb file; the same notebook gives the same text."""
+    text: str = need("nbformat").writes(node, indent=1, sort_keys=True, ensure_ascii=False)
+    return text.rstrip("\n") + "\n"
+
+
+# --- files
+
+
+def _drifted(folder: str | Path) -> dict[Path, str]:
+    """By .ipynb that is missing, or is not what its source makes: what it makes."""
+    found = {}
+    for file in notebook_files(folder):
+        pair = file.with_suffix(".ipynb")
+        text = to_text(make_copy(read_notebook(file), "pair"))
+        if not pair.exists() or pair.read_text(encoding="utf-8") != text:
+            found[pair] = text
+    return found
+
+
+def drifted_pairs(folder: str | Path) -> list[str]:
+    """The .ipynb files that are missing, differ from what their source makes, or have none."""
+    sources = {file.stem for file in notebook_files(folder)}
+    orphans = [file.name for file in Path(folder).glob("*.ipynb") if file.stem not in sources]
+    return [pair.name for pair in _drifted(folder)] + sorted(orphans)
+
+
+def build_pairs(folder: str | Path) -> list[Path]:
+    """Write the .ipynb beside every source that differs from it; returns those written."""
+    return [_write(pair, text) for pair, text in _drifted(folder).items()]
+
+
+def build_copies(folder: str | Path, out: str | Path) -> list[Path]:
+    """Write out/student, out/solution and out/teacher; returns the files."""
+    return [
+        _write(Path(out) / kind / f"{file.stem}.ipynb", to_text(make_copy(notebook, kind)))
+        for file in notebook_files(folder)
+        for notebook in [read_notebook(file)]
+        for kind in COPIES
+    ]
+
+
+def _write(target: Path, text: str) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(text, encoding="utf-8", newline="\n")
+    return target
