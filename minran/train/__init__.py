@@ -1,8 +1,8 @@
-"""Training: recipes, the loop, resumable runs. Read `recipe`, `loop`, `run`, then the rest."""
+"""Training: recipes, the loop, resumable runs. Read `steps`, `loop`, `recipe`, then the rest."""
 
 from minran.inspect.live import LiveCurves
-from minran.train.capture import CapturedStep, CaptureError, capture_step
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
+from minran.train.gpu import CapturedStep, CaptureError, capture_step
 from minran.train.history import History, read_history
 from minran.train.loop import Result, train
 from minran.train.pretrained import (

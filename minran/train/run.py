@@ -173,6 +173,12 @@ class Run:
             CheckpointError,
         )
 
+    def save(self, path: Path, checkpoint: Checkpoint) -> None:
+        """Write one of the run's checkpoints; of several processes, the first one does."""
+        if distributed.leads():
+            self.expect_there()
+            save_checkpoint(path, checkpoint)
+
     def is_running(self) -> bool:
         """Whether a process trains in the folder at this moment."""
         handle = _lock_folder(self.folder)

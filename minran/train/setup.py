@@ -16,7 +16,7 @@ from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, e
 from minran.hints import checked
 from minran.models import create_model
 from minran.nn import Module, init
-from minran.train.checkpoint import Checkpoint, load_checkpoint
+from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint
 from minran.train.recipe import Recipe, parse
 
 # First word of the random stream of label noise; 1 and 2 are the loader's.
@@ -43,6 +43,18 @@ class Parts:
     def class_names(self) -> list[str]:
         """The names of the classes."""
         return list(self.train.dataset.class_names)
+
+    def checkpoint(self, recipe: Recipe, progress: Progress) -> Checkpoint:
+        """Where model and optimiser are, for a file."""
+        return Checkpoint(
+            recipe=recipe.to_toml(),
+            model=self.model.state_dict(),
+            preprocess=self.preprocess.state(),
+            class_names=self.class_names,
+            progress=progress,
+            optimizer=self.optimizer.state_dict(),
+            data=self.data,
+        )
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Put model and optimiser where `checkpoint` left them.

@@ -1,42 +1,52 @@
-"""One step of training, and one test."""
+"""One step of training, one test, and the steps of a run."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Generator
 from contextlib import closing
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from minran import backend, distributed, ops
-from minran.autograd import Tensor, no_grad, tensor
-from minran.data import Batch, Dataset, Loader
+from minran.autograd import Array, Tensor, no_grad, tensor
+from minran.data import Batch, Loader
 from minran.errors import expect
 from minran.hints import checked
 from minran.nn import Module
 from minran.nn.module import evaluating
 from minran.optim import SGD
-from minran.train.checkpoint import Progress
+from minran.train.recipe import Recipe
+from minran.train.setup import Parts
 
 Outcome = tuple[float, int]
 """What came of a step: the loss of its batch, and how many pictures it got right."""
 
 
-class Steps(Protocol):
-    """How a run takes its steps; the loop asks, and books what came of them."""
+def forward_backward(
+    model: Module,
+    images: Array,
+    targets: Array,
+    label_smoothing: float = 0.0,
+    weight: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Both passes over a batch: returns its logits and loss, and adds to the gradients.
 
-    def epoch(self, progress: Progress) -> Generator[list[Outcome], None, None]:
-        """Take the steps of the epoch that are still to do, some at a time.
+        L = cross_entropy(model(images), targets);  p.grad = p.grad + weight dL/dp
 
-        The caller counts each in `progress` before it asks for more, and may stop asking.
-        """
+    images: (N, H, W, C), taken to the precision of the network; targets: labels (N,) or
+    probabilities (N, K); weight: a number, 1 if None.
+    """
+    logits = model(_inputs(model, images))
+    loss = ops.cross_entropy(logits, targets, label_smoothing)
+    loss.backward(weight)
+    return logits, loss
 
 
 @checked()
 def train_step(
     model: Module, optimizer: SGD, batch: Batch, label_smoothing: float = 0.0
-) -> tuple[float, int]:
+) -> Outcome:
     """One step of gradient descent on a batch; returns its loss and how many it got right.
 
     batch: images (N, H, W, 3) float32, labels (N,) integers, and with mixup soft labels (N, K),
@@ -49,10 +59,8 @@ def train_step(
     expect(good, f"train_step: batch must be prepared images (N, H, W, C) and labels, got {shapes}")
     mine, weight = distributed.share(len(batch[0])), distributed.weight(len(batch[0]))
     images, labels, targets = batch[0][mine], batch[1][mine], batch[-1][mine]
-    logits = model(_inputs(model, images))
-    loss = ops.cross_entropy(logits, targets, label_smoothing)
     optimizer.zero_grad()
-    loss.backward(weight)
+    logits, loss = forward_backward(model, images, targets, label_smoothing, weight)
     distributed.sum_gradients(optimizer.params)
     optimizer.step()
     correct = _count_correct(logits, labels)
@@ -82,7 +90,7 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
     return loss / total, right / total
 
 
-def _inputs(model: Module, images: np.ndarray) -> Tensor:
+def _inputs(model: Module, images: Array) -> Tensor:
     """Pictures as a Tensor of the network's precision."""
     _, parameter = next(model.named_parameters())
     return Tensor(backend.activations(tensor(images, dtype=parameter.dtype).data))
@@ -92,19 +100,28 @@ def _count_correct(logits: Tensor, labels: np.ndarray) -> int:
     return int((logits.numpy().argmax(1) == labels).sum())
 
 
-def expect_same_pictures(**datasets: Dataset) -> None:
-    """Raise BackendError, in all processes, unless each has the same; alone, nothing is read.
+class Steps:
+    """The steps of a run, one at a time, on batches that the loader prepares meanwhile.
 
-    datasets: by what they are called in the message (training=..., test=...).
+    `minran.train.gpu` has others, which it chooses where they are faster.
     """
-    if distributed.current().size == 1:
-        return
-    facts: dict[str, Any] = {}
-    for which, data in datasets.items():
-        facts |= {
-            f"the number of {which} pictures": len(data),
-            f"the list of classes of {which} pictures": list(data.class_names),
-            f"the checksum of the {which} labels": zlib.crc32(data.labels.tobytes()),
-            f"the checksum of the {which} pictures": zlib.crc32(data.images.tobytes()),
-        }
-    distributed.expect_alike(facts)
+
+    def __init__(self, recipe: Recipe, parts: Parts) -> None:
+        self.recipe, self.parts = recipe, parts
+
+    def batches(self, epoch: int, start: int) -> Generator[Any, None, None]:
+        """The batches of `epoch` from number `start` on; close it when no more are wanted."""
+        return self.parts.train.epoch(epoch, start)
+
+    def take(self, batch: Any, step: int, look: bool) -> list[Outcome]:
+        """Step number `step` (from 0) on a batch; returns its outcome.
+
+        Other kinds of steps may wait until asked to `look`, and then return all that came of the
+        steps since the last look.
+        """
+        smoothing = self.recipe.training.label_smoothing
+        return [train_step(self.parts.model, self.parts.optimizer, batch, smoothing)]
+
+    def test(self) -> tuple[float, float]:
+        """Loss and accuracy on the test pictures."""
+        return evaluate(self.parts.model, self.parts.test)

@@ -201,7 +201,7 @@ def test_what_cannot_be_captured(emulated: Any, name: str, spoil: Any) -> None:
 
     place_once = place(np.eye(2)[[0, 1, 0, 1]])
     with pytest.raises(CaptureError, match=name):
-        CapturedStep(step, [flat.flat, flat.flat_velocity], flat.finish_recording)
+        CapturedStep(step, [flat.flat, flat.flat_velocity], flat)
     np.testing.assert_equal(state(layer), before)
     step()  # still works, launch by launch
     assert np.abs(layer.weight.numpy() - before["weight"]).max() > 0

@@ -13,8 +13,8 @@ from emulation import DeviceArray, EmulatedBackend, RemoteDevice
 from gpu_runs import EXACT, assert_close, assert_same, run, tiny, using
 
 from minran.errors import MinranError, RecipeError
-from minran.train import Progress, build, parse
-from minran.train.device import DeviceSteps, HostBatches
+from minran.train import build, parse
+from minran.train.gpu import DeviceSteps, HostBatches
 
 KINDS = ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
 
@@ -93,34 +93,29 @@ def test_a_step_that_cannot_be_captured(tmp_path: Path) -> None:
     assert result.finished and result.history.rows[-1]["step"] == 3
 
 
-def test_losses_are_read_once_a_stretch() -> None:
+def test_losses_are_read_once_a_stretch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    take, seen = DeviceSteps.take, []
+
+    def counted(self: DeviceSteps, batch: None, step: int, look: bool) -> Any:
+        before = DeviceArray.waits
+        outcomes = take(self, batch, step, look)
+        assert all(np.isfinite(loss) and 0 <= right <= 2 for loss, right in outcomes)
+        seen.append((len(outcomes), DeviceArray.waits - before))
+        return outcomes
+
+    monkeypatch.setattr(DeviceSteps, "take", counted)
     counts = ("data.train_count=9", "training.iterations=5")
     changes = ("training.log_every=4", "training.checkpoint_every=3", *counts)
-    with using("emulated"):
-        recipe = tiny(*changes)
-        parts = build(recipe)
-        progress = Progress(total_steps=parts.total_steps)
-        steps = DeviceSteps(recipe, parts, capture=False)
-        lengths, before = [], DeviceArray.waits
-        for _ in range(2):
-            for outcomes in steps.epoch(progress):
-                assert all(np.isfinite(loss) and 0 <= right <= 2 for loss, right in outcomes)
-                lengths.append(len(outcomes))
-                progress.step += len(outcomes)
-                progress.batch += len(outcomes)
-                if progress.finished:
-                    break
-            progress.epoch, progress.batch = 1, 0
+    assert run("emulated", tmp_path / "run", *changes, capture=False).finished
     # Looks at 3 (checkpoint), 4 (row and end of the epoch) and 5 (end of the run).
-    assert lengths == [3, 1, 1]
-    assert DeviceArray.waits == before + 3
+    assert seen == [(0, 0), (0, 0), (3, 1), (1, 1), (1, 1)]
 
 
 def test_cutout_is_made_on_the_device_and_mixup_on_the_host() -> None:
     with using("emulated"):
         for change, on_host in (("augment.cutout=8", False), ("augment.mixup=0.5", True)):
             steps = DeviceSteps(tiny(change), build(tiny(change)), capture=False)
-            assert isinstance(steps.batches, HostBatches) == on_host
+            assert isinstance(steps.source, HostBatches) == on_host
 
 
 def test_divergence_is_told(kind: str, tmp_path: Path) -> None:

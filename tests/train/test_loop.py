@@ -24,7 +24,7 @@ from minran.train import (
     train,
     train_step,
 )
-from minran.train.progress import Reporter, StopRequest
+from minran.train.report import Reporter, StopRequest
 
 
 def test_history_rows(tmp_path):
@@ -219,7 +219,7 @@ def test_a_diverging_loss_is_one_sentence_and_the_checkpoint_is_from_before(tmp_
 
 def break_at(monkeypatch, step, value):
     """Make the weights of one step infinite although its loss is fine."""
-    from minran.train import loop
+    from minran.train import steps
 
     calls = []
 
@@ -230,7 +230,7 @@ def break_at(monkeypatch, step, value):
             value(model)
         return result
 
-    monkeypatch.setattr(loop, "train_step", broken)
+    monkeypatch.setattr(steps, "train_step", broken)
 
 
 @pytest.mark.parametrize("step", [5, 6, 8])
@@ -252,9 +252,9 @@ def test_broken_weights_are_never_saved(tmp_path, monkeypatch, step, place):
 
 
 def test_a_test_loss_that_is_not_finite_does_not_end_the_run(tmp_path, monkeypatch):
-    from minran.train import loop
+    from minran.train import steps
 
-    monkeypatch.setattr(loop, "evaluate", lambda model, loader: (float("inf"), 0.1))
+    monkeypatch.setattr(steps, "evaluate", lambda model, loader: (float("inf"), 0.1))
     result = train(tiny(), tmp_path / "run", quiet=True)
     assert result.finished
     assert result.history.epochs[-1]["test_loss"] is None

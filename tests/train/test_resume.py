@@ -15,7 +15,7 @@ import pytest
 from train_helpers import assert_same_run, rows_of, start_child, tiny
 
 from minran.errors import CheckpointError
-from minran.train import Run, load_checkpoint, loop, save_checkpoint, train
+from minran.train import Run, load_checkpoint, run, save_checkpoint, steps, train
 
 
 @pytest.fixture(autouse=True)
@@ -163,14 +163,14 @@ def test_a_full_disk(reference, tmp_path, monkeypatch, call):
 
 def test_killed_between_best_and_last(tmp_path, monkeypatch):
     """The best checkpoint is ahead of the last one then, and the same again after it."""
-    monkeypatch.setattr(loop, "evaluate", improving())
+    monkeypatch.setattr(steps, "evaluate", improving())
     train(tiny(), tmp_path / "reference", quiet=True)
-    monkeypatch.setattr(loop, "evaluate", improving())
+    monkeypatch.setattr(steps, "evaluate", improving())
 
     class Killed(BaseException):
         pass
 
-    save = loop.save_checkpoint
+    save = run.save_checkpoint
 
     def killed_after_best(path, checkpoint):
         save(path, checkpoint)
@@ -179,7 +179,7 @@ def test_killed_between_best_and_last(tmp_path, monkeypatch):
 
     folder = tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_checkpoint", killed_after_best)
+        patch.setattr(run, "save_checkpoint", killed_after_best)
         with pytest.raises(Killed):
             train(tiny(), folder, quiet=True)
     assert load_checkpoint(folder / "best.safetensors").progress.step == 12
@@ -203,7 +203,7 @@ def improving():
 
 def test_best_is_the_first_of_the_best_tests(tmp_path, monkeypatch):
     accuracies = iter([0.2, 0.5, 0.4, 0.5])
-    monkeypatch.setattr(loop, "evaluate", lambda model, loader: (1.0, next(accuracies)))
+    monkeypatch.setattr(steps, "evaluate", lambda model, loader: (1.0, next(accuracies)))
     train(tiny("training.epochs=4"), tmp_path / "run", quiet=True)
     best = load_checkpoint(tmp_path / "run" / "best.safetensors").progress
     assert (best.step, best.best_accuracy) == (12, 0.5)

@@ -26,7 +26,7 @@ from minran import backend
 from minran.errors import BackendError, MinranError, RecipeError, expect, import_extra
 from minran.files import write_atomically
 from minran.train import History, Parts, Progress, Recipe, Run, build, environment, load_recipe
-from minran.train.progress import Reporter, StopRequest
+from minran.train.report import Reporter, StopRequest
 
 if TYPE_CHECKING:
     from minran.workshop.bench.twin_steps import TwinSteps

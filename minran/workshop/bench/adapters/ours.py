@@ -18,6 +18,7 @@ from minran.models.units import units
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
+from minran.train.steps import forward_backward
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
 from minran.workshop.bench.adapters.floors import bytes_of_step
 
@@ -52,20 +53,12 @@ class Minran(Adapter):
             labels = np.eye(classes, dtype=np.float32)[labels]
             images, labels = backend.to_device(images), backend.to_device(labels)
         if self.captured:
-            graph = self.graph = capture_step(network, optimizer, images, labels)
-
-            def replay() -> object:
-                graph()
-                # A graph holds addresses: what lies there must live as long as it is launched.
-                return network, images, labels
-
-            return replay
+            self.graph = capture_step(network, optimizer, images, labels)
+            return self.graph
 
         def step() -> object:
-            pictures = Tensor(backend.activations(tensor(images).data))
-            loss = ops.cross_entropy(network(pictures), labels)
             optimizer.zero_grad()
-            loss.backward()
+            _, loss = forward_backward(network, images, labels)
             optimizer.step()
             # On a GPU nobody waits for the loss of every step.
             return None if on_gpu else loss.item()
@@ -202,9 +195,8 @@ class MinranMPI(Minran):
         weight = distributed.weight(batch)
 
         def step() -> float:
-            loss = ops.cross_entropy(network(tensor(images)), labels)
             optimizer.zero_grad()
-            loss.backward(weight)
+            _, loss = forward_backward(network, images, labels, weight=weight)
             distributed.sum_gradients(optimizer.params)
             optimizer.step()
             return distributed.sum_numbers(weight * loss.item())[0]

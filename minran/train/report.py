@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from minran import distributed
 from minran.streams import Output, progress_bar
 from minran.train.checkpoint import Progress
 
@@ -87,6 +88,10 @@ class StopRequest:
         self.requested = False
         self.quiet = quiet
         self._before: dict[int, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether any process was asked to stop: all end with the same step, or none does."""
+        return distributed.sum_numbers(self.requested) != [0]
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

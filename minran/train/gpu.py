@@ -1,0 +1,314 @@
+"""Training on a GPU: a step only launches, may be recorded as one graph, and is read seldom.
+
+Between two looks at the losses the host only writes the learning rate and the number of the step
+to the device, then launches the step. Batches, losses and counts stay on the device.
+
+What must hold for a step that is recorded once and replayed:
+
+- It only launches: it does not wait for the device, read from it, or copy to it. Whatever changes
+  from step to step (learning rate, number of the step, seed, batch) lies in the device's memory.
+- It allocates from memory that nothing else uses: the recorder sees to it (`backend/gpu/graph`).
+- It ran before: kernels are compiled, memory is there. Those warm-up steps move the network, so
+  what they moved is put back.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from typing import Any
+
+import numpy as np
+
+from minran import backend, distributed
+from minran.autograd import Array
+from minran.data import Loader
+from minran.data.augment import one_hot
+from minran.errors import BackendError, RecipeError, expect
+from minran.hints import checked
+from minran.nn import Module
+from minran.optim import SGD, FlatSGD
+from minran.optim.flat import Operands
+from minran.train.recipe import Recipe
+from minran.train.setup import Parts
+from minran.train.steps import Outcome, Steps, forward_backward
+
+WARM_UP = 2
+"""Steps before the recording: the first compiles, the second finds the memory as all later do."""
+
+SLOTS = 1024
+"""Steps whose outcomes the device keeps: when they are full, it is read."""
+
+Batch = tuple[Array, Array, Array]
+"""images (N, H, W, C), truth (N, K), which is 1 at the label, and targets (N, K) of the loss."""
+
+
+def steps_for(recipe: Recipe, parts: Parts, capture: bool) -> Steps:
+    """The steps below on a backend that can, unless several processes share them."""
+    if distributed.current().size == 1 and backend.has("record_step"):
+        return DeviceSteps(recipe, parts, capture)
+    return Steps(recipe, parts)
+
+
+class DeviceSteps(Steps):
+    """Steps that are launched, and read when somebody looks."""
+
+    def __init__(self, recipe: Recipe, parts: Parts, capture: bool) -> None:
+        super().__init__(recipe, parts)
+        if not isinstance(parts.optimizer, FlatSGD):
+            raise RecipeError("training on a GPU needs FlatSGD (minran.train.build makes it)")
+        self.capture, self.optimizer = capture, parts.optimizer
+        self.dtype = parts.optimizer.params[0].dtype
+        # What changes from step to step and is no learning rate: the seed and the step's number.
+        self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
+        self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
+        self.unread = 0
+        # The kernel knows labels of one byte, and no mixup.
+        on_device = not recipe.augment.mixup and parts.train.dataset.num_classes <= 256
+        self.source: DeviceBatches | HostBatches = (
+            DeviceBatches(parts.train, self.numbers) if on_device else HostBatches(parts.train)
+        )
+        self._run: Callable[[], Any] | None = None
+
+    def batches(self, epoch: int, start: int) -> Generator[None, None, None]:
+        """Each batch lies on the device, where `source` finds it, before the next step."""
+        return self.source.epoch(epoch, start)
+
+    def take(self, batch: None, step: int, look: bool) -> list[Outcome]:
+        """Launch step number `step`; whoever looks waits until all are done."""
+        self.numbers[1:].fill(step)
+        if self._run is None:
+            self._run = self._recorded() if self.capture else self.launch
+        self._run()
+        self.unread += 1
+        if not look and self.unread < SLOTS:
+            return []
+        rows = backend.to_host(self.outcomes)
+        unread = [rows[number % SLOTS] for number in range(step + 1 - self.unread, step + 1)]
+        self.unread = 0
+        return [(float(loss), int(correct)) for loss, correct in unread]
+
+    def launch(self) -> None:
+        """The step itself: `train_step` without a word to the host."""
+        images, truth, targets = self.source.make()
+        truth, targets = (array.astype(self.dtype, copy=False) for array in (truth, targets))
+        self.optimizer.zero_grad()
+        smoothing = self.recipe.training.label_smoothing
+        logits, loss = forward_backward(self.parts.model, images, targets, smoothing)
+        self.optimizer.step()
+        kernels = backend.current()
+        kernels.record_step(loss.data, logits.data, truth, self.numbers, self.outcomes)
+
+    def _recorded(self) -> Callable[[], Any]:
+        """The step as a graph; if it cannot be recorded, the step itself and one warning."""
+        try:
+            moved = what_a_step_moves(self.parts.model, self.optimizer)
+            return CapturedStep(self.launch, moved, self.optimizer)
+        except CaptureError as error:
+            warnings.warn(
+                f"the training step could not be recorded as a graph and runs launch by launch, "
+                f"which is slower ({error})",
+                stacklevel=2,
+            )
+            return self.launch
+
+
+class DeviceBatches:
+    """All pictures stay on the device, and one kernel makes the batch that `numbers` say.
+
+    Same order of pictures as the loader's, but other windows: their chance is a hash of seed and
+    step (`backend/gpu/augment`), not the loader's generator.
+    """
+
+    def __init__(self, loader: Loader, numbers: Array) -> None:
+        place, data = backend.current().place, loader.dataset
+        self.images, self.labels = place(data.images), place(data.labels.astype(np.uint8))
+        self.mean = place(loader.preprocess.mean)
+        self.order = place(loader.order(0).astype(np.int32))
+        self.loader, self.numbers = loader, numbers
+
+    def epoch(self, epoch: int, start: int) -> Generator[None, None, None]:
+        """The order of the epoch, in the place of the last one's: it says all."""
+        self.order[...] = backend.to_device(self.loader.order(epoch).astype(np.int32))
+        yield from [None] * (len(self.loader) - start)
+
+    def make(self) -> Batch:
+        """The batch, as a part of the step: two launches."""
+        kernels, loader = backend.current(), self.loader
+        images = kernels.augmented_batch(
+            self.images,
+            self.order,
+            self.mean,
+            loader.preprocess.std,
+            self.numbers,
+            loader.batch_size,
+            pad=4 if loader.augment else 0,
+            mirror=loader.augment,
+            cutout=loader.cutout,
+        )
+        truth = kernels.one_hot_batch(
+            self.labels,
+            self.order,
+            self.numbers,
+            loader.batch_size,
+            loader.dataset.num_classes,
+        )
+        return images, truth, truth
+
+
+class HostBatches:
+    """Batches that the loader prepares, copied into arrays that stay where they are."""
+
+    def __init__(self, loader: Loader) -> None:
+        xp, data = backend.current().xp, loader.dataset
+        scores = loader.batch_size, data.num_classes
+        self.images = xp.zeros((loader.batch_size, *data.images.shape[1:]), np.float32)
+        self.truth, self.targets = xp.zeros(scores, np.float32), xp.zeros(scores, np.float32)
+        self.loader = loader
+
+    def epoch(self, epoch: int, start: int) -> Generator[None, None, None]:
+        """Each batch is copied to the device before its step."""
+        with closing(self.loader.epoch(epoch, start)) as batches:
+            for images, labels, *soft in batches:
+                truth = one_hot(labels, self.loader.dataset.num_classes)
+                self.images[...] = backend.to_device(images)
+                self.truth[...] = backend.to_device(truth)
+                self.targets[...] = backend.to_device(soft[0] if soft else truth)
+                yield
+
+    def make(self) -> Batch:
+        """The batch, as a part of the step: no launch at all."""
+        return self.images, self.truth, self.targets
+
+
+class CaptureError(BackendError):
+    """This step cannot be recorded."""
+
+
+@checked()
+class CapturedStep:
+    """`step` as one graph; each call replays it.
+
+    step: a function that only launches; state: the arrays that it changes, which are as before
+    when this returns; optimizers: those that move parameters in it, whose `lr` each call takes.
+
+    Raises what the step raises when it runs, and CaptureError for what goes wrong only in the
+    recording.
+    """
+
+    optimizer: FlatSGD
+    loss: Array
+    """Of a step that `capture_step` made: its optimiser, and the loss, which each call writes."""
+
+    def __init__(
+        self, step: Callable[[], Any], state: Sequence[Array], *optimizers: FlatSGD
+    ) -> None:
+        # The graph knows where arrays lie and keeps none; the step does, its inputs among them.
+        self.step = step
+        kernels = backend.current()
+        expect(
+            backend.has("recorder"),
+            f"a training step is recorded as a graph on a GPU only; the backend is {kernels.name}",
+            CaptureError,
+        )
+        self.recorder = kernels.recorder()
+        self.operands = [RecordedOperands(optimizer) for optimizer in optimizers]
+        before = [array.copy() for array in state]
+        try:
+            with self.recorder.working():
+                for _ in range(WARM_UP):
+                    step()
+                self._record()
+        finally:
+            for array, value in zip(state, before, strict=True):
+                array[...] = value
+        for operands in self.operands:
+            operands.finish()
+
+    def _record(self) -> None:
+        try:
+            with ExitStack() as stack:
+                for operands in self.operands:
+                    stack.enter_context(operands.used())
+                stack.enter_context(self.recorder.recording())
+                self.step()
+        except Exception as error:
+            reason = str(error).strip().splitlines()
+            raise CaptureError(reason[0] if reason else type(error).__name__) from error
+
+    def __call__(self) -> None:
+        for operands in self.operands:
+            operands.lr.fill(operands.optimizer.lr)
+        self.recorder.launch()
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the device's memory that the recorded step keeps for itself."""
+        return int(self.recorder.memory)
+
+
+class RecordedOperands(Operands):
+    """The optimiser's operands in memory that a graph reads at every replay.
+
+    They are made before the recording: memory that is taken in it has been used by launches of
+    the graph, which will write to it again.
+    """
+
+    def __init__(self, optimizer: FlatSGD) -> None:
+        super().__init__(len(optimizer.params))
+        self.optimizer = optimizer
+        self.lr = backend.current().xp.zeros(1, optimizer.flat.dtype)
+        self.gradients: list[Array] = []
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Within the block, the optimiser's step takes these."""
+        eager, self.optimizer.operands = self.optimizer.operands, self
+        try:
+            yield
+        finally:
+            self.optimizer.operands = eager
+
+    def table(self, gradients: list[Array]) -> Array:
+        """The table, empty: nothing can be copied to the device now (`finish`)."""
+        self.gradients = gradients
+        return self.on_device
+
+    def rate(self, lr: float) -> Array:
+        """The array that holds the rate."""
+        return self.lr
+
+    def finish(self) -> None:
+        """After the recording: write down where its gradients lie, now and in every replay."""
+        if self.gradients:
+            super().table(self.gradients)
+
+
+@checked()
+def capture_step(
+    model: Module, optimizer: SGD, images: Array, labels: Array, label_smoothing: float = 0.0
+) -> CapturedStep:
+    """The training step on one batch, whose arrays are on the device, as a graph.
+
+    Each call takes a step on what `images` (N, H, W, 3) and `labels` ((N,) integers or (N, K)
+    probabilities) hold then. The optimiser is made flat (`FlatSGD.of`): the one whose `lr` counts
+    is the `optimizer` of the result. Raises CaptureError if the step cannot be recorded.
+    """
+    flat = FlatSGD.of(optimizer)
+
+    def step() -> None:
+        flat.zero_grad()
+        losses[:] = [forward_backward(model, images, labels, label_smoothing)[1].data]
+        flat.step()
+
+    losses: list[Array] = []
+    captured = CapturedStep(step, what_a_step_moves(model, flat), flat)
+    captured.optimizer, captured.loss = flat, losses[0]
+    return captured
+
+
+def what_a_step_moves(model: Module, optimizer: FlatSGD) -> list[Array]:
+    """Parameters, velocities, running statistics."""
+    buffers = [buffer for _, buffer in model.named_buffers()]
+    return [optimizer.flat, optimizer.flat_velocity, *buffers]
