@@ -59,6 +59,7 @@ test_batch_size = 8
 log_every = 1
 checkpoint_every = 2
 label_smoothing = 0.1
+ema = 0.5
 """
 
 

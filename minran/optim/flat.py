@@ -48,6 +48,11 @@ class FlatSGD(SGD):
             param.version = self.version
             self.velocity[index] = self.flat_velocity[place].reshape(param.shape)
 
+    @property
+    def arrays(self) -> list[Array]:
+        """The one array that a step moves."""
+        return [self.flat]
+
     @classmethod
     def of(cls, optimizer: SGD) -> FlatSGD:
         """`optimizer` if it is flat, or one that goes on in its place, with the same velocities."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from minran import backend
-from minran.autograd import Tensor
+from minran.autograd import Array, Tensor
 from minran.errors import (
     CheckpointError,
     GradientError,
@@ -72,6 +72,11 @@ class SGD:
         self.momentum, self.weight_decay = float(momentum), float(weight_decay)
         self.nesterov = nesterov
         self.velocity = [backend.current().xp.zeros_like(p.data) for p in self.params]
+
+    @property
+    def arrays(self) -> list[Array]:
+        """The arrays that a step moves."""
+        return [param.data for param in self.params]
 
     def expect_gradients(self) -> None:
         """Raise GradientError if a parameter has no gradient, or one of another shape."""

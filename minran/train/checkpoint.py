@@ -25,7 +25,7 @@ from minran.hints import checked
 FORMAT = "minran-checkpoint-2"
 FIRST_FORMAT = "minran-checkpoint-1"
 """Its checksum left out names of dtypes and shapes, and it had no arrays about the data."""
-GROUPS = ("model", "preprocess", "optimizer", "data")
+GROUPS = ("model", "preprocess", "optimizer", "data", "raw")
 MAX_HEADER = 4 << 20
 """Bytes of the header: names and shapes of all arrays, recipe, classes. A network of 452 layers
 needs an eighth of it; larger ones are refused before they are read."""
@@ -34,6 +34,7 @@ DTYPES = {
     "preprocess": ("F32", "F64"),
     "optimizer": ("F32", "F64"),
     "data": ("F32", "U32"),
+    "raw": ("F32", "F64"),
 }
 
 
@@ -99,6 +100,8 @@ class Checkpoint:
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
     data: dict[str, np.ndarray] = field(default_factory=dict)
     """What tells the training pictures and labels from others (`setup.describe`)."""
+    raw: dict[str, np.ndarray] = field(default_factory=dict)
+    """Where `model` is an average (`training.ema`): the weights that training goes on from."""
 
 
 @checked(CheckpointError)

@@ -21,6 +21,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "training.iterations": (0, math.inf),
     "training.batch_size": (1, math.inf),
     "training.label_smoothing": (0, 1),
+    "training.ema": (0, 1),
     "training.test_batch_size": (1, math.inf),
     "training.test_every": (1, math.inf),
     "training.log_every": (1, math.inf),

@@ -58,7 +58,7 @@ class DeviceSteps(Steps):
         super().__init__(recipe, parts)
         if not isinstance(parts.optimizer, FlatSGD):
             raise RecipeError("training on a GPU needs FlatSGD (minran.train.build makes it)")
-        self.capture, self.optimizer = capture, parts.optimizer
+        self.capture, self.optimizer, self.average = capture, parts.optimizer, parts.average
         self.dtype = parts.optimizer.params[0].dtype
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
@@ -78,6 +78,8 @@ class DeviceSteps(Steps):
     def take(self, batch: None, step: int, look: bool) -> list[Outcome]:
         """Launch step number `step`; whoever looks waits until all are done."""
         self.numbers[1:].fill(step)
+        if self.average:
+            self.average.weigh(step + 1)
         if self._run is None:
             self._run = self._recorded() if self.capture else self.launch
         self._run()
@@ -97,6 +99,8 @@ class DeviceSteps(Steps):
         smoothing = self.recipe.training.label_smoothing
         logits, loss = forward_backward(self.parts.model, images, targets, smoothing)
         self.optimizer.step()
+        if self.average:
+            self.average.mix()
         kernels = backend.current()
         kernels.record_step(loss.data, logits.data, truth, self.numbers, self.outcomes)
 
@@ -104,6 +108,7 @@ class DeviceSteps(Steps):
         """The step as a graph; if it cannot be recorded, the step itself and one warning."""
         try:
             moved = what_a_step_moves(self.parts.model, self.optimizer)
+            moved += self.average.means if self.average else []
             return CapturedStep(self.launch, moved, self.optimizer)
         except CaptureError as error:
             warnings.warn(

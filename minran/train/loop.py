@@ -86,6 +86,8 @@ def train(
                 reporter.say(
                     f"stopped after step {progress.step}; go on with --resume {run.folder}"
                 )
+    if parts.average:
+        parts.average.apply()
     return Result(run, parts.model.eval(), history, progress.finished, parts)
 
 

@@ -95,6 +95,8 @@ class TrainingRecipe:
     """Stop after this many steps; 0: after `epochs`."""
     batch_size: int = 128
     label_smoothing: float = 0.0
+    ema: float = 0.0
+    """Decay of the averaged weights (`optim.Average`) that are tested and saved; 0: no average."""
     test_batch_size: int = 250
     test_every: int = 1
     """Epochs between two tests."""

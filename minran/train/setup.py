@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Parts:
     test: Loader
     preprocess: Preprocess
     total_steps: int
+    average: optim.Average | None
+    """With `training.ema`: the weights that are tested and saved."""
     data: dict[str, np.ndarray]
     """What tells the training pictures and labels from others (`describe`)."""
 
@@ -44,11 +47,18 @@ class Parts:
         """The names of the classes."""
         return list(self.train.dataset.class_names)
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Within the block the model has the weights that are tested and saved."""
+        return self.average.applied() if self.average else nullcontext()
+
     def checkpoint(self, recipe: Recipe, progress: Progress) -> Checkpoint:
         """Where model and optimiser are, for a file."""
+        with self.averaged():
+            state = self.model.state_dict()
         return Checkpoint(
             recipe=recipe.to_toml(),
-            model=self.model.state_dict(),
+            model=state,
+            raw=self.model.state_dict() if self.average else {},
             preprocess=self.preprocess.state(),
             class_names=self.class_names,
             progress=progress,
@@ -82,6 +92,9 @@ class Parts:
             CheckpointError,
         )
         self.model.load_state_dict(checkpoint.model)
+        if self.average:
+            self.average.restart()
+            self.model.load_state_dict(checkpoint.raw)
         self.optimizer.load_state_dict(checkpoint.optimizer)
 
 
@@ -130,6 +143,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
         settings.nesterov,
         settings.weight_decay,
     )
+    average = optim.Average(model, optimizer, training.ema) if training.ema else None
     total = training.iterations or training.epochs * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     return Parts(
@@ -140,6 +154,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
         test,
         preprocess,
         total,
+        average,
         describe(train_data),
     )
 

@@ -119,9 +119,13 @@ class Steps:
         Other kinds of steps may wait until asked to `look`, and then return all that came of the
         steps since the last look.
         """
-        smoothing = self.recipe.training.label_smoothing
-        return [train_step(self.parts.model, self.parts.optimizer, batch, smoothing)]
+        parts, smoothing = self.parts, self.recipe.training.label_smoothing
+        outcome = train_step(parts.model, parts.optimizer, batch, smoothing)
+        if parts.average:
+            parts.average.update(step + 1)
+        return [outcome]
 
     def test(self) -> tuple[float, float]:
         """Loss and accuracy on the test pictures."""
-        return evaluate(self.parts.model, self.parts.test)
+        with self.parts.averaged():
+            return evaluate(self.parts.model, self.parts.test)

@@ -16,6 +16,7 @@ from minran.errors import MinranError, RecipeError
 from minran.train import build, parse
 from minran.train.gpu import DeviceSteps, HostBatches
 
+EMA = "training.ema=0.8"
 KINDS = ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
@@ -26,8 +27,8 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def reference(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A captured run that nobody interrupts."""
-    return run(kind, tmp_path_factory.mktemp(kind) / "run")
+    """A captured run, with averaged weights, that nobody interrupts."""
+    return run(kind, tmp_path_factory.mktemp(kind) / "run", EMA)
 
 
 def press(row: int) -> Any:
@@ -45,7 +46,7 @@ def press(row: int) -> Any:
 def test_eager_and_captured_are_the_same_run(kind: str, reference: Any, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        eager = run(kind, tmp_path / "run", capture=False)
+        eager = run(kind, tmp_path / "run", EMA, capture=False)
     assert [row["step"] for row in reference.history.rows] == [2, 3, 4, 6, 6]
     assert_same(eager, reference)
 
@@ -53,7 +54,7 @@ def test_eager_and_captured_are_the_same_run(kind: str, reference: Any, tmp_path
 @pytest.mark.parametrize("batches", ["device", "host"])
 def test_as_on_the_cpu(kind: str, tmp_path: Path, batches: str) -> None:
     host = ("augment.mixup=1.0", "training.label_smoothing=0.1", "augment.pad_crop_flip=true")
-    changes = (*EXACT, *host) if batches == "host" else EXACT
+    changes = (*EXACT, *host) if batches == "host" else (*EXACT, EMA)
     expected = run("numpy", tmp_path / "numpy", *changes)
     assert_close(run(kind, tmp_path / "run", *changes), expected, 1e-7)
 
@@ -62,17 +63,17 @@ def test_as_on_the_cpu(kind: str, tmp_path: Path, batches: str) -> None:
 def test_stopped_and_resumed(
     kind: str, reference: Any, tmp_path: Path, row: int, step: int
 ) -> None:
-    stopped = run(kind, tmp_path / "run", on_row=press(row))
+    stopped = run(kind, tmp_path / "run", EMA, on_row=press(row))
     assert not stopped.finished and stopped.history.rows[-1]["step"] == step
-    assert_same(run(kind, tmp_path / "run", resume=True), reference)
+    assert_same(run(kind, tmp_path / "run", EMA, resume=True), reference)
 
 
 @pytest.mark.parametrize("first", ["device", "numpy"])
 def test_a_run_moves_to_another_backend(kind: str, tmp_path: Path, first: str) -> None:
     one, other = (kind, "numpy") if first == "device" else ("numpy", kind)
-    assert not run(one, tmp_path / "run", *EXACT, on_row=press(2)).finished
-    moved = run(other, tmp_path / "run", *EXACT, resume=True)
-    assert_close(moved, run("numpy", tmp_path / "numpy", *EXACT), 1e-7)
+    assert not run(one, tmp_path / "run", *EXACT, EMA, on_row=press(2)).finished
+    moved = run(other, tmp_path / "run", *EXACT, EMA, resume=True)
+    assert_close(moved, run("numpy", tmp_path / "numpy", *EXACT, EMA), 1e-7)
 
 
 def test_a_step_that_cannot_be_captured(tmp_path: Path) -> None:

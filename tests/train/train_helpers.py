@@ -50,7 +50,7 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         one, other = load_checkpoint(folder / name), load_checkpoint(reference / name)
         one.progress.seconds = other.progress.seconds = 0.0
         assert one.progress == other.progress
-        for group in ("model", "optimizer", "preprocess"):
+        for group in ("model", "optimizer", "preprocess", "raw"):
             arrays, expected = getattr(one, group), getattr(other, group)
             assert arrays.keys() == expected.keys()
             for key, array in arrays.items():

@@ -124,6 +124,12 @@ optim.SGD([q], 0.1).load_state_dict({}) | CheckpointError | velocities
 optim.SGD([q], 0.1).load_state_dict(None) | CheckpointError | velocities
 setattr(optim.SGD([q], 0.1), "lr", np.nan) | RecipeError | lr
 setattr(optim.SGD([q], 0.1), "lr", "a") | RecipeError | lr
+optim.Average(None, optim.SGD([q], 0.1), 0.9) | RecipeError | model
+optim.Average(nn.Linear(2, 2), None, 0.9) | RecipeError | optimizer
+optim.Average(nn.Linear(2, 2), optim.SGD([q], 0.1), 1.0) | RecipeError | decay
+optim.Average(nn.Linear(2, 2), optim.SGD([q], 0.1), -0.1) | RecipeError | decay
+optim.Average(nn.Linear(2, 2), optim.SGD([q], 0.1), "0.9") | RecipeError | decay
+optim.Average(nn.Linear(2, 2), optim.SGD([q], 0.1), 0.9).update(0) | RecipeError | step
 optim.constant(np.nan) | RecipeError | lr
 optim.constant("a") | RecipeError | lr
 optim.multistep(-1, [3]) | RecipeError | lr

@@ -55,6 +55,7 @@ def train_twin(
     began = time.perf_counter()
     _expect_torch(device)
     expect(not recipe.augment.mixup, "train_twin: the twin's trainer has no mixup", RecipeError)
+    expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
     from minran.workshop.bench.twin_steps import TwinSteps
 
     run = Run(folder)
