@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import product
 
 import pytest
+from emulation.build import instances, of_engine
 
-from minran.backend.gpu import activation, augment, engine, launch, loss, norm, pool, resize
-from minran.backend.gpu.launch import Program
+from minran.backend.gpu import cuda, engine
 
 nvrtc = pytest.importorskip(
     "cuda.bindings.nvrtc", reason="needs cuda-bindings and nvidia-cuda-nvrtc-cu12"
 )
 
-SHORT_PLAIN, SHORT_TENSOR = (
-    Program("conv.cu", (), [name for name in engine.SHORT.instances if kind in name])
-    for kind in ("Simt", "Tf32")
-)
 
-PROGRAMS = [
-    activation._ELEMENTWISE,
-    activation._ATTENTION,
-    augment._PROGRAM,
-    loss._LOSS,
-    loss._OPTIM,
-    norm._PROGRAM,
-    pool._PROGRAM,
-    resize._PROGRAM,
-    engine.PLAIN,
-    launch.CONVERT,
-    SHORT_PLAIN,
-]
+def products(engines: list[engine.Engine]) -> tuple[str, ...]:
+    """The kernels of conv.cu with these engines."""
+    return tuple(name for each in engines for name in of_engine(each.template))
+
+
+SIMT = [engine._simt("float", *sizes) for sizes in product((16, 64), (1, 4))]
+TENSOR = [engine._tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))]
+TENSOR += [engine._tf32(128, columns, 4) for columns in (16, 32, 64)]
+SHORT_SIMT, SHORT_TENSOR = (
+    [replace(each, maps="bfloat16") for each in engines] for engines in (SIMT, TENSOR)
+)
+FILES = [file.name for file in sorted(cuda._FOLDER.glob("*.cu"))]
+PROGRAMS = {file: (file, instances(file)) for file in FILES} | {
+    "plain products": ("conv.cu", products([*SIMT, engine._simt("double", 16, 1)])),
+    "plain products of bfloat16": ("conv.cu", products(SHORT_SIMT)),
+}
 ARCHITECTURES = (75, 80, 86, 89, 90)
 
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
@@ -49,10 +50,10 @@ def _library() -> None:
         pytest.skip(f"needs nvidia-cuda-nvrtc-cu12: {str(error).splitlines()[0]}")
 
 
-def compile_ptx(source: str, instances: tuple[str, ...], architecture: int) -> str:
-    """PTX of the instances; NVRTC has made machine code of it, too."""
+def compile_ptx(source: str, names: tuple[str, ...], architecture: int) -> str:
+    """PTX of instances; NVRTC has made machine code of it, too."""
     _, program = nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], [])
-    for name in instances:
+    for name in names:
         nvrtc.nvrtcAddNameExpression(program, name.encode())
     options = [f"--gpu-architecture=sm_{architecture}".encode(), b"-std=c++17"]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
@@ -68,29 +69,28 @@ def compile_ptx(source: str, instances: tuple[str, ...], architecture: int) -> s
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.file)
-def test_compiles(program: Program, architecture: int) -> None:
-    assert compile_ptx(program.source, program.instances, architecture).count(".entry") == len(
-        program.instances
-    )
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_compiles(program: str, architecture: int) -> None:
+    file, names = PROGRAMS[program]
+    assert compile_ptx(cuda.source(file), names, architecture).count(".entry") == len(names) > 0
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES[1:])
-@pytest.mark.parametrize("program", [engine.TENSOR, SHORT_TENSOR], ids=["float", "bfloat16"])
-def test_tensor_cores_compile(program: Program, architecture: int) -> None:
+@pytest.mark.parametrize("engines", [TENSOR, SHORT_TENSOR], ids=["float", "bfloat16"])
+def test_tensor_cores_compile(engines: list[engine.Engine], architecture: int) -> None:
     # The engines differ in sizes alone: all of them for one GPU, the largest for the others.
-    every = program.instances
-    instances = every if architecture == 80 else tuple(name for name in every if "128, 64" in name)
-    ptx = compile_ptx(program.source, instances, architecture)
-    assert ptx.count(".entry") == len(instances) >= 3
+    names = products(engines if architecture == 80 else engines[-1:])
+    ptx = compile_ptx(cuda.source("conv.cu"), names, architecture)
+    assert ptx.count(".entry") == len(names) >= 3
     assert "mma.sync" in ptx
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.file)
-def test_float_kernels_do_not_calculate_in_double(program: Program) -> None:
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_float_kernels_do_not_calculate_in_double(program: str) -> None:
     """A forgotten `1.0` would make a kernel many times slower on most GPUs."""
-    names = tuple(name for name in program.instances if "double" not in name)
-    for kernel in compile_ptx(program.source, names, 75).split(".entry ")[1:]:
+    file, names = PROGRAMS[program]
+    names = tuple(name for name in names if "double" not in name)
+    for kernel in compile_ptx(cuda.source(file), names, 75).split(".entry ")[1:]:
         name, body = kernel.split("(", 1)
         assert IN_DOUBLE.search(name) or not ARITHMETIC_IN_DOUBLE.search(body), name
 
@@ -101,10 +101,9 @@ def test_arithmetic_in_double_is_found() -> None:
 
 
 def test_tensor_cores_read_four_numbers_at_once() -> None:
-    instances = tuple(name for name in engine.TENSOR.instances if "128, 64, 16>, 4" in name)
-    assert "ld.global.v4.f32" in compile_ptx(engine.TENSOR.source, instances, 90)
-    instances = tuple(name.replace(", float>", ", bfloat16>") for name in instances)
-    assert "ld.global.v4.u16" in compile_ptx(engine.SHORT.source, instances, 90)
+    for engines, number in ((TENSOR, "f32"), (SHORT_TENSOR, "u16")):
+        ptx = compile_ptx(cuda.source("conv.cu"), products(engines[-1:]), 90)
+        assert f"ld.global.v4.{number}" in ptx
 
 
 def test_an_error_is_found() -> None:

@@ -19,9 +19,7 @@ from minran.backend.gpu import (
     conv,
     cuda,
     engine,
-    fused,
     launch,
-    linear,
     loss,
     norm,
     pool,
@@ -31,9 +29,7 @@ from minran.backend.gpu import (
 name = "cupy"
 
 globals().update(
-    kernels_of(
-        *(activation, augment, conv, cuda, engine, fused, launch, linear, loss, norm, pool, resize)
-    )
+    kernels_of(activation, augment, conv, cuda, engine, launch, loss, norm, pool, resize)
 )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from minran.backend.gpu.launch import (
+    LINE,
+    TILE,
+    Array,
     Program,
     ceil_divide,
     empty,
     empty_like,
-    for_maps,
     operand,
     operands,
     stored,
@@ -17,31 +19,7 @@ from minran.backend.gpu.launch import (
 )
 from minran.errors import expect
 
-Array = Any
-
-TILE = 16
-"""Blocks that sum over pixels have 16 x 16 threads, for 16 channels (TILE in common.cuh)."""
-
-LINE = 64
-"""Blocks that sum over channels or classes have 64 threads (LINE in common.cuh)."""
-
-_ELEMENTWISE = Program(
-    "elementwise.cu",
-    (),
-    for_maps(
-        "add", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "gate", "gate_backward"
-    ),
-)
-_ATTENTION = Program(
-    "attention.cu",
-    (),
-    for_maps(
-        "channel_attention",
-        "channel_attention_backward",
-        "spatial_attention",
-        "spatial_attention_backward",
-    ),
-)
+_ELEMENTWISE, _ATTENTION = Program("elementwise.cu"), Program("attention.cu")
 
 
 def add(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -78,6 +56,14 @@ def sigmoid_backward(gy: Array, y: Array) -> Array:
     return _map("sigmoid_backward", gy, y)
 
 
+def _map(kernel: str, *arrays: Array) -> Array:
+    """One new array out of arrays of its shape."""
+    inputs = operands(*arrays)
+    y = empty_like(inputs[0])
+    _ELEMENTWISE.map(f"{kernel}<{stored(y.dtype)}>", y.size, *inputs, y, y.size)
+    return y
+
+
 def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
     mask, trunk = operands(mask, trunk)
@@ -96,22 +82,13 @@ def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple
     return gmask, gtrunk
 
 
-def _map(kernel: str, *arrays: Array) -> Array:
-    """One new array out of arrays of its shape."""
-    inputs = operands(*arrays)
-    y = empty_like(inputs[0])
-    _ELEMENTWISE.map(f"{kernel}<{stored(y.dtype)}>", y.size, *inputs, y, y.size)
-    return y
-
-
 def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
     """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
     x = operand(x)
-    channels = x.shape[3]
     number = weight_dtype(x.dtype)
     y, norm = empty_like(x), empty((*x.shape[:3], 1), number)
     kernel = f"channel_attention<{stored(x.dtype)}>"
-    _ATTENTION.launch(kernel, (norm.size,), (LINE,), x, y, norm, number.type(eps), channels)
+    _ATTENTION.launch(kernel, (norm.size,), (LINE,), x, y, norm, number.type(eps), x.shape[3])
     return y, norm
 
 
@@ -131,28 +108,24 @@ def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
     Returns y (N, H, W, C), mean and inv_std (N, 1, 1, C).
     """
     x = operand(x)
-    n, height, width, channels = x.shape
-    y, number = empty_like(x), weight_dtype(x.dtype)
-    mean, inv_std = (empty((n, 1, 1, channels), number) for _ in range(2))
-    _ATTENTION.launch(
-        f"spatial_attention<{stored(x.dtype)}>",
-        (ceil_divide(channels, TILE), n),
-        (TILE, TILE),
-        *(x, y, mean, inv_std, number.type(eps), height * width, channels),
-    )
+    number = weight_dtype(x.dtype)
+    y, mean = empty_like(x), empty((len(x), 1, 1, x.shape[3]), number)
+    inv_std = empty_like(mean)
+    _launch_for_maps("spatial_attention", x, x, y, mean, inv_std, number.type(eps))
     return y, mean, inv_std
 
 
 def spatial_attention_backward(gy: Array, x: Array, y: Array, mean: Array, inv_std: Array) -> Array:
     """gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
     x, gy, y = operands(x, gy, y)
-    mean, inv_std = operand(mean, weight_dtype(x.dtype)), operand(inv_std, weight_dtype(x.dtype))
-    n, height, width, channels = x.shape
+    mean, inv_std = operands(mean, inv_std, dtype=weight_dtype(x.dtype))
     gx = empty_like(x)
-    _ATTENTION.launch(
-        f"spatial_attention_backward<{stored(x.dtype)}>",
-        (ceil_divide(channels, TILE), n),
-        (TILE, TILE),
-        *(gy, x, y, mean, inv_std, gx, height * width, channels),
-    )
+    _launch_for_maps("spatial_attention_backward", x, gy, x, y, mean, inv_std, gx)
     return gx
+
+
+def _launch_for_maps(kernel: str, x: Array, *args: Any) -> None:
+    """Blocks for 16 maps of x (N, H, W, C) each."""
+    n, height, width, channels = x.shape
+    grid, sizes = (ceil_divide(channels, TILE), n), (height * width, channels)
+    _ATTENTION.launch(f"{kernel}<{stored(x.dtype)}>", grid, (TILE, TILE), *args, *sizes)

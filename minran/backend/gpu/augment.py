@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.gpu.launch import Program, empty
+from minran.backend.gpu.launch import Array, Program, empty
 from minran.errors import expect
 
-Array = Any
-
-_PROGRAM = Program("augment.cu", (), instances=("augment", "one_hot"))
+_PROGRAM = Program("augment.cu")
 
 
 def random_bits(seed: int, step: int, place: Any, draw: int) -> np.ndarray:

@@ -1,4 +1,9 @@
-"""Convolution as a matrix product whose matrices are never stored: `conv.cu`."""
+"""Convolution as a matrix product whose matrices are never stored: `conv.cu`.
+
+With a batch norm, a ReLU and an addition around it, it is still one pass over the memory: the
+kernels normalise what they read, add what is to be added, and sum for the next batch norm while
+they hold the numbers.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from minran.backend.geometry import conv_output_size
-from minran.backend.gpu.activation import TILE
-from minran.backend.gpu.engine import PLAIN, choose
+from minran.backend.gpu.engine import CONV, choose
 from minran.backend.gpu.launch import (
+    TILE,
+    Array,
     ceil_divide,
     empty,
     empty_like,
@@ -19,14 +25,19 @@ from minran.backend.gpu.launch import (
     real,
     weight_dtype,
 )
+from minran.backend.gpu.norm import scale_and_shift
 
-Array = Any
 Pair = tuple[int, int]
-Sizes = tuple[int, ...]
-Affine = tuple[Array, Array, Array]
+Window = tuple[Pair, Pair, int]
+"""Stride, padding and groups."""
+
+Vectors = tuple[Array, Array, Array, Array]
+"""gamma, beta, mean and inv_std, (C,) each."""
+
+Affine = tuple[Array | None, Array | None, Array | None]
 """A batch norm as scale (x - centre) + shift: these three, (C,) each, in the dtype of w."""
 
-NO_NORM = (None, None, None)
+NO_NORM: Affine = (None, None, None)
 
 SLICED_BLOCKS = 1536
 """How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
@@ -42,7 +53,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
     """
     x = operand(x)
     w = operand(w, weight_dtype(x.dtype))
-    return forward(x, w, stride, padding, groups)[0]
+    return _forward(x, w, (stride, padding, groups))[0]
 
 
 def conv2d_backward(
@@ -57,105 +68,140 @@ def conv2d_backward(
     """gx, or None unless `need_gx`, and gw: what of gy reaches x and w."""
     x, gy = operands(x, gy)
     w = operand(w, weight_dtype(x.dtype))
-    gx = input_gradient(gy, x, w, stride, padding, groups)[0] if need_gx else None
-    return gx, filter_gradient(gy, x, w, stride, padding, groups)
+    window = stride, padding, groups
+    gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
+    return gx, _filter_gradient(gy, x, w, window)
 
 
-def forward(
+def norm_relu_conv2d(
+    x: Array,
+    norm: Vectors,
+    w: Array,
+    stride: int,
+    padding: int,
+    residual: Array | None,
+    with_moments: bool,
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments.
+
+    x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
+    """
+    x, residual = operands(x, residual)
+    w, gamma, beta = operands(w, *norm[:2], dtype=weight_dtype(x.dtype))
+    window = (stride, stride), (padding, padding), 1
+    return _forward(x, w, window, scale_and_shift(gamma, beta, *norm[2:]), residual, with_moments)
+
+
+def norm_relu_conv2d_backward(
+    gy: Array, x: Array, norm: Vectors, w: Array, stride: int, padding: int
+) -> tuple[Array, Array, Array, Array]:
+    """The gradients behind the convolution: g (N, H, W, C), gw, ggamma and gbeta (float64).
+
+    g is the gradient at the norm's result, already cut by the ReLU; `norm_backward_inplace` makes
+    gx of it.
+    """
+    x, gy = operands(x, gy)
+    w, gamma, beta = operands(w, *norm[:2], dtype=weight_dtype(x.dtype))
+    mean, inv_std = operands(*norm[2:], dtype=np.float64)
+    affine = scale_and_shift(gamma, beta, mean, inv_std)
+    window = (stride, stride), (padding, padding), 1
+    gw = _filter_gradient(gy, x, w, window, affine)
+    g, ggamma, gbeta = _input_gradient(gy, x, w, window, affine, (mean, inv_std))
+    return g, gw, ggamma, gbeta
+
+
+def linear(x: Array, w: Array) -> Array:
+    """y = x w: (N, D), (D, K) -> (N, K), as a 1x1 convolution of pictures of one pixel.
+
+    CuPy's own products go to cuBLAS through a handle that refuses to be captured; ours can be.
+    Features in bfloat16 become float32 here: they are few, and scores of classes are what a loss
+    wants digits of.
+    """
+    return conv2d(_pixels(x), w[None, None], (1, 1), (0, 0), 1)[:, 0, 0]
+
+
+def linear_backward(
+    gy: Array, x: Array, w: Array, need_gx: bool = True
+) -> tuple[Array | None, Array]:
+    """gx = gy w^T, or None unless `need_gx`, and gw = x^T gy."""
+    window = (1, 1), (0, 0), 1
+    gx, gw = conv2d_backward(_pixels(gy), _pixels(x), w[None, None], *window, need_gx)
+    return None if gx is None else operand(gx[:, 0, 0], x.dtype), gw[0, 0]
+
+
+def _pixels(x: Array) -> Array:
+    """(N, D) as N pictures of one pixel with D channels."""
+    return operand(x, weight_dtype(x.dtype))[:, None, None, :]
+
+
+# From here on arguments are operands already: contiguous, on the device, the maps of one dtype, w
+# and the norm of its `weight_dtype`.
+
+
+def _forward(
     x: Array,
     w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    norm: Affine | None = None,
+    window: Window,
+    norm: Affine = NO_NORM,
     residual: Array | None = None,
     with_moments: bool = False,
 ) -> tuple[Array, tuple[Array, Array] | None]:
-    """y = conv2d(x or relu(norm of x), w) + residual, and mean and variance of y's channels.
-
-    The arguments are operands already: contiguous, on the device, the maps of one dtype, w and the
-    norm of its `weight_dtype`.
-    """
-    y = empty(_output_shape(x, w, stride, padding), x.dtype)
+    """y = conv2d(x or relu(norm of x), w) + residual, and mean and variance of y's channels."""
+    stride, padding, groups = window
+    sides = zip(x.shape[1:3], w.shape[:2], stride, padding, strict=True)
+    y = empty((len(x), *(conv_output_size(*side) for side in sides), w.shape[3]), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
-    engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm or (), residual))
+    engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm, residual))
     tiles = engine.tiles(pixels, outputs // groups)
     parts = empty((tiles[0], 2, outputs), w.dtype) if with_moments else None
-    engine.launch(
-        "conv_forward",
-        (*tiles, groups),
-        *(x, w, *(norm or NO_NORM), residual, y, parts),
-        *_sizes(x, w, y, stride, padding, groups),
-    )
+    args = x, w, *norm, residual, y, parts, *_sizes(x, w, y, window)
+    engine.launch("conv_forward", (*tiles, groups), *args)
     if parts is None:
         return y, None
-    mean, var = empty((outputs,), np.float64), empty((outputs,), np.float64)
-    _add_tiles("moments_of_tiles", parts, mean, var, tiles[0], engine.rows, pixels, outputs)
-    return y, (mean, var)
+    sizes = tiles[0], engine.rows, pixels, outputs
+    return y, _add_tiles("moments_of_tiles", parts, (), *sizes)
 
 
-def input_gradient(
+def _input_gradient(
     gy: Array,
     x: Array,
     w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    norm: Affine | None = None,
+    window: Window,
+    norm: Affine = NO_NORM,
     statistics: tuple[Array, Array] | None = None,
-) -> tuple[Array, tuple[Array, Array] | None]:
-    """gx, and None. Or, with `norm`, what arrives before its ReLU, and that norm's gradients.
+) -> tuple[Array, Array | None, Array | None]:
+    """gx. Or, with `norm`, what arrives before its ReLU, and that norm's ggamma and gbeta.
 
-    `statistics` are the norm's mean and inv_std in float64; its gradients are ggamma and gbeta.
+    `statistics` are the norm's mean and inv_std in float64.
     """
-    gx = empty_like(x)
+    gx, groups = empty_like(x), window[2]
     pixels, inputs = x.size // x.shape[3], x.shape[3]
-    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm or ()))
+    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm))
     tiles = engine.tiles(pixels, inputs // groups)
-    parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
-    engine.launch(
-        "conv_input",
-        (*tiles, groups),
-        *(gy, w, x, *(norm or NO_NORM), gx, parts),
-        *_sizes(x, w, gy, stride, padding, groups),
-    )
+    parts = empty((tiles[0], 2, inputs), w.dtype) if statistics else None
+    args = gy, w, x, *norm, gx, parts, *_sizes(x, w, gy, window)
+    engine.launch("conv_input", (*tiles, groups), *args)
     if parts is None:
-        return gx, None
-    ggamma, gbeta = empty((inputs,), np.float64), empty((inputs,), np.float64)
-    _add_tiles("sums_of_tiles", parts, *(statistics or ()), ggamma, gbeta, tiles[0], inputs)
-    return gx, (ggamma, gbeta)
+        return gx, None, None
+    return gx, *_add_tiles("sums_of_tiles", parts, statistics, tiles[0], inputs)
 
 
-def filter_gradient(
-    gy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    norm: Affine | None = None,
+def _filter_gradient(
+    gy: Array, x: Array, w: Array, window: Window, norm: Affine = NO_NORM
 ) -> Array:
     """gw = sum over the pixels of y of gy times x, or times relu(norm of x)."""
-    gw = empty_like(w)
+    gw, groups = empty_like(w), window[2]
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
     engine = choose(x.dtype, taps, outputs // groups, _piece(groups, w, x, gy), sliced=True)
     tiles = engine.tiles(taps, outputs // groups)
     slices, slice_pixels = _slices(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
-    engine.launch(
-        "conv_filters",
-        (*tiles, slices * groups),
-        *(x, gy, *(norm or NO_NORM), parts, slice_pixels),
-        *_sizes(x, w, gy, stride, padding, groups),
-    )
+    args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
+    engine.launch("conv_filters", (*tiles, slices * groups), *args)
     if slices > 1:
-        PLAIN.launch(
-            f"sum_of_slices<{real(w.dtype)}>",
-            (ceil_divide(w.size, TILE),),
-            (TILE, TILE),
-            *(parts, gw, slices, w.size),
-        )
+        grid, args = (ceil_divide(w.size, TILE),), (parts, gw, slices, w.size)
+        CONV.launch(f"sum_of_slices<{real(w.dtype)}>", grid, (TILE, TILE), *args)
     return gw
 
 
@@ -170,10 +216,13 @@ def _slices(tiles: int, pixels: int) -> tuple[int, int]:
     return ceil_divide(pixels, slice_pixels), slice_pixels
 
 
-def _add_tiles(kernel: str, parts: Array, *args: Any) -> None:
-    """Add up, for each channel, what the tiles of a product left: (tiles, 2, C)."""
-    grid = (ceil_divide(parts.shape[2], TILE),)
-    PLAIN.launch(f"{kernel}<{real(parts.dtype)}>", grid, (TILE, TILE_ROWS), parts, *args)
+def _add_tiles(kernel: str, parts: Array, arrays: Any, *sizes: int) -> tuple[Array, Array]:
+    """Two float64 numbers for each channel from what the tiles of a product left, (tiles, 2, C)."""
+    channels = parts.shape[2]
+    one, other = empty((channels,), np.float64), empty((channels,), np.float64)
+    grid, args = (ceil_divide(channels, TILE),), (parts, *arrays, one, other, *sizes)
+    CONV.launch(f"{kernel}<{real(parts.dtype)}>", grid, (TILE, TILE_ROWS), *args)
+    return one, other
 
 
 def _piece(groups: int, w: Array, *others: Array | None) -> int:
@@ -181,11 +230,7 @@ def _piece(groups: int, w: Array, *others: Array | None) -> int:
     return min(piece_of(w, channels, *others) for channels in (w.shape[2], w.shape[3] // groups))
 
 
-def _output_shape(x: Array, w: Array, stride: Pair, padding: Pair) -> tuple[int, ...]:
-    sizes = zip(x.shape[1:3], w.shape[:2], stride, padding, strict=True)
-    return (x.shape[0], *(conv_output_size(*numbers) for numbers in sizes), w.shape[3])
-
-
-def _sizes(x: Array, w: Array, y: Array, stride: Pair, padding: Pair, groups: int) -> Sizes:
+def _sizes(x: Array, w: Array, y: Array, window: Window) -> tuple[int, ...]:
     """N, H, W, C, OH, OW, O, KH, KW, SH, SW, PH, PW, G: the last arguments of the kernels."""
+    stride, padding, groups = window
     return (*x.shape, *y.shape[1:], *w.shape[:2], *stride, *padding, groups)

@@ -5,19 +5,23 @@ The only file that names CuPy. Each way to fail ends in one sentence with its re
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from minran.backend.gpu.graph import CudaRecorder
-from minran.backend.gpu.launch import Program, Size
 from minran.errors import BackendError, expect
 
 _INSTALL = 'pip install "minran[gpu]"'
 _WITHOUT = 'without a GPU, minran.use("numpy") runs everything on the CPU'
 _OPTIONS = ("-std=c++17",)
+_FOLDER = Path(__file__).parent / "kernels"
+
+Size = tuple[int, ...]
 
 
 def ensure_available() -> None:
@@ -75,6 +79,22 @@ def describe() -> str:
     return f"{name}, CUDA {cuda // 1000}.{cuda % 1000 // 10}, CuPy {cupy.__version__}"
 
 
+def source(file: str) -> str:
+    """The text of a file of kernels, with the files that it includes in their places."""
+    return _read(file, set())
+
+
+def _read(file: str, seen: set[str]) -> str:
+    lines = []
+    for line in (_FOLDER / file).read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#include"):
+            lines.append(line)
+        elif (name := line.split('"')[1]) not in seen:
+            seen.add(name)
+            lines.append(_read(name, seen))
+    return "\n".join(lines).replace("#pragma once", "") + "\n"
+
+
 class CudaDevice:
     """CuPy's arrays, and our kernels on its current stream."""
 
@@ -87,20 +107,17 @@ class CudaDevice:
         """Do the tensor cores know TF32? They do from compute capability 8.0 on."""
         return int(self.xp.cuda.Device().compute_capability) >= 80
 
-    def launch(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
+    def launch(self, file: str, kernel: str, grid: Size, block: Size, args: list) -> None:
         """Launch on the current stream, and return before the kernel has run."""
-        key = program.file, kernel
+        key = file, kernel
         if key not in self._kernels:
-            self._kernels[key] = self._compile(program, kernel)
+            # One module for each instance: only what is used is compiled, a second or so each,
+            # and CuPy keeps the result on disk.
+            module = self.xp.RawModule(
+                code=source(file), options=_OPTIONS, name_expressions=(kernel,)
+            )
+            self._kernels[key] = module.get_function(kernel)
         self._kernels[key](grid, block, tuple(args))
-
-    def _compile(self, program: Program, kernel: str) -> Any:
-        # One module for each instance: only what is used is compiled, a second or so each, and
-        # CuPy keeps the result on disk.
-        module = self.xp.RawModule(
-            code=program.source, options=_OPTIONS, name_expressions=(kernel,)
-        )
-        return module.get_function(kernel)
 
     def address(self, array: Any) -> int:
         """Where the array starts in the GPU's memory."""
@@ -111,14 +128,14 @@ class CudaDevice:
         try:
             return self.xp.empty(shape, dtype)
         except self.xp.cuda.memory.OutOfMemoryError:
-            raise BackendError(self._no_room(shape, dtype)) from None
+            raise self._no_room(shape, dtype) from None
 
     def place(self, array: np.ndarray) -> Any:
         """A copy of a host's array; BackendError with what is free when there is no room."""
         try:
             return self.xp.asarray(array)
         except self.xp.cuda.memory.OutOfMemoryError:
-            raise BackendError(self._no_room(array.shape, array.dtype)) from None
+            raise self._no_room(array.shape, array.dtype) from None
 
     @property
     def is_recording(self) -> bool:
@@ -129,13 +146,11 @@ class CudaDevice:
         """What records a training step and replays it."""
         return CudaRecorder(self.xp)
 
-    def _no_room(self, shape: Size, dtype: Any) -> str:
-        needed = self.xp.dtype(dtype).itemsize
-        for size in shape:
-            needed *= size
+    def _no_room(self, shape: Size, dtype: Any) -> BackendError:
+        needed = math.prod(shape) * self.xp.dtype(dtype).itemsize
         free, total = self.xp.cuda.runtime.memGetInfo()
         free += self.xp.get_default_memory_pool().free_bytes()
-        return (
+        return BackendError(
             f"the GPU's memory is full: {needed / 2**20:,.0f} MiB more were needed, "
             f"{free / 2**20:,.0f} of its {total / 2**20:,.0f} MiB are free; use a smaller batch"
         )

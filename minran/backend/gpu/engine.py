@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
 import numpy as np
 
-from minran.backend.gpu.launch import (
-    BFLOAT16,
-    Program,
-    ceil_divide,
-    device,
-    operand,
-    stored,
-)
+from minran.backend.gpu.launch import BFLOAT16, Program, ceil_divide, device, operand, stored
 from minran.errors import BackendError, expect
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -43,20 +35,13 @@ class Engine:
         """The template arguments of the kernels of conv.cu."""
         return f"{self.name}, {self.piece}, {self.maps}"
 
-    @property
-    def program(self) -> Program:
-        """The one that has this engine's kernels."""
-        if self.maps == BFLOAT16:
-            return SHORT
-        return TENSOR if self.name.startswith("Tf32") else PLAIN
-
     def tiles(self, rows: int, columns: int) -> tuple[int, int]:
         """How many tiles cover a product of so many rows and columns."""
         return ceil_divide(rows, self.rows), ceil_divide(columns, self.columns)
 
     def launch(self, kernel: str, grid: tuple[int, ...], *args: Any) -> None:
         """Launch one of the products of conv.cu."""
-        self.program.launch(f"{kernel}<{self.template}>", grid, (self.threads,), *args)
+        CONV.launch(f"{kernel}<{self.template}>", grid, (self.threads,), *args)
 
 
 def _simt(number: str, columns: int, piece: int) -> Engine:
@@ -70,29 +55,7 @@ def _tf32(rows: int, columns: int, piece: int) -> Engine:
     return Engine(f"Tf32<{rows}, {columns}, {depth}>", rows, columns, threads, piece)
 
 
-def _kernels(engines: list[Engine]) -> list[str]:
-    names = ("conv_forward", "conv_input", "conv_filters")
-    return [f"{name}<{engine.template}>" for engine, name in product(engines, names)]
-
-
-_SIMT = [_simt("float", *sizes) for sizes in product((16, 64), (1, 4))]
-_TENSOR = [_tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))]
-_TENSOR += [_tf32(128, columns, 4) for columns in (16, 32, 64)]
-
-PLAIN = Program(
-    "conv.cu",
-    ("sum_of_slices", "moments_of_tiles", "sums_of_tiles"),
-    _kernels(_SIMT) + _kernels([_simt("double", 16, 1)]),
-)
-"""The convolution's kernels in plain arithmetic, and those that add up what blocks computed."""
-
-TENSOR = Program("conv.cu", (), _kernels(_TENSOR))
-"""The convolution's kernels on tensor cores."""
-
-SHORT = Program(
-    "conv.cu", (), _kernels([replace(engine, maps=BFLOAT16) for engine in _SIMT + _TENSOR])
-)
-"""Both for maps in bfloat16."""
+CONV = Program("conv.cu")
 
 _precision: str | None = None
 

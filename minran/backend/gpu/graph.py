@@ -20,7 +20,10 @@ from minran.errors import BackendError, expect
 
 
 class CudaRecorder:
-    """Records on a stream of its own, with memory of its own; see `launch.Recorder`.
+    """Records launches, on a stream and with memory of its own, and replays them.
+
+    Use: inside `working()`, run the step a few times, then once more inside `recording()`;
+    outside, `launch()` as often as wanted.
 
     `xp` is CuPy. The stream must not be the default one, which cannot record, and must not wait
     for it by itself, which recording forbids ("non-blocking").

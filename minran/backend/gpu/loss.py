@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from minran.backend.gpu.activation import LINE
 from minran.backend.gpu.launch import (
+    LINE,
     THREADS,
+    Array,
     Program,
     device,
     empty,
@@ -21,21 +21,7 @@ from minran.backend.gpu.launch import (
 )
 from minran.errors import expect
 
-Array = Any
-
-_LOSS = Program(
-    "loss.cu",
-    (
-        "softmax",
-        "softmax_backward",
-        "log_softmax",
-        "log_softmax_backward",
-        "cross_entropy",
-        "cross_entropy_backward",
-        "record_step",
-    ),
-)
-_OPTIM = Program("optim.cu", ("sgd_update", "gather"))
+_LOSS, _OPTIM = Program("loss.cu"), Program("optim.cu")
 
 
 def softmax(x: Array) -> Array:
@@ -81,10 +67,8 @@ def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) 
     """glogits = gy (p sum_k t_k - t) / N; gy is a 0-d array."""
     log_probabilities, targets, gy = operands(log_probabilities, targets, gy)
     glogits = empty_like(targets)
-    kernel = f"cross_entropy_backward<{real(gy.dtype)}>"
-    rows, classes = targets.shape
-    args = (gy, log_probabilities, targets, glogits, rows, classes)
-    _LOSS.launch(kernel, (rows,), (LINE,), *args)
+    args = gy, log_probabilities, targets, glogits, *targets.shape
+    _LOSS.launch(f"cross_entropy_backward<{real(gy.dtype)}>", (len(targets),), (LINE,), *args)
     return glogits
 
 
@@ -103,7 +87,7 @@ def record_step(
         f"record_step: outcomes must be (slots, 2) {logits.dtype}, got "
         f"{outcomes.dtype} {outcomes.shape}",
     )
-    args = (loss, logits, truth, seed_and_step, outcomes, len(outcomes), *logits.shape)
+    args = loss, logits, truth, seed_and_step, outcomes, len(outcomes), *logits.shape
     _LOSS.launch(f"record_step<{real(logits.dtype)}>", (1,), (LINE,), *args)
 
 
@@ -125,12 +109,9 @@ def sgd_update(
     number = param.dtype.type
     on_device = not isinstance(lr, (int, float, np.generic))
     p, g, v = operands(param, grad, velocity)
-    _OPTIM.map(
-        f"sgd_update<{real(p.dtype)}>",
-        p.size,
-        *(p, g, v, number(0 if on_device else lr), operand(lr, p.dtype) if on_device else None),
-        *(number(momentum), number(weight_decay), nesterov, p.size),
-    )
+    rate = number(0 if on_device else lr), operand(lr, p.dtype) if on_device else None
+    args = p, g, v, *rate, number(momentum), number(weight_decay), nesterov, p.size
+    _OPTIM.map(f"sgd_update<{real(p.dtype)}>", p.size, *args)
     put_back((param, velocity), (p, v))
 
 

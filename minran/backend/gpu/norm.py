@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from minran.backend.gpu.activation import TILE
 from minran.backend.gpu.launch import (
+    TILE,
+    Array,
     Program,
     ceil_divide,
     empty,
     empty_like,
-    for_maps,
-    in_pieces,
     operand,
     operands,
     piece_of,
@@ -23,17 +20,7 @@ from minran.backend.gpu.launch import (
     weight_dtype,
 )
 
-Array = Any
-
-_PROGRAM = Program(
-    "norm.cu",
-    ("batch_statistics", "scale_and_shift"),
-    (
-        "backward_sums",
-        *for_maps("moments_of_chunk", "moments", "batch_norm", "backward_sums_of_chunk"),
-        *in_pieces("batch_norm_backward_input"),
-    ),
-)
+_PROGRAM = Program("norm.cu")
 
 _BLOCKS = 1024
 """How many blocks share the pixels: a constant, so that every GPU adds in the same order."""
@@ -42,23 +29,8 @@ _BLOCKS = 1024
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel over N, H, W, in float64: two (C,) arrays."""
     x = operand(x)
-    pixels, channels, chunks, chunk_pixels = _chunks(x)
-    tiles = ceil_divide(channels, TILE)
-    partial = empty((2, chunks, channels), np.float64)
-    mean, var = empty((channels,), np.float64), empty((channels,), np.float64)
-    _PROGRAM.launch(
-        f"moments_of_chunk<{stored(x.dtype)}>",
-        (tiles, chunks),
-        (TILE, TILE),
-        *(x, partial, pixels, channels, chunk_pixels),
-    )
-    _PROGRAM.launch(
-        f"moments<{stored(x.dtype)}>",
-        (tiles,),
-        (TILE, TILE),
-        *(x, partial, mean, var, pixels, channels, chunks),
-    )
-    return mean, var
+    last = f"moments<{stored(x.dtype)}>"
+    return _sums("moments_of_chunk", last, x, (x,), (x,))
 
 
 def batch_norm(
@@ -66,14 +38,11 @@ def batch_norm(
 ) -> Array:
     """y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`."""
     x = operand(x)
-    gamma, beta = operand(gamma, weight_dtype(x.dtype)), operand(beta, weight_dtype(x.dtype))
-    mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
+    affine = operands(gamma, beta, dtype=weight_dtype(x.dtype))
+    statistics = operands(mean, inv_std, dtype=np.float64)
     y = empty_like(x)
-    _PROGRAM.map(
-        f"batch_norm<{stored(x.dtype)}>",
-        x.size,
-        *(x, gamma, beta, mean, inv_std, y, relu, x.size, x.shape[-1]),
-    )
+    args = x, *affine, *statistics, y, relu, x.size, x.shape[-1]
+    _PROGRAM.map(f"batch_norm<{stored(x.dtype)}>", x.size, *args)
     return y
 
 
@@ -82,24 +51,26 @@ def batch_norm_backward_sums(
 ) -> tuple[Array, Array]:
     """ggamma_c = sum g xhat and gbeta_c = sum g, with g = gy (y > 0), or gy if y is None."""
     x, gy, y = operands(x, gy, y)
-    mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
-    pixels, channels, chunks, chunk_pixels = _chunks(x)
-    tiles = ceil_divide(channels, TILE)
+    mean, inv_std = operands(mean, inv_std, dtype=np.float64)
+    return _sums("backward_sums_of_chunk", "backward_sums", x, (gy, x, y, mean), (inv_std,))
+
+
+def _sums(
+    first: str, last: str, x: Array, arrays: tuple[Array, ...], more: tuple[Array, ...]
+) -> tuple[Array, Array]:
+    """Two sums over the pixels, float64 (C,): `first` adds up chunks of them, `last` the chunks."""
+    channels = x.shape[-1]
+    pixels, tiles = x.size // channels, ceil_divide(channels, TILE)
+    # At least 4 pixels for each of a block's 16 rows of threads.
+    chunk_pixels = max(ceil_divide(pixels, max(1, _BLOCKS // tiles)), 4 * TILE)
+    chunks = ceil_divide(pixels, chunk_pixels)
     partial = empty((2, chunks, channels), np.float64)
-    ggamma, gbeta = empty((channels,), np.float64), empty((channels,), np.float64)
-    _PROGRAM.launch(
-        f"backward_sums_of_chunk<{stored(x.dtype)}>",
-        (tiles, chunks),
-        (TILE, TILE),
-        *(gy, x, y, mean, partial, pixels, channels, chunk_pixels),
-    )
-    _PROGRAM.launch(
-        "backward_sums",
-        (tiles,),
-        (TILE, TILE),
-        *(partial, inv_std, ggamma, gbeta, channels, chunks),
-    )
-    return ggamma, gbeta
+    one, other = empty((channels,), np.float64), empty((channels,), np.float64)
+    args = *arrays, partial, pixels, channels, chunk_pixels
+    _PROGRAM.launch(f"{first}<{stored(x.dtype)}>", (tiles, chunks), (TILE, TILE), *args)
+    args = *more, partial, one, other, pixels, channels, chunks
+    _PROGRAM.launch(last, (tiles,), (TILE, TILE), *args)
+    return one, other
 
 
 def batch_norm_backward_input(
@@ -142,14 +113,13 @@ def _backward_input(
     gx: Array,
 ) -> Array:
     """Write gx, which may be gy: each number is read before it is written."""
-    gamma = operand(gamma, weight_dtype(x.dtype))
-    statistics = [operand(vector, np.float64) for vector in vectors]
-    per_count = weight_dtype(x.dtype).type(1 / count if count else 0)
+    number = weight_dtype(x.dtype)
+    vectors = operand(gamma, number), *operands(*vectors, dtype=np.float64)
     piece = piece_of(x, x.shape[-1], gy, y)
     _PROGRAM.map(
         f"batch_norm_backward_input<{stored(x.dtype)}, {piece}>",
         x.size // piece,
-        *(gy, x, y, gamma, *statistics, gx, per_count, x.size, x.shape[-1]),
+        *(gy, x, y, *vectors, gx, number.type(1 / count if count else 0), x.size, x.shape[-1]),
     )
     return gx
 
@@ -169,16 +139,12 @@ def batch_statistics(
 
     One launch for what would be a dozen; mean and var are those of `batch_moments`.
     """
-    mean, var = operand(mean, np.float64), operand(var, np.float64)
+    mean, var = operands(mean, var, dtype=np.float64)
     running = operands(running_mean, running_var)
     inv_std = empty_like(var)
-    _PROGRAM.map(
-        f"batch_statistics<{real(running[0].dtype)}>",
-        var.size,
-        *(mean, var, *running, inv_std),
-        *(np.float64(number) for number in (momentum, count / (count - 1), eps)),
-        var.size,
-    )
+    numbers = (np.float64(number) for number in (momentum, count / (count - 1), eps))
+    args = mean, var, *running, inv_std, *numbers, var.size
+    _PROGRAM.map(f"batch_statistics<{real(running[0].dtype)}>", var.size, *args)
     put_back((running_mean, running_var), running)
     return inv_std
 
@@ -188,21 +154,8 @@ def scale_and_shift(
 ) -> tuple[Array, Array, Array]:
     """Batch norm as scale (x - centre) + shift: these three, in the dtype of gamma."""
     gamma, beta = operands(gamma, beta)
-    mean, inv_std = operand(mean, np.float64), operand(inv_std, np.float64)
+    mean, inv_std = operands(mean, inv_std, dtype=np.float64)
     scale, shift, centre = empty_like(gamma), empty_like(beta), empty_like(gamma)
-    _PROGRAM.map(
-        f"scale_and_shift<{real(gamma.dtype)}>",
-        gamma.size,
-        *(gamma, beta, mean, inv_std, scale, shift, centre, gamma.size),
-    )
+    args = gamma, beta, mean, inv_std, scale, shift, centre, gamma.size
+    _PROGRAM.map(f"scale_and_shift<{real(gamma.dtype)}>", gamma.size, *args)
     return scale, shift, centre
-
-
-def _chunks(x: Array) -> tuple[int, int, int, int]:
-    """Pixels, channels, and into how many chunks of how many pixels the sums are cut."""
-    channels = x.shape[-1]
-    pixels = x.size // channels
-    wanted = max(1, _BLOCKS // ceil_divide(channels, TILE))
-    # At least 4 pixels for each of a block's 16 rows of threads.
-    chunk_pixels = max(ceil_divide(pixels, wanted), 4 * TILE)
-    return pixels, channels, ceil_divide(pixels, chunk_pixels), chunk_pixels

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from minran.backend.geometry import pool_output_size
-from minran.backend.gpu.activation import TILE
 from minran.backend.gpu.launch import (
+    TILE,
+    Array,
     Program,
     ceil_divide,
     empty,
     empty_like,
-    for_maps,
-    in_pieces,
     operand,
     operands,
     piece_of,
     stored,
 )
 
-Array = Any
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
 
-_PROGRAM = Program(
-    "pool.cu",
-    (),
-    (
-        *for_maps("avg_pool", "avg_pool_backward", "global_avg_pool", "global_avg_pool_backward"),
-        *in_pieces("max_pool", "max_pool_backward"),
-    ),
-)
+_PROGRAM = Program("pool.cu")
 
 
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
     """y[n, i, j, c] = max over the real pixels of window (i, j): (N, Ho, Wo, C)."""
     x = operand(x)
     y = _windows(x, kernel, stride, padding, ceil_mode)
-    sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
     piece = piece_of(x, x.shape[3])
     instance = f"max_pool<{stored(x.dtype)}, {piece}>"
+    sizes = *x.shape[1:], *y.shape[1:3], *kernel, *stride, *padding
     _PROGRAM.map(instance, y.size // piece, x, y, y.size, *sizes)
     return y
 
@@ -50,9 +39,9 @@ def max_pool2d_backward(
     """Each window hands its gradient to its first maximum in row-major order."""
     x, gy, y = operands(x, gy, y)
     gx = empty_like(x)
-    sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
     piece = piece_of(x, x.shape[3], gy, y)
     instance = f"max_pool_backward<{stored(x.dtype)}, {piece}>"
+    sizes = *x.shape[1:], *y.shape[1:3], *kernel, *stride, *padding
     _PROGRAM.map(instance, gx.size // piece, gy, x, y, gx, gx.size, *sizes)
     return gx
 
@@ -61,7 +50,7 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """y[n, i, j, c] = sum over the window / (KH KW); zeros outside count: -> (N, Ho, Wo, C)."""
     x = operand(x)
     y = _windows(x, kernel, stride, padding, False)
-    sizes = _sizes(x.shape, y.shape, kernel, stride, padding)
+    sizes = *x.shape[1:], *y.shape[1:3], *kernel, *stride, *padding
     _PROGRAM.map(f"avg_pool<{stored(x.dtype)}>", y.size, x, y, y.size, *sizes)
     return y
 
@@ -72,9 +61,16 @@ def avg_pool2d_backward(
     """Every pixel of a window receives gy / (KH KW): the adjoint of `avg_pool2d`."""
     gy = operand(gy)
     gx = empty(x_shape, gy.dtype)
-    sizes = _sizes(x_shape, gy.shape, kernel, stride, padding)
+    sizes = *x_shape[1:], *gy.shape[1:3], *kernel, *stride, *padding
     _PROGRAM.map(f"avg_pool_backward<{stored(gy.dtype)}>", gx.size, gy, gx, gx.size, *sizes)
     return gx
+
+
+def _windows(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
+    """A new array with one number for each window and channel."""
+    sides = zip(x.shape[1:3], kernel, stride, padding, strict=True)
+    sizes = [pool_output_size(*side, ceil_mode) for side in sides]
+    return empty((len(x), *sizes, x.shape[3]), x.dtype)
 
 
 def global_avg_pool(x: Array) -> Array:
@@ -82,12 +78,8 @@ def global_avg_pool(x: Array) -> Array:
     x = operand(x)
     n, height, width, channels = x.shape
     y = empty((n, channels), x.dtype)
-    _PROGRAM.launch(
-        f"global_avg_pool<{stored(x.dtype)}>",
-        (ceil_divide(channels, TILE), n),
-        (TILE, TILE),
-        *(x, y, height * width, channels),
-    )
+    instance, grid = f"global_avg_pool<{stored(x.dtype)}>", (ceil_divide(channels, TILE), n)
+    _PROGRAM.launch(instance, grid, (TILE, TILE), x, y, height * width, channels)
     return y
 
 
@@ -99,18 +91,3 @@ def global_avg_pool_backward(gy: Array, x_shape: Shape) -> Array:
     kernel = f"global_avg_pool_backward<{stored(gy.dtype)}>"
     _PROGRAM.map(kernel, gx.size, gy, gx, gx.size, height * width, channels)
     return gx
-
-
-def _windows(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
-    """A new array with one number for each window and channel."""
-    n, height, width, channels = x.shape
-    rows = pool_output_size(height, kernel[0], stride[0], padding[0], ceil_mode)
-    columns = pool_output_size(width, kernel[1], stride[1], padding[1], ceil_mode)
-    return empty((n, rows, columns, channels), x.dtype)
-
-
-def _sizes(
-    x_shape: Shape, y_shape: Shape, kernel: Pair, stride: Pair, padding: Pair
-) -> tuple[int, ...]:
-    """H, W, C, OH, OW, KH, KW, SH, SW, PH, PW: the last arguments of the window kernels."""
-    return (*x_shape[1:], *y_shape[1:3], *kernel, *stride, *padding)

@@ -6,12 +6,15 @@ import ctypes
 import getpass
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
+from minran.backend.gpu.cuda import source
 from minran.errors import BackendError, expect
 
 _HERE = Path(__file__).parent
@@ -60,6 +63,48 @@ def build(source: str, instances: Sequence[str], optimisation: str = "-O1") -> c
         part.replace(library)
         unit.unlink()
     return ctypes.CDLL(str(library))
+
+
+ARGUMENTS = {
+    "": (None,),
+    "typename T": ("float", "double", "bfloat16"),
+    "typename R": ("float", "double"),
+    "typename T, int PIECE": ("float, 4", "float, 1", "double, 1", "bfloat16, 4", "bfloat16, 1"),
+    "typename From, typename To": ("float, bfloat16", "bfloat16, float"),
+}
+"""What stands for the parameters of a kernel's template. An engine's kernels have their own."""
+
+_KERNEL = re.compile(
+    r"^(?:template <([^>]*)>\s+)?__global__ void\s+(?:__launch_bounds__\([^)]*\)\s+)?(\w+)\(", re.M
+)
+
+
+@cache
+def kernels(file: str) -> dict[str, str]:
+    """By name: the template parameters of a file's kernels."""
+    return {name: parameters for parameters, name in _KERNEL.findall(source(file))}
+
+
+@cache
+def instances(file: str) -> tuple[str, ...]:
+    """All instances of a file's kernels, but for those with an engine."""
+    return tuple(
+        f"{name}<{arguments}>" if arguments else name
+        for name, parameters in kernels(file).items()
+        for arguments in ARGUMENTS.get(parameters, ())
+    )
+
+
+def of_engine(template: str) -> tuple[str, ...]:
+    """The instances of the products of conv.cu with the same template arguments."""
+    names = [name for name, parameters in kernels("conv.cu").items() if "Engine" in parameters]
+    return tuple(f"{name}<{template}>" for name in names)
+
+
+def siblings(file: str, kernel: str) -> tuple[str, ...]:
+    """The instances that share a library with `kernel`."""
+    every = instances(file)
+    return every if kernel in every else of_engine(kernel.partition("<")[2][:-1])
 
 
 def _translation_unit(source: str, instances: Sequence[str]) -> str:

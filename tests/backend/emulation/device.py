@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from emulation.arrays import DeviceArray, Library
-from emulation.build import build, ensure_compiler
+from emulation.build import build, ensure_compiler, siblings
 from emulation.graph import EmulatedRecorder, Held, Pool, Tape
 from minran.backend import gpu
 from minran.backend.gpu import launch
-from minran.backend.gpu.launch import Program, Size
+from minran.backend.gpu.cuda import Size, source
 
 _GUARD = 4096  # bytes around each array
 _NAN = 0xFF  # four or eight of these bytes are a NaN
@@ -27,8 +27,8 @@ _HUGE = 0x7F  # and of these a very large number: what was read outside is not w
 
 
 @cache
-def _library(source: str, instances: tuple[str, ...], optimise: bool = True) -> ctypes.CDLL:
-    library = build(source, instances, "-O1" if optimise else "-O0")
+def _library(text: str, instances: tuple[str, ...], optimise: bool = True) -> ctypes.CDLL:
+    library = build(text, instances, "-O1" if optimise else "-O0")
     library.signature.restype = ctypes.c_char_p
     return library
 
@@ -72,19 +72,19 @@ class EmulatedDevice:
         """What records a step."""
         return EmulatedRecorder()
 
-    def launch(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
+    def launch(self, file: str, kernel: str, grid: Size, block: Size, args: list) -> None:
         """Check the arguments, run the kernel, and check what it wrote; or write it all down."""
         args = [arg.host if isinstance(arg, DeviceArray) else arg for arg in args]
         if Tape.current is not None:
             held = Held(args)
-            Tape.current.runs.append(lambda: self._run(program, kernel, grid, block, held.get()))
+            Tape.current.runs.append(lambda: self._run(file, kernel, grid, block, held.get()))
             return
-        self._run(program, kernel, grid, block, args)
+        self._run(file, kernel, grid, block, args)
 
-    def _run(self, program: Program, kernel: str, grid: Size, block: Size, args: list) -> None:
+    def _run(self, file: str, kernel: str, grid: Size, block: Size, args: list) -> None:
         assert 1 <= np.prod(block) <= 1024, f"{kernel}: no GPU has blocks of {block} threads"
         assert max(grid[1:], default=1) < 2**16, f"{kernel}: no GPU takes a grid of {grid}"
-        library, index = self._find(program, kernel)
+        library, index = self._find(file, kernel)
         parameters = library.signature(index).decode().split(",")
         assert len(parameters) == len(args), f"{kernel} takes {len(parameters)}, got {len(args)}"
 
@@ -101,12 +101,13 @@ class EmulatedDevice:
         for array in guarded.values():
             array.collect(kernel)
 
-    def _find(self, program: Program, kernel: str) -> tuple[ctypes.CDLL, int]:
+    def _find(self, file: str, kernel: str) -> tuple[ctypes.CDLL, int]:
         """The library that holds `kernel`, and its number there."""
         if self.change is None:
-            return _library(program.source, program.instances), program.instances.index(kernel)
+            instances = siblings(file, kernel)
+            return _library(source(file), instances), instances.index(kernel)
         # A changed source is built for few launches: only what is launched, and in haste.
-        return _library(self.change(program.source), (kernel,), optimise=False), 0
+        return _library(self.change(source(file)), (kernel,), optimise=False), 0
 
 
 def _three(size: Size) -> ctypes.Array:

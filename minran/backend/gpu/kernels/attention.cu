@@ -7,9 +7,8 @@
 template <typename T>
 __global__ void channel_attention(const T* x, T* y, Real<T>* norm, Real<T> eps, int channels) {
   const T* pixel = x + blockIdx.x * channels;
-  Real<T> squares = 0;
-  for (int c = threadIdx.x; c < channels; c += LINE) squares += pixel[c] * pixel[c];
-  const Real<T> length = sqrt(sum_over_line(squares) + eps);
+  const Real<T> length = sqrt(
+      sum_of_line<Real<T>>(channels, [&](int c) { return pixel[c] * pixel[c]; }) + eps);
   for (int c = threadIdx.x; c < channels; c += LINE)
     y[blockIdx.x * channels + c] = pixel[c] / length;
   if (threadIdx.x == 0) norm[blockIdx.x] = length;
@@ -20,9 +19,8 @@ template <typename T>
 __global__ void channel_attention_backward(const T* gy, const T* y, const Real<T>* norm, T* gx,
                                            int channels) {
   const int first = blockIdx.x * channels;
-  Real<T> along = 0;
-  for (int c = threadIdx.x; c < channels; c += LINE) along += gy[first + c] * y[first + c];
-  along = sum_over_line(along);
+  const Real<T> along =
+      sum_of_line<Real<T>>(channels, [&](int c) { return gy[first + c] * y[first + c]; });
   for (int c = threadIdx.x; c < channels; c += LINE)
     gx[first + c] = (gy[first + c] - y[first + c] * along) / norm[blockIdx.x];
 }
@@ -41,15 +39,13 @@ __global__ void spatial_attention(const T* x, T* y, Real<T>* mean, Real<T>* inv_
   using R = Real<T>;
   // Of the distances to the first pixel, so that the mean of a constant map is that constant.
   const R shift = mine ? R(map[0]) : R(0);
-  R total = 0;
-  for (int p = threadIdx.y; p < mine; p += TILE) total += map[p * channels] - shift;
-  const R centre = shift + sum_over_rows(total) / pixels;
-  R squares = 0;
-  for (int p = threadIdx.y; p < mine; p += TILE) {
+  const R total = sum_of_rows<R>(mine, [&](int p) { return map[p * channels] - shift; });
+  const R centre = shift + total / pixels;
+  const R squares = sum_of_rows<R>(mine, [&](int p) {
     const R d = map[p * channels] - centre;
-    squares += d * d;
-  }
-  const R scale = R(1) / sqrt(sum_over_rows(squares) / pixels + eps);
+    return d * d;
+  });
+  const R scale = R(1) / sqrt(squares / pixels + eps);
   for (int p = threadIdx.y; p < mine; p += TILE)
     y[(n * pixels + p) * channels + c] = logistic((map[p * channels] - centre) * scale);
   if (threadIdx.y == 0 && c < channels) {

@@ -6,8 +6,9 @@
 // so that what one wrote before it, all may read behind it.
 //
 // Arrays are NHWC and contiguous. T is how maps are stored: float, double or bfloat16. Real<T> is
-// what one calculates in, and how everything is stored that is no map. Sums are always added in the
-// same order, never with atomics: a run that is repeated gives the same bits.
+// what one calculates in, and how everything is stored that is no map; kernels that see no map are
+// templates of R, float or double. Sums are always added in the same order, never with atomics: a
+// run that is repeated gives the same bits.
 
 #pragma once
 
@@ -85,52 +86,63 @@ __device__ inline Few<T, COUNT> as(const Few<From, COUNT>& numbers) {
 // 16 rows (threadIdx.y) that share the pixels: 16 neighbouring channels are read together.
 constexpr int TILE = 16;
 
-// The sum of `value` over the 16 rows of threads, for each column; every thread gets it.
-// A tree: 16 numbers become 8, 4, 2, 1. T is the type to add up in.
-template <typename T>
-__device__ T sum_over_rows(T value) {
-  __shared__ T cells[TILE][TILE];
-  __syncthreads();  // an earlier call may still be reading the cells
-  cells[threadIdx.y][threadIdx.x] = value;
-  for (int half = TILE / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.y < half)
-      cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
-  }
-  __syncthreads();
-  return cells[0][threadIdx.x];
-}
-
 // Blocks that sum over channels or classes are one row of 64 threads.
 constexpr int LINE = 64;
 
-// The sum of `value` over the 64 threads of a block; every thread gets it.
-template <typename T>
-__device__ T sum_over_line(T value) {
-  __shared__ T cells[LINE];
-  __syncthreads();
-  cells[threadIdx.x] = value;
-  for (int half = LINE / 2; half > 0; half /= 2) {
+// Joins the numbers of ROWS rows of threads, for each of COLUMNS columns; every thread gets the
+// result. A tree: 16 numbers become 8, 4, 2, 1.
+template <int ROWS, int COLUMNS, typename T, typename Join>
+__device__ T joined(T value, unsigned row, unsigned column, Join join) {
+  __shared__ T cells[ROWS][COLUMNS];
+  __syncthreads();  // an earlier call may still be reading the cells
+  cells[row][column] = value;
+  for (int half = ROWS / 2; half > 0; half /= 2) {
     __syncthreads();
-    if (threadIdx.x < half) cells[threadIdx.x] += cells[threadIdx.x + half];
+    if (row < half) cells[row][column] = join(cells[row][column], cells[row + half][column]);
   }
   __syncthreads();
-  return cells[0];
+  return cells[0][column];
 }
 
-// The same tree for the largest value.
+struct Add {
+  template <typename T>
+  __device__ T operator()(T a, T b) const { return a + b; }
+};
+struct Larger {
+  template <typename T>
+  __device__ T operator()(T a, T b) const { return max(a, b); }
+};
+
+// The sum over the rows of threads, 16 unless said otherwise, for each of 16 columns.
+template <int ROWS = TILE, typename T>
+__device__ T sum_over_rows(T value) {
+  return joined<ROWS, TILE>(value, threadIdx.y, threadIdx.x, Add());
+}
+
+// The sum over the 64 threads of a block that is a line, and the largest value.
+template <typename T>
+__device__ T sum_over_line(T value) {
+  return joined<LINE, 1>(value, threadIdx.x, 0, Add());
+}
 template <typename T>
 __device__ T max_over_line(T value) {
-  __shared__ T cells[LINE];
-  __syncthreads();
-  cells[threadIdx.x] = value;
-  for (int half = LINE / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.x < half)
-      cells[threadIdx.x] = max(cells[threadIdx.x], cells[threadIdx.x + half]);
-  }
-  __syncthreads();
-  return cells[0];
+  return joined<LINE, 1>(value, threadIdx.x, 0, Larger());
+}
+
+// The sum of term(0), ..., term(count - 1), shared among the 64 threads of a line.
+template <typename R, typename Term>
+__device__ R sum_of_line(int count, Term term) {
+  R sum = 0;
+  for (int k = threadIdx.x; k < count; k += LINE) sum += term(k);
+  return sum_over_line(sum);
+}
+
+// The same, shared among the 16 rows of threads, for each column.
+template <typename R, typename Term>
+__device__ R sum_of_rows(int count, Term term) {
+  R sum = 0;
+  for (int p = threadIdx.y; p < count; p += TILE) sum += term(p);
+  return sum_over_rows(sum);
 }
 
 template <typename T>

@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Patches<S, T>{x, {scale, shift, centre}, s}, Filters<T>{w, s}, row, column, 0,
+  product<PIECE>(engine, Patches<S, T>{x, {scale, shift, centre}, s}, Outputs<T>{w, s}, row, column, 0,
                  KH * KW * s.CG);
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
@@ -155,7 +155,7 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   const int taps = KH * KW * s.CG;
   Engine engine;
   product<PIECE>(engine, TransposedPatches<S, T>{x, {scale, shift, centre}, s},
-                 OutputGradient<S>{gy, s}, row, column, first,
+                 Outputs<S>{gy, s}, row, column, first,
                  min(first + slice_pixels, N * OH * OW));
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
@@ -174,13 +174,11 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 
 // gw = the sum of the slices, always in the same order: a column of threads for each number; the
 // rows of threads share the slices.
-template <typename T>
-__global__ void sum_of_slices(const T* slices, T* gw, int count, int size) {
+template <typename R>
+__global__ void sum_of_slices(const R* slices, R* gw, int count, int size) {
   const int index = blockIdx.x * TILE + threadIdx.x;
-  T sum = 0;
-  if (index < size)
-    for (int slice = threadIdx.y; slice < count; slice += TILE) sum += slices[slice * size + index];
-  sum = sum_over_rows(sum);
+  const R sum = sum_of_rows<R>(
+      index < size ? count : 0, [&](int slice) { return slices[slice * size + index]; });
   if (threadIdx.y == 0 && index < size) gw[index] = sum;
 }
 
@@ -188,29 +186,15 @@ __global__ void sum_of_slices(const T* slices, T* gw, int count, int size) {
 // that share the tiles: there are many tiles and few channels, so few blocks.
 constexpr int TILE_ROWS = 64;
 
-// The sum over the 64 rows of threads, for each column; every thread gets it.
-__device__ inline double sum_over_tile_rows(double value) {
-  __shared__ double cells[TILE_ROWS][TILE];
-  __syncthreads();
-  cells[threadIdx.y][threadIdx.x] = value;
-  for (int half = TILE_ROWS / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (threadIdx.y < half)
-      cells[threadIdx.y][threadIdx.x] += cells[threadIdx.y + half][threadIdx.x];
-  }
-  __syncthreads();
-  return cells[0][threadIdx.x];
-}
-
 // Batch statistics from the tiles of conv_forward: with m pixels in all, m_t of them in tile t,
 // and d_t = mean_t - mean_0, which takes out what all means have in common (see norm.cu),
 //   d = 1/m sum m_t d_t,   mean = mean_0 + d,   var = 1/m sum (squares_t + m_t d_t^2) - d^2
 // tile_moments: (tiles, 2, channels).
-template <typename T>
-__global__ void moments_of_tiles(const T* tile_moments, double* mean, double* var, int tiles,
+template <typename R>
+__global__ void moments_of_tiles(const R* tile_moments, double* mean, double* var, int tiles,
                                  int tile_rows, int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
-  const double first = c < channels ? tile_moments[c] : T(0);
+  const double first = c < channels ? tile_moments[c] : R(0);
   double sum = 0, squares = 0;
   for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
     const double count = min(tile_rows, pixels - t * tile_rows);
@@ -218,8 +202,8 @@ __global__ void moments_of_tiles(const T* tile_moments, double* mean, double* va
     sum += count * d;
     squares += tile_moments[(2 * t + 1) * channels + c] + count * d * d;
   }
-  sum = sum_over_tile_rows(sum);
-  squares = sum_over_tile_rows(squares);
+  sum = sum_over_rows<TILE_ROWS>(sum);
+  squares = sum_over_rows<TILE_ROWS>(squares);
   if (threadIdx.y == 0 && c < channels) {
     const double d = sum / pixels;
     mean[c] = first + d;
@@ -228,9 +212,9 @@ __global__ void moments_of_tiles(const T* tile_moments, double* mean, double* va
 }
 
 // gbeta and ggamma from the tiles of conv_input: gbeta = sum g, ggamma = sum g (x - mean) inv_std.
-// The tiles have subtracted the mean as a T.
-template <typename T>
-__global__ void sums_of_tiles(const T* tile_sums, const double* mean, const double* inv_std,
+// The tiles have subtracted the mean as an R.
+template <typename R>
+__global__ void sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std,
                               double* ggamma, double* gbeta, int tiles, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
@@ -238,10 +222,10 @@ __global__ void sums_of_tiles(const T* tile_sums, const double* mean, const doub
     sum += tile_sums[2 * t * channels + c];
     along += tile_sums[(2 * t + 1) * channels + c];
   }
-  sum = sum_over_tile_rows(sum);
-  along = sum_over_tile_rows(along);
+  sum = sum_over_rows<TILE_ROWS>(sum);
+  along = sum_over_rows<TILE_ROWS>(along);
   if (threadIdx.y == 0 && c < channels) {
     gbeta[c] = sum;
-    ggamma[c] = (along - (mean[c] - T(mean[c])) * sum) * inv_std[c];
+    ggamma[c] = (along - (mean[c] - R(mean[c])) * sum) * inv_std[c];
   }
 }

@@ -107,6 +107,23 @@ struct Nothing {};
     return value;                                                        \
   }
 
+// For views of x, which normalise numbers by their channel.
+#define NORMALISED                                                       \
+  template <int COUNT>                                                   \
+  using Factors = Norm<T, COUNT>;                                        \
+  template <int COUNT>                                                   \
+  __device__ Norm<T, COUNT> factors(Pixel, Tap t) const {                \
+    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);           \
+  }                                                                      \
+  template <int COUNT>                                                   \
+  __device__ Norm<T, COUNT> factors(Tap t, Pixel p) const {              \
+    return factors<COUNT>(p, t);                                         \
+  }                                                                      \
+  template <int COUNT>                                                   \
+  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const { \
+    return norm.apply(value, e);                                         \
+  }
+
 // A of forward: a line is a pixel of y, k a tap. Unless there is no norm, every
 // number is normalised on the way, so that the result of the batch norm is never stored.
 template <typename S, typename T>
@@ -124,33 +141,25 @@ struct Patches {
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
   __device__ const S* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
-  template <int COUNT>
-  using Factors = Norm<T, COUNT>;
-  template <int COUNT>
-  __device__ Norm<T, COUNT> factors(Line, Step t) const {
-    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);
-  }
-  template <int COUNT>
-  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
-    return norm.apply(value, e);
-  }
+  NORMALISED
 };
 
-// B of forward: a line is an output channel, k a tap.
-template <typename T>
-struct Filters {
-  using Stored = T;
+// B of forward and of the filters' gradient: a line is an output channel, k a tap of w or a pixel
+// of gy; both have O numbers for each k.
+template <typename S>
+struct Outputs {
+  using Stored = S;
   static constexpr bool ALONG_K = false;
   using Line = int;
   using Step = int;
-  const T* w;
+  const S* numbers;
   Sizes s;
 
   __device__ Line line(int o) const { return o; }
   __device__ Step step(int k) const { return k; }
   __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ const T* find(Line o, Step k) const {
-    return o < s.OG ? w + k * s.O + s.group * s.OG + o : nullptr;
+  __device__ const S* find(Line o, Step k) const {
+    return o < s.OG ? numbers + k * s.O + s.group * s.OG + o : nullptr;
   }
   AS_THEY_ARE
 };
@@ -223,33 +232,5 @@ struct TransposedPatches {
   __device__ const S* find(Line t, Step p) const {
     return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
   }
-  template <int COUNT>
-  using Factors = Norm<T, COUNT>;
-  template <int COUNT>
-  __device__ Norm<T, COUNT> factors(Line t, Step) const {
-    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);
-  }
-  template <int COUNT>
-  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
-    return norm.apply(value, e);
-  }
-};
-
-// B of the filters' gradient: a line is an output channel, k a pixel of y.
-template <typename S>
-struct OutputGradient {
-  using Stored = S;
-  static constexpr bool ALONG_K = false;
-  using Line = int;
-  using Step = int;
-  const S* gy;
-  Sizes s;
-
-  __device__ Line line(int o) const { return o; }
-  __device__ Step step(int pixel) const { return pixel; }
-  __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ const S* find(Line o, Step pixel) const {
-    return o < s.OG ? gy + pixel * s.O + s.group * s.OG + o : nullptr;
-  }
-  AS_THEY_ARE
+  NORMALISED
 };

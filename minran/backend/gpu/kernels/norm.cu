@@ -6,30 +6,36 @@
 
 #include "common.cuh"
 
-// Chunk blockIdx.y of channels 16 blockIdx.x + (0..15): sums of d and d^2 with d = x - shift, where
-// shift is the channel's very first value. mean(x^2) - mean(x)^2 on the raw numbers would lose its
-// digits when the mean is large; the shift takes the large part out.
-// partial: (2, chunks, C), first all sums of d, then all sums of d^2.
+// Two sums over chunk blockIdx.y of the pixels, for channel c of 16 blockIdx.x + (0..15):
+// add(i, one, other) adds number i of x. partial: (2, chunks, C), first one, then the other.
+template <typename Adds>
+__device__ inline void sum_chunk(int c, double* partial, int pixels, int channels,
+                                 int chunk_pixels, Adds add) {
+  const int first = blockIdx.y * chunk_pixels, last = min(first + chunk_pixels, pixels);
+  double one = 0, other = 0;
+  if (c < channels)
+    for (int p = first + threadIdx.y; p < last; p += TILE) add(p * channels + c, one, other);
+  one = sum_over_rows(one);
+  other = sum_over_rows(other);
+  if (threadIdx.y == 0 && c < channels) {
+    partial[blockIdx.y * channels + c] = one;
+    partial[(gridDim.y + blockIdx.y) * channels + c] = other;
+  }
+}
+
+// Sums of d and d^2 with d = x - shift, where shift is the channel's very first value.
+// mean(x^2) - mean(x)^2 on the raw numbers would lose its digits when the mean is large; the shift
+// takes the large part out.
 template <typename T>
 __global__ void moments_of_chunk(const T* x, double* partial, int pixels, int channels,
                                  int chunk_pixels) {
-  const int c = blockIdx.x * TILE + threadIdx.x, chunk = blockIdx.y;
-  const int first = chunk * chunk_pixels, last = min(first + chunk_pixels, pixels);
-  double sum = 0, squares = 0;
-  if (c < channels) {
-    const double shift = x[c];
-    for (int p = first + threadIdx.y; p < last; p += TILE) {
-      const double d = x[p * channels + c] - shift;
-      sum += d;
-      squares += d * d;
-    }
-  }
-  sum = sum_over_rows(sum);
-  squares = sum_over_rows(squares);
-  if (threadIdx.y == 0 && c < channels) {
-    partial[chunk * channels + c] = sum;
-    partial[(gridDim.y + chunk) * channels + c] = squares;
-  }
+  const int c = blockIdx.x * TILE + threadIdx.x;
+  const double shift = c < channels ? double(x[c]) : 0.0;
+  sum_chunk(c, partial, pixels, channels, chunk_pixels, [&](int i, double& sum, double& squares) {
+    const double d = x[i] - shift;
+    sum += d;
+    squares += d * d;
+  });
 }
 
 // Adds the chunks of channel c: each row of threads takes every 16th, then the tree adds the rows.
@@ -80,66 +86,49 @@ __global__ void batch_norm(const T* x, const Real<T>* gamma, const Real<T>* beta
 // What a training step does with its moments, for every channel in one launch:
 //   inv_std = 1 / sqrt(var + eps)
 //   running = (1 - momentum) running + momentum batch, with the unbiased variance var `unbias`.
-template <typename T>
-__global__ void batch_statistics(const double* mean, const double* var, T* running_mean,
-                                 T* running_var, double* inv_std, double momentum, double unbias,
+template <typename R>
+__global__ void batch_statistics(const double* mean, const double* var, R* running_mean,
+                                 R* running_var, double* inv_std, double momentum, double unbias,
                                  double eps, int channels) {
   FOR_EACH(c, channels) {
     inv_std[c] = 1 / sqrt(var[c] + eps);
-    running_mean[c] = T((1 - momentum) * running_mean[c] + momentum * mean[c]);
-    running_var[c] = T((1 - momentum) * running_var[c] + momentum * unbias * var[c]);
+    running_mean[c] = R((1 - momentum) * running_mean[c] + momentum * mean[c]);
+    running_var[c] = R((1 - momentum) * running_var[c] + momentum * unbias * var[c]);
   }
 }
 
-// Batch norm as scale (x - centre) + shift: scale = gamma inv_std, centre is the mean as a T, and
+// Batch norm as scale (x - centre) + shift: scale = gamma inv_std, centre is the mean as an R, and
 // shift = beta - scale times what this rounding left. scale x + shift would lose the digits of x
 // that a large mean takes up.
-template <typename T>
-__global__ void scale_and_shift(const T* gamma, const T* beta, const double* mean,
-                                const double* inv_std, T* scale, T* shift, T* centre,
+template <typename R>
+__global__ void scale_and_shift(const R* gamma, const R* beta, const double* mean,
+                                const double* inv_std, R* scale, R* shift, R* centre,
                                 int channels) {
   FOR_EACH(c, channels) {
     const double product = double(gamma[c]) * inv_std[c];
-    scale[c] = T(product);
-    centre[c] = T(mean[c]);
-    shift[c] = T(double(beta[c]) - (mean[c] - centre[c]) * product);
+    scale[c] = R(product);
+    centre[c] = R(mean[c]);
+    shift[c] = R(double(beta[c]) - (mean[c] - centre[c]) * product);
   }
 }
 
-// The gradient behind the ReLU: gy where the output y was not 0. Without a ReLU, y is null.
-template <typename T>
-__device__ inline T through_relu(const T* gy, const T* y, int i) {
-  return !y || y[i] != T(0) ? gy[i] : T(0);
-}
-
-// Chunk sums of g and g (x - mean), laid out as in moments_of_chunk.
+// Sums of g and g (x - mean).
 template <typename T>
 __global__ void backward_sums_of_chunk(const T* gy, const T* x, const T* y, const double* mean,
                                        double* partial, int pixels, int channels,
                                        int chunk_pixels) {
-  const int c = blockIdx.x * TILE + threadIdx.x, chunk = blockIdx.y;
-  const int first = chunk * chunk_pixels, last = min(first + chunk_pixels, pixels);
-  double sum = 0, sum_along = 0;
-  if (c < channels) {
-    const double centre = mean[c];
-    for (int p = first + threadIdx.y; p < last; p += TILE) {
-      const int i = p * channels + c;
-      const double g = through_relu(gy, y, i);
-      sum += g;
-      sum_along += g * (x[i] - centre);
-    }
-  }
-  sum = sum_over_rows(sum);
-  sum_along = sum_over_rows(sum_along);
-  if (threadIdx.y == 0 && c < channels) {
-    partial[chunk * channels + c] = sum;
-    partial[(gridDim.y + chunk) * channels + c] = sum_along;
-  }
+  const int c = blockIdx.x * TILE + threadIdx.x;
+  const double centre = c < channels ? mean[c] : 0.0;
+  sum_chunk(c, partial, pixels, channels, chunk_pixels, [&](int i, double& sum, double& along) {
+    const double g = !y || y[i] != T(0) ? gy[i] : T(0);  // what the ReLU let through, if there is one
+    sum += g;
+    along += g * (x[i] - centre);
+  });
 }
 
 // gbeta = sum g, ggamma = sum g xhat with xhat = (x - mean) inv_std.
-__global__ void backward_sums(const double* partial, const double* inv_std, double* ggamma,
-                              double* gbeta, int channels, int chunks) {
+__global__ void backward_sums(const double* inv_std, const double* partial, double* ggamma,
+                              double* gbeta, int /* pixels */, int channels, int chunks) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   const double sum = sum_of_chunks(partial, c, channels, chunks);
   const double sum_along = sum_of_chunks(partial + chunks * channels, c, channels, chunks);

@@ -11,6 +11,10 @@ struct Span {
   int first, last;
 };
 
+// The last arguments of the kernels with windows.
+#define POOL_SIZES                                                                         \
+  int H, int W, int C, int OH, int OW, int KH, int KW, int SH, int SW, int PH, int PW
+
 __device__ inline Span pixels_of_window(int window, int kernel, int stride, int padding,
                                         int size) {
   const int start = window * stride - padding;
@@ -26,8 +30,7 @@ __device__ inline Span windows_of_pixel(int r, int kernel, int stride, int paddi
 
 // y = the largest real pixel of each window. Padding is never read. A NaN wins, and stays.
 template <typename T, int PIECE>
-__global__ void max_pool(const T* x, T* y, int count, int H, int W, int C, int OH, int OW, int KH,
-                         int KW, int SH, int SW, int PH, int PW) {
+__global__ void max_pool(const T* x, T* y, int count, POOL_SIZES) {
   FOR_EACH(piece, count / PIECE) {
     const Position p = unravel(piece, OH, OW, C / PIECE);
     const int c = p.c * PIECE;
@@ -51,9 +54,8 @@ __global__ void max_pool(const T* x, T* y, int count, int H, int W, int C, int O
 // equals the maximum, and no pixel of the window before it does. In a window with NaN it is the last
 // NaN, as in PyTorch: no pixel behind it is NaN.
 template <typename T, int PIECE>
-__global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, int count, int H,
-                                  int W, int C, int OH, int OW, int KH, int KW, int SH, int SW,
-                                  int PH, int PW) {
+__global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, int count,
+                                  POOL_SIZES) {
   FOR_EACH(piece, count / PIECE) {
     const Position p = unravel(piece, H, W, C / PIECE);
     const int c = p.c * PIECE;
@@ -94,35 +96,36 @@ __global__ void max_pool_backward(const T* gy, const T* x, const T* y, T* gx, in
   }
 }
 
+// The sum of a map (H, W, C) over some of its rows and columns, in p's picture and channel.
+template <typename T>
+__device__ Real<T> sum_of_places(const T* map, Position p, Span rows, Span columns, int H, int W,
+                                 int C) {
+  Real<T> sum = 0;
+  for (int i = rows.first; i < rows.last; i++)
+    for (int j = columns.first; j < columns.last; j++)
+      sum += map[offset({p.n, i, j, p.c}, H, W, C)];
+  return sum;
+}
+
 // y = sum of the window / (KH KW): zeros outside the picture count.
 template <typename T>
-__global__ void avg_pool(const T* x, T* y, int count, int H, int W, int C, int OH, int OW, int KH,
-                         int KW, int SH, int SW, int PH, int PW) {
+__global__ void avg_pool(const T* x, T* y, int count, POOL_SIZES) {
   FOR_EACH(index, count) {
     const Position p = unravel(index, OH, OW, C);
     const Span rows = pixels_of_window(p.i, KH, SH, PH, H);
     const Span columns = pixels_of_window(p.j, KW, SW, PW, W);
-    Real<T> sum = 0;
-    for (int r = rows.first; r < rows.last; r++)
-      for (int s = columns.first; s < columns.last; s++)
-        sum += x[offset({p.n, r, s, p.c}, H, W, C)];
-    y[index] = sum / (KH * KW);
+    y[index] = sum_of_places(x, p, rows, columns, H, W, C) / (KH * KW);
   }
 }
 
 // gx = the sum of gy over the windows that hold this pixel / (KH KW).
 template <typename T>
-__global__ void avg_pool_backward(const T* gy, T* gx, int count, int H, int W, int C, int OH,
-                                  int OW, int KH, int KW, int SH, int SW, int PH, int PW) {
+__global__ void avg_pool_backward(const T* gy, T* gx, int count, POOL_SIZES) {
   FOR_EACH(index, count) {
     const Position p = unravel(index, H, W, C);
     const Span down = windows_of_pixel(p.i, KH, SH, PH, OH);
     const Span across = windows_of_pixel(p.j, KW, SW, PW, OW);
-    Real<T> sum = 0;
-    for (int i = down.first; i < down.last; i++)
-      for (int j = across.first; j < across.last; j++)
-        sum += gy[offset({p.n, i, j, p.c}, OH, OW, C)];
-    gx[index] = sum / (KH * KW);
+    gx[index] = sum_of_places(gy, p, down, across, OH, OW, C) / (KH * KW);
   }
 }
 
@@ -131,10 +134,8 @@ __global__ void avg_pool_backward(const T* gy, T* gx, int count, int H, int W, i
 template <typename T>
 __global__ void global_avg_pool(const T* x, T* y, int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x, n = blockIdx.y;
-  Real<T> sum = 0;
-  if (c < channels)
-    for (int p = threadIdx.y; p < pixels; p += TILE) sum += x[(n * pixels + p) * channels + c];
-  sum = sum_over_rows(sum);
+  const Real<T> sum = sum_of_rows<Real<T>>(
+      c < channels ? pixels : 0, [&](int p) { return x[(n * pixels + p) * channels + c]; });
   if (threadIdx.y == 0 && c < channels) y[n * channels + c] = sum / pixels;
 }
 
