@@ -305,12 +305,12 @@ show_kernel(
 )
 show_kernel(
     "common.cuh",
-    "sum_over_line",
+    "joined",
     {
-        "__shared__": "64 numbers that the whole block sees",
-        "cells[threadIdx.x] = value": "each thread puts down its own sum",
+        "__shared__": "numbers that the whole block sees: here 64 rows, one column",
+        "cells[row][column] = value": "each thread puts down its own sum",
         "half /= 2": "a tree: 64, 32, 16, ..., 1: six levels instead of 63 additions in a row",
-        "threadIdx.x < half)": "the lower half adds the upper half; the others do nothing",
+        "row < half)": "the lower half adds the upper half (join is +); the others do nothing",
         "return cells": "behind the last barrier, every thread reads the whole sum",
     },
 )

@@ -7,8 +7,9 @@
 template <typename T>
 __global__ void channel_attention(const T* x, T* y, Real<T>* norm, Real<T> eps, int channels) {
   const T* pixel = x + blockIdx.x * channels;
-  const Real<T> length = sqrt(
-      sum_of_line<Real<T>>(channels, [&](int c) { return pixel[c] * pixel[c]; }) + eps);
+  Real<T> squares = 0;
+  for (int c = threadIdx.x; c < channels; c += LINE) squares += pixel[c] * pixel[c];
+  const Real<T> length = sqrt(sum_over_line(squares) + eps);
   for (int c = threadIdx.x; c < channels; c += LINE)
     y[blockIdx.x * channels + c] = pixel[c] / length;
   if (threadIdx.x == 0) norm[blockIdx.x] = length;
