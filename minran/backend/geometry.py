@@ -13,8 +13,11 @@ from numpy.typing import DTypeLike, NDArray
 
 from minran.errors import expect
 
+Pair = tuple[int, int]
+"""Of rows, and of columns."""
 
-def pair(value: Any, name: str) -> tuple[int, int]:
+
+def pair(value: Any, name: str) -> Pair:
     """Return `value` as (rows, columns): an int counts for both, a pair stays as it is.
 
     Raises ShapeError when `value` is neither an int nor a pair of ints.
@@ -75,6 +78,18 @@ def pool_output_size(size: int, kernel: int, stride: int, padding: int, ceil_mod
         f"and stride {stride}, even with ceil_mode",
     )
     return windows
+
+
+def conv_sizes(sizes: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """`conv_output_size` for the rows and for the columns."""
+    rows, columns = zip(sizes, kernel, stride, padding, strict=True)
+    return conv_output_size(*rows), conv_output_size(*columns)
+
+
+def pool_sizes(sizes: Pair, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Pair:
+    """`pool_output_size` for the rows and for the columns."""
+    rows, columns = zip(sizes, kernel, stride, padding, strict=True)
+    return pool_output_size(*rows, ceil_mode), pool_output_size(*columns, ceil_mode)
 
 
 def _expect_window(size: int, kernel: int, stride: int, padding: int) -> None:

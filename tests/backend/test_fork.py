@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from minran import create_model, ops, tensor
+from minran import create_model, machine, ops, tensor
 from minran.backend import cpu
 from minran.backend.cpu import blocks, memory
 from minran.data import Loader, load_shapes
@@ -210,7 +210,7 @@ def test_the_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cpu.threads() == 3
     monkeypatch.delenv("MINRAN_NUM_THREADS")
     monkeypatch.setattr(blocks, "_threads", None)
-    assert cpu.threads() == blocks._cores()
+    assert cpu.threads() == len(machine.cores())
     for wrong in (0, -1, 1.5, "2", None):
         with pytest.raises(BackendError, match="set_threads: expected a whole number"):
             cpu.set_threads(wrong)

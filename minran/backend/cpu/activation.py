@@ -9,28 +9,30 @@ import numpy as np
 from minran.backend.cpu.blocks import map_blocks, masked
 from minran.backend.cpu.memory import empty_like
 
+Array = np.ndarray
 
-def add(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b of one shape, written to `out` (which may be a or b) or to a new array."""
     return _elementwise(lambda p, q, r: np.add(p, q, out=r), a, b, out=out)
 
 
-def relu(x: np.ndarray) -> np.ndarray:
+def relu(x: Array) -> Array:
     """y = max(x, 0)."""
     return _elementwise(lambda p, r: np.maximum(p, 0, out=r), x)
 
 
-def relu_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def relu_backward(gy: Array, y: Array) -> Array:
     """gx = gy where y is not 0, else 0: at the kink 0, at NaN gy, as in PyTorch."""
     return _elementwise(lambda g, q, r: masked(g, q != 0, out=r), gy, y)
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x: Array) -> Array:
     """y = 1 / (1 + exp(-x)); exp overflows to infinity for very negative x, and y is 0."""
     return _elementwise(_sigmoid, x)
 
 
-def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
+def _sigmoid(x: Array, y: Array) -> None:
     with np.errstate(over="ignore"):
         np.negative(x, out=y)
         np.exp(y, out=y)
@@ -38,10 +40,10 @@ def _sigmoid(x: np.ndarray, y: np.ndarray) -> None:
         np.reciprocal(y, out=y)
 
 
-def sigmoid_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def sigmoid_backward(gy: Array, y: Array) -> Array:
     """gx = gy y (1 - y)."""
 
-    def block(g: np.ndarray, q: np.ndarray, r: np.ndarray) -> None:
+    def block(g: Array, q: Array, r: Array) -> None:
         np.subtract(1, q, out=r)
         np.multiply(r, q, out=r)
         np.multiply(r, g, out=r)
@@ -49,19 +51,19 @@ def sigmoid_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return _elementwise(block, gy, y)
 
 
-def channel_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
     """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
     norm = np.sqrt(np.einsum("nhwc,nhwc->nhw", x, x)[..., None] + x.dtype.type(eps))
     return x / norm, norm
 
 
-def channel_attention_backward(gy: np.ndarray, y: np.ndarray, norm: np.ndarray) -> np.ndarray:
+def channel_attention_backward(gy: Array, y: Array, norm: Array) -> Array:
     """gx = (gy - y <gy, y>) / norm: the part of gy along y only changes the length."""
     along = np.einsum("nhwc,nhwc->nhw", gy, y)[..., None]
     return (gy - y * along) / norm
 
 
-def spatial_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
     """Eq. 6: y = sigmoid((x - mean) inv_std) with mean and std of each (n, c) map.
 
     Returns y (N, H, W, C), mean and inv_std (N, 1, 1, C).
@@ -73,9 +75,7 @@ def spatial_attention(x: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray
     return sigmoid(centred * inv_std), mean, inv_std
 
 
-def spatial_attention_backward(
-    gy: np.ndarray, x: np.ndarray, y: np.ndarray, mean: np.ndarray, inv_std: np.ndarray
-) -> np.ndarray:
+def spatial_attention_backward(gy: Array, x: Array, y: Array, mean: Array, inv_std: Array) -> Array:
     """gx = inv_std (g - mean g - xhat mean(g xhat)) with g = gy y (1 - y); means over the map."""
     g = sigmoid_backward(gy, y)
     normalised = (x - mean) * inv_std
@@ -83,14 +83,14 @@ def spatial_attention_backward(
     return inv_std * (g - g.mean((1, 2), keepdims=True) - normalised * along)
 
 
-def gate(mask: np.ndarray, trunk: np.ndarray, residual: bool) -> np.ndarray:
+def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not.
 
     (1 + M) T is calculated as M T + T. Of an infinite T and an M of 0 that would be NaN; the
     processor notices (an invalid operation), and the sum comes first.
     """
 
-    def block(m: np.ndarray, t: np.ndarray, r: np.ndarray) -> None:
+    def block(m: Array, t: Array, r: Array) -> None:
         if not residual:
             np.multiply(m, t, out=r)
             return
@@ -103,17 +103,15 @@ def gate(mask: np.ndarray, trunk: np.ndarray, residual: bool) -> np.ndarray:
     return _elementwise(block, mask, trunk)
 
 
-def gate_backward(
-    gy: np.ndarray, mask: np.ndarray, trunk: np.ndarray, residual: bool
-) -> tuple[np.ndarray, np.ndarray]:
+def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
     """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
     gmask = _elementwise(lambda g, t, r: np.multiply(g, t, out=r), gy, trunk)
     return gmask, gate(mask, gy, residual)
 
 
 def _elementwise(
-    function: Callable[..., object], *arrays: np.ndarray, out: np.ndarray | None = None
-) -> np.ndarray:
+    function: Callable[..., object], *arrays: Array, out: Array | None = None
+) -> Array:
     """Run `function(*blocks, out_block)` over blocks of arrays that have one shape."""
     first = arrays[0]
     y = empty_like(first) if out is None else out

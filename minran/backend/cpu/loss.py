@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+Array = np.ndarray
 
-def softmax(x: np.ndarray) -> np.ndarray:
+
+def softmax(x: Array) -> Array:
     """y_k = exp(x_k - max x) / sum_j exp(x_j - max x) over the last axis."""
     with np.errstate(over="ignore", invalid="ignore"):
         y = np.exp(x - x.max(-1, keepdims=True))
@@ -13,24 +15,24 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return y
 
 
-def softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def softmax_backward(gy: Array, y: Array) -> Array:
     """gx = y (gy - sum_j gy_j y_j)."""
     return y * (gy - (gy * y).sum(-1, keepdims=True))
 
 
-def log_softmax(x: np.ndarray) -> np.ndarray:
+def log_softmax(x: Array) -> Array:
     """y_k = x_k - log sum_j exp(x_j), with the maximum taken out first."""
     with np.errstate(over="ignore", invalid="ignore"):
         shifted = x - x.max(-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
-def log_softmax_backward(gy: np.ndarray, y: np.ndarray) -> np.ndarray:
+def log_softmax_backward(gy: Array, y: Array) -> Array:
     """gx = gy - exp(y) sum_j gy_j."""
     return gy - np.exp(y) * gy.sum(-1, keepdims=True)
 
 
-def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     """L = -1/N sum_nk t_nk log p_nk: the loss (a 0-d array) and log p (N, K).
 
     What has the target 0 adds nothing, even where p is 0, of which the logarithm is infinite.
@@ -42,9 +44,7 @@ def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, 
     return np.asarray(loss, logits.dtype), log_probabilities
 
 
-def cross_entropy_backward(
-    gy: np.ndarray, log_probabilities: np.ndarray, targets: np.ndarray
-) -> np.ndarray:
+def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) -> Array:
     """glogits = gy (p sum_k t_k - t) / N; the sum is 1 for probabilities."""
     probabilities = np.exp(log_probabilities)
     total = targets.sum(-1, keepdims=True)
@@ -52,9 +52,9 @@ def cross_entropy_backward(
 
 
 def sgd_update(
-    param: np.ndarray,
-    grad: np.ndarray,
-    velocity: np.ndarray,
+    param: Array,
+    grad: Array,
+    velocity: Array,
     lr: float,
     momentum: float,
     weight_decay: float,

@@ -18,36 +18,34 @@ import numpy as np
 
 from minran.backend.cpu.blocks import bits_of, map_blocks, masked
 from minran.backend.cpu.memory import empty, empty_like, zeros
-from minran.backend.geometry import pool_output_size
+from minran.backend.geometry import Pair, pool_sizes
 
-Pair = tuple[int, int]
+Array = np.ndarray
+Lanes = list[Array]
+
 _ROWS, _COLS = 0, 1
-Lanes = list[np.ndarray]
+Window = tuple[int, int, int]
+"""Along one axis: kernel, stride and padding."""
 
 
-def max_pool2d(
-    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool
-) -> np.ndarray:
+def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
     """y[n, i, j, c] = max over the real pixels of window (i, j): (N, Ho, Wo, C)."""
     n, height, width, c = x.shape
-    ho = pool_output_size(height, kernel[0], stride[0], padding[0], ceil_mode)
-    wo = pool_output_size(width, kernel[1], stride[1], padding[1], ceil_mode)
+    ho, wo = pool_sizes((height, width), kernel, stride, padding, ceil_mode)
+    down, across = zip(kernel, stride, padding, strict=True)
     y = empty((n, ho, wo, c), x.dtype)
 
     def block(samples: slice) -> None:
-        columns = _column_lanes(x[samples], stride[1])
-        across = _max_along(columns, _COLS, wo, kernel[1], stride[1], padding[1])
-        rows = _row_lanes(across, stride[0])
-        down = _max_along(rows, _ROWS, ho, kernel[0], stride[0], padding[0])
-        y[samples] = _samples_first(down)
+        inside = _max_along(_column_lanes(x[samples], stride[1]), _COLS, wo, across)
+        y[samples] = _samples_first(_max_along(_row_lanes(inside, stride[0]), _ROWS, ho, down))
 
     map_blocks(block, n, x[:1].nbytes)
     return y
 
 
 def max_pool2d_backward(
-    gy: np.ndarray, x: np.ndarray, y: np.ndarray, kernel: Pair, stride: Pair, padding: Pair
-) -> np.ndarray:
+    gy: Array, x: Array, y: Array, kernel: Pair, stride: Pair, padding: Pair
+) -> Array:
     """Each window hands its gradient to its first maximum in row-major order.
 
     A window with NaN hands it to the last of these, as PyTorch does: see `_route_nan`.
@@ -55,20 +53,20 @@ def max_pool2d_backward(
     That is the first row whose row maximum equals the window's, and in it the first pixel
     that equals the row's: the two passes of forward, backward.
     """
-    wo = y.shape[2]
+    down, across = zip(kernel, stride, padding, strict=True)
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
         columns = _column_lanes(x[samples], stride[1])
-        across = _max_along(columns, _COLS, wo, kernel[1], stride[1], padding[1])
-        gcolumns, gacross = [empty_like(lane) for lane in columns], empty_like(across)
-        rows, grows = _row_lanes(across, stride[0]), _row_lanes(gacross, stride[0])
+        inside = _max_along(columns, _COLS, y.shape[2], across)
+        gcolumns, ginside = [empty_like(lane) for lane in columns], empty_like(inside)
+        rows, grows = _row_lanes(inside, stride[0]), _row_lanes(ginside, stride[0])
         top, gtop = _samples_inside(y[samples]), _samples_inside(gy[samples])
         if np.isnan(top.max(initial=-np.inf)):
-            gx[samples] = _route_nan(gy[samples], x[samples], kernel, stride, padding)
+            gx[samples] = _route_nan(gy[samples], x[samples], down, across)
             return
-        _route_along(gtop, rows, top, grows, _ROWS, kernel[0], stride[0], padding[0])
-        _route_along(gacross, columns, across, gcolumns, _COLS, kernel[1], stride[1], padding[1])
+        _route_along(gtop, rows, top, grows, _ROWS, down)
+        _route_along(ginside, columns, inside, gcolumns, _COLS, across)
         for r, lane in enumerate(gcolumns):
             gx[samples, :, r :: stride[1]] = _samples_first(lane)
 
@@ -76,10 +74,9 @@ def max_pool2d_backward(
     return gx
 
 
-def _taps(
-    length: int, windows: int, kernel: int, stride: int, padding: int
-) -> Iterator[tuple[int, slice, slice]]:
+def _taps(length: int, windows: int, window: Window) -> Iterator[tuple[int, slice, slice]]:
     """Each offset in the window, the windows that see a real pixel there, and those pixels."""
+    kernel, stride, padding = window
     for offset in range(kernel):
         first = max(0, -((offset - padding) // stride))
         last = min(windows, (length - 1 + padding - offset) // stride + 1)
@@ -89,11 +86,20 @@ def _taps(
             yield offset, slice(first, last), slice(start, stop, stride)
 
 
+def _taps2d(
+    x_shape: tuple[int, ...], y_shape: tuple[int, ...], down: Window, across: Window
+) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """For each offset in the window: the windows, as an index of y, and the pixels, of x."""
+    for _, rows, pixel_rows in _taps(x_shape[1], y_shape[1], down):
+        for _, cols, pixel_cols in _taps(x_shape[2], y_shape[2], across):
+            yield (slice(None), rows, cols), (slice(None), pixel_rows, pixel_cols)
+
+
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
     return (slice(None),) * axis + (part,)
 
 
-def _samples_inside(x: np.ndarray) -> np.ndarray:
+def _samples_inside(x: Array) -> Array:
     """(N, H, W, C) as a new array (H, W, N, C)."""
     n, height, width, c = x.shape
     inside = empty((height, width, n, c), x.dtype)
@@ -101,22 +107,22 @@ def _samples_inside(x: np.ndarray) -> np.ndarray:
     return inside
 
 
-def _samples_first(x: np.ndarray) -> np.ndarray:
+def _samples_first(x: Array) -> Array:
     """(H, W, N, C) seen as (N, H, W, C)."""
     return x.transpose(2, 0, 1, 3)
 
 
-def _row_lanes(x: np.ndarray, stride: int) -> Lanes:
+def _row_lanes(x: Array, stride: int) -> Lanes:
     """Views of x (H, W, N, C): each has every `stride`-th row."""
     return [x[r::stride] for r in range(stride)]
 
 
-def _column_lanes(x: np.ndarray, stride: int) -> Lanes:
+def _column_lanes(x: Array, stride: int) -> Lanes:
     """Copies of x (N, H, W, C): each has every `stride`-th column, as (H, W', N, C)."""
     return [_samples_inside(x[:, :, r::stride]) for r in range(stride)]
 
 
-def _cells(lanes: Lanes, axis: int, pixels: slice) -> np.ndarray:
+def _cells(lanes: Lanes, axis: int, pixels: slice) -> Array:
     """The pixels start, start + stride, ... before stop: a run of one lane."""
     stride = len(lanes)
     run = slice(pixels.start // stride, (pixels.stop - 1) // stride + 1)
@@ -127,19 +133,12 @@ def _length(lanes: Lanes, axis: int) -> int:
     return sum(lane.shape[axis] for lane in lanes)
 
 
-def _max_along(
-    lanes: Lanes,
-    axis: int,
-    windows: int,
-    kernel: int,
-    stride: int,
-    padding: int,
-) -> np.ndarray:
+def _max_along(lanes: Lanes, axis: int, windows: int, window: Window) -> Array:
     """The maximum over windows along one axis."""
     shape = list(lanes[0].shape)
     shape[axis] = windows
     out = empty(tuple(shape), lanes[0].dtype)
-    taps = list(_taps(_length(lanes, axis), windows, kernel, stride, padding))
+    taps = list(_taps(_length(lanes, axis), windows, window))
     # An offset that every window sees starts the maximum; without one, -inf does.
     start = next((tap for tap in taps if tap[1] == slice(0, windows)), None)
     if start is None:
@@ -154,20 +153,14 @@ def _max_along(
 
 
 def _route_along(
-    gy: np.ndarray,
-    lanes: Lanes,
-    y: np.ndarray,
-    glanes: Lanes,
-    axis: int,
-    kernel: int,
-    stride: int,
-    padding: int,
+    gy: Array, lanes: Lanes, y: Array, glanes: Lanes, axis: int, window: Window
 ) -> None:
     """glanes = gy at the first pixel of each window that equals the window's maximum y, else 0.
 
     At offsets below the stride no two windows meet, so what they send is written; further
     offsets fall on pixels that have something already, so it is added.
     """
+    kernel, stride, padding = window
     windows, length = y.shape[axis], _length(lanes, axis)
     if kernel < stride:  # some pixels belong to no window
         for lane in glanes:
@@ -178,7 +171,7 @@ def _route_along(
     np.copyto(rest, gy)
     hit = empty(y.shape, bool)
     share = empty_like(y)
-    for offset, seen, pixels in _taps(length, windows, kernel, stride, padding):
+    for offset, seen, pixels in _taps(length, windows, window):
         at, cells = _along(axis, seen), _cells(glanes, axis, pixels)
         np.equal(_cells(lanes, axis, pixels), y[at], out=hit[at])
         if offset < stride:
@@ -190,18 +183,11 @@ def _route_along(
             np.subtract(bits_of(rest[at]), bits_of(sent), out=bits_of(rest[at]))
 
 
-def _route_nan(
-    gy: np.ndarray, x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair
-) -> np.ndarray:
+def _route_nan(gy: Array, x: Array, down: Window, across: Window) -> Array:
     """gx of a block with NaN: each window's pixels one after another, which takes far longer."""
     gx = np.zeros(x.shape, x.dtype)
     best, winner = np.full(gy.shape, -np.inf), np.full(gy.shape, -1)
-    (_, height, width, _), (_, ho, wo, _) = x.shape, gy.shape
-    taps = [
-        ((slice(None), rows, cols), (slice(None), pixel_rows, pixel_cols))
-        for _, rows, pixel_rows in _taps(height, ho, kernel[0], stride[0], padding[0])
-        for _, cols, pixel_cols in _taps(width, wo, kernel[1], stride[1], padding[1])
-    ]
+    taps = list(_taps2d(x.shape, gy.shape, down, across))
     for k, (windows, pixels) in enumerate(taps):
         value = x[pixels]
         wins = (value > best[windows]) | np.isnan(value) | (winner[windows] < 0)
@@ -212,38 +198,33 @@ def _route_nan(
     return gx
 
 
-def avg_pool2d(x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair) -> np.ndarray:
+def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """y[n, i, j, c] = sum over the window / (KH KW); zeros outside count: -> (N, Ho, Wo, C)."""
-    n, height, width, c = x.shape
-    ho = pool_output_size(height, kernel[0], stride[0], padding[0], False)
-    wo = pool_output_size(width, kernel[1], stride[1], padding[1], False)
-    y = zeros((n, ho, wo, c), x.dtype)
-    for _, rows, pixel_rows in _taps(height, ho, kernel[0], stride[0], padding[0]):
-        for _, cols, pixel_cols in _taps(width, wo, kernel[1], stride[1], padding[1]):
-            y[:, rows, cols] += x[:, pixel_rows, pixel_cols]
+    sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode=False)
+    y = zeros((len(x), *sizes, x.shape[3]), x.dtype)
+    for windows, pixels in _taps2d(x.shape, y.shape, *zip(kernel, stride, padding, strict=True)):
+        y[windows] += x[pixels]
     y *= 1 / math.prod(kernel)
     return y
 
 
 def avg_pool2d_backward(
-    gy: np.ndarray, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair
-) -> np.ndarray:
+    gy: Array, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair
+) -> Array:
     """Every pixel of a window receives gy / (KH KW): the adjoint of `avg_pool2d`."""
-    _, ho, wo, _ = gy.shape
     gx = zeros(x_shape, gy.dtype)
     share = gy * (1 / math.prod(kernel))
-    for _, rows, pixel_rows in _taps(x_shape[1], ho, kernel[0], stride[0], padding[0]):
-        for _, cols, pixel_cols in _taps(x_shape[2], wo, kernel[1], stride[1], padding[1]):
-            gx[:, pixel_rows, pixel_cols] += share[:, rows, cols]
+    for windows, pixels in _taps2d(x_shape, gy.shape, *zip(kernel, stride, padding, strict=True)):
+        gx[pixels] += share[windows]
     return gx
 
 
-def global_avg_pool(x: np.ndarray) -> np.ndarray:
+def global_avg_pool(x: Array) -> Array:
     """y[n, c] = mean over the pixels of x[n, :, :, c]: (N, H, W, C) -> (N, C)."""
     return x.mean((1, 2))
 
 
-def global_avg_pool_backward(gy: np.ndarray, x_shape: tuple[int, ...]) -> np.ndarray:
+def global_avg_pool_backward(gy: Array, x_shape: tuple[int, ...]) -> Array:
     """gx[n, i, j, c] = gy[n, c] / (H W)."""
     gx = empty(x_shape, gy.dtype)
     gx[...] = (gy * (1 / (x_shape[1] * x_shape[2])))[:, None, None, :]

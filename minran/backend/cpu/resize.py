@@ -13,35 +13,33 @@ import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.memory import empty
-from minran.backend.geometry import resize_matrix
+from minran.backend.geometry import Pair, resize_matrix
 
-Pair = tuple[int, int]
+Array = np.ndarray
 
 
 @lru_cache(maxsize=256)
-def _matrix(source: int, target: int, align_corners: bool, dtype: str) -> np.ndarray:
+def _matrix(source: int, target: int, align_corners: bool, dtype: str) -> Array:
     matrix = resize_matrix(source, target, align_corners, np.dtype(dtype))
     matrix.flags.writeable = False
     return matrix
 
 
-def upsample_bilinear2d(x: np.ndarray, size: Pair, align_corners: bool) -> np.ndarray:
+def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
     """Y = R_h X R_w^T for every sample and channel: (N, h, w, C) -> (N, H, W, C)."""
     rows = _matrix(x.shape[1], size[0], align_corners, x.dtype.str)
     cols = _matrix(x.shape[2], size[1], align_corners, x.dtype.str)
     return _apply(x, rows, cols)
 
 
-def upsample_bilinear2d_backward(
-    gy: np.ndarray, x_shape: tuple[int, ...], align_corners: bool
-) -> np.ndarray:
+def upsample_bilinear2d_backward(gy: Array, x_shape: tuple[int, ...], align_corners: bool) -> Array:
     """GX = R_h^T gY R_w: (N, H, W, C) -> (N, h, w, C)."""
     rows = _matrix(x_shape[1], gy.shape[1], align_corners, gy.dtype.str)
     cols = _matrix(x_shape[2], gy.shape[2], align_corners, gy.dtype.str)
     return _apply(gy, rows.T, cols.T)
 
 
-def _apply(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+def _apply(x: Array, rows: Array, cols: Array) -> Array:
     """Rows (H, h) along the height of x, then cols (W, w) along its width; any linear map.
 
     The smaller intermediate comes first: down along the height before the width grows, or not.
@@ -66,7 +64,7 @@ def _apply(x: np.ndarray, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
     return y
 
 
-def _mix(matrix: np.ndarray, x: np.ndarray, axis: int) -> np.ndarray:
+def _mix(matrix: Array, x: Array, axis: int) -> Array:
     """The matrix times x along one axis, without the products with zeros."""
     line = np.moveaxis(x, axis, -1)
     mixed = [line[..., row != 0] @ row[row != 0] for row in matrix]

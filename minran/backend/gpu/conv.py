@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.geometry import conv_output_size
+from minran.backend.geometry import Pair, conv_sizes
 from minran.backend.gpu.engine import CONV, choose
 from minran.backend.gpu.launch import (
     TILE,
@@ -27,7 +27,6 @@ from minran.backend.gpu.launch import (
 )
 from minran.backend.gpu.norm import scale_and_shift
 
-Pair = tuple[int, int]
 Window = tuple[Pair, Pair, int]
 """Stride, padding and groups."""
 
@@ -148,8 +147,8 @@ def _forward(
 ) -> tuple[Array, tuple[Array, Array] | None]:
     """y = conv2d(x or relu(norm of x), w) + residual, and mean and variance of y's channels."""
     stride, padding, groups = window
-    sides = zip(x.shape[1:3], w.shape[:2], stride, padding, strict=True)
-    y = empty((len(x), *(conv_output_size(*side) for side in sides), w.shape[3]), x.dtype)
+    y_sizes = conv_sizes(x.shape[1:3], w.shape[:2], stride, padding)
+    y = empty((len(x), *y_sizes, w.shape[3]), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
     engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm, residual))
     tiles = engine.tiles(pixels, outputs // groups)

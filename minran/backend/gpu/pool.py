@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minran.backend.geometry import pool_output_size
+from minran.backend.geometry import Pair, pool_sizes
 from minran.backend.gpu.launch import (
     TILE,
     Array,
@@ -16,7 +16,6 @@ from minran.backend.gpu.launch import (
     stored,
 )
 
-Pair = tuple[int, int]
 Shape = tuple[int, ...]
 
 _PROGRAM = Program("pool.cu")
@@ -68,8 +67,7 @@ def avg_pool2d_backward(
 
 def _windows(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
     """A new array with one number for each window and channel."""
-    sides = zip(x.shape[1:3], kernel, stride, padding, strict=True)
-    sizes = [pool_output_size(*side, ceil_mode) for side in sides]
+    sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode)
     return empty((len(x), *sizes, x.shape[3]), x.dtype)
 
 

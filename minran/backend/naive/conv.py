@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minran.backend.geometry import conv_output_size
+from minran.backend.geometry import Pair, conv_sizes
 from minran.backend.naive.precision import Array, in_float64
 
-Pair = tuple[int, int]
 Index = tuple[int, ...]
 
 
@@ -19,10 +18,9 @@ def _products(
     """All products of a convolution, as the indices (p, k, q) of y[q] += x[p] * w[k]."""
     pictures, height, width, _ = x_shape
     rows, columns, group_inputs, outputs = w_shape
-    out_height = conv_output_size(height, rows, stride[0], padding[0])
-    out_width = conv_output_size(width, columns, stride[1], padding[1])
+    sizes = conv_sizes((height, width), (rows, columns), stride, padding)
 
-    for n, i, j, o in np.ndindex(pictures, out_height, out_width, outputs):
+    for n, i, j, o in np.ndindex(pictures, *sizes, outputs):
         # The outputs are cut into `groups` equal parts; each sees its own part of the inputs.
         group = o // (outputs // groups)
         for a, b, c in np.ndindex(rows, columns, group_inputs):
@@ -44,9 +42,8 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
 
     x: (N, H, W, C), w: (KH, KW, C / groups, O), y: (N, OH, OW, O).
     """
-    out_height = conv_output_size(x.shape[1], w.shape[0], stride[0], padding[0])
-    out_width = conv_output_size(x.shape[2], w.shape[1], stride[1], padding[1])
-    y = np.zeros((x.shape[0], out_height, out_width, w.shape[3]))
+    sizes = conv_sizes(x.shape[1:3], w.shape[:2], stride, padding)
+    y = np.zeros((x.shape[0], *sizes, w.shape[3]))
     for p, k, q in _products(x.shape, w.shape, stride, padding, groups):
         y[q] += x[p] * w[k]
     return y

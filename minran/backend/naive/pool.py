@@ -6,10 +6,9 @@ import math
 
 import numpy as np
 
-from minran.backend.geometry import pool_output_size
+from minran.backend.geometry import Pair, pool_sizes
 from minran.backend.naive.precision import Array, in_float64
 
-Pair = tuple[int, int]
 Index = tuple[int, ...]
 
 
@@ -44,10 +43,7 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
 
     x: (N, H, W, C), y: (N, OH, OW, C), sizes rounded down, or up in `ceil_mode`.
     """
-    sizes = [
-        pool_output_size(x.shape[1 + d], kernel[d], stride[d], padding[d], ceil_mode)
-        for d in (0, 1)
-    ]
+    sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode)
     y = np.zeros((x.shape[0], *sizes, x.shape[3]))
     for q in np.ndindex(y.shape):
         y[q] = x[_first_maximum(x, _window(q, x.shape, kernel, stride, padding))]
@@ -80,9 +76,7 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     x: (N, H, W, C), y: (N, OH, OW, C). Outside the picture x is 0 and counts: the divisor is
     the kernel's area everywhere.
     """
-    sizes = [
-        pool_output_size(x.shape[1 + d], kernel[d], stride[d], padding[d], False) for d in (0, 1)
-    ]
+    sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode=False)
     y = np.zeros((x.shape[0], *sizes, x.shape[3]))
     for q in np.ndindex(y.shape):
         for p in _window(q, x.shape, kernel, stride, padding):
