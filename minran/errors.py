@@ -66,10 +66,7 @@ def expect_number(
     error: type[MinranError] = ShapeError,
 ) -> None:
     """Raise `error` unless `value` is a finite number of [least, below)."""
-    # True is a number to Python, but never one that somebody meant; NaN is in no range.
-    good = isinstance(value, Real) and not isinstance(value, bool | np.bool_)
-    if not (good and least <= value < below and value > -math.inf):
-        raise error(f"{what} must be {_range('a number', least, below)}, got {shortened(value)}")
+    _expect_within((Real, "a number"), value, what, least, below, error)
 
 
 def expect_whole(
@@ -80,23 +77,29 @@ def expect_whole(
     error: type[MinranError] = ShapeError,
 ) -> None:
     """Raise `error` unless `value` is a whole number of [least, below)."""
-    good = isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
-    if not (good and least <= value < below):
-        raise error(
-            f"{what} must be {_range('a whole number', least, below)}, got {shortened(value)}"
-        )
+    _expect_within((Integral, "a whole number"), value, what, least, below, error)
+
+
+def _expect_within(
+    kind: tuple[type, str],
+    value: Any,
+    what: str,
+    least: float,
+    below: float,
+    error: type[MinranError],
+) -> None:
+    # True is a number to Python, but never one that somebody meant; NaN is in no range.
+    good = isinstance(value, kind[0]) and not isinstance(value, bool | np.bool_)
+    if not (good and least <= value < below and value > -math.inf):
+        limits = f" of at least {least}" if math.isfinite(least) else ""
+        limits = f" in [{least}, {below})" if math.isfinite(below) else limits
+        raise error(f"{what} must be {kind[1]}{limits}, got {shortened(value)}")
 
 
 def expect_bool(value: Any, what: str, error: type[MinranError] = ShapeError) -> None:
     """Raise `error` unless `value` is True or False: "no" would count as True."""
     if not isinstance(value, bool | np.bool_):
         raise error(f"{what} must be True or False, got {shortened(value)}")
-
-
-def _range(kind: str, least: float, below: float) -> str:
-    if math.isfinite(below):
-        return f"{kind} in [{least}, {below})"
-    return f"{kind} of at least {least}" if math.isfinite(least) else kind
 
 
 def shortened(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +25,8 @@ def write_atomically(
     A folder that is missing is not made: it may have been removed while its owner was at work.
 
     Raises `error` if that fails; then what was there before is still there. A process that is
-    killed here leaves a temporary file (`is_temporary`), which nobody reads.
+    killed here leaves a temporary file (`is_temporary`), which nobody reads, and which goes when
+    `path` is written an hour later.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
@@ -33,6 +36,7 @@ def write_atomically(
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _clear_leftovers(path)
     except OSError as problem:
         raise error(
             f"could not write {path} ({problem.strerror or problem}); what was there before is "
@@ -42,6 +46,30 @@ def write_atomically(
         # Gone already if all went well; and a failure to clean up is not the news.
         with suppress(OSError):
             temporary.unlink()
+
+
+def _clear_leftovers(path: Path) -> None:
+    """Remove what processes that are gone left when they wrote `path`."""
+    with suppress(OSError):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{TEMPORARY}"):
+            process = left.name.removesuffix(TEMPORARY).rpartition(".")[2]
+            # A process that is not known here may be at work on another machine, but not for long.
+            old = left.stat().st_mtime < time.time() - 3600
+            if old and process.isdigit() and not is_running(int(process)):
+                left.unlink()
+
+
+def is_running(process: int) -> bool:
+    """Whether there is a process of that number on this machine."""
+    if os.name != "posix":
+        return True  # os.kill would end it there
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's, or no number of a process
+    return True
 
 
 def is_temporary(path: Path) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from minran import ablate, cli, inspect
+from minran import cli, inspect
 from minran.errors import DataError, MinranError
 from minran.files import expect_writable, write_atomically
 from minran.inspect.style import save_figure
@@ -66,6 +70,28 @@ def test_a_limit_on_the_size_of_files(kind, tmp_path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == [name]
 
 
+def test_what_killed_commands_left_goes_with_the_next_one(tmp_path) -> None:
+    """Only what is old, is of this file, and is of a process that is gone."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    names = {
+        f".x.md.{process}.minran-tmp"
+        for process in (gone.pid, f"{gone.pid}.1", f"{gone.pid}{10**12}", os.getppid(), "word")
+    }
+    names |= {f".[x].md.{gone.pid}.minran-tmp", f".y.md.{gone.pid}.minran-tmp"}
+    for name in names:
+        (tmp_path / name).write_text("half")
+        os.utime(tmp_path / name, (time.time() - 7200,) * 2)
+    (tmp_path / f".z.md.{gone.pid}.minran-tmp").write_text("half")
+    for name in ("x.md", "z.md"):
+        write_atomically(tmp_path / name, "whole")
+    there = {file.name for file in tmp_path.iterdir()}
+    assert names - there == {f".x.md.{gone.pid}.minran-tmp"}
+    assert f".z.md.{gone.pid}.minran-tmp" in there
+    write_atomically(tmp_path / "[x].md", "whole")
+    assert not (tmp_path / f".[x].md.{gone.pid}.minran-tmp").exists()
+
+
 def test_a_place_is_asked_for_before_the_work(tmp_path) -> None:
     (tmp_path / "folder.png").mkdir()
     assert expect_writable(tmp_path / "X.PNG", (".png",), "--out").name == "X.PNG"
@@ -77,10 +103,11 @@ def test_a_place_is_asked_for_before_the_work(tmp_path) -> None:
 def test_no_command_writes_a_figure_another_way() -> None:
     """`savefig` and `write_text` leave half a file when they are cut off."""
     root = Path(cli.__file__).parent.parent
-    for part in ("cli", "inspect", "ablate", "bench", "interop"):
-        for file in (root / part).rglob("*.py"):
-            text = file.read_text(encoding="utf-8")
-            own = file.name == "style.py"
-            for way in (".write_text(", ".write_bytes(", *(() if own else (".savefig(",))):
-                assert way not in text, f"{file}: {way} is not whole or not at all"
-    assert ablate.write.__doc__
+    own = {root / "inspect" / name for name in ("style.py", "picture.py")}
+    for part in ("cli", "inspect", "interop", "workshop/ablate", "workshop/bench"):
+        files = list((root / part).rglob("*.py"))
+        assert files, part
+        for file in files:
+            wrong = {"write_text", "write_bytes", *(() if file in own else ("savefig",))}
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+                assert getattr(node, "attr", "") not in wrong, f"{file}: not whole or not at all"
