@@ -6,9 +6,11 @@ docs/reference/errors.md.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
+import os
 import re
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -35,26 +37,15 @@ from minran import (
 from minran.gradcheck import check_op
 from minran.nn import layers
 
-HERE = Path(__file__).parent
-
-
-def rows() -> list[tuple[str, str, str]]:
-    found = []
-    for file in sorted(HERE.glob("api_*.py")):
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        for line in filter(None, map(str.strip, module.ROWS.splitlines())):
-            expression, error, word = (part.strip() for part in line.rsplit(" | ", 2))
-            found.append((expression, error, word))
-    return found
-
-
-ROWS = rows()
+ROWS: list[tuple[str, str, str]] = [
+    tuple(part.strip() for part in line.rsplit(" | ", 2))  # type: ignore[misc]
+    for file in sorted(Path(__file__).parent.glob("api_*.py"))
+    for line in filter(None, importlib.import_module(file.stem).ROWS.splitlines())
+]
 NET = minran.create_model("attention_nano", 2)
 SHAPES = data.load_shapes(count=20)
+IMAGES = np.ones((2, 8, 8, 3), np.float32)
+MASK = np.arange(2 * 4 * 4 * 2, dtype=np.float32).reshape(2, 4, 4, 2) / 64
 
 
 class Twice(Op):
@@ -65,111 +56,104 @@ class Twice(Op):
         return (gy * 2,)
 
 
+def used() -> Op:
+    """An operation that was called already."""
+    twice = Twice()
+    twice(t(2))
+    return twice
+
+
 def t(*shape: int, dtype: Any = np.float32, grad: bool = True) -> Tensor:
     return tensor(np.ones(shape, dtype), grad)
 
 
-def pictures() -> dict[str, Any]:
-    """Two pictures with what belongs to them, a network, and a folder with files in it."""
-    images = np.ones((2, 8, 8, 3), np.float32)
-    labels = np.array([0, 1])
-    mask = np.arange(2 * 4 * 4 * 2, dtype=np.float32).reshape(2, 4, 4, 2) / 64
-    return {
-        "images": images,
-        "photos": images / 2,
-        "pixels": images.astype(np.uint8),
-        "labels": labels,
-        "batch": (images, labels),
-        "mean": images[0],
-        "shapes": SHAPES,
-        "loader": data.Loader(SHAPES, 4),
-        "mask": mask,
-        "truth": np.ones((2, 8, 8), np.bool_),
-        "attention": inspect.Attention("stages.0.1", mask, mask, mask),
-        "net": NET,
-        "sgd": optim.SGD(NET.parameters(), 0.1),
-        "recipe": train.Recipe(),
-        "rng": np.random.default_rng(0),
-        "here": Path.cwd(),
-        "full": Path.cwd().parent / "full",
-        "a_file": Path.cwd().parent / "full" / "a_file.txt",
-    }
+def norm(channels: int) -> tuple[Any, ...]:
+    ones = np.ones(channels, np.float32)
+    return t(channels), t(channels), 0 * ones, ones
 
 
-def names() -> dict[str, Any]:
-    """What the expressions may name, made anew for each."""
+def held(part: Any) -> nn.Module:
+    net = nn.Module()
+    net.part = part  # type: ignore[attr-defined]
+    return net
 
-    def norm(channels: int) -> tuple[Any, ...]:
-        return (
-            t(channels),
-            t(channels),
-            np.zeros(channels, np.float32),
-            np.ones(channels, np.float32),
-        )
 
-    def held(part: Any) -> nn.Module:
-        net = nn.Module()
-        net.part = part  # type: ignore[attr-defined]
-        return net
+def observed(callback: Any) -> None:
+    with nn.observe(callback):
+        pass
 
-    def observed(callback: Any) -> None:
-        with nn.observe(callback):
-            pass
 
-    def ungraded(call: Any) -> Any:
-        with no_grad():
-            return call()
+def ungraded(call: Any) -> Any:
+    with no_grad():
+        return call()
 
-    twice = Twice()
-    twice(t(2))
-    return {
-        **{name: getattr(minran, name) for name in (*minran.__all__, *minran._SUBPACKAGES)},
-        **{
-            "np": np,
-            "nn": nn,
-            "ops": ops,
-            "backend": backend,
-            "check_op": check_op,
-            "t": t,
-            "train": train,
-            "interop": interop,
-            "inspect": inspect,
-            "data": data,
-        },
-        **{"Twice": Twice, "twice": twice, "held": held, "observed": observed},
-        **{"ungraded": ungraded, "bn2": norm(2), "bn3": norm(3)},
-        **pictures(),
-        "x": t(2, 3),
-        "c": t(2, 3, grad=False),
-        "n": tensor(np.ones((1, 4), int)),
-        "b": tensor(np.array([True])),
-        "p": t(1, 4, 4, 3),
-        "q": nn.Parameter(np.ones(2, np.float32)),
-        "v": t(3, 2),
-        "v64": t(3, 2, dtype=np.float64),
-        "w": t(1, 1, 3, 2),
-        "w64": t(1, 1, 3, 2, dtype=np.float64),
-    }
+
+KNOWN: dict[str, Any] = {
+    **{name: getattr(minran, name) for name in (*minran.__all__, *minran._SUBPACKAGES)},
+    **{"np": np, "backend": backend, "check_op": check_op, "Twice": Twice, "net": NET},
+    **{"t": t, "held": held, "observed": observed, "ungraded": ungraded, "shapes": SHAPES},
+}
+"""What the expressions may name."""
+
+FRESH: dict[str, Callable[[], Any]] = {
+    "images": IMAGES.copy,
+    "photos": lambda: IMAGES / 2,
+    "pixels": lambda: IMAGES.astype(np.uint8),
+    "labels": lambda: np.array([0, 1]),
+    "batch": lambda: (IMAGES.copy(), np.array([0, 1])),
+    "mean": IMAGES[0].copy,
+    "loader": lambda: data.Loader(SHAPES, 4),
+    "mask": MASK.copy,
+    "truth": lambda: np.ones((2, 8, 8), np.bool_),
+    "attention": lambda: inspect.Attention("stages.0.1", MASK, MASK, MASK),
+    "sgd": lambda: optim.SGD(NET.parameters(), 0.1),
+    "recipe": train.Recipe,
+    "rng": lambda: np.random.default_rng(0),
+    "here": Path.cwd,
+    "full": lambda: Path.cwd().parent / "full",
+    "a_file": lambda: Path.cwd().parent / "full" / "a_file.txt",
+    "twice": used,
+    "bn2": lambda: norm(2),
+    "bn3": lambda: norm(3),
+    "x": lambda: t(2, 3),
+    "c": lambda: t(2, 3, grad=False),
+    "n": lambda: tensor(np.ones((1, 4), int)),
+    "b": lambda: tensor(np.array([True])),
+    "p": lambda: t(1, 4, 4, 3),
+    "q": lambda: nn.Parameter(np.ones(2, np.float32)),
+    "v": lambda: t(3, 2),
+    "v64": lambda: t(3, 2, dtype=np.float64),
+    "w": lambda: t(1, 1, 3, 2),
+    "w64": lambda: t(1, 1, 3, 2, dtype=np.float64),
+}
+"""And what is made anew for each expression that names it."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder, in which the calls are made, beside one with a file."""
+    folder, before = tmp_path_factory.mktemp("wrong"), Path.cwd()
+    (folder / "full").mkdir()
+    (folder / "full" / "a_file.txt").write_text("neither a picture nor a run\n")
+    (folder / "empty").mkdir()
+    os.chdir(folder / "empty")
+    yield folder
+    os.chdir(before)
 
 
 @pytest.mark.parametrize(("expression", "error", "word"), ROWS, ids=[row[0] for row in ROWS])
-def test_a_wrong_call_is_a_sentence(
-    expression: str, error: str, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "a_file.txt").write_text("neither a picture nor a run\n")
-    (tmp_path / "empty").mkdir()
-    monkeypatch.chdir(tmp_path / "empty")
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+def test_a_wrong_call_is_a_sentence(expression: str, error: str, word: str, place: Path) -> None:
+    names = KNOWN | {name: FRESH[name]() for name in FRESH.keys() & re.findall(r"\w+", expression)}
+    files = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     before = backend.current()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with pytest.raises(getattr(errors, error)) as caught:
-            eval(expression, names())
+            eval(expression, names)
     message = str(caught.value)
     assert word in message
     assert "\n" not in message.strip()
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == files
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == files
     assert backend.current() is before
 
 
