@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from wrong_rows import rows
 
 import minran
 from minran import (
@@ -40,7 +41,7 @@ from minran.nn import layers
 ROWS: list[tuple[str, str, str]] = [
     tuple(part.strip() for part in line.rsplit(" | ", 2))  # type: ignore[misc]
     for file in sorted(Path(__file__).parent.glob("api_*.py"))
-    for line in filter(None, importlib.import_module(file.stem).ROWS.splitlines())
+    for line in rows(importlib.import_module(file.stem).ROWS)
 ]
 NET = minran.create_model("attention_nano", 2)
 SHAPES = data.load_shapes(count=20)
