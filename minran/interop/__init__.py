@@ -40,10 +40,11 @@ def create_twin(name: str, num_classes: int | None = None, **options: object) ->
     """
     if num_classes is not None:
         expect_whole(num_classes, "create_twin: num_classes", error=RecipeError)
+        options["num_classes"] = num_classes
     require_torch()
-    from minran.interop.twin import create_twin as create
+    from minran.interop.twin import build
 
-    return create(name, num_classes, **options)
+    return build(name, options)
 
 
 @checked()

@@ -2,26 +2,39 @@
 
 The network is run once on a blank picture, and the graph that `backward` would walk is written
 down op by op: what is exported is what was computed. The file takes pictures as minran does,
-(N, H, W, 3); it turns them round once, because ONNX wants channels second inside.
+(N, H, W, 3); it turns them round once, because ONNX wants channels second inside: maps are
+(N, C, H, W) there.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from minran import backend
 from minran._version import __version__
+from minran.autograd import Op, Tensor
 from minran.data import Preprocess
-from minran.errors import DataError, expect, import_extra
+from minran.errors import BackendError, DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
-from minran.inspect import record
-from minran.inspect.graph.flow import ops_behind
-from minran.inspect.probe import Size, blank_picture, picture_size
-from minran.interop.onnx_ops import Graph, add_op
+from minran.inspect.graph import ops_behind
+from minran.inspect.probe import Size, blank_picture, picture_size, record
 from minran.nn import Module
 from minran.nn.module import evaluating
+from minran.ops.activation import ChannelAttention, ReLU, Sigmoid, SpatialAttention
+from minran.ops.arithmetic import Add
+from minran.ops.conv import Conv2d
+from minran.ops.gate import Gate
+from minran.ops.linear import Linear
+from minran.ops.norm import BatchNorm
+from minran.ops.pool import GlobalAvgPool, MaxPool2d
+from minran.ops.resize import UpsampleBilinear2d
+from minran.ops.shape import Concat
 
 # Known to onnx from 1.17 and onnxruntime from 1.21 on: new, and open almost everywhere.
 OPSET = 22
@@ -47,8 +60,9 @@ def export_onnx(
     the onnx package, or for an operation that none of minran's own networks has; DataError
     for another ending than .onnx, or if the file cannot be written.
     """
-    needs = "export_onnx needs the onnx package, which is not installed"
-    onnx = import_extra("onnx", "onnx", needs)
+    onnx = import_extra(
+        "onnx", "onnx", "export_onnx needs the onnx package, which is not installed"
+    )
     if preprocess is not None:
         size: tuple[int, int] = (preprocess.mean.shape[0], preprocess.mean.shape[1])
         expect(
@@ -58,7 +72,7 @@ def export_onnx(
         )
     else:
         size = picture_size(model, image_size)
-    expect_ending(path, (".onnx",), "export_onnx: the file")
+    target = expect_ending(path, (".onnx",), "export_onnx: the file")
     x = blank_picture(model, size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)
@@ -67,30 +81,26 @@ def export_onnx(
         f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
     )
 
-    graph = Graph(onnx)
-    for name, parameter in model.named_parameters():
-        graph.names[id(parameter)] = name
     modules = {id(module): name for name, module in model.named_modules()}
     # Children report before their parents, so the innermost call gives an op its name.
     owners: dict[int, str] = {}
     for call in calls:
         owners.setdefault(id(call.output), modules.get(id(call.module), ""))
-
-    graph.values[id(x)] = _input(graph, preprocess)
+    graph = Graph(onnx, model)
+    graph.add_input(x, preprocess)
     for op, output in ops_behind(y):
-        graph.values[id(output)] = add_op(graph, op, owners.get(id(output), ""))
+        graph.add(op, output, owners.get(id(output)) or type(op).__name__.lower())
     logits = graph.node("Identity", [graph.values[id(y)]], "logits")
 
     helper, types = onnx.helper, onnx.TensorProto
     kind = types.FLOAT if preprocess is None else types.UINT8
-    shapes = ["N", *x.shape[1:]], ["N", *y.shape[1:]]
     written = helper.make_model(
         helper.make_graph(
             graph.nodes,
             type(model).__name__,
-            [helper.make_tensor_value_info("images", kind, shapes[0])],
-            [helper.make_tensor_value_info(logits, types.FLOAT, shapes[1])],
-            list(graph.constants.values()),
+            [helper.make_tensor_value_info("images", kind, ["N", *x.shape[1:]])],
+            [helper.make_tensor_value_info(logits, types.FLOAT, ["N", *y.shape[1:]])],
+            graph.constants,
         ),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
@@ -100,17 +110,168 @@ def export_onnx(
     if class_names:
         helper.set_model_props(written, {"class_names": json.dumps(list(class_names))})
     onnx.checker.check_model(written, full_check=True)
-    write_atomically(Path(path), written.SerializeToString(), DataError)
-    return Path(path)
+    write_atomically(target, written.SerializeToString(), DataError)
+    return target
 
 
-def _input(graph: Graph, preprocess: Preprocess | None) -> str:
-    """From the file's input to what the first layer reads, (N, C, H, W)."""
-    value = "images"
-    if preprocess is not None:
-        value = graph.node("Cast", [value], "preprocess.cast", to=graph.onnx.TensorProto.FLOAT)
-        mean = graph.constant("preprocess.mean", preprocess.mean)
-        value = graph.node("Sub", [value, mean], "preprocess.centred")
-        std = graph.constant("preprocess.std", preprocess.std)
-        value = graph.node("Div", [value, std], "preprocess.scaled")
-    return graph.node("Transpose", [value], "channels_second", perm=[0, 3, 1, 2])
+class Graph:
+    """ONNX nodes and constants in the making; `values` names each tensor so far, by `id`."""
+
+    def __init__(self, onnx: Any, model: Module) -> None:
+        self.onnx = onnx
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.values: dict[int, str] = {}
+        self.parameters = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._taken: set[str] = set()
+
+    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+        """Add a node with one output; returns the output's name, which is the node's too."""
+        name = self._free(name)
+        made = self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
+        self.nodes.append(made)
+        return name
+
+    def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
+        """Add an array; returns its name."""
+        name = self._free(name)
+        # Not `ascontiguousarray`, which turns a number into an array of one.
+        values = np.array(backend.to_host(array), dtype=dtype, order="C")
+        self.constants.append(self.onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def _free(self, name: str) -> str:
+        """`name`, or with a number behind it if that name is taken."""
+        free, number = name, 1
+        while free in self._taken:
+            number += 1
+            free = f"{name}_{number}"
+        self._taken.add(free)
+        return free
+
+    def add_input(self, x: Tensor, preprocess: Preprocess | None) -> None:
+        """From the file's input to what the first layer reads, (N, C, H, W)."""
+        value = "images"
+        if preprocess is not None:
+            value = self.node("Cast", [value], "preprocess.cast", to=self.onnx.TensorProto.FLOAT)
+            mean = self.constant("preprocess.mean", preprocess.mean)
+            value = self.node("Sub", [value, mean], "preprocess.centred")
+            std = self.constant("preprocess.std", preprocess.std)
+            value = self.node("Div", [value, std], "preprocess.scaled")
+        self.values[id(x)] = self.node("Transpose", [value], "channels_second", perm=[0, 3, 1, 2])
+
+    def add(self, op: Op, output: Tensor, at: str) -> None:
+        """Add the nodes of an op that was run by the module called `at`.
+
+        Raises BackendError for an operation that is not in the list.
+        """
+        if type(op) not in WRITERS:
+            raise BackendError(
+                f"export_onnx: {type(op).__name__} has no counterpart here; known: "
+                f"{', '.join(kind.__name__ for kind in WRITERS)}"
+            )
+        inputs = op.inputs or ()
+        parameters = PARAMETERS.get(type(op), ())
+        names = [self.values[id(x)] for x in inputs[: 1 if parameters else None] if x is not None]
+        for part, tensor in zip(parameters, inputs[1:], strict=False):
+            if tensor is not None:
+                array = tensor.data
+                if tensor.ndim == 4:  # (KH, KW, C/g, K) -> (K, C/g, KH, KW)
+                    array = array.transpose(3, 2, 0, 1)
+                name = self.parameters.get(id(tensor), f"{at}.{part}")
+                names.append(self.constant(name, array))
+        self.values[id(output)] = WRITERS[type(op)](self, op, names, at)
+
+
+Writer = Callable[[Graph, Any, list[str], str], str]
+"""Adds the nodes of an op whose inputs have these names; returns the name of its output."""
+
+PARAMETERS: dict[type[Op], tuple[str, ...]] = {
+    Conv2d: ("weight", "bias"),
+    Linear: ("weight", "bias"),
+    BatchNorm: ("gamma", "beta"),
+}
+"""What the inputs behind the first one are."""
+
+
+def _one(kind: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> Writer:
+    """An op that ONNX has too."""
+    return lambda graph, op, names, at: graph.node(kind, names, at, **attributes(op))
+
+
+def _window(op: Any, kernel: tuple[int, ...]) -> dict[str, Any]:
+    pads = [*op.padding, *op.padding]
+    return {"kernel_shape": list(kernel), "strides": list(op.stride), "pads": pads}
+
+
+def _batch_norm(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """BatchNormalization with the running statistics, and Relu where it was one kernel."""
+    mean = graph.constant(f"{at}.running_mean", op.running[0])
+    variance = graph.constant(f"{at}.running_var", op.running[1])
+    normalised = f"{at}.normalised" if op.relu else at
+    y = graph.node("BatchNormalization", [*names, mean, variance], normalised, epsilon=op.eps)
+    return graph.node("Relu", [y], at) if op.relu else y
+
+
+def _global_avg_pool(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """GlobalAveragePool keeps two axes of size 1, which Flatten takes away."""
+    return graph.node("Flatten", [graph.node("GlobalAveragePool", names, f"{at}.mean")], at)
+
+
+def _upsample(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """Resize of the last two axes."""
+    inputs = [*names, "", "", graph.constant(f"{at}.size", op.size, np.int64)]
+    way = "align_corners" if op.align_corners else "half_pixel"
+    look = {"mode": "linear", "axes": [2, 3], "coordinate_transformation_mode": way}
+    return graph.node("Resize", inputs, at, **look)
+
+
+def _channel_attention(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """x / sqrt(sum_c x^2 + eps)."""
+    channels = graph.constant(f"{at}.axis", [1], np.int64)
+    square = graph.node("ReduceSumSquare", [*names, channels], f"{at}.square")
+    safe = graph.node("Add", [square, graph.constant(f"{at}.eps", op.eps)], f"{at}.safe")
+    return graph.node("Div", [*names, graph.node("Sqrt", [safe], f"{at}.norm")], at)
+
+
+def _spatial_attention(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """sigmoid((x - mean) / std) over each map: what ONNX calls InstanceNormalization."""
+    channels = op.inputs[0].shape[3]
+    scale = graph.constant(f"{at}.ones", np.ones(channels))
+    shift = graph.constant(f"{at}.zeros", np.zeros(channels))
+    y = graph.node(
+        "InstanceNormalization", [*names, scale, shift], f"{at}.normalised", epsilon=op.eps
+    )
+    return graph.node("Sigmoid", [y], at)
+
+
+def _gate(graph: Graph, op: Any, names: list[str], at: str) -> str:
+    """(1 + M) T = T + M T, or M T."""
+    if not op.residual:
+        return graph.node("Mul", names, at)
+    return graph.node("Add", [names[1], graph.node("Mul", names, f"{at}.weighted")], at)
+
+
+def _axis(op: Any) -> dict[str, Any]:
+    """Maps are (N, H, W, C) in minran: its last axis is axis 1 here."""
+    return {"axis": (0, 2, 3, 1)[op.axis] if op.inputs[0].ndim == 4 else op.axis}
+
+
+WRITERS: dict[type[Op], Writer] = {
+    Conv2d: _one("Conv", lambda op: _window(op, op.inputs[1].shape[:2]) | {"group": op.groups}),
+    BatchNorm: _batch_norm,
+    MaxPool2d: _one(
+        "MaxPool", lambda op: _window(op, op.kernel) | {"ceil_mode": int(op.ceil_mode)}
+    ),
+    GlobalAvgPool: _global_avg_pool,
+    UpsampleBilinear2d: _upsample,
+    ChannelAttention: _channel_attention,
+    SpatialAttention: _spatial_attention,
+    ReLU: _one("Relu"),
+    Sigmoid: _one("Sigmoid"),
+    Gate: _gate,
+    Linear: _one("Gemm"),
+    Add: _one("Add"),
+    Concat: _one("Concat", _axis),
+}
+"""How each of minran's operations is written in ONNX."""

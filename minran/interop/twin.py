@@ -8,31 +8,150 @@ minran's, so weights travel both ways by name (`minran.interop.weights`). Layout
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minran.errors import RecipeError, expect
-from minran.interop.twin_units import (
-    BatchNormReLU,
-    ChannelAttention,
-    Hourglass,
-    InceptionUnit,
-    PreActUnit,
-    ResNeXtUnit,
-    SpatialAttention,
-    UnitFactory,
-    chain,
-    conv,
-    initialise,
-    make_stem,
-)
+
+UnitFactory = Callable[..., nn.Module]  # (in_channels, out_channels, stride=1) -> unit
+
+
+def conv(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
+    """A convolution that keeps the size (at stride 1), without a bias: a BN always follows."""
+    return nn.Conv2d(
+        in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
+    )
+
+
+class BatchNormReLU(nn.BatchNorm2d):
+    """max(bn(x), 0) in one module, so that its names are those of minran's fused layer."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.relu(super().forward(input), inplace=True)
+
+
+class ChannelAttention(nn.Module):
+    """f2(x)_{i,c} = x_{i,c} / ||x_i||, the L2 norm over channels at each position (Eq. 5)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / torch.sqrt((x * x).sum(dim=1, keepdim=True) + 1e-12)
+
+
+class SpatialAttention(nn.Module):
+    """f3(x)_{i,c} = sigmoid((x_{i,c} - mean_c) / std_c), over each channel's own map (Eq. 6)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+        return torch.sigmoid((x - mean) / torch.sqrt(variance + 1e-5))
+
 
 ATTENTION = {"mixed": nn.Sigmoid, "channel": ChannelAttention, "spatial": SpatialAttention}
+
+
+class PreActUnit(nn.Module):
+    """The pre-activation bottleneck: y = conv3(act(conv2(act(conv1(a))))) + shortcut, a = act(x).
+
+    act is BN-ReLU, the bottleneck is C/4 wide. The shortcut is x itself, or a 1x1 convolution of a
+    (not of x) where the shape changes. He et al. 2016, Identity Mappings.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        narrow = out_channels // 4
+        self.norm1 = BatchNormReLU(in_channels)
+        self.conv1 = conv(in_channels, narrow, 1)
+        self.norm2 = BatchNormReLU(narrow)
+        self.conv2 = conv(narrow, narrow, 3, stride)
+        self.norm3 = BatchNormReLU(narrow)
+        self.conv3 = conv(narrow, out_channels, 1)
+        changes = in_channels != out_channels or stride != 1
+        self.shortcut = conv(in_channels, out_channels, 1, stride) if changes else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.norm1(x)
+        y = self.conv3(self.norm3(self.conv2(self.norm2(self.conv1(a)))))
+        return y + (x if self.shortcut is None else self.shortcut(a))
+
+
+class PostActUnit(nn.Module):
+    """What the two post-activation units share: relu(body(x) + shortcut), shortcut x or BN-conv."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
+        super().__init__()
+        changes = in_channels != out_channels or stride != 1
+        self.shortcut = conv(in_channels, out_channels, 1, stride) if changes else None
+        self.shortcut_norm = nn.BatchNorm2d(out_channels) if changes else None
+
+    def body(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        identity = x
+        if self.shortcut is not None and self.shortcut_norm is not None:
+            identity = self.shortcut_norm(self.shortcut(x))
+        return F.relu(self.body(x) + identity)
+
+
+class ResNeXtUnit(PostActUnit):
+    """1x1 to C/2, 3x3 in `groups` groups, 1x1 to C, a BN after each (Xie et al. 2017)."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: int = 1, groups: int = 32
+    ) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        narrow = out_channels // 2
+        self.conv1 = conv(in_channels, narrow, 1)
+        self.norm1 = BatchNormReLU(narrow)
+        self.conv2 = conv(narrow, narrow, 3, stride, groups)
+        self.norm2 = BatchNormReLU(narrow)
+        self.conv3 = conv(narrow, out_channels, 1)
+        self.norm3 = nn.BatchNorm2d(out_channels)
+
+    def body(self, x: Tensor) -> Tensor:
+        return self.norm3(self.conv3(self.norm2(self.conv2(self.norm1(self.conv1(x))))))
+
+
+class InceptionUnit(PostActUnit):
+    """Inception-ResNet-A of Szegedy et al. 2016, scaled to width C by b = C/8.
+
+    Branches 1x1 b | 1x1 b, 3x3 b | 1x1 b, 3x3 3b/2, 3x3 2b, concatenated (4b), then 1x1 to C with
+    a BN. In a branch a BN-ReLU follows each convolution; the branch's last one has the stride.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, stride)
+        b = out_channels // 8
+        self.branch1 = branch(conv(in_channels, b, 1, stride))
+        self.branch2 = branch(conv(in_channels, b, 1), conv(b, b, 3, stride))
+        self.branch3 = branch(
+            conv(in_channels, b, 1), conv(b, 3 * b // 2, 3), conv(3 * b // 2, 2 * b, 3, stride)
+        )
+        self.conv = conv(4 * b, out_channels, 1)
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def body(self, x: Tensor) -> Tensor:
+        joined = torch.cat([self.branch1(x), self.branch2(x), self.branch3(x)], dim=1)
+        return self.norm(self.conv(joined))
+
+
+def branch(*convolutions: nn.Conv2d) -> nn.Sequential:
+    """The convolutions in a row, a BN-ReLU after each."""
+    layers: list[nn.Module] = []
+    for convolution in convolutions:
+        layers += [convolution, BatchNormReLU(convolution.out_channels)]
+    return nn.Sequential(*layers)
+
+
+def chain(unit: UnitFactory, channels: int, count: int) -> nn.Sequential:
+    """`count` units of one width, one after the other."""
+    return nn.Sequential(*(unit(channels, channels) for _ in range(count)))
 
 
 @dataclass(frozen=True)
@@ -73,6 +192,33 @@ class TwinSpec:
         return InceptionUnit if self.unit == "inception" else PreActUnit
 
 
+class Hourglass(nn.Module):
+    """The mask's encoder-decoder: pools, recurses at half the size, interpolates back.
+
+    d = down(pool(x));  y = up(skip(d) + inner(d)) while levels remain, else y = bottom(d);
+    the output is y interpolated to the size of x. Nothing else is added anywhere.
+    x: (N, C, H, W) -> (N, C, H, W). Section 3.1 and Figure 2 of the paper.
+    """
+
+    def __init__(self, unit: UnitFactory, channels: int, depth: int, r: int) -> None:
+        super().__init__()
+        self.depth = depth
+        # Caffe's pooling: no padding, sizes rounded up (56 -> 28 -> 14 -> 7, never 27).
+        self.pool = nn.MaxPool2d(3, stride=2, padding=0, ceil_mode=True)
+        self.down = chain(unit, channels, r)
+        if depth > 1:
+            self.skip = unit(channels, channels)
+            self.inner = Hourglass(unit, channels, depth - 1, r)
+            self.up = chain(unit, channels, r)
+        else:
+            self.bottom = chain(unit, channels, r)
+
+    def forward(self, x: Tensor) -> Tensor:
+        d = self.down(self.pool(x))
+        y = self.up(self.skip(d) + self.inner(d)) if self.depth > 1 else self.bottom(d)
+        return F.interpolate(y, size=x.shape[2:], mode="bilinear", align_corners=True)
+
+
 class MaskBranch(nn.Module):
     """M(x): the body (hourglass, or Table 4's three local units), then the head.
 
@@ -82,12 +228,10 @@ class MaskBranch(nn.Module):
 
     def __init__(self, spec: TwinSpec, channels: int, depth: int) -> None:
         super().__init__()
-        unit = spec.make_unit()
-        self.body: nn.Module
-        if spec.mask == "hourglass":
-            self.body = Hourglass(unit, channels, depth, spec.r)
-        else:
-            self.body = chain(unit, channels, 3)
+        unit, local = spec.make_unit(), spec.mask != "hourglass"
+        self.body: nn.Module = (
+            chain(unit, channels, 3) if local else Hourglass(unit, channels, depth, spec.r)
+        )
         first = [BatchNormReLU(channels)] if spec.preactivation else []
         self.head = nn.Sequential(
             *first,
@@ -126,70 +270,77 @@ class AttentionModule(nn.Module):
         return self.after(h)
 
 
-class ResidualAttentionTwin(nn.Module):
-    """The whole network: stem, stages of a unit and attention modules, tail, norm, pool, fc.
+class Twin(nn.Module):
+    """A whole network: stem, stages, tail, last norm, mean over positions, classifier.
 
-    images: (N, 3, H, W) -> logits (N, K). Table 2 of the paper.
+    images: (N, 3, H, W) -> logits (N, K). He initialisation (fan-in) of convolutions;
+    std 1/sqrt(in) and no bias for the classifier.
     """
-
-    def __init__(self, spec: TwinSpec) -> None:
-        super().__init__()
-        unit = spec.make_unit()
-        self.stem = make_stem(spec.stem, spec.stem_width)
-        channels = spec.stem_width
-        stages = []
-        for s, (width, count, depth) in enumerate(
-            zip(spec.widths, spec.modules, spec.depths, strict=True)
-        ):
-            first = unit(channels, width, stride=1 if s == 0 else 2)
-            modules = [AttentionModule(spec, width, depth) for _ in range(count)]
-            stages.append(nn.Sequential(first, *modules))
-            channels = width
-        self.stages = nn.Sequential(*stages)
-        tail = []
-        for i in range(spec.tail_units):
-            tail.append(unit(channels, spec.tail_width, stride=spec.tail_stride if i == 0 else 1))
-            channels = spec.tail_width
-        self.tail = nn.Sequential(*tail)
-        self.norm = BatchNormReLU(channels) if spec.preactivation else nn.Identity()
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, spec.num_classes)
-        initialise(self)
-
-    def forward(self, images: Tensor) -> Tensor:
-        x = self.tail(self.stages(self.stem(images)))
-        return self.fc(self.pool(self.norm(x)).flatten(1))
-
-
-class ResNetTwin(nn.Module):
-    """The baseline of the paper's Table 5: pre-activation bottleneck ResNet-164 for CIFAR."""
 
     def __init__(
         self,
-        num_classes: int = 10,
-        widths: Sequence[int] = (64, 128, 256),
-        units: int = 18,
-        stem_width: int = 16,
+        stem: nn.Module,
+        stages: Sequence[nn.Module],
+        tail: Sequence[nn.Module],
+        norm: nn.Module,
+        fc: nn.Linear,
     ) -> None:
         super().__init__()
-        self.stem = make_stem("cifar", stem_width)
-        channels = stem_width
-        stages = []
-        for s, width in enumerate(widths):
-            first = PreActUnit(channels, width, stride=1 if s == 0 else 2)
-            stages.append(
-                nn.Sequential(first, *(PreActUnit(width, width) for _ in range(1, units)))
-            )
-            channels = width
-        self.stages = nn.Sequential(*stages)
-        self.norm = BatchNormReLU(channels)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, num_classes)
-        initialise(self)
+        self.stem, self.stages, self.tail = stem, nn.Sequential(*stages), nn.Sequential(*tail)
+        self.norm, self.pool, self.fc = norm, nn.AdaptiveAvgPool2d(1), fc
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+        nn.init.normal_(fc.weight, std=fc.in_features**-0.5)
+        nn.init.zeros_(fc.bias)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.norm(self.stages(self.stem(images)))
+        x = self.norm(self.tail(self.stages(self.stem(images))))
         return self.fc(self.pool(x).flatten(1))
+
+
+def attention_network(spec: TwinSpec) -> Twin:
+    """Table 2 of the paper: in each stage a unit and attention modules; units for a tail."""
+    unit, channels = spec.make_unit(), spec.stem_width
+    stem = make_stem(spec.stem, channels)
+    stages: list[nn.Module] = []
+    tail: list[nn.Module] = []
+    for width, count, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
+        first = unit(channels, width, stride=2 if stages else 1)
+        modules = (AttentionModule(spec, width, depth) for _ in range(count))
+        stages.append(nn.Sequential(first, *modules))
+        channels = width
+    for _ in range(spec.tail_units):
+        tail.append(unit(channels, spec.tail_width, stride=1 if tail else spec.tail_stride))
+        channels = spec.tail_width
+    norm = BatchNormReLU(channels) if spec.preactivation else nn.Identity()
+    return Twin(stem, stages, tail, norm, nn.Linear(channels, spec.num_classes))
+
+
+def resnet(
+    num_classes: int = 10,
+    widths: Sequence[int] = (64, 128, 256),
+    units: int = 18,
+    stem_width: int = 16,
+) -> Twin:
+    """The baseline of the paper's Table 5: pre-activation bottleneck ResNet-164 for CIFAR."""
+    stem, channels = make_stem("cifar", stem_width), stem_width
+    stages: list[nn.Module] = []
+    for width in widths:
+        first = PreActUnit(channels, width, stride=2 if stages else 1)
+        stages.append(nn.Sequential(first, *chain(PreActUnit, width, units - 1)))
+        channels = width
+    return Twin(stem, stages, [], BatchNormReLU(channels), nn.Linear(channels, num_classes))
+
+
+def make_stem(kind: str, width: int) -> nn.Sequential:
+    """What stands before the first stage, (N, 3, H, W) -> (N, width, H', W')."""
+    if kind == "imagenet":
+        pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
+        return nn.Sequential(conv(3, width, 7, stride=2), BatchNormReLU(width), pool)
+    if kind == "pooled":
+        return nn.Sequential(conv(3, width, 3), nn.MaxPool2d(2, stride=2))
+    return nn.Sequential(conv(3, width, 3))
 
 
 _IMAGENET = TwinSpec(
@@ -201,6 +352,7 @@ _IMAGENET = TwinSpec(
     num_classes=1000,
 )
 _CIFAR = TwinSpec()
+_POOLED = TwinSpec(stem="pooled", tail_units=1)
 
 SPECS: dict[str, TwinSpec] = {
     "attention56": _IMAGENET,
@@ -215,22 +367,10 @@ SPECS: dict[str, TwinSpec] = {
     "attention236_cifar": replace(_CIFAR, modules=(6, 6, 6)),
     "attention452_cifar": replace(_CIFAR, modules=(6, 6, 6), p=2, t=4, r=3),
     "attention_small_cifar": replace(
-        _CIFAR,
-        stem="pooled",
-        stem_width=32,
-        widths=(32, 64, 128),
-        depths=(2, 1, 1),
-        tail_units=1,
-        tail_width=128,
+        _POOLED, stem_width=32, widths=(32, 64, 128), depths=(2, 1, 1), tail_width=128
     ),
     "attention_nano": replace(
-        _CIFAR,
-        stem="pooled",
-        widths=(16, 32),
-        modules=(1, 1),
-        depths=(2, 1),
-        tail_units=1,
-        tail_width=32,
+        _POOLED, widths=(16, 32), modules=(1, 1), depths=(2, 1), tail_width=32
     ),
 }
 
@@ -242,22 +382,27 @@ CHOICES = {
 }
 
 
-def create_twin(name: str, num_classes: int | None = None, **options: object) -> nn.Module:
-    """Build the PyTorch twin of `minran.create_model(name, num_classes, **options)`.
+def build(name: str, options: dict[str, object]) -> Twin:
+    """The twin of a network of minran; options are the fields of `TwinSpec`.
 
-    Options are the fields of `TwinSpec` (learning, attention, mask, unit, p, t, r, and the widths
-    and counts for small variants); for resnet164_cifar widths, units, stem_width.
-    Raises RecipeError for an unknown name, option or choice.
+    resnet164_cifar has num_classes, widths, units and stem_width. Raises RecipeError for an
+    unknown name, option or choice.
     """
-    if num_classes is not None:
-        options["num_classes"] = num_classes
-    if name == "resnet164_cifar":
-        known = {"num_classes", "widths", "units", "stem_width"}
-        _expect_known(name, options, known)
-        return ResNetTwin(**options)  # type: ignore[arg-type]
     names = ", ".join([*SPECS, "resnet164_cifar"])
-    expect(name in SPECS, f"create_twin: no network {name!r}; there are {names}", RecipeError)
-    _expect_known(name, options, {field.name for field in fields(TwinSpec)})
+    plain = name == "resnet164_cifar"
+    expect(
+        plain or name in SPECS, f"create_twin: no network {name!r}; there are {names}", RecipeError
+    )
+    known = (
+        {"num_classes", "widths", "units", "stem_width"}
+        if plain
+        else {field.name for field in fields(TwinSpec)}
+    )
+    unknown = sorted(set(options) - known)
+    message = f"create_twin: {name} has no option {', '.join(unknown)}; it has {sorted(known)}"
+    expect(not unknown, message, RecipeError)
+    if plain:
+        return resnet(**options)  # type: ignore[arg-type]
     spec = replace(SPECS[name], **options)  # type: ignore[arg-type]
     for option, allowed in CHOICES.items():
         value = getattr(spec, option)
@@ -266,34 +411,4 @@ def create_twin(name: str, num_classes: int | None = None, **options: object) ->
     lengths = {len(spec.widths), len(spec.modules), len(spec.depths)}
     message = "create_twin: widths, modules and depths must name the same number of stages"
     expect(len(lengths) == 1, message, RecipeError)
-    return ResidualAttentionTwin(spec)
-
-
-def _expect_known(name: str, options: dict[str, object], known: set[str]) -> None:
-    unknown = sorted(set(options) - known)
-    message = f"create_twin: {name} has no option {', '.join(unknown)}; it has {sorted(known)}"
-    expect(not unknown, message, RecipeError)
-
-
-def multiply_adds(model: nn.Module, image_size: int) -> int:
-    """Count the multiply-adds of one image's forward pass in convolutions and linear layers.
-
-    Runs on PyTorch's `meta` device, where tensors have shapes but no values: instant at any size.
-    """
-    total = 0
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        weight = cast(Tensor, layer.weight)
-        positions = output.shape[2:].numel() if isinstance(layer, nn.Conv2d) else 1
-        total += weight.numel() * positions
-
-    layers = [m for m in model.modules() if isinstance(m, (nn.Conv2d, nn.Linear))]
-    hooks = [layer.register_forward_hook(count) for layer in layers]
-    try:
-        with torch.no_grad():
-            model(torch.empty(1, 3, image_size, image_size, device="meta"))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total
+    return attention_network(spec)

@@ -45,14 +45,8 @@ def to_torch_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
     converted = {}
     for name, array in state.items():
         prefix, kind = _split(name)
-        array = np.asarray(array)
-        if kind == "weight" and array.ndim == 4:
-            array = array.transpose(3, 2, 0, 1)
-        elif kind == "weight" and array.ndim == 2:
-            array = array.transpose()
-        else:
-            known = array.ndim == 1 and (kind in _TO_TORCH or kind in _PASS)
-            expect(known, _unknown("to_torch_state_dict", name, array.shape), CheckpointError)
+        known = kind in _TO_TORCH or kind in _PASS
+        array = _turned(np.asarray(array), name, (3, 2, 0, 1), known, "to_torch_state_dict")
         converted[prefix + _TO_TORCH.get(kind, kind)] = torch.from_numpy(array.copy(order="C"))
         if kind == "running_mean":
             converted[prefix + "num_batches_tracked"] = torch.tensor(0)
@@ -78,19 +72,12 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
         prefix, kind = _split(name)
         if kind == "num_batches_tracked":
             continue
+        known = kind == "weight" or kind in _PASS
         array = _to_array(torch, name, tensor)
-        if kind == "weight" and array.ndim == 4:
-            array = array.transpose(2, 3, 1, 0)
-        elif kind == "weight" and array.ndim == 2:
-            array = array.transpose()
-        else:
-            known = array.ndim == 1 and (kind == "weight" or kind in _PASS)
-            expect(known, _unknown("from_torch_state_dict", name, array.shape), CheckpointError)
-            sibling = state.get(prefix + "weight")
-            if kind == "weight":
-                kind = "gamma"
-            elif kind == "bias" and sibling is not None and sibling.ndim == 1:
-                kind = "beta"
+        array = _turned(array, name, (2, 3, 1, 0), known, "from_torch_state_dict")
+        # Beside a weight of one axis: a normalisation's.
+        if array.ndim == 1 and getattr(state.get(prefix + "weight"), "ndim", 0) == 1:
+            kind = {"weight": "gamma", "bias": "beta"}.get(kind, kind)
         converted[prefix + kind] = array.copy(order="C")
     return converted
 
@@ -172,12 +159,8 @@ def _to_array(torch: ModuleType, name: str, tensor: Any) -> np.ndarray:
             CheckpointError,
         )
     try:
-        tensor = tensor.detach().cpu()
-        if tensor.is_floating_point() and tensor.dtype not in (
-            torch.float16,
-            torch.float32,
-            torch.float64,
-        ):
+        tensor, known = tensor.detach().cpu(), (torch.float16, torch.float32, torch.float64)
+        if tensor.is_floating_point() and tensor.dtype not in known:
             tensor = tensor.float()
         return np.asarray(tensor.resolve_neg().numpy())
     except (RuntimeError, TypeError, ValueError) as error:
@@ -190,8 +173,16 @@ def _split(name: str) -> tuple[str, str]:
     return head + dot, kind
 
 
-def _unknown(function: str, name: str, shape: tuple[int, ...]) -> str:
-    return (
-        f"{function}: expected a convolution (4-D weight), a linear layer (2-D weight, bias) or a "
-        f"normalisation (1-D); got {name} of shape {shape}"
+def _turned(
+    array: np.ndarray, name: str, axes: tuple[int, ...], known: bool, who: str
+) -> np.ndarray:
+    """A weight in the other layout; vectors stay as they are. known: whether one has that name."""
+    if array.ndim in (2, 4) and _split(name)[1] == "weight":
+        return array.transpose(axes if array.ndim == 4 else (1, 0))
+    expect(
+        known and array.ndim == 1,
+        f"{who}: expected a convolution (4-D weight), a linear layer (2-D weight, bias) or a "
+        f"normalisation (1-D); got {name} of shape {array.shape}",
+        CheckpointError,
     )
+    return array

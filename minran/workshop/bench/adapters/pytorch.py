@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from minran.interop.twin import create_twin
-from minran.interop.twin_units import PreActUnit, chain
+from minran.interop import create_twin
+from minran.interop.twin import PreActUnit, chain
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
 
 
