@@ -381,7 +381,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "notebooks/11_whole_network.py": (r"more than 95%", r"below 1% of the count"),
     "notebooks/15_noisy_labels.py": (r"70% of the labels", r"up to 50%", r"60% of the cats"),
     "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s"),
-    "minran/inspect/receptive.py": (r"90% of the influence",),
+    "minran/inspect/gradients.py": (r"90% of the influence",),
     "minran/inspect/summary.py": (r"below 1% of Attention-56",),
     "minran/optim/schedules.py": (r"2 times lr",),
     "minran/workshop/ablate/command.py": (r"10 to 70% wrong labels",),

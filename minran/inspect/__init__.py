@@ -14,7 +14,7 @@ from minran.inspect.figures import (
     prediction_figure,
     response_figure,
 )
-from minran.inspect.gradcam import gradcam
+from minran.inspect.gradients import Reach, gradcam, mask_reach
 from minran.inspect.graph import Svg, graph, module_graph
 from minran.inspect.masks import (
     RULES,
@@ -27,10 +27,8 @@ from minran.inspect.masks import (
     overlay,
     resize_maps,
 )
-from minran.inspect.probe import class_probabilities, record
+from minran.inspect.probe import class_probabilities, record, stage_responses
 from minran.inspect.quickstart import quickstart_figure, quickstart_report
-from minran.inspect.receptive import Reach, mask_reach
-from minran.inspect.response import stage_responses
 from minran.inspect.score import Scores, centre_map, score, score_attention, score_table
 from minran.inspect.summary import Row, Summary, summary
 

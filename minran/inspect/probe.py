@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,25 +137,48 @@ def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.
     return powers / powers.sum(axis=1, keepdims=True)
 
 
-def run_towards(
-    model: Module, images: np.ndarray, target: Module
-) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Run `images` in evaluation mode, to go backward from the outputs of `target` or the logits.
+@checked()
+def stage_responses(
+    model: Module, images: Any, by: str = "stage", batch_size: int = 64
+) -> dict[str, float]:
+    """The mean absolute value of each stage's output, over pictures, positions and channels.
 
-    Returns the pictures, those outputs and the logits. Gradients reach the pictures; the
-    parameters need none meanwhile, so those they have stay as they are.
+    Naive attention learning multiplies features by values below 1 at every module, so its
+    responses shrink with depth; residual learning keeps them (section 4.1, Figure 4).
+    images: (N, H, W, C) prepared as for training. by="stage": "stem", "stage 1", ..., "tail";
+    by="module": the output of every attention module, by its name.
+
+    Raises ShapeError for another `by`, or a model without stages.
+
+    >>> model = minran.create_model("attention_nano")
+    >>> list(inspect.stage_responses(model, np.zeros((2, 32, 32, 3), "float32")))
+    ['stem', 'stage 1', 'stage 2', 'tail']
     """
-    x = Tensor(backend.to_device(images), requires_grad=True)
-    needed = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        for parameter, _ in needed:
-            parameter.requires_grad = False
-        with evaluating(model), record() as calls:
-            logits = model(x)
-    finally:
-        for parameter, requires_grad in needed:
-            parameter.requires_grad = requires_grad
-    return x, [call.output for call in calls if call.module is target], logits
+    expect(
+        by in ("stage", "module"), f'stage_responses: by must be "stage" or "module", got {by!r}'
+    )
+    wanted: dict[int, str] = {}
+    for name, module in model.named_modules():
+        parts = name.split(".")
+        if by == "module":
+            if isinstance(module, AttentionModule):
+                wanted[id(module)] = name
+        elif name in ("stem", "tail"):
+            wanted[id(module)] = name
+        elif len(parts) == 2 and parts[0] == "stages":
+            wanted[id(module)] = f"stage {int(parts[1]) + 1}"
+    expect(bool(wanted), f"stage_responses: {type(model).__name__} has no {by}s to measure")
+    total: dict[str, float] = defaultdict(float)
+    count: dict[str, int] = defaultdict(int)
+
+    def measure(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if id(module) in wanted:
+            values = backend.to_host(output.data)
+            total[wanted[id(module)]] += float(np.abs(values).sum(dtype=np.float64))
+            count[wanted[id(module)]] += values.size
+
+    watch(model, images, measure, "stage_responses", batch_size)
+    return {name: total[name] / count[name] for name in total}
 
 
 def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:

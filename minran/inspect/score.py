@@ -9,7 +9,7 @@ import numpy as np
 
 from minran.errors import expect
 from minran.hints import checked
-from minran.inspect.gradcam import gradcam
+from minran.inspect.gradients import gradcam
 from minran.inspect.masks import (
     attention_maps,
     channel_mean,

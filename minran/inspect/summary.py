@@ -43,6 +43,12 @@ class Row:
     """Whether the default view of the summary hides what is inside."""
     children: list[Row] = field(default_factory=list)
 
+    def all(self) -> Iterator[Row]:
+        """This row and all below it, parents first."""
+        yield self
+        for child in self.children:
+            yield from child.all()
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -68,7 +74,7 @@ class Summary:
     @property
     def rows(self) -> dict[str, Row]:
         """Every module's row by its dotted name, parents first."""
-        return _by_name(self.root)
+        return {row.name: row for row in self.root.all()}
 
     def text(self, depth: int | None = None) -> str:
         """The table: modules down to `depth` levels, or to the parts of attention modules.
@@ -106,9 +112,10 @@ def summary(model: Module, image_size: Size = None) -> Summary:
             cost[names[id(module)]] += multiply_adds(module, output)
 
     root = _row("", model, shapes, cost)
-    rows = _by_name(root)
-    masks = [rows[n] for n, module in model.named_modules() if isinstance(module, MaskBranch)]
-    norms = [module for _, module in model.named_modules() if isinstance(module, BatchNorm2d)]
+    rows = {row.name: row for row in root.all()}
+    modules = dict(model.named_modules())
+    masks = [rows[name] for name, module in modules.items() if isinstance(module, MaskBranch)]
+    norms = [module for module in modules.values() if isinstance(module, BatchNorm2d)]
     return Summary(
         root=root,
         image_shape=x.shape[1:],
@@ -120,15 +127,6 @@ def summary(model: Module, image_size: Size = None) -> Summary:
         trunk_depth=_trunk_depth(model),
         modules_per_stage=_modules_per_stage(model),
     )
-
-
-def _by_name(root: Row) -> dict[str, Row]:
-    found, waiting = {}, [root]
-    while waiting:
-        row = waiting.pop()
-        found[row.name] = row
-        waiting.extend(reversed(row.children))
-    return found
 
 
 def _row(name: str, module: Module, shapes: dict[str, Shape], cost: dict[str, int]) -> Row:
@@ -149,16 +147,14 @@ def _trunk_depth(model: Module) -> int | None:
     Projection shortcuts lie beside the way and are not counted; nor is the fourth layer on the
     longest way through an Inception unit, so that Attention*-56 are all 56 deep.
     """
-    inside = {
-        id(below)
-        for _, module in model.named_modules()
-        if isinstance(module, (MaskBranch, *UNIT_KINDS))
-        for _, below in module.named_modules()
-        if below is not module or isinstance(module, MaskBranch)
-    }
-    outside = [module for _, module in model.named_modules() if id(module) not in inside]
-    units = sum(isinstance(module, UNIT_KINDS) for module in outside)
-    layers = sum(isinstance(module, (Conv2d, Linear)) for module in outside)
+    units = layers = 0
+    aside: tuple[str, ...] = ()
+    for name, module in model.named_modules():
+        if not name.startswith(aside):
+            units += isinstance(module, UNIT_KINDS)
+            layers += isinstance(module, Conv2d | Linear)
+        if isinstance(module, (MaskBranch, *UNIT_KINDS)):
+            aside += (f"{name}." if name else "",)
     return 3 * units + layers if units else None
 
 

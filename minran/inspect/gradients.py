@@ -1,0 +1,187 @@
+"""What gradients say: where a class is seen (Grad-CAM), and how far a mask sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor
+from minran.errors import GradientError, ShapeError, expect, expect_whole
+from minran.hints import checked
+from minran.inspect.probe import Size, as_pictures, attention_modules, blank_picture, record
+from minran.models import AttentionModule
+from minran.nn import BatchNormReLU, Module
+from minran.nn.module import evaluating
+
+
+@checked()
+def gradcam(
+    model: Module,
+    images: Any,
+    classes: Sequence[int] | np.ndarray | int | None = None,
+    layer: str | None = None,
+    batch_size: int = 32,
+) -> np.ndarray:
+    """Which positions of a layer speak for a class: Grad-CAM (Selvaraju et al. 2017).
+
+        a[n, c] = mean over positions of dz[n, k] / dA[n, i, j, c]
+        map[n, i, j] = max(sum_c a[n, c] A[n, i, j, c], 0)
+
+    z: the logits (N, K); A: the layer's output (N, h, w, C) -> maps (N, h, w). images: (N, H, W,
+    C) prepared as for training. classes: k for each picture, one for all, or None for the class
+    that the model predicts. layer: a module's name; None takes the last attention module, or the
+    last batch norm of a network without one. The model is left as it was, its gradients too.
+
+    Raises ShapeError for an unknown layer or class, or a layer that puts out no maps.
+
+    >>> model = minran.create_model("attention_nano")
+    >>> inspect.gradcam(model, np.zeros((2, 32, 32, 3), "float32"), classes=3).shape
+    (2, 8, 8)
+    """
+    array = as_pictures(model, images, "gradcam")
+    target = _layer(model, layer)
+    expect_whole(batch_size, "gradcam: batch_size")
+    given = np.asarray(classes)
+    expect(
+        classes is None or given.shape in ((), (1,), (len(array),)),
+        f"gradcam: classes must be one or {len(array)}, got {given.shape}",
+    )
+    expect(len(array) > 0, "gradcam: there are no pictures")
+    wanted = None if classes is None else np.broadcast_to(given, len(array))
+    parts = [slice(start, start + batch_size) for start in range(0, len(array), batch_size)]
+    maps = [
+        _maps(model, target, array[part], None if wanted is None else wanted[part])
+        for part in parts
+    ]
+    return np.concatenate(maps)
+
+
+def _maps(
+    model: Module, target: Module, images: np.ndarray, classes: np.ndarray | None
+) -> np.ndarray:
+    _, seen, logits = _run(model, images, target)
+    expect(bool(seen), "gradcam: the model did not call the layer")
+    features = seen[-1]
+    expect(
+        features.ndim == 4,
+        f"gradcam: the layer must put out maps (N, h, w, C), got {features.shape}",
+    )
+    features.retain_grad()
+    if classes is None:
+        classes = logits.numpy().argmax(axis=1)
+    known = logits.shape[1]
+    expect(
+        bool(((classes >= 0) & (classes < known)).all()),
+        f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}",
+    )
+    chosen = np.zeros(logits.shape, logits.dtype)
+    chosen[np.arange(len(images)), classes] = 1
+    logits.backward(chosen)
+    expect(
+        features.grad is not None, "gradcam: the logits do not depend on the layer", GradientError
+    )
+    weights = backend.to_host(features.grad).mean(axis=(1, 2))
+    return np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0)
+
+
+def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Run `images` in evaluation mode; returns them, the outputs of `target`, and the logits.
+
+    Gradients reach the pictures; the parameters need none, so those they have stay as they are.
+    """
+    x = Tensor(backend.to_device(images), requires_grad=True)
+    needed = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    try:
+        for parameter, _ in needed:
+            parameter.requires_grad = False
+        with evaluating(model), record() as calls:
+            logits = model(x)
+    finally:
+        for parameter, requires_grad in needed:
+            parameter.requires_grad = requires_grad
+    return x, [call.output for call in calls if call.module is target], logits
+
+
+def _layer(model: Module, name: str | None) -> Module:
+    modules = dict(model.named_modules())
+    if name is not None:
+        if name not in modules:
+            raise ShapeError(f"gradcam: {type(model).__name__} has no module called {name!r}")
+        return modules[name]
+    for kind in (AttentionModule, BatchNormReLU):
+        found = [module for module in modules.values() if isinstance(module, kind)]
+        if found:
+            return found[-1]
+    raise ShapeError("gradcam: name the layer; this model has no attention module or batch norm")
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far the middle of one mask sees in the picture.
+
+    gradient: (H, W), mean over random pictures of sum_c |dM / dx|, with sum 1.
+    rows, columns: extent of the pixels that have any influence: the receptive field.
+    covered: rows times columns as a share of the picture.
+    effective: side of the centred square that holds 90% of the influence, in pixels.
+    """
+
+    name: str
+    gradient: np.ndarray
+    rows: int
+    columns: int
+    covered: float
+    effective: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: sees {self.rows}x{self.columns} pixels ({self.covered:.0%} of the "
+            f"picture), 90% of the influence within {self.effective}x{self.effective}"
+        )
+
+
+@checked()
+def mask_reach(
+    model: Module, image_size: Size = None, pictures: int = 4, seed: int = 0
+) -> list[Reach]:
+    """The reach of every mask, measured on random pictures (standard normal noise).
+
+        g[i, j] = mean over pictures of sum_c |d (sum_k M[middle, k]) / d x[i, j, c]|
+
+    The mask of one position is made from a part of the picture only. How large a part is a
+    weakness that summaries of the paper name: the mask does not use global information. A
+    max-pool passes a gradient to one pixel only, so one picture shows too small a field;
+    several are united. Larger `pictures` come closer to the true field from below.
+    """
+    expect(pictures >= 1, f"mask_reach: pictures must be at least 1, got {pictures}")
+    expect(seed >= 0, f"mask_reach: seed must be at least 0, got {seed}")
+    found = attention_modules(model, "mask_reach")
+    blank = blank_picture(model, image_size)
+    rng = np.random.default_rng(seed)
+    noise = rng.standard_normal((pictures, *blank.shape[1:])).astype(blank.dtype)
+    return [_reach(name, model, module.mask, noise) for name, module in found]
+
+
+def _reach(name: str, model: Module, mask: Any, pictures: np.ndarray) -> Reach:
+    x, seen, _ = _run(model, pictures, mask)
+    values = seen[-1]
+    middle = np.zeros(values.shape, values.dtype)
+    middle[:, values.shape[1] // 2, values.shape[2] // 2] = 1
+    values.backward(middle)
+    gradient = np.abs(backend.to_host(x.grad)).mean(axis=0, dtype=np.float64).sum(axis=-1)
+    total = gradient.sum()
+    expect(bool(total > 0), f"mask_reach: no pixel changes the mask of {name}")
+    gradient = gradient / total
+    rows, columns = (int(np.ptp(np.flatnonzero(gradient.sum(axis=axis)))) + 1 for axis in (1, 0))
+    height, width = gradient.shape
+    # Distance of each pixel from the middle, as the half side of the square that reaches it.
+    half = np.maximum(
+        np.abs(np.arange(height) - height // 2)[:, None],
+        np.abs(np.arange(width) - width // 2)[None, :],
+    )
+    within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel()))
+    effective = min(2 * int(np.searchsorted(within, 0.9)) + 1, height)
+    return Reach(name, gradient, rows, columns, rows * columns / (height * width), effective)
