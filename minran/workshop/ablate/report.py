@@ -1,18 +1,23 @@
-"""An ablation's results in words: for the terminal, as Markdown, as JSON."""
+"""An ablation's results: for the terminal, as Markdown, as JSON, as a figure."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minran.errors import DataError
 from minran.files import write_atomically
 from minran.streams import text_table
 from minran.train import environment
-from minran.workshop.ablate.figure import ablation_figure
 from minran.workshop.ablate.results import Results
 from minran.workshop.ablate.spread import RULE, number
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKERS = "osD^v"
 
 
 def text(results: Results) -> str:
@@ -92,12 +97,13 @@ def write(results: Results, folder: str | Path) -> list[Path]:
 
 
 def _head(results: Results) -> list[str]:
-    ablation, scale = results.ablation, results.scale
+    ablation, scale, unit = results.ablation, results.scale, _unit(results)
+    seeds = max((len(v) for row in results.values.values() for v in row.values()), default=0)
     return [
         ablation.title,
         ablation.question,
-        f"Ours ({scale.name}): {scale.words}. {_unit(results)[0].upper()}{_unit(results)[1:]}, "
-        f"mean ± standard deviation of {results.seed_count} seed(s).",
+        f"Ours ({scale.name}): {scale.words}. {unit[0].upper()}{unit[1:]}, "
+        f"mean ± standard deviation of {seeds} seed(s).",
     ]
 
 
@@ -121,32 +127,22 @@ def _table(results: Results) -> list[list[str]]:
 
 def _comparisons(results: Results) -> list[str]:
     """A line for each row and column: the difference, whether it counts, what the paper has."""
-    lines = []
+    lines, first, published = [], results.rows[0], results.ablation.published
     for row in results.rows[1:]:
         for column in results.columns:
             difference = results.difference(row, column)
             if difference is None:
                 continue
             margin = "" if difference.margin is None else f" ± {number(difference.margin)}"
-            lines.append(
-                f"{row} - {results.rows[0]}, {column}: {_signed(difference.value)}{margin}: "
-                f"{difference.verdict}{_beside_the_paper(results, row, column)}"
-            )
+            words = f"{_signed(difference.value)}{margin}: {difference.verdict}"
+            base, own = published(first, column), published(row, column)
+            if base is not None and own is not None:
+                words += f"; the paper: {_signed(own - base)}"
+                if difference.counts:
+                    same = (difference.value > 0) == (own > base)
+                    words += f", the {'same' if same else 'opposite'} direction"
+            lines.append(f"{row} - {first}, {column}: {words}")
     return lines or ["No two variants can be compared yet."]
-
-
-def _beside_the_paper(results: Results, row: str, column: str) -> str:
-    """The paper's difference, and whether ours says the same."""
-    published = results.ablation.published
-    first, own = published(results.rows[0], column), published(row, column)
-    difference = results.difference(row, column)
-    if first is None or own is None or difference is None:
-        return ""
-    words = f"; the paper: {_signed(own - first)}"
-    if difference.counts:
-        same = (difference.value > 0) == (own > first)
-        words += ", the same direction" if same else ", the opposite direction"
-    return words
 
 
 def _notes(results: Results) -> list[str]:
@@ -162,21 +158,90 @@ def _notes(results: Results) -> list[str]:
             "longer: only directions can be compared, not numbers."
         )
     if any(line.resnet for line in ablation.rows):
-        notes.append(f"ResNet is here: {scale.resnet_words} ({_sizes(results)}).")
+        sizes = [
+            f"{row} {next(iter(found.values())):,}"
+            for row, found in results.parameters.items()
+            if found
+        ]
+        words = f"{', '.join(sizes)} parameters"
+        notes.append(f"ResNet is here: {scale.resnet_words} ({words}).")
     if results.missing:
         notes.append(f"Not finished and left out: {'; '.join(results.missing)}.")
     return notes
 
 
-def _sizes(results: Results) -> str:
-    """The parameters of each row, in its first column."""
-    sizes = [
-        f"{row} {next(iter(results.parameters[row].values())):,}"
-        for row in results.rows
-        if results.parameters[row]
-    ]
-    return ", ".join(sizes) + " parameters"
-
-
 def _signed(value: float) -> str:
     return ("+" if value >= 0 else "-") + number(abs(value))
+
+
+def ablation_figure(results: Results, dark: bool = False) -> Figure:
+    """Left ours: each seed a faint dot, mean and standard deviation; right the paper's numbers.
+
+    The panels have axes of their own: networks and data differ, only directions compare.
+    """
+    from minran.inspect.style import dress, new_figure, theme
+
+    colours = theme(dark)
+    panels: list[tuple[str, Source]] = [(f"Ours ({results.scale.name})", _ours)]
+    panels += [("The paper (CIFAR-10)", _paper)] if results.ablation.paper else []
+    width = 4.6 if len(results.columns) > 1 else 3.6
+    figure = new_figure(width * len(panels), 3.4, dark)
+    response = results.ablation.kind == "response"
+    unit = "mean |feature| (log scale)" if response else "test error (%)"
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (title, source) in zip(grid, panels):
+        dress(axes, colours, title, "", unit)
+        if response:
+            axes.set_yscale("log")
+        _draw(axes, results, colours, source)
+        axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
+    figure.suptitle(results.ablation.title, color=colours.faint, fontsize=9.5)
+    return figure
+
+
+Shown = tuple[float, float, list[float]]
+"""Mean, standard deviation (0 if unknown) and single values of a cell."""
+
+Source = Callable[[Results, str, str], Shown | None]
+
+
+def _ours(results: Results, row: str, column: str) -> Shown | None:
+    sample = results.sample(row, column)
+    if sample is None:
+        return None
+    return sample.mean, sample.deviation or 0.0, results.values[row][column]
+
+
+def _paper(results: Results, row: str, column: str) -> Shown | None:
+    value = results.ablation.published(row, column)
+    return None if value is None else (value, 0.0, [])
+
+
+def _draw(axes: Any, results: Results, colours: Any, source: Source) -> None:
+    """A line for each row over the columns, or a point for each row of the only column."""
+    from minran.inspect.style import legend
+
+    rows, columns = results.rows, results.columns
+    several = len(columns) > 1
+    for index, row in enumerate(rows):
+        # A little apart, so that the bars of two rows do not cover each other.
+        shift = 0.08 * (index - (len(rows) - 1) / 2) if several else index
+        cells = [(place + shift, source(results, row, c)) for place, c in enumerate(columns)]
+        points = [(place, *cell) for place, cell in cells if cell is not None]
+        if not points:
+            continue
+        x, means, deviations, values = zip(*points)
+        colour = colours.colours[index % len(colours.colours)]
+        marker = MARKERS[index % len(MARKERS)]
+        axes.errorbar(
+            x, means, deviations, color=colour, marker=marker, capsize=4, linewidth=1.8, label=row
+        )
+        for place, dots in zip(x, values):
+            beside = place if several else place + 0.12
+            axes.plot([beside] * len(dots), dots, ".", color=colour, alpha=0.4)
+    words = columns if several else rows
+    axes.set_xticks(range(len(words)), [word.replace(" (", "\n(") for word in words])
+    if several:
+        legend(axes, colours)
+    else:
+        axes.set_xlim(-0.6, len(rows) - 0.4)

@@ -52,11 +52,6 @@ class Results:
             first, own = (np.log10(np.maximum(v, smallest)).tolist() for v in (first, own))
         return compare(first, own)
 
-    @property
-    def seed_count(self) -> int:
-        """The most seeds that any cell has."""
-        return max((len(v) for row in self.values.values() for v in row.values()), default=0)
-
 
 def measure(
     ablation: Ablation, scale: Scale, cells: list[Cell], data_dir: str | Path | None = None
@@ -67,9 +62,8 @@ def measure(
     """
     rows = [line.label for line in ablation.rows]
     columns: list[str] = []
-    results = Results(ablation, scale, rows, columns, {}, {}, {})
-    for row in rows:
-        results.values[row], results.seeds[row], results.parameters[row] = {}, {}, {}
+    nothing: Any = [{row: {} for row in rows} for _ in range(3)]
+    results = Results(ablation, scale, rows, columns, *nothing)
     for cell in cells:
         if not cell.finished:
             results.missing.append(f"{cell.row}, {cell.column}, seed {cell.seed}")
@@ -80,7 +74,9 @@ def measure(
             measured = _responses(cell, data_dir)
         else:
             measured = {cell.column: 100 * (1 - epochs[-1]["test_accuracy"])}
-        size = _parameters(cell)
+        # All that is trained: not the running statistics.
+        state = load_checkpoint(Run(cell.folder).last_file).model
+        size = sum(array.size for name, array in state.items() if ".running_" not in name)
         for column, value in measured.items():
             if column not in columns:
                 columns.append(column)
@@ -98,9 +94,3 @@ def _responses(cell: Cell, data_dir: str | Path | None) -> dict[str, float]:
     model, preprocess, _ = load_model(Run(cell.folder).last_file)
     _, test = load_data(cell.recipe, data_dir)
     return stage_responses(model, preprocess(test.images[:RESPONSE_PICTURES]))
-
-
-def _parameters(cell: Cell) -> int:
-    """How many numbers of the network are trained: all but the running statistics."""
-    state: dict[str, Any] = load_checkpoint(Run(cell.folder).last_file).model
-    return sum(array.size for name, array in state.items() if ".running_" not in name)

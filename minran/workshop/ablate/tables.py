@@ -73,93 +73,88 @@ class Ablation:
         return self.paper[rows.index(row)][columns.index(column)]
 
 
-SCALES = {
-    scale.name: scale
-    for scale in (
-        Scale(
-            "nano",
-            "ablation-nano",
-            "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
-            2,
-            ('model.options.mask="none"', "model.options.modules=[5, 4]"),
-            "the trunk alone (mask = none), deeper until it has about as many parameters",
-        ),
-        Scale(
-            "small",
-            "ablation-small",
-            "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
-            3,
-            ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
-            "the trunk alone (mask = none), deeper until it has about as many parameters",
-        ),
-        Scale(
-            "paper",
-            "ablation-paper",
-            "the paper's networks and recipe on CIFAR-10 (160,000 steps each)",
-            3,
-            ('model.name="resnet164_cifar"', "model.options={}"),
-            "ResNet-164",
-        ),
+def _option(name: str, values: dict[str, str]) -> tuple[Line, ...]:
+    """Rows that differ in one option of the network; values: its value by label."""
+    return tuple(
+        Line(label, (f'model.options.{name}="{value}"',)) for label, value in values.items()
     )
-}
 
-_RESIDUAL = Line("residual (ARL)", ('model.options.learning="residual"',))
-_NAIVE = Line("naive (NAL)", ('model.options.learning="naive"',))
 
-ABLATIONS = {
-    ablation.name: ablation
-    for ablation in (
-        Ablation(
-            "table1",
-            "Table 1: the activation of the mask",
-            "Does it matter how the mask's last map is turned into attention (Eq. 4-6)?",
-            (
-                Line("mixed", ('model.options.attention="mixed"',)),
-                Line("channel", ('model.options.attention="channel"',)),
-                Line("spatial", ('model.options.attention="spatial"',)),
-            ),
-            (Line("1 module a stage (A-56)", modules=1),),
-            ((5.52,), (6.24,), (6.33,)),
-        ),
-        Ablation(
-            "table3",
-            "Table 3: residual against naive attention learning, by depth",
-            "Does the 1 in (1 + M) T matter, and more so in deeper networks (Eq. 1 and 3)?",
-            (_RESIDUAL, _NAIVE),
-            tuple(Line(f"{m} a stage (A-{36 * m + 20})", modules=m) for m in (1, 2, 3, 4)),
-            ((5.52, 4.99, 4.44, 4.31), (5.89, 5.35, 5.57, 7.18)),
-        ),
-        Ablation(
-            "table4",
-            "Table 4: the structure of the mask",
-            "Does the mask need pooling and interpolation, or do local convolutions do as well?",
-            (
-                Line("encoder-decoder", ('model.options.mask="hourglass"',)),
-                Line("local convolutions", ('model.options.mask="local"',)),
-            ),
-            (Line("1 module a stage (A-56)", modules=1),),
-            ((5.52,), (6.48,)),
-        ),
-        Ablation(
-            "table5",
-            "Table 5: wrong labels",
-            "Does attention resist wrong training labels better than a network without it?",
-            (Line("Attention-92", modules=2), Line("ResNet", resnet=True)),
-            tuple(
-                Line(f"{noise}% wrong", (f"data.label_noise={noise / 100}",))
-                for noise in (10, 30, 50, 70)
-            ),
-            ((5.15, 5.79, 7.27, 15.75), (5.93, 6.61, 8.35, 17.21)),
-        ),
-        Ablation(
-            "figure4",
-            "Figure 4: mean absolute response of each stage's output",
-            "Do features fade from stage to stage where masks below 1 multiply them (NAL)?",
-            (_RESIDUAL, _NAIVE),
-            (Line("4 a stage (A-164)", modules=4),),
-            paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
-            "depth, ARL's does not.",
-            kind="response",
-        ),
-    )
-}
+_TRUNK = "the trunk alone (mask = none), deeper until it has about as many parameters"
+_LEARNING = _option("learning", {"residual (ARL)": "residual", "naive (NAL)": "naive"})
+_SHALLOW = (Line("1 module a stage (A-56)", modules=1),)
+
+_SCALES = (
+    Scale(
+        "nano",
+        "ablation-nano",
+        "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
+        2,
+        ('model.options.mask="none"', "model.options.modules=[5, 4]"),
+        _TRUNK,
+    ),
+    Scale(
+        "small",
+        "ablation-small",
+        "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
+        3,
+        ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
+        _TRUNK,
+    ),
+    Scale(
+        "paper",
+        "ablation-paper",
+        "the paper's networks and recipe on CIFAR-10 (160,000 steps each)",
+        3,
+        ('model.name="resnet164_cifar"', "model.options={}"),
+        "ResNet-164",
+    ),
+)
+
+_ABLATIONS = (
+    Ablation(
+        "table1",
+        "Table 1: the activation of the mask",
+        "Does it matter how the mask's last map is turned into attention (Eq. 4-6)?",
+        _option("attention", {kind: kind for kind in ("mixed", "channel", "spatial")}),
+        _SHALLOW,
+        ((5.52,), (6.24,), (6.33,)),
+    ),
+    Ablation(
+        "table3",
+        "Table 3: residual against naive attention learning, by depth",
+        "Does the 1 in (1 + M) T matter, and more so in deeper networks (Eq. 1 and 3)?",
+        _LEARNING,
+        tuple(Line(f"{m} a stage (A-{36 * m + 20})", modules=m) for m in (1, 2, 3, 4)),
+        ((5.52, 4.99, 4.44, 4.31), (5.89, 5.35, 5.57, 7.18)),
+    ),
+    Ablation(
+        "table4",
+        "Table 4: the structure of the mask",
+        "Does the mask need pooling and interpolation, or do local convolutions do as well?",
+        _option("mask", {"encoder-decoder": "hourglass", "local convolutions": "local"}),
+        _SHALLOW,
+        ((5.52,), (6.48,)),
+    ),
+    Ablation(
+        "table5",
+        "Table 5: wrong labels",
+        "Does attention resist wrong training labels better than a network without it?",
+        (Line("Attention-92", modules=2), Line("ResNet", resnet=True)),
+        tuple(Line(f"{n}% wrong", (f"data.label_noise={n / 100}",)) for n in (10, 30, 50, 70)),
+        ((5.15, 5.79, 7.27, 15.75), (5.93, 6.61, 8.35, 17.21)),
+    ),
+    Ablation(
+        "figure4",
+        "Figure 4: mean absolute response of each stage's output",
+        "Do features fade from stage to stage where masks below 1 multiply them (NAL)?",
+        _LEARNING,
+        (Line("4 a stage (A-164)", modules=4),),
+        paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
+        "depth, ARL's does not.",
+        kind="response",
+    ),
+)
+
+SCALES = {scale.name: scale for scale in _SCALES}
+ABLATIONS = {ablation.name: ablation for ablation in _ABLATIONS}
