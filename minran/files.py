@@ -72,6 +72,14 @@ def is_running(process: int) -> bool:
     return True
 
 
+def make_folder(path: Path, error: type[MinranError] = DataError) -> None:
+    """Make a folder and those above it, unless it is there. Raises `error` if that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise error(f"could not make {path} ({problem.strerror or problem})") from problem
+
+
 def is_temporary(path: Path) -> bool:
     """Whether `path` is what a killed process left of `write_atomically`."""
     return path.name.startswith(".") and path.name.endswith(TEMPORARY)

@@ -30,6 +30,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from numbers import Real
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -40,7 +41,8 @@ from minran import backend, machine
 from minran.autograd import Array, Tensor
 from minran.backend.world import World, current, install
 from minran.distributed.mpi import MPIWorld, NCCLWorld
-from minran.errors import BackendError, MinranError, expect
+from minran.errors import BackendError, MinranError, expect, expect_whole, shortened
+from minran.hints import checked
 from minran.streams import Output
 
 Value = TypeVar("Value")
@@ -115,18 +117,26 @@ def _cores_for_each(neighbours: Any) -> int:
 
 def share(count: int) -> slice:
     """This process's samples of a batch of `count`: nearly equal slices, by rank."""
+    expect_whole(count, "share: count", 0)
     world = current()
     return slice(count * world.rank // world.size, count * (world.rank + 1) // world.size)
 
 
 def weight(count: int) -> float:
     """What the loss of this process's share of `count` samples weighs in that of the batch."""
+    expect_whole(count, "weight: count")
     mine = share(count)
     return (mine.stop - mine.start) / count
 
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each parameter's gradient by its sum over all processes: one message for all."""
+    many = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
+    parameters = list(parameters) if many else []
+    expect(
+        many and all(isinstance(each, Tensor) for each in parameters),
+        f"sum_gradients: parameters must be a list of tensors, got {shortened(parameters)}",
+    )
     world = current()
     if world.size == 1:
         return
@@ -141,6 +151,11 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 
 def sum_numbers(*numbers: float) -> list[float]:
     """Each number summed over all processes, in float64."""
+    for number in numbers:
+        expect(
+            isinstance(number, Real | np.bool_),
+            f"sum_numbers: each must be a number, got {shortened(number)}",
+        )
     return [float(total) for total in current().sum(np.array(numbers, np.float64))]
 
 
@@ -149,6 +164,7 @@ def leads() -> bool:
     return current().rank == 0
 
 
+@checked()
 def from_leader(function: Callable[[], Value]) -> Value:
     """`function()`, which only process 0 calls: all get its result, or its MinranError."""
     world = current()
@@ -166,6 +182,7 @@ def from_leader(function: Callable[[], Value]) -> Value:
     return value
 
 
+@checked()
 def expect_alike(facts: Mapping[str, Any]) -> None:
     """All processes call this with what must be the same in each: `{"seed": 0, ...}`.
 
@@ -195,6 +212,7 @@ def leader_first() -> Iterator[None]:
             world.broadcast(None)
 
 
+@checked()
 def fail(message: str, status: int) -> int:
     """Print `message` and end all processes with `status`; alone, return it to the caller."""
     world = current()

@@ -12,7 +12,7 @@ from typing import Any
 
 from minran import backend, distributed, machine
 from minran.errors import CheckpointError, RecipeError, expect
-from minran.files import is_temporary, read_bytes, write_atomically
+from minran.files import is_temporary, make_folder, read_bytes, write_atomically
 from minran.hints import checked
 from minran.train.checkpoint import (
     Checkpoint,
@@ -141,10 +141,7 @@ class Run:
         The system lets go of the lock when the process ends, however it ends. Raises
         CheckpointError if another process holds it.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"could not make {self.folder} ({error.strerror})") from error
+        make_folder(self.folder, CheckpointError)
         handle = _lock_folder(self.folder)
         expect(
             handle is not None,

@@ -6,6 +6,7 @@ docs/reference/errors.md.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import re
@@ -23,8 +24,11 @@ import minran
 from minran import (
     Op,
     Tensor,
+    ablate,
     backend,
+    bench,
     data,
+    distributed,
     errors,
     inspect,
     interop,
@@ -46,6 +50,9 @@ ROWS: list[tuple[str, str, str]] = [
 NET = minran.create_model("attention_nano", 2)
 SHAPES = data.load_shapes(count=20)
 IMAGES = np.ones((2, 8, 8, 3), np.float32)
+TABLE, SCALE = ablate.ABLATIONS["table1"], ablate.SCALES["nano"]
+CELLS = ablate.make_cells(TABLE, SCALE, 1, "nowhere")
+RESULTS = ablate.measure(TABLE, SCALE, CELLS)
 MASK = np.arange(2 * 4 * 4 * 2, dtype=np.float32).reshape(2, 4, 4, 2) / 64
 
 
@@ -66,6 +73,13 @@ def used() -> Op:
 
 def t(*shape: int, dtype: Any = np.float32, grad: bool = True) -> Tensor:
     return tensor(np.ones(shape, dtype), grad)
+
+
+def asked(*options: str) -> argparse.Namespace:
+    """What the bench is asked for."""
+    parser = argparse.ArgumentParser()
+    bench.add_arguments(parser)
+    return parser.parse_args(options)
 
 
 def norm(channels: int) -> tuple[Any, ...]:
@@ -93,6 +107,8 @@ KNOWN: dict[str, Any] = {
     **{name: getattr(minran, name) for name in (*minran.__all__, *minran._SUBPACKAGES)},
     **{"np": np, "backend": backend, "check_op": check_op, "Twice": Twice, "net": NET},
     **{"t": t, "held": held, "observed": observed, "ungraded": ungraded, "shapes": SHAPES},
+    **{"ablate": ablate, "bench": bench, "distributed": distributed, "asked": asked},
+    **{"table": TABLE, "scale": SCALE, "cells": CELLS, "results": RESULTS},
 }
 """What the expressions may name."""
 
@@ -179,16 +195,24 @@ NO_WRONG_CALL = {
         "record",
         *("Attention", "Channels", "Reach", "Row", "Scores", "Summary", "Svg"),
     },
+    "ablate": {"Cell", "Difference", "Results", "Sample"},
+    "bench": {"main"},
+    "distributed": {"leader_first", "leads", "start"},
 }
 """Functions without arguments, and what functions return: nobody else makes those."""
 
 
-@pytest.mark.parametrize("part", [data, train, inspect, interop])
+@pytest.mark.parametrize("part", [data, train, inspect, interop, ablate, bench, distributed])
 def test_every_public_function_has_rows(part: ModuleType) -> None:
     short = part.__name__.removeprefix("minran.")
     text = "\n".join(expression for expression, *_ in ROWS)
     calls = set(re.findall(rf"\b{short}\.(\w+)[(.]", text))
-    public = {name for name in part.__all__ if callable(getattr(part, name))} - {"Batch"}
+    names = getattr(part, "__all__", None) or [
+        name
+        for name, thing in vars(part).items()
+        if name[0] != "_" and getattr(thing, "__module__", "") == part.__name__
+    ]
+    public = {name for name in names if callable(getattr(part, name))} - {"Batch"}
     missing = public - calls - NO_WRONG_CALL.get(short, set())
     assert not missing, f"no wrong call in tests/wrong for {sorted(missing)}"
     assert not NO_WRONG_CALL.get(short, set()) & calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from minran.errors import (
     ShapeError,
     expect,
 )
+from minran.hints import checked
 from minran.train import Recipe, Run, load_recipe, train
 from minran.workshop.ablate.tables import Ablation, Scale
 
@@ -37,12 +38,13 @@ class Cell:
         return run.exists() and run.progress().finished
 
 
+@checked(RecipeError)
 def make_cells(
     ablation: Ablation,
     scale: Scale,
     seeds: int,
     folder: str | Path,
-    changes: Iterable[str] = (),
+    changes: Sequence[str] = (),
 ) -> list[Cell]:
     """Every run of the ablation, all variants of the first seed first.
 
@@ -52,7 +54,6 @@ def make_cells(
     Raises RecipeError for a change that does not fit.
     """
     expect(seeds >= 1, f"an ablation needs at least one seed, got {seeds}", RecipeError)
-    changes = list(changes)
     forbidden = [change for change in changes if change.partition("=")[0].strip() == "seed"]
     expect(not forbidden, "the seeds of an ablation are set by --seeds", RecipeError)
     base = load_recipe(scale.recipe, changes)
@@ -87,6 +88,7 @@ def _entries(recipe: Recipe) -> dict[str, Any]:
     return {**entries, **{f"model.options.{key}": value for key, value in options.items()}}
 
 
+@checked(RecipeError)
 def train_cells(
     cells: list[Cell],
     data_dir: str | Path | None = None,

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minran.errors import DataError
-from minran.files import write_atomically
+from minran.errors import DataError, RecipeError
+from minran.files import make_folder, write_atomically
+from minran.hints import checked
 from minran.streams import text_table
 from minran.train import environment
 from minran.workshop.ablate.results import Results
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 MARKERS = "osD^v"
 
 
+@checked(RecipeError)
 def text(results: Results) -> str:
     """The table, the comparisons and what they mean, for a terminal."""
     cells = _table(results)
@@ -28,6 +30,7 @@ def text(results: Results) -> str:
     return "\n\n".join("\n".join(part) for part in parts)
 
 
+@checked(RecipeError)
 def markdown(results: Results, figure: str = "") -> str:
     """The same for a page; figure: the picture's file name."""
     title, *head = _head(results)
@@ -40,6 +43,7 @@ def markdown(results: Results, figure: str = "") -> str:
     return "\n\n".join([*parts, *_notes(results)]) + "\n"
 
 
+@checked(RecipeError)
 def to_json(results: Results) -> dict[str, Any]:
     """Every value of every seed, means, spreads and comparisons, and what they were made with."""
     cells = []
@@ -79,6 +83,7 @@ def to_json(results: Results) -> dict[str, Any]:
     }
 
 
+@checked(RecipeError)
 def write(results: Results, folder: str | Path) -> list[Path]:
     """Write NAME.json, NAME.md and NAME.png into `folder`; returns the three paths.
 
@@ -89,7 +94,7 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     folder = Path(folder)
     name = results.ablation.name
     paths = [folder / f"{name}.{ending}" for ending in ("json", "md", "png")]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_atomically(paths[0], json.dumps(to_json(results), indent=2) + "\n", DataError)
     write_atomically(paths[1], markdown(results, paths[2].name), DataError)
     save_figure(ablation_figure(results), paths[2])
@@ -174,6 +179,7 @@ def _signed(value: float) -> str:
     return ("+" if value >= 0 else "-") + number(abs(value))
 
 
+@checked(RecipeError)
 def ablation_figure(results: Results, dark: bool = False) -> Figure:
     """Left ours: each seed a faint dot, mean and standard deviation; right the paper's numbers.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from minran.errors import RecipeError
+from minran.hints import checked
 from minran.inspect import stage_responses
 from minran.train import Run, load_checkpoint, load_data, load_model, read_history
 from minran.workshop.ablate.cells import Cell
@@ -53,6 +55,7 @@ class Results:
         return compare(first, own)
 
 
+@checked(RecipeError)
 def measure(
     ablation: Ablation, scale: Scale, cells: list[Cell], data_dir: str | Path | None = None
 ) -> Results:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minran.errors import expect
+from minran.errors import expect, expect_number
+from minran.hints import checked
 
 CONFIDENCE = 0.95
 RULE = (
@@ -52,6 +53,7 @@ class Difference:
         return words.get(self.counts, "within the spread")
 
 
+@checked()
 def summarise(values: Sequence[float]) -> Sample:
     """Mean and sample standard deviation (n - 1) of at least one value."""
     expect(len(values) >= 1, "summarise: there are no values")
@@ -60,6 +62,7 @@ def summarise(values: Sequence[float]) -> Sample:
     return Sample(len(array), float(array.mean()), deviation)
 
 
+@checked()
 def compare(first: Sequence[float], second: Sequence[float]) -> Difference:
     """The mean of `second` minus that of `first`, with the margin of Welch's test.
 
@@ -75,11 +78,14 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Difference:
     return Difference(value, student_t(freedom) * float(np.sqrt(v1 + v2)))
 
 
+@checked()
 def student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
     """The t for which Student's distribution has the share `confidence` between -t and t.
 
     With t = sqrt(f) tan(a) its density becomes cos(a)^(f - 1) da, which is added up numerically.
     """
+    expect_number(freedom, "student_t: freedom", 1)
+    expect_number(confidence, "student_t: confidence", 0, 1)
     middles = (np.arange(200_000) + 0.5) * (np.pi / 2 / 200_000)
     share = np.cumsum(np.cos(middles) ** (freedom - 1))
     angle = np.interp(confidence, share / share[-1], middles)

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from minran.errors import RecipeError, expect
+from minran.hints import checked
 
+
+@checked(RecipeError)
 @dataclass(frozen=True)
 class Scale:
     """How large the networks are, and how long they train.
@@ -25,6 +29,7 @@ class Scale:
     resnet_words: str
 
 
+@checked(RecipeError)
 @dataclass(frozen=True)
 class Line:
     """A row or a column of a table: words, and changes to the recipe.
@@ -46,6 +51,7 @@ class Line:
         return [*changes, *scale.resnet] if self.resnet else changes
 
 
+@checked(RecipeError)
 @dataclass(frozen=True)
 class Ablation:
     """One table or figure of the paper.
@@ -64,6 +70,17 @@ class Ablation:
     paper: tuple[tuple[float, ...], ...] = ()
     paper_words: str = ""
     kind: str = "error"
+
+    def __post_init__(self) -> None:
+        kinds, shape = ("error", "response"), (len(self.rows), len(self.columns))
+        expect(self.kind in kinds, f"Ablation: kind must be one of {kinds}", RecipeError)
+        expect(0 not in shape, "Ablation: rows or columns are missing", RecipeError)
+        found = [len(row) for row in self.paper]
+        expect(
+            not found or found == [shape[1]] * shape[0],
+            f"Ablation: paper must have {shape[0]} rows of {shape[1]} numbers, got {found}",
+            RecipeError,
+        )
 
     def published(self, row: str, column: str) -> float | None:
         """The paper's number in a row and column, None if it has none."""

@@ -7,7 +7,8 @@ import sys
 from typing import Any
 
 from minran.arguments import Option, Parser, add_command, add_options
-from minran.errors import MinranError
+from minran.errors import MinranError, RecipeError, expect
+from minran.hints import checked
 
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "what to measure (default: networks, data and import)": (
@@ -71,6 +72,7 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
 }
 
 
+@checked(RecipeError)
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `minran bench` and of `python -m minran.bench`."""
     for title, options in OPTIONS.items():
@@ -82,6 +84,7 @@ def add_commands(commands: Any) -> None:
     add_arguments(add_command(commands, run, name="bench"))
 
 
+@checked(RecipeError)
 def run(args: argparse.Namespace) -> int:
     """Time a training step, beside PyTorch if it is installed.
 
@@ -91,6 +94,9 @@ def run(args: argparse.Namespace) -> int:
     """
     from minran.workshop.bench import session
 
+    options = [name for group in OPTIONS.values() for name, *_ in group]
+    missing = [name for name in options if not hasattr(args, name[2:].replace("-", "_"))]
+    expect(not missing, f"bench: args lack {', '.join(missing)}: see add_arguments", RecipeError)
     return session.run(args)
 
 

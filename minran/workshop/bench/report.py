@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import DataError
-from minran.files import write_atomically
+from minran.files import make_folder, write_atomically
 from minran.streams import text_table
 from minran.workshop.bench.compare import Measurement
 from minran.workshop.bench.contenders import TORCH
@@ -31,7 +31,7 @@ JOBS = {
 def save(path: str | Path, document: dict[str, Any]) -> None:
     """Write the JSON, whole or not at all; its folder is made."""
     text = json.dumps({"format": FORMAT, **document}, indent=1) + "\n"
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    make_folder(Path(path).parent)
     write_atomically(path, text, DataError)
 
 
