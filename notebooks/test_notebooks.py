@@ -40,7 +40,6 @@ def test_notebook_runs(file: Path) -> None:
         assert "no longer in the source" not in str(cell.get("outputs", "")), cell.source
     statuses = {task: record["status"] for task, record in result.records.items()}
     assert statuses == {task.name: "passed" for task in notebook.tasks}
-    assert not result.out_of_time, f"it took longer than {allowed:.0f} seconds"
     if folder := os.environ.get("MINRAN_EXECUTED"):
         kept = Path(folder) / f"{file.stem}.ipynb"
         kept.parent.mkdir(parents=True, exist_ok=True)

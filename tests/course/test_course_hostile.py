@@ -563,10 +563,11 @@ def test_what_is_no_plain_data_arrives_as_its_type(value: Any) -> None:
 def test_forged_bytes_are_data_or_refused() -> None:
     good = dumps({"value": [np.eye(3), "x", (1.5, None)]}, nothing)
     rng = np.random.default_rng(0)
-    for _ in range(2000):
+    letters = [*range(256), *b'[]{},:"0189eE<>|fiubcU-.x' * 10]
+    for _ in range(4000):
         bad = bytearray(good)
         for place in rng.integers(0, len(bad), 3):
-            bad[place] = rng.integers(256)
+            bad[place] = rng.choice(letters)
         try:
             loads(bytes(bad[: rng.integers(1, len(bad) + 1)]), nothing)
         except ValueError:
@@ -582,11 +583,11 @@ def test_forged_bytes_are_data_or_refused() -> None:
         "[0,9e99]",
     ]
     for shape in shapes:
-        text = f'["array", "<f8", {shape}, 0]'.encode()
+        text = f'{{"array": ["<f8", {shape}]}}'.encode()
         with pytest.raises(ValueError, match="no message"):
             loads(len(text).to_bytes(4, "big") + text, nothing)
     for dtype in ("O", "V8", "f8,f8", "M8[s]", "x", "(9,9)f8", "S4"):
-        text = f'["array", "{dtype}", [1], 0]'.encode()
+        text = f'{{"array": ["{dtype}", [1]]}}'.encode()
         with pytest.raises(ValueError, match="no message"):
             loads(len(text).to_bytes(4, "big") + text + bytes(999), nothing)
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
@@ -22,23 +23,22 @@ from minran.workshop.course.checking import RECORD
 from minran.workshop.course.copies import need
 from minran.workshop.course.show import PACKAGE, STATIC
 
-_OFFLINE = "import minran.workshop.course.offline as _; _.go_offline()"
+_OFFLINE = "import minran.workshop.course.run as _; _.go_offline()"
 
 
 @dataclass
 class Execution:
-    """What running a notebook gave."""
+    """What running a notebook gave.
+
+    node: the notebook with its outputs. records: by task, the outcome that `check` wrote last.
+    left_out: the cell that ended the run, if one did, and why. seconds: spent in cells; starting
+    Python is not counted.
+    """
 
     node: Any
-    """The notebook with its outputs."""
     records: dict[str, dict[str, str]] = field(default_factory=dict)
-    """By task: the outcome that `check` wrote last."""
     left_out: dict[int, str] = field(default_factory=dict)
-    """The cell that ended the run, if one did, and why (too long, the process died)."""
-    out_of_time: bool = False
-    """Whether the whole notebook's time ran out before its last cell."""
     seconds: float = 0.0
-    """Time spent in cells; starting Python is not counted."""
 
     def error(self, index: int) -> tuple[str, str] | None:
         """The error (name, message) that a cell raised, if it did."""
@@ -55,64 +55,56 @@ def run_cells(node: Any, timeout: float = 600, cell_timeout: float = 120) -> Exe
     """
     result = Execution(copy.deepcopy(node))
     with tempfile.TemporaryDirectory(prefix="minran-course-", ignore_cleanup_errors=True) as folder:
-        record = Path(folder) / "outcomes.jsonl"
-        place = Path(folder) / "work"
-        place.mkdir()
-        _run(result, place, record, time.monotonic() + timeout, cell_timeout)
-        result.records = _read(record)
+        record, work = Path(folder) / "outcomes.jsonl", Path(folder) / "work"
+        record.touch()
+        work.mkdir()
+        _run(result, work, record, time.monotonic() + timeout, cell_timeout)
+        rows = map(json.loads, record.read_text(encoding="utf-8").splitlines())
+        result.records = {row["task"]: row for row in rows}
     return result
 
 
-def _run(
-    result: Execution, place: Path, record: Path, deadline: float, cell_timeout: float
-) -> None:
-    nbclient = need("nbclient")
+def _run(result: Execution, work: Path, record: Path, deadline: float, cell_timeout: float) -> None:
     exceptions = need("nbclient.exceptions")
     need("ipykernel")
-    client = nbclient.NotebookClient(
+    cells = result.node.cells
+    client = need("nbclient").NotebookClient(
         result.node, allow_errors=True, kernel_name="python3", shutdown_kernel="immediate"
     )
-    spent = 0.0
-    try:
-        # What the process itself says, IPython's start-up warnings, is of no use here.
-        quiet = subprocess.DEVNULL
-        with client.setup_kernel(env=_environment(record), cwd=str(place), stderr=quiet):
-            offline = need("nbformat").v4.new_code_cell(_OFFLINE)
-            client.timeout = 120  # a busy machine may need long to import NumPy
-            first = result.node.cells[0]
-            client.execute_cell(offline, 0)
-            result.node.cells[0] = first  # nbclient puts what it ran in this place
-            for index, cell in enumerate(result.node.cells):
-                if cell.cell_type != "code":
-                    continue
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    result.out_of_time = True
-                    return
-                limit = math.ceil(min(cell_timeout, left))  # nbclient wants whole seconds
-                client.timeout = limit
-                started = time.monotonic()
-                try:
-                    client.execute_cell(cell, index)
-                except exceptions.CellTimeoutError:
-                    result.left_out[index] = f"it was stopped after {limit} seconds"
-                    return
-                except exceptions.DeadKernelError:
-                    result.left_out[index] = "it ended the Python process"
-                    return
-                spent += time.monotonic() - started
-    finally:
-        result.seconds = spent
+    # What the process itself says, IPython's start-up warnings, is of no use here.
+    quiet = subprocess.DEVNULL
+    with client.setup_kernel(env=_environment(record), cwd=str(work), stderr=quiet):
+        client.timeout = 120  # a busy machine may need long to import NumPy
+        cells.append(need("nbformat").v4.new_code_cell(_OFFLINE))
+        client.execute_cell(cells[-1], len(cells) - 1)
+        cells.pop()
+        for index, cell in enumerate(cells):
+            if cell.cell_type != "code":
+                continue
+            left = min(cell_timeout, deadline - time.monotonic())
+            if left <= 0:
+                result.left_out[index] = "the whole notebook's time ran out"
+                return
+            client.timeout = math.ceil(left)  # nbclient wants whole seconds
+            started = time.monotonic()
+            try:
+                client.execute_cell(cell, index)
+            except exceptions.CellTimeoutError:
+                result.left_out[index] = f"it was stopped after {client.timeout} seconds"
+                return
+            except exceptions.DeadKernelError:
+                result.left_out[index] = "it ended the Python process"
+                return
+            result.seconds += time.monotonic() - started
 
 
 def _environment(record: Path) -> dict[str, str]:
     """The environment of the process: minran importable, outcomes recorded, nothing to fetch."""
-    home = str(PACKAGE.parent)
-    path = os.environ.get("PYTHONPATH", "")
+    places = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     unreachable = "http://127.0.0.1:9"
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([home, path]) if path else home,
+        "PYTHONPATH": os.pathsep.join(places),
         RECORD: str(record),
         STATIC: "1",
         "http_proxy": unreachable,
@@ -121,16 +113,17 @@ def _environment(record: Path) -> dict[str, str]:
     }
 
 
-def _read(record: Path) -> dict[str, dict[str, str]]:
-    """The outcomes that were written; lines that are not ours are passed over."""
-    found: dict[str, dict[str, str]] = {}
-    if not record.exists():
-        return found
-    for line in record.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(entry, dict) and {"task", "status"} <= entry.keys():
-            found[str(entry["task"])] = {key: str(value) for key, value in entry.items()}
-    return found
+def go_offline() -> None:
+    """From now on, Python sockets of this process reach this machine only."""
+
+    def refuse(event: str, args: tuple[Any, ...]) -> None:
+        if event == "socket.connect" and isinstance(args[1], tuple):
+            host = args[1][0]
+        elif event == "socket.getaddrinfo":
+            host = args[0]
+        else:
+            return
+        if host not in (None, "", "localhost", "127.0.0.1", "::1"):
+            raise OSError(f"the course's notebooks run offline; {host} was asked for")
+
+    sys.addaudithook(refuse)

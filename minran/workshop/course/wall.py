@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def _student(settings: dict[str, Any]) -> None:
             _prctl(_NO_NEW_PRIVILEGES, 1)
             _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
         for name, most in settings["limits"].items():
-            _limit(getattr(resource, name, None), most)
+            if hasattr(resource, name):
+                _limit(name, most)
         work = "/work" if settings["namespaces"] else settings["work"]
         os.chdir(work)
         names = ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR")
@@ -110,16 +111,15 @@ def _student(settings: dict[str, Any]) -> None:
         os._exit(1)
 
 
-def _limit(which: int | None, most: int) -> None:
-    if which is None:
-        return
+def _limit(name: str, most: int) -> None:
+    which = getattr(resource, name)
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     try:
         resource.setrlimit(which, (most, most))
     except (ValueError, OSError):
-        if which != getattr(resource, "RLIMIT_AS", None):  # macOS knows no such limit
+        if name != "RLIMIT_AS":  # macOS knows no such limit
             raise
 
 
@@ -258,7 +258,8 @@ def _end_all(first: int, inside: bool) -> None:
     linux = sys.platform == "linux"
     for _ in range(500):
         if not linux:
-            _kill(os.killpg, first)
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(first, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
@@ -266,15 +267,9 @@ def _end_all(first: int, inside: bool) -> None:
             return
         if linux:  # inside, /proc shows the namespaces only, and all in them end with the first
             for pid in [first] if inside else _below(os.getpid()):
-                _kill(os.kill, pid)
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
-
-
-def _kill(how: Callable[[int, int], None], number: int) -> None:
-    try:
-        how(number, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
 
 
 def _prctl(what: int, value: int) -> None:

@@ -1,19 +1,22 @@
 """Plain data between the grader and the student's process: bytes that hold no code.
 
-A message is JSON with the numbers of its arrays behind it. What is neither a number, a text, an
-array nor a list, tuple or dictionary of those arrives as an object that says its type and nothing
-else. Functions stay where they are: `lend` turns one into a note, `borrow` a note into something
-to call. Whatever bytes come, `loads` returns data or raises ValueError.
+A message is JSON with the numbers of its arrays behind it, in order. Numbers, texts and lists stand
+for themselves, {"kind": ...} for all else. What is neither a number, a text, an array nor a list,
+tuple or dictionary of those arrives as an object that says its type and nothing else. Functions
+stay where they are: `lend` turns one into a note, `borrow` a note into something to call. Whatever
+bytes come, `loads` returns data or raises ValueError.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
+import re
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -23,109 +26,95 @@ from minran.autograd import Tensor
 MOST_BYTES = 1 << 26
 """A message may be so long."""
 
-_KINDS = "fiubcU"
+_DTYPE = re.compile(r"[<>|][fiubcU]\d{1,5}")
 _DEPTH = 30
 _HEAD = struct.Struct(">QI")
+_MARK = 0x6D696E72
 
 
 def dumps(value: Any, lend: Callable[[Any], list[Any] | None]) -> bytes:
     """The value as bytes. `lend(object)` gives the note for what can be called, or None."""
-    blobs: list[bytes] = []
+    behind = bytearray()
 
-    def blob(data: bytes) -> int:
-        blobs.append(data)
-        return sum(map(len, blobs)) - len(data)
+    def array(kind: str, value: np.ndarray) -> Any:
+        if not _DTYPE.fullmatch(value.dtype.str):
+            return {"other": type(value).__name__}
+        behind.extend(value.tobytes())
+        return {kind: [value.dtype.str, list(value.shape)]}
 
-    def array(kind: str, value: Any) -> list[Any]:
-        if value.dtype.kind not in _KINDS:
-            return ["other", type(value).__name__]
-        return [kind, value.dtype.str, list(value.shape), blob(value.tobytes())]
+    def octets(value: bytes) -> Any:
+        behind.extend(value)
+        return {"bytes": len(value)}
+
+    def number(value: int) -> Any:
+        return value if abs(value) < 1 << 256 else {"other": "very large int"}
+
+    def all_of(values: Iterable[Any], depth: int) -> list[Any]:
+        return [tree(one, depth + 1) for one in values]
+
+    writers: tuple[tuple[Any, Callable[[Any, int], Any]], ...] = (
+        (np.generic, lambda value, _: array("scalar", np.asarray(value))),
+        ((type(None), bool, str, float), lambda value, _: value),
+        (int, lambda value, _: number(value)),
+        (complex, lambda value, _: {"complex": [value.real, value.imag]}),
+        (type(...), lambda value, _: {"ellipsis": 0}),
+        (bytes, lambda value, _: octets(value)),
+        (np.ndarray, lambda value, _: array("array", np.asarray(value))),
+        (Tensor, lambda value, _: array("tensor", value.numpy())),
+        ((list, range), all_of),
+        (tuple, lambda value, depth: {"tuple": all_of(value, depth)}),
+        (dict, lambda value, depth: {"dict": [all_of(one, depth) for one in value.items()]}),
+    )
 
     def tree(value: Any, depth: int) -> Any:
-        if depth > _DEPTH:
-            return ["other", type(value).__name__]
-        if isinstance(value, np.generic):
-            return array("scalar", np.asarray(value))
-        if value is None or isinstance(value, (bool, str, float)):
-            return value
-        if isinstance(value, int):
-            return value if abs(value) < 1 << 256 else ["other", "very large int"]
-        if isinstance(value, complex):
-            return ["complex", value.real, value.imag]
-        if value is ...:
-            return ["ellipsis"]
-        if isinstance(value, bytes):
-            return ["bytes", blob(value), len(value)]
-        if isinstance(value, np.ndarray):
-            return array("array", np.asarray(value))
-        if isinstance(value, Tensor):
-            return array("tensor", value.numpy())
-        if isinstance(value, (list, range)):
-            return ["list", [tree(one, depth + 1) for one in value]]
-        if isinstance(value, tuple):
-            return ["tuple", [tree(one, depth + 1) for one in value]]
-        if isinstance(value, dict):
-            return ["dict", [[tree(k, depth + 1), tree(v, depth + 1)] for k, v in value.items()]]
-        return lend(value) or ["other", type(value).__name__]
+        if depth <= _DEPTH:
+            for types, write in writers:
+                if isinstance(value, types):
+                    return write(value, depth)
+            if (note := lend(value)) is not None:
+                return {"lent": note}
+        return {"other": type(value).__name__}
 
-    text = json.dumps(tree(value, 0)).encode()
-    return struct.pack(">I", len(text)) + text + b"".join(blobs)
+    front = json.dumps(tree(value, 0)).encode()
+    return struct.pack(">I", len(front)) + front + behind
 
 
 def loads(data: bytes, borrow: Callable[[list[Any]], Any]) -> Any:
     """The value of these bytes. `borrow(note)` gives what stands for a lent function."""
     try:
         (length,) = struct.unpack_from(">I", data)
-        start = 4 + length
-        return _value(json.loads(data[4:start]), memoryview(data)[start:], borrow, 0)
-    except (ValueError, TypeError, LookupError, RecursionError, struct.error) as error:
-        raise ValueError(f"no message: {error}") from error
+        behind = io.BytesIO(data[4 + length :])
+        readers: dict[str, Callable[[Any], Any]] = {
+            "array": lambda rest: _array(behind, *rest),
+            "scalar": lambda rest: _array(behind, *rest)[()],
+            "tensor": lambda rest: Tensor(_array(behind, *rest)),
+            "complex": lambda rest: complex(float(rest[0]), float(rest[1])),
+            "ellipsis": lambda rest: ...,
+            "bytes": lambda rest: behind.read(_whole(rest)),
+            "tuple": tuple,
+            "dict": dict,
+            "lent": borrow,
+            "other": lambda rest: type(str(rest).replace("\0", "")[:80], (), {})(),
+        }
+
+        def value(node: dict[str, Any]) -> Any:
+            ((kind, rest),) = node.items()
+            return readers[kind](rest)
+
+        return json.loads(data[4 : 4 + length], object_hook=value)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, struct.error) as e:
+        raise ValueError(f"no message: {e}") from e
 
 
-def _value(node: Any, blobs: memoryview, borrow: Callable[[list[Any]], Any], depth: int) -> Any:
-    if not isinstance(node, list):
-        if isinstance(node, dict):
-            raise ValueError("a JSON object")
-        return node
-    if depth > _DEPTH + 2:
-        raise ValueError("too deep")
-
-    def inside(one: Any) -> Any:
-        return _value(one, blobs, borrow, depth + 1)
-
-    kind, *rest = node
-    if kind in ("array", "scalar", "tensor"):
-        array = _array(blobs, *rest)
-        return array if kind == "array" else array[()] if kind == "scalar" else Tensor(array)
-    if kind == "list":
-        return [inside(one) for one in rest[0]]
-    if kind == "tuple":
-        return tuple(inside(one) for one in rest[0])
-    if kind == "dict":
-        return {inside(key): inside(value) for key, value in rest[0]}
-    if kind == "bytes":
-        return bytes(blobs[_whole(rest[0]) :][: _whole(rest[1])])
-    if kind == "complex":
-        return complex(float(rest[0]), float(rest[1]))
-    if kind == "ellipsis":
-        return ...
-    if kind == "other":
-        return type(str(rest[0]).replace("\0", "")[:80], (), {})()
-    return borrow(node)
-
-
-def _array(blobs: memoryview, dtype: Any, shape: Any, start: Any) -> np.ndarray:
-    kind = np.dtype(str(dtype))
-    if kind.kind not in _KINDS or kind.names or kind.subdtype or len(shape) > 32:
+def _array(behind: io.BytesIO, dtype: Any, shape: Any) -> np.ndarray:
+    if not _DTYPE.fullmatch(dtype) or len(shape) > 32:
         raise ValueError(f"an array of {dtype}")
+    kind = np.dtype(dtype)
     sizes = [_whole(size) for size in shape]
     count = math.prod(sizes)
-    if kind.itemsize * count > len(blobs) or max(sizes, default=0) >= 1 << 40:
-        raise ValueError("an array that is not there")
-    if count == 0:
+    if count == 0 and max(sizes) < 1 << 40:
         return np.zeros(sizes, kind)
-    data = blobs[_whole(start) :][: count * kind.itemsize]
-    return np.frombuffer(data, kind, count).reshape(sizes).copy()
+    return np.frombuffer(behind.read(count * kind.itemsize), kind, count).reshape(sizes).copy()
 
 
 def _whole(value: Any) -> int:
@@ -146,12 +135,12 @@ class Line:
         if len(data) > MOST_BYTES:
             raise ValueError(f"a message of {len(data) / 1e6:.0f} MB is too long")
         self._wait()
-        self.end.sendall(_HEAD.pack(len(data), 0x6D696E72) + data)
+        self.end.sendall(_HEAD.pack(len(data), _MARK) + data)
 
     def receive(self) -> bytes:
         """The next message; EOFError if there will be none, TimeoutError if time is up."""
         length, mark = _HEAD.unpack(self._read(_HEAD.size))
-        if mark != 0x6D696E72 or length > MOST_BYTES:
+        if mark != _MARK or length > MOST_BYTES:
             raise ValueError("this is no message")
         return self._read(length)
 
