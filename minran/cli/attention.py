@@ -166,11 +166,8 @@ def masks(args: argparse.Namespace) -> None:
     shown = looked.pictures[: looked.shown]
     attentions = _stages(inspect.attention_maps(looked.model, looked.inputs), args.stages)
     if args.figure == "before-after":
-        expect(
-            channels is None or len(channels) == 1,
-            f"masks --figure before-after draws one channel; --channels names {args.channels}",
-            RecipeError,
-        )
+        message = f"masks --figure before-after draws one channel; --channels names {args.channels}"
+        expect(channels is None or len(channels) == 1, message, RecipeError)
         channel = channels[0] if channels else None
         figures = [inspect.before_after_figure(shown, a, channel, args.dark) for a in attentions]
         return _save(figures, attentions, args.out)
@@ -288,11 +285,8 @@ def gradcam(args: argparse.Namespace) -> None:
     expect_taken(args, "gradcam", "wanted", "layer")
     looked = look(args)
     names = looked.class_names
-    expect(
-        args.wanted is None or args.wanted in names,
-        f"--class: there is no class {args.wanted!r}; known: {', '.join(names)}",
-        RecipeError,
-    )
+    message = f"--class: there is no class {args.wanted!r}; known: {', '.join(names)}"
+    expect(args.wanted is None or args.wanted in names, message, RecipeError)
     shares = inspect.class_probabilities(looked.model, looked.inputs)
     classes = shares.argmax(axis=1)
     if args.wanted is not None:

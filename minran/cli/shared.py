@@ -45,11 +45,8 @@ def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
 
 def expect_data_dir_used(args: argparse.Namespace, name: str) -> None:
     """Refuse --data-dir beside the data set `name`, if that does not lie there."""
-    expect(
-        args.data_dir is None or name.startswith("cifar"),
-        f"--data-dir is where CIFAR lies; the data set {name} does not take it",
-        RecipeError,
-    )
+    message = f"--data-dir is where CIFAR lies; the data set {name} does not take it"
+    expect(args.data_dir is None or name.startswith("cifar"), message, RecipeError)
 
 
 def expect_least(value: int | None, option: str, least: int) -> None:

@@ -142,11 +142,8 @@ def train(args: argparse.Namespace) -> int:
     resume = args.resume is not None
     if resume:
         takes(args, "train --resume", "resume epochs set data_dir device quiet no_capture")
-    expect(
-        args.device == "gpu" or not args.no_capture,
-        "train --device cpu does not take --no-capture: it records no graph",
-        RecipeError,
-    )
+    message = "train --device cpu does not take --no-capture: it records no graph"
+    expect(args.device == "gpu" or not args.no_capture, message, RecipeError)
     backend.use(args.device)
     distributed.start()
     asked = {f"--{key}": value for key, value in vars(args).items() if key not in MAY_DIFFER}
@@ -248,11 +245,8 @@ def runs(args: argparse.Namespace) -> None:
     from minran.train.table import compare, list_runs
 
     folder = Path(args.folder)
-    expect(
-        folder.is_dir() or args.folder == RUNS,
-        f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed",
-        CheckpointError,
-    )
+    message = f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed"
+    expect(folder.is_dir() or args.folder == RUNS, message, CheckpointError)
     print(compare(list_runs(folder)))
 
 

@@ -78,11 +78,8 @@ def load(
     taken = {"split", "data_dir", "path"}
     known = set(inspect.signature(loader).parameters) - taken
     unknown = sorted(set(options) - known)
-    expect(
-        not unknown,
-        f"{kind} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}",
-        DataError,
-    )
+    message = f"{kind} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
+    expect(not unknown, message, DataError)
     if kind == "folder":
         options["path"] = path
     elif kind != "shapes":

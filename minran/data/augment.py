@@ -215,11 +215,8 @@ class Preprocess:
 
         Raises DataError when the dictionary lacks an entry or holds another one.
         """
-        expect(
-            set(state) == {"mean", "std"},
-            f"Preprocess: expected the entries mean and std, got {sorted(state)}",
-            DataError,
-        )
+        message = f"Preprocess: expected the entries mean and std, got {sorted(state)}"
+        expect(set(state) == {"mean", "std"}, message, DataError)
         try:
             mean, std = np.asarray(state["mean"], dtype=np.float32), float(state["std"])
         except (TypeError, ValueError) as error:

@@ -42,14 +42,12 @@ non-insect_invertebrates people reptiles small_mammals trees vehicles_1 vehicles
 
 @dataclass(frozen=True)
 class Edition:
-    """One form in which a collection is published: a folder, and the archive that holds it."""
+    """One form in which a collection is published: "binary" or "python", and its folder."""
 
+    form: str
     folder: str
-    archive: str
     archive_size: int
     md5: str
-    files: dict[str, tuple[str, ...]]
-    binary: bool
 
 
 @dataclass(frozen=True)
@@ -57,60 +55,40 @@ class Collection:
     """CIFAR-10 or CIFAR-100."""
 
     name: str
+    archive: str
+    """The name of each archive, with {} for the form."""
     editions: tuple[Edition, ...]
+    files: dict[str, tuple[str, ...]]
+    """The files of each split; in the binary edition they end in .bin."""
     records_per_file: dict[str, int]
     classes: dict[str, tuple[str, ...]]
     """Of each kind of label, in the order of a record's bytes: its key in a pickle, its names."""
 
-
-def _batches(suffix: str) -> dict[str, tuple[str, ...]]:
-    train = tuple(f"data_batch_{i}{suffix}" for i in range(1, 6))
-    return {"train": train, "test": (f"test_batch{suffix}",)}
+    def files_of(self, edition: Edition, *splits: str) -> list[str]:
+        """The files of some splits in that edition."""
+        ending = ".bin" if edition.form == "binary" else ""
+        return [name + ending for split in splits for name in self.files[split]]
 
 
 CIFAR10 = Collection(
     name="cifar10",
+    archive="cifar-10-{}.tar.gz",
     editions=(
-        Edition(
-            folder="cifar-10-batches-bin",
-            archive="cifar-10-binary.tar.gz",
-            archive_size=170_052_171,
-            md5="c32a1d4ab5d03f1284b67883e8d87530",
-            files=_batches(".bin"),
-            binary=True,
-        ),
-        Edition(
-            folder="cifar-10-batches-py",
-            archive="cifar-10-python.tar.gz",
-            archive_size=170_498_071,
-            md5="c58f30108f718f92721af3b95e74349a",
-            files=_batches(""),
-            binary=False,
-        ),
+        Edition("binary", "cifar-10-batches-bin", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"),
+        Edition("python", "cifar-10-batches-py", 170_498_071, "c58f30108f718f92721af3b95e74349a"),
     ),
+    files={"train": tuple(f"data_batch_{i}" for i in range(1, 6)), "test": ("test_batch",)},
     records_per_file={"train": 10_000, "test": 10_000},
     classes={"labels": tuple(_CLASSES.split())},
 )
 CIFAR100 = Collection(
     name="cifar100",
+    archive="cifar-100-{}.tar.gz",
     editions=(
-        Edition(
-            folder="cifar-100-binary",
-            archive="cifar-100-binary.tar.gz",
-            archive_size=168_513_733,
-            md5="03b5dce01913d631647c71ecec9e9cb8",
-            files={"train": ("train.bin",), "test": ("test.bin",)},
-            binary=True,
-        ),
-        Edition(
-            folder="cifar-100-python",
-            archive="cifar-100-python.tar.gz",
-            archive_size=169_001_437,
-            md5="eb9058c3a382ffc7106e4002c42a8d85",
-            files={"train": ("train",), "test": ("test",)},
-            binary=False,
-        ),
+        Edition("binary", "cifar-100-binary", 168_513_733, "03b5dce01913d631647c71ecec9e9cb8"),
+        Edition("python", "cifar-100-python", 169_001_437, "eb9058c3a382ffc7106e4002c42a8d85"),
     ),
+    files={"train": ("train",), "test": ("test",)},
     records_per_file={"train": 50_000, "test": 10_000},
     classes={
         "coarse_labels": tuple(_COARSE_CLASSES.split()),
@@ -177,10 +155,10 @@ def _load(
     message = f"{collection.name}: {root} is a file; name the folder that holds it"
     expect(root.is_dir() or not root.exists(), message, DataError)
     edition, folder = _find(collection, root, split) or _provide(collection, root, download)
-    read = _read_binary if edition.binary else _read_pickle
+    read = _read_binary if edition.form == "binary" else _read_pickle
     class_names = collection.classes[key]
     parts = []
-    for name in edition.files[split]:
+    for name in collection.files_of(edition, split):
         path = folder / name
         pixels, labels = read(path, collection.records_per_file[split], collection, key)
         check_labels(labels, len(class_names), str(path))
@@ -197,9 +175,10 @@ def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path
     """
     complaints = []
     for edition in collection.editions:
-        known = {name for names in edition.files.values() for name in names}
+        wanted = collection.files_of(edition, split)
+        known = collection.files_of(edition, *collection.files)
         for folder in (root / edition.folder, root):
-            missing = [name for name in edition.files[split] if not (folder / name).is_file()]
+            missing = [name for name in wanted if not (folder / name).is_file()]
             if not missing:
                 return edition, folder
             has_some = any((folder / name).is_file() for name in known)
@@ -221,8 +200,9 @@ def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path
 
 def _provide(collection: Collection, root: Path, download: bool) -> tuple[Edition, Path]:
     """Unpack an archive that lies in `root`, or download one there first."""
-    for edition in collection.editions:
-        archive = root / edition.archive
+    editions = collection.editions
+    archives = [root / collection.archive.format(edition.form) for edition in editions]
+    for edition, archive in zip(editions, archives, strict=True):
         if archive.is_file():
             wanted, size = edition.archive_size, archive.stat().st_size
             message = f"{archive}: expected {wanted} bytes, got {size}"
@@ -231,21 +211,19 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
             message = f"{archive}: expected MD5 {edition.md5}, got {md5}"
             expect(md5 == edition.md5, message, DataError)
             return edition, extract(archive, edition.folder)
-    editions = collection.editions
-    searched = ", ".join(f"{e.folder}, {e.archive}" for e in editions)
+    edition, archive = editions[0], archives[0]
+    pairs = zip(editions, archives, strict=True)
+    searched = ", ".join(f"{edition.folder}, {archive.name}" for edition, archive in pairs)
     advice = (
-        f"Put {editions[0].archive} or its folder {editions[0].folder} into {root}, or name the "
+        f"Put {archive.name} or its folder {edition.folder} into {root}, or name the "
         "folder that has it with --data-dir or the environment variable MINRAN_DATA. "
         "The built-in shapes need no download: --data shapes"
     )
     problem = f"{collection.name} is not in {root} (looked for {searched})"
     expect(download, f"{problem}, and downloading was not allowed. {advice}", DataError)
-
-    edition = editions[0]
-    archive = root / edition.archive
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fetch(BASE_URL + edition.archive, archive, edition.md5, size=edition.archive_size)
+        fetch(BASE_URL + archive.name, archive, edition.md5, size=edition.archive_size)
     except (DataError, OSError) as error:
         raise DataError(f"{problem}, and the download failed: {error}. {advice}") from error
     folder = extract(archive, edition.folder)
@@ -260,11 +238,8 @@ def _read_binary(
     keys = list(collection.classes)
     record = len(keys) + _PIXELS
     size = path.stat().st_size
-    expect(
-        size == count * record,
-        f"{path}: expected {count * record} bytes ({count} records of {record}), got {size}",
-        DataError,
-    )
+    message = f"{path}: expected {count * record} bytes ({count} records of {record}), got {size}"
+    expect(size == count * record, message, DataError)
     records = np.fromfile(path, np.uint8).reshape(count, record)
     return records[:, len(keys) :], records[:, keys.index(key)].astype(np.int64)
 

@@ -106,11 +106,8 @@ def load_folder(
     if split is not None:
         check_split(split)
     expect(size >= 1, f"load_folder: size must be at least 1, got {size}", DataError)
-    expect(
-        0 < test_fraction < 1,
-        f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}",
-        DataError,
-    )
+    message = f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}"
+    expect(0 < test_fraction < 1, message, DataError)
     expect(seed >= 0, f"load_folder: seed must not be negative, got {seed}", DataError)
     root = Path(path).expanduser()
     try:
@@ -254,11 +251,8 @@ def _list_pictures(classes: dict[str, Path]) -> list[Pair]:
     pairs: list[Pair] = []
     for label, folder in enumerate(classes.values()):
         files = _files(folder)
-        expect(
-            len(files) > 0,
-            f"load_folder: the class folder {folder} has no pictures ({', '.join(_SUFFIXES)})",
-            DataError,
-        )
+        message = f"load_folder: the class folder {folder} has no pictures ({', '.join(_SUFFIXES)})"
+        expect(len(files) > 0, message, DataError)
         pairs += [(label, file) for file in files]
     return pairs
 
@@ -345,11 +339,8 @@ def _read_picture(file: Path, size: int) -> np.ndarray:
         opened = Image.open(file, formats=list(_FORMATS))
     with opened:
         width, height = opened.size
-        expect(
-            width * height <= MAX_PIXELS,
-            f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller",
-            DataError,
-        )
+        message = f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller"
+        expect(width * height <= MAX_PIXELS, message, DataError)
         ImageOps.exif_transpose(opened, in_place=True)
         picture: Any = opened
         if picture.mode.startswith(("I", "F")):

@@ -104,11 +104,8 @@ class Loader:
 
         Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
         """
-        expect(
-            0 <= start <= len(self),
-            f"Loader: start must lie in 0..{len(self)}, got {start}",
-            DataError,
-        )
+        message = f"Loader: start must lie in 0..{len(self)}, got {start}"
+        expect(0 <= start <= len(self), message, DataError)
         order = self.order(epoch)
         batches = (self._batch(order, epoch, i) for i in range(start, len(self)))
         return _prepare_ahead(batches, self.prefetch) if self.prefetch else batches

@@ -46,17 +46,11 @@ def corrupt_labels(labels: np.ndarray, matrix: np.ndarray, rng: np.random.Genera
         f"got row sums {matrix.sum(axis=1)}",
         DataError,
     )
-    expect(
-        labels.ndim == 1 and labels.dtype.kind in "iu",
-        f"labels must be (N,) integers, got {labels.shape} {labels.dtype}",
-        DataError,
-    )
+    message = f"labels must be (N,) integers, got {labels.shape} {labels.dtype}"
+    expect(labels.ndim == 1 and labels.dtype.kind in "iu", message, DataError)
     if labels.size:
-        expect(
-            bool(labels.min() >= 0) and bool(labels.max() < len(matrix)),
-            f"labels must lie in 0..{len(matrix) - 1}, got {labels.min()}..{labels.max()}",
-            DataError,
-        )
+        message = f"labels must lie in 0..{len(matrix) - 1}, got {labels.min()}..{labels.max()}"
+        expect(bool(labels.min() >= 0) and bool(labels.max() < len(matrix)), message, DataError)
     # Inverse transform sampling: the new label is the number of cumulative probabilities that a
     # uniform number has passed. The last one, 1 up to rounding, is left out: nothing passes it.
     cumulative = np.cumsum(matrix, axis=1)[:, :-1]
