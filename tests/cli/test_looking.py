@@ -12,7 +12,7 @@ from PIL import Image
 
 from minran.cli import main
 from minran.inspect import RULES
-from minran.train import load_checkpoint, parse, save_checkpoint, train
+from minran.train import load_checkpoint, parse, train
 
 RECIPE = """
 name = "kept"
@@ -174,47 +174,3 @@ def test_the_rules_in_the_help_are_the_real_ones():
     from minran.cli.attention import CHANNEL_RULES
 
     assert tuple(RULES) == CHANNEL_RULES
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["masks", "RUN", "--stages", "3"], "masks in stages 1, 2"),
-        (["masks", "RUN", "--channels", "a"], "--channels wants whole numbers"),
-        (["masks", "RUN", "--channels", "99"], "channels from 0 to 15"),
-        (["masks", "RUN", "--top", "0", "--rule", "mean"], "count must be 1 to"),
-        (["masks", "RUN", "--count", "0"], "--count must be at least 1"),
-        (["masks", "RUN", "--out", "mask.xyz"], "mask.xyz"),
-        (["masks", "RUN", "nowhere.png"], "nowhere.png"),
-        (["masks", "nowhere"], "there is no checkpoint nowhere"),
-        (["masks", "RUN", "--score", "--pictures", "2"], "at least 4 pictures"),
-        (["gradcam", "RUN", "--class", "tiger"], "no class 'tiger'; known: disc"),
-        (["gradcam", "RUN", "--layer", "stage"], "no module called 'stage'"),
-        (["predict", "RUN", "."], "could not read"),
-        (["predict", "RUN", "x.png", "--top", "0"], "--top must be at least 1"),
-        (["ablate", "table1", "--seeds", "0"], "at least one seed"),
-        (["ablate", "table1", "--set", "seed=1"], "--seeds"),
-        (["ablate", "table1", "--set", "optimizer.lrr=1"], "optimizer.lr"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_ends_with_one_sentence(arguments, words, run, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert main([run if word == "RUN" else word for word in arguments]) == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("minran: ") and captured.count("\n") == 1
-    assert words in captured
-    assert not list(tmp_path.iterdir()), "a mistake leaves nothing behind"
-
-
-def test_epochs_that_nobody_kept(run, tmp_path, capsys):
-    checkpoint = load_checkpoint(f"{run}/last.safetensors")
-    (tmp_path / "other").mkdir()
-    save_checkpoint(tmp_path / "other" / "last.safetensors", checkpoint)
-    assert main(["masks", str(tmp_path / "other"), "--figure", "epochs"]) == 2
-    assert "training.keep_every=1" in capsys.readouterr().err
-
-
-def test_scores_need_true_masks(files, run, capsys):
-    assert main(["masks", run, *files, "--score"]) == 2
-    assert "only the built-in shapes have" in capsys.readouterr().err

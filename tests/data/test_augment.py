@@ -13,7 +13,7 @@ from minran.data import (
     pad_crop_flip,
     per_pixel_mean,
 )
-from minran.errors import DataError, ShapeError
+from minran.errors import ShapeError
 
 
 def pictures(count, height=7, width=5, channels=3, seed=0):
@@ -76,8 +76,6 @@ def test_pad_crop_flip_leaves_its_input_and_takes_floats():
     np.testing.assert_array_equal(whole, floats)
     with pytest.raises(ShapeError, match="N, H, W, C"):
         pad_crop_flip(images[0], np.random.default_rng(1))
-    with pytest.raises(ShapeError, match="pad"):
-        pad_crop_flip(images, np.random.default_rng(1), -1)
 
 
 @given(size=st.integers(0, 12), seed=st.integers(0, 99))
@@ -123,26 +121,10 @@ def test_mixup_share_follows_alpha():
         assert abs(shares.var() - 1 / (4 * (2 * alpha + 1))) < 0.01
 
 
-def test_mixup_errors():
-    rng = np.random.default_rng(0)
-    images, targets = np.zeros((2, 4, 4, 3), np.float32), np.eye(2, dtype=np.float32)
-    with pytest.raises(ShapeError, match="floats"):
-        mixup(images.astype(np.uint8), targets, 1, rng)
-    with pytest.raises(ShapeError, match=r"\(2, K\)"):
-        mixup(images, targets[0], 1, rng)
-    with pytest.raises(ShapeError, match="alpha"):
-        mixup(images, targets, 0, rng)
-
-
 def test_one_hot():
     encoded = one_hot(np.array([2, 0]), 3)
     assert encoded.dtype == np.float32
     np.testing.assert_array_equal(encoded, [[0, 0, 1], [1, 0, 0]])
-    for wrong in (np.array([3]), np.array([-1])):
-        with pytest.raises(ShapeError, match=r"0\.\.2"):
-            one_hot(wrong, 3)
-    with pytest.raises(ShapeError, match="integers"):
-        one_hot(np.array([1.0]), 3)
 
 
 def test_per_pixel_mean_is_exact_for_many_pictures():
@@ -152,8 +134,6 @@ def test_per_pixel_mean_is_exact_for_many_pictures():
     mean = per_pixel_mean(images)
     assert mean.shape == (1, 1, 2) and mean.dtype == np.float32
     np.testing.assert_array_equal(mean[0, 0], [255, 254.5])
-    with pytest.raises(ShapeError, match="N >= 1"):
-        per_pixel_mean(images[:0])
 
 
 def test_preprocess_is_per_pixel_and_float32():
@@ -186,9 +166,3 @@ def test_preprocess_errors():
         fitted(images[:, 1:])
     with pytest.raises(ShapeError):
         fitted(images[:, :1, :1])  # must not broadcast
-    with pytest.raises(DataError, match="std"):
-        Preprocess.fit(images, 0)
-    with pytest.raises(DataError, match="mean and std"):
-        Preprocess.from_state({"mean": fitted.mean})
-    with pytest.raises(ShapeError, match="mean must be"):
-        Preprocess.from_state({"mean": np.zeros(3), "std": np.array(1.0)})

@@ -51,14 +51,3 @@ def test_load_by_name(tmp_path, small):
     write_cifar10(tmp_path / "cifar-10-batches-bin", small)
     assert load("cifar10", "test", tmp_path, download=False).name == "cifar10"
     assert len(load("shapes", "test", tmp_path, count=7, seed=2)) == 7
-
-
-@pytest.mark.parametrize("name", ["mnist", "", "folder", "folder:", "shapes:x", "cifar10:/data"])
-def test_unknown_names(name):
-    with pytest.raises(DataError, match="unknown data set"):
-        load(name)
-
-
-def test_unknown_options_are_named_beside_the_known():
-    with pytest.raises(DataError, match="shapes has no option colour; it has count, seed, size"):
-        load("shapes", colour="red")

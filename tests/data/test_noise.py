@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minran.data import corrupt_labels, label_noise_matrix
-from minran.errors import DataError
 
 
 @given(num_classes=st.integers(2, 100), clean_ratio=st.floats(0, 1))
@@ -49,17 +47,3 @@ def test_the_ends():
     assert (corrupt_labels(labels, label_noise_matrix(10, 0.0), rng) != labels).all()
     empty = np.array([], dtype=np.int64)
     assert corrupt_labels(empty, label_noise_matrix(10, 0.5), rng).shape == (0,)
-
-
-def test_errors():
-    rng = np.random.default_rng(0)
-    for arguments in [(1, 0.5), (10, 1.1), (10, -0.1)]:
-        with pytest.raises(DataError):
-            label_noise_matrix(*arguments)
-    labels = np.array([0, 1, 2])
-    with pytest.raises(DataError, match="square"):
-        corrupt_labels(labels, np.ones((3, 2)) / 2, rng)
-    with pytest.raises(DataError, match="sum to 1"):
-        corrupt_labels(labels, np.ones((3, 3)), rng)
-    with pytest.raises(DataError, match=r"0\.\.1, got 0\.\.2"):
-        corrupt_labels(labels, label_noise_matrix(2, 0.5), rng)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from minran.data import load_shapes
 from minran.data.shapes import OUTLINES
-from minran.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +158,3 @@ def test_drawing_is_fast():
 def test_other_sizes():
     data = load_shapes("test", 20, size=48)
     assert data.images.shape == (20, 48, 48, 3) and data.masks.shape == (20, 48, 48)
-
-
-@pytest.mark.parametrize(
-    "options", [{"split": "valid"}, {"count": 0}, {"size": 8}, {"seed": -1}, {"count": -5}]
-)
-def test_wrong_options(options):
-    with pytest.raises(DataError, match=next(iter(options))):
-        load_shapes(**options)

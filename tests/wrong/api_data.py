@@ -37,12 +37,11 @@ data.<<load_cifar10; load_cifar100>>(here, download=False) | DataError | cifar
 data.<<load_cifar10; load_cifar100>>(data_dir=a_file, download=False) | DataError | is a file
 data.load("mnist") | DataError | mnist
 data.load(<<None; 3>>) | DataError | name
-data.load("folder:") | DataError | folder
+data.load(<<""; "folder"; "folder:"; "shapes:x"; "cifar10:/data">>) | DataError | unknown data set
 data.load("folder:nowhere") | DataError | nowhere
-data.load("shapes:a") | DataError | shapes
 data.load("shapes", "val") | DataError | val
 data.load("shapes", 1) | DataError | split
-data.load("shapes", colour=1) | DataError | colour
+data.load("shapes", colour=1) | DataError | shapes has no option colour; it has count, seed, size
 data.load("shapes", count="a") | DataError | count
 data.load("cifar10", data_dir=3) | DataError | data_dir
 data.load_shapes("validation") | DataError | validation
@@ -51,7 +50,7 @@ data.load_shapes(count=10**15) | DataError | load_shapes
 data.load_cifar100(here, label_kind=<<"medium"; None>>) | DataError | label_kind
 data.data_folder(<<3; ["a"]>>) | DataError | data_dir
 data.load_folder(<<None; 3>>) | DataError | path
-data.load_folder("nowhere") | DataError | nowhere
+data.load_folder("nowhere") | DataError | nowhere is not a folder
 data.load_folder("a" * 300) | DataError | aaa
 data.load_folder(a_file) | DataError | folder
 data.load_folder(here) | DataError | sub-folder
@@ -73,41 +72,45 @@ data.Dataset(pixels, labels, <<"ab"; None; (0, 1)>>, "mine") | DataError | class
 data.Dataset(pixels, labels, ("a", "b"), 3) | DataError | name
 data.Dataset(pixels, labels, ("a", "b"), "mine", <<[1]; np.ones(2, bool)>>) | DataError | masks
 data.Dataset(pixels, labels, ("a", "b"), "mine", np.ones((2, 8, 8))) | DataError | masks
+data.Preprocess.fit(pixels, 0) | DataError | std
 shapes.subset(<<[20]; [0.5]; "a"; None; [[0, 1]]>>) | DataError | indices
 data.Loader(<<None; images>>, 4) | DataError | dataset
 data.Loader(shapes.subset(slice(0)), 4) | DataError | empty
-data.Loader(shapes, 21, drop_last=True) | DataError | batch_size
+data.Loader(shapes, 21, drop_last=True) | DataError | batch_size 21 is more than the
 data.Loader(shapes, 4, <<mean; data.Preprocess(mean)>>) | DataError | preprocess
 data.Loader(shapes, 4, mixup=<<-1; np.nan; "a"; True>>) | DataError | mixup
 data.Loader(shapes, 4).epoch(<<-1; "a"; None; 0.5>>) | DataError | epoch
-data.Loader(shapes, 4).epoch(0, <<6; "a">>) | DataError | start
+data.Loader(shapes, 4).epoch(0, 6) | DataError | start must lie in 0..5, got 6
+data.Loader(shapes, 4).epoch(0, "a") | DataError | start
 data.Loader(shapes, 4).order(<<-1; "a">>) | DataError | epoch
 data.pad_crop_flip(images, <<0; None>>) | ShapeError | rng
 data.cutout(images, 0) | ShapeError | rng
 data.cutout(images, rng, 2, <<"black"; None>>) | ShapeError | fill
 data.mixup(pixels, np.ones((2, 3)), 1.0, rng) | ShapeError | floats
-data.mixup(images, np.ones(<<2; (3, 3); (2, 3), int>>), 1.0, rng) | ShapeError | targets
+data.mixup(images, np.ones(<<2; (3, 3); (2, 3), int>>), 1.0, rng) | ShapeError | must be (2, K)
 data.mixup(images, [[1, 0]], 1.0, rng) | ShapeError | targets
 data.mixup(images, np.ones((2, 3)), <<0; -1; np.nan; "a">>, rng) | ShapeError | alpha
 data.mixup(images, np.ones((2, 3)), 1.0, 0) | ShapeError | rng
-data.one_hot(np.array(<<[0, 3]; [-1]; [0.0]; [True]>>), 3) | ShapeError | labels
+data.one_hot(np.array(<<[0, 3]; [-1]>>), 3) | ShapeError | labels must lie in 0..2
+data.one_hot(np.array(<<[0.0]; [True]>>), 3) | ShapeError | labels must be (N,) integers
 data.one_hot(labels, 10**15) | ShapeError | one_hot
-data.per_pixel_mean(<<images[:0]; np.array([[[["a"]]]])>>) | ShapeError | images
+data.per_pixel_mean(images[:0]) | ShapeError | N >= 1
+data.per_pixel_mean(np.array([[[["a"]]]])) | ShapeError | images
 data.Preprocess(<<None; [1.0]; np.ones(3); 3.0>>) | ShapeError | mean
 data.Preprocess(mean)(<<images[:, :4]; images[0]>>) | ShapeError | pictures
 data.Preprocess(mean)(<<[1]; None>>) | ShapeError | images
 data.Preprocess(mean).undo(None) | ShapeError | inputs
 data.Preprocess(mean).undo(images[:, :4]) | ShapeError | pictures
-data.Preprocess.from_state({}) | DataError | mean
+data.Preprocess.from_state(<<{}; {"mean": mean}>>) | DataError | mean and std
 data.Preprocess.from_state({"mean": mean, "std": "a"}) | DataError | std
-data.Preprocess.from_state({"mean": np.ones(3), "std": 1}) | ShapeError | mean
+data.Preprocess.from_state({"mean": np.ones(3), "std": 1}) | ShapeError | mean must be
 data.Preprocess.from_state(None) | ShapeError | state
 data.corrupt_labels([0, 1], np.eye(2), rng) | DataError | labels
 data.corrupt_labels(labels, [[1, 0], [0, 1]], rng) | DataError | matrix
 data.corrupt_labels(labels, np.ones(3), rng) | DataError | square
 data.corrupt_labels(labels, np.ones((2, 2)), rng) | DataError | sum to 1
 data.corrupt_labels(labels, np.full((2, 2), np.nan), rng) | DataError | sum to 1
-data.corrupt_labels(labels, np.eye(1), rng) | DataError | labels
+data.corrupt_labels(labels, np.eye(1), rng) | DataError | 0..0, got 0..1
 data.corrupt_labels(labels.astype(float), np.eye(2), rng) | DataError | labels
 data.corrupt_labels(np.ones((1, 1), int), np.eye(2), rng) | DataError | labels
 data.corrupt_labels(labels, np.eye(2), <<0; None>>) | DataError | rng

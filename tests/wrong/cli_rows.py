@@ -9,7 +9,7 @@ from __future__ import annotations
 TRAIN = """
 train | --recipe
 train --recipe nowhere | nowhere
-train --recipe cifar10-smal | cifar10-small
+train --recipe cifar10-smal | did you mean 'cifar10-small'
 train --recipe missing.toml | missing.toml
 train --recipe text.txt | TOML
 train --recipe '' | recipe
@@ -22,6 +22,7 @@ train --list --epochs 3 | --epochs
 train --list --set seed=1 | --set
 train --list --data-dir . | --data-dir
 train --recipe small.toml --epochs two | two
+train --recipe small.toml --set training.epochs=two | whole number
 train --recipe small.toml --epochs -1 | epochs
 train --recipe small.toml --epochs 0 | epochs
 train --recipe small.toml --epochs 1.5 | 1.5
@@ -100,7 +101,7 @@ train --resume run --no-capture | --no-capture
 train --resume run --data-dir . | --data-dir
 train --resume run --seed 3 | --seed
 train --resume run --device tpu | tpu
-quickstart --out run | run
+quickstart --out run | --force
 quickstart --out text.txt | text.txt
 quickstart --out empty/../plain | plain
 quickstart --set training.epochs=none | training.epochs
@@ -126,7 +127,7 @@ LOOK = """
 models more | more
 models --what | --what
 summary | model
-summary attention57 | attention56
+summary attention57 | did you mean 'attention56
 summary '' | model
 summary attention_nano --depth -1 | depth
 summary attention_nano --depth two | two
@@ -146,9 +147,9 @@ predict run | files
 predict nowhere photo.png | nowhere
 predict run missing.png | missing.png
 predict run text.txt | text.txt
-predict run empty | empty
+predict run empty | could not read
 predict run '' | files
-predict run photo.png --top 0 | --top
+predict run photo.png --top 0 | --top must be at least 1
 predict run photo.png --top x | x
 predict run photo.png --dark | --dark
 predict run photo.png --out x.xyz | .png
@@ -166,9 +167,9 @@ export run --out missing/model.onnx | missing
 export run --out empty | folder
 export text.txt --prepared | text.txt
 masks | checkpoint
-masks nowhere | nowhere
+masks nowhere | there is no checkpoint nowhere
 masks run missing.png | missing.png
-masks run --count 0 | --count
+masks run --count 0 | --count must be at least 1
 masks run --count x | x
 masks run --data-dir . | --data-dir
 masks run photo.png --data-dir . | --data-dir
@@ -182,7 +183,7 @@ masks run --figure before-after --rule mean | --rule
 masks run --figure before-after --top 2 | --top
 masks run --figure before-after --also run | --also
 masks run --figure before-after --channels 9999 | 9999
-masks run --figure epochs | keep_every
+masks run --figure epochs | training.keep_every=1
 masks run --figure epochs --channels 1 | --channels
 masks run --figure epochs --also nowhere | nowhere
 masks run --figure epochs --also '' | --also
@@ -191,13 +192,13 @@ masks run --top 2 | --top
 masks run --rule best | best
 masks run --rule mean --channels 1 | --rule
 masks run --channels 1 --top 3 | --top
-masks run --channels 9999 | 9999
+masks run --channels 9999 | channels from 0 to
 masks run --channels -1 | -1
-masks run --channels a,b | a,b
+masks run --channels a,b | --channels wants whole numbers
 masks run --channels '' | --channels
-masks run --rule mean --top 0 | count
+masks run --rule mean --top 0 | count must be 1 to
 masks run --rule mean --top x | x
-masks run --stages 9 | --stages
+masks run --stages 9 | masks in stages 1, 2
 masks run --stages x | --stages
 masks run --stages '' | --stages
 masks run --pictures 100 | --pictures
@@ -208,9 +209,9 @@ masks run --score --count 3 | --count
 masks run --score --dark | --dark
 masks run --score --out x.png | --out
 masks run --score --also run | --also
-masks run --score --pictures 1 | picture
+masks run --score --pictures 1 | at least 4 pictures
 masks run --score --pictures x | x
-masks run photo.png --score | shapes
+masks run photo.png --score | only the built-in shapes have
 masks run --out x.xyz | .png
 masks run --out '' | --out
 masks run --out empty | folder
@@ -221,9 +222,9 @@ masks run --device tpu | tpu
 gradcam | checkpoint
 gradcam nowhere | nowhere
 gradcam run missing.png | missing.png
-gradcam run --class unicorn | unicorn
+gradcam run --class unicorn | no class 'unicorn'; known: disc
 gradcam run --class '' | --class
-gradcam run --layer no.such | no.such
+gradcam run --layer no.such | no module called 'no.such'
 gradcam run --layer fc | maps
 gradcam run --count -1 | --count
 gradcam run --rule mean | --rule
@@ -264,11 +265,12 @@ gradcheck gate --device tpu | tpu
 gradcheck '' | op
 ablate | NAME
 ablate table2 | table2
-ablate table1 --seeds 0 | seed
+ablate table1 --seeds 0 | at least one seed
 ablate table1 --seeds x | x
 ablate table1 --scale huge | huge
-ablate table1 --set seed=1 | seed
+ablate table1 --set seed=1 | --seeds
 ablate table1 --set no.such=1 | no
+ablate table1 --set optimizer.lrr=1 | optimizer.lr
 ablate table1 --set training.epochs=1 --set training.epochs=2 | training.epochs
 ablate table1 --data-dir . | --data-dir
 ablate table1 --list --force | --force
