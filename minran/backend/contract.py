@@ -44,6 +44,9 @@ REQUIRED = {
     "`geometry.resize_matrix`; y (N, OH, OW, C) with (OH, OW) = size",
     "upsample_bilinear2d_backward(gy, x_shape, align_corners)": "GX = R_h^T GY R_w",
     "batch_moments(x)": "mean and biased variance over N, H, W -> two float64 vectors",
+    "batch_statistics(mean, var, running_mean, running_var, momentum, eps, count)": "inv_std = "
+    "1 / sqrt(var + eps); running = (1 - momentum) running + momentum batch, in place, with the "
+    "variance count / (count - 1) var",
     "batch_norm(x, gamma, beta, mean, inv_std, relu)": "y = gamma (x - mean) inv_std + beta, then "
     "max(y, 0) if relu",
     "batch_norm_backward_sums(gy, x, y, mean, inv_std)": "ggamma = sum g xhat, gbeta = sum g, two "
@@ -65,18 +68,13 @@ OPTIONAL = {
     "norm_relu_conv2d(x, norm, w, stride, padding, residual, with_moments)": "y = conv2d(relu(b), "
     "w) + residual with b = batch_norm(x) and norm = gamma, beta, mean, inv_std; w (K, K, C, O), "
     "residual as y or None -> y, and its moments or None",
-    "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding)": "-> what "
-    "`norm_backward_inplace` takes, gw, ggamma, gbeta",
-    "norm_backward_inplace(g, x, norm, ggamma, gbeta, count)": "g, from "
-    "`norm_relu_conv2d_backward`, becomes gx as in `batch_norm_backward_input`",
+    "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding, whole)": "-> gx, gw, ggamma, "
+    "gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, gbeta)",
     "folded_unit(x, first, w1, shift2, w2, shift3, w3, projection, stride)": "a pre-activation "
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",
     "linear(x, w)": "y = x w: (N, D), (D, K) -> (N, K); unlike the library's, for a recorded step",
     "linear_backward(gy, x, w, need_gx=True)": "gx = gy w^T (None unless need_gx), gw = x^T gy",
-    "batch_statistics(mean, var, running_mean, running_var, momentum, eps, count)": "inv_std = "
-    "1 / sqrt(var + eps); running = (1 - momentum) running + momentum batch, in place, with the "
-    "variance count / (count - 1) var",
     "augmented_batch(images, order, mean, std, seed_and_step, batch, pad=4, mirror=True, "
     "cutout=0)": "batch number `step` of an epoch, shifted, mirrored, normalised; images "
     "(M, H, W, C) uint8 -> (batch, H, W, C) float32",

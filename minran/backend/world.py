@@ -10,7 +10,10 @@ Every method but `abort` is called by all processes, in the same order.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from minran import backend
 
 Array = Any
 """A NumPy or CuPy array."""
@@ -44,6 +47,38 @@ class World:
 
     def abort(self, status: int) -> None:
         """End all processes at once; alone, leave that to the caller."""
+
+
+class Batch:
+    """The batch that all processes hold together, a share each; alone, a process holds all of it.
+
+    count: how many values a channel has in the whole batch; `share` says how many here.
+    """
+
+    def __init__(self, share: int) -> None:
+        self._counts = _current.counts(share)
+        self.count = sum(self._counts)
+
+    def moments(self, mean: Array, var: Array) -> tuple[Array, Array]:
+        """Mean and variance per channel of the whole batch, from those of this process's share.
+
+            n mean = sum_r n_r mean_r;    n var = sum_r n_r (var_r + (mean_r - mean)^2)
+
+        In the order of the processes, so that all get the same bits.
+        """
+        if len(self._counts) == 1:
+            return mean, var
+        xp = backend.current().xp
+        means, variances = xp.moveaxis(_current.gather(xp.stack((mean, var))), 1, 0)
+        share = xp.asarray(self._counts, means.dtype)[:, None] / self.count
+        mean = (share * means).sum(0)
+        return mean, (share * (variances + (means - mean) ** 2)).sum(0)
+
+    def sums(self, *shares: Array) -> Sequence[Array]:
+        """The sums over the whole batch, from those over this process's share."""
+        if len(self._counts) == 1:
+            return shares
+        return _current.sum(backend.current().xp.stack(shares))
 
 
 _current = World()

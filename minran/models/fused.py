@@ -169,7 +169,7 @@ def _norm_conv(
         moments,
     )
     y = op(x, norm.gamma, norm.beta, conv.weight, residual)
-    return y, op.moments
+    return y, op.moments_of_y
 
 
 def _is_norm_relu(norm: Module) -> bool:

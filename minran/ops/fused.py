@@ -11,20 +11,14 @@ from minran import backend
 from minran.autograd import Array, Op, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
 from minran.errors import BackendError, expect, expect_whole, naming
-from minran.ops.norm import (
-    BatchNorm,
-    Moments,
-    expect_tensor,
-    inference_affine,
-    inference_statistics,
-)
+from minran.ops.norm import BatchNorm, Moments, expect_tensor, running_statistics
 
 
 class NormReLUConv2d(BatchNorm):
     """y = conv2d(relu(batch_norm(x)), w) + residual.
 
     It keeps x and no normalised copy of it: backward normalises again, block by block. The
-    moments of y are summed on the way; hand them to the norm that reads y next.
+    moments of y are summed on the way: `moments_of_y`, for the norm that reads y next.
     """
 
     def __init__(
@@ -49,18 +43,15 @@ class NormReLUConv2d(BatchNorm):
         mean, inv_std = self.statistics(x, gamma, beta)
         self.x, self.w = x, w
         self.norm = gamma, beta, mean, inv_std
-        y, self.moments = backend.current().norm_relu_conv2d(
+        y, self.moments_of_y = backend.current().norm_relu_conv2d(
             x, self.norm, w, self.stride, self.padding, residual, self.training
         )
         return y
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        kernels = backend.current()
-        g, gw, ggamma, gbeta = kernels.norm_relu_conv2d_backward(
-            gy, self.x, self.norm, self.w, self.stride, self.padding
+        gx, gw, ggamma, gbeta = backend.current().norm_relu_conv2d_backward(
+            gy, self.x, self.norm, self.w, self.stride, self.padding, self.whole
         )
-        sums = self.whole(ggamma, gbeta)
-        gx = kernels.norm_backward_inplace(g, self.x, self.norm, *sums, self.count)
         dtype = self.w.dtype
         return gx, ggamma.astype(dtype), gbeta.astype(dtype), gw, gy if self.needs[4] else None
 
@@ -160,8 +151,8 @@ def folded_unit(
     )
     _check_unit(x, norms, weights, projection, stride)
     gamma, beta, running_mean, running_var, eps = norms[0]
-    first = gamma.data, beta.data, *inference_statistics(running_mean, running_var, eps)
-    (a2, b2), (a3, b3) = (inference_affine(*norm) for norm in norms[1:])
+    first = gamma.data, beta.data, *running_statistics(running_mean, running_var, eps)
+    (a2, b2), (a3, b3) = (_scale_and_shift(*norm) for norm in norms[1:])
     w1, w2, w3 = (weight.data for weight in weights)
     dtype = w1.dtype
     y = backend.current().folded_unit(
@@ -176,6 +167,15 @@ def folded_unit(
         stride,
     )
     return tensor(y)
+
+
+def _scale_and_shift(
+    gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Batch norm in evaluation as a x + b: a = gamma / sqrt(var + eps), b = beta - a mean."""
+    mean, inv_std = running_statistics(running_mean, running_var, eps)
+    a = gamma.data * inv_std
+    return a, beta.data - a * mean
 
 
 def _check_unit(

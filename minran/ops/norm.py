@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.backend import world
+from minran.backend.world import Batch
 from minran.errors import ShapeError, expect, expect_bool, expect_number, shortened
 
 Moments = tuple[Array, Array]
@@ -24,9 +23,9 @@ class BatchNorm(Op):
     gx = gamma / std (g - mean(g) - xhat mean(g xhat)); otherwise they are constants and
     gx = gamma / std g. Always ggamma = sum g xhat and gbeta = sum g.
 
-    The batch is that of all processes (`minran.distributed`): mean, var and the two means in gx
-    run over every share of it. ggamma and gbeta are this process's own, as all gradients of
-    parameters are; the training loop sums them.
+    Where several processes hold a share of the batch each (`backend/world.py`), mean, var and the
+    two means in gx run over all of it. ggamma and gbeta are this process's own, as all
+    gradients of parameters are; the training loop sums them.
     """
 
     def __init__(
@@ -47,7 +46,8 @@ class BatchNorm(Op):
         expect_bool(training, "batch_norm: training")
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
-        self.known = moments
+        self.moments = moments
+        self.batch: Batch | None = None
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
         self.x, self.gamma = x, gamma
@@ -56,27 +56,19 @@ class BatchNorm(Op):
         self.y = y if self.relu else None
         return y
 
-    def statistics(self, x: Array, gamma: Array, beta: Array) -> tuple[Array, Array]:
+    def statistics(self, x: Array, gamma: Array, beta: Array) -> Moments:
         """mean and 1 / sqrt(var + eps): the batch's, moving the running ones, or the running."""
-        running_mean, running_var = self.running
-        _check(x, gamma, beta, running_mean, running_var)
-        self.count = None
+        _check(x, gamma, beta, *self.running)
         if not self.training:
-            return inference_statistics(running_mean, running_var, self.eps)
-        counts = world.current().counts(x.size // x.shape[-1])
-        self.count = sum(counts)
+            return running_statistics(*self.running, self.eps)
+        kernels, self.batch = backend.current(), Batch(x.size // x.shape[-1])
         expect(
-            self.count > 1,
+            self.batch.count > 1,
             f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to train on",
         )
-        kernels = backend.current()
-        mean, var = _join(counts, self.known or kernels.batch_moments(x))
-        if backend.has("batch_statistics"):  # the three lines below as one launch
-            rates = self.momentum, self.eps, self.count
-            return mean, kernels.batch_statistics(mean, var, running_mean, running_var, *rates)
-        _update(running_mean, mean, self.momentum)
-        _update(running_var, var * (self.count / (self.count - 1)), self.momentum)
-        return mean, 1 / (var + self.eps) ** 0.5
+        mean, var = self.batch.moments(*(self.moments or kernels.batch_moments(x)))
+        rates = self.momentum, self.eps, self.batch.count
+        return mean, kernels.batch_statistics(mean, var, *self.running, *rates)
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         kernels = backend.current()
@@ -85,19 +77,17 @@ class BatchNorm(Op):
         )
         gx = None
         if self.needs[0]:
-            sums = self.whole(ggamma, gbeta)
             gx = kernels.batch_norm_backward_input(
-                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, *sums, self.count
+                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, *self.whole(ggamma, gbeta)
             )
         dtype = self.gamma.dtype
         return gx, ggamma.astype(dtype), gbeta.astype(dtype)
 
-    def whole(self, ggamma: Array, gbeta: Array) -> Sequence[Array]:
-        """ggamma and gbeta of the whole batch, which its statistics pass on to every gx."""
-        together = world.current()
-        if together.size == 1 or self.count is None:
-            return ggamma, gbeta
-        return together.sum(backend.current().xp.stack([ggamma, gbeta]))
+    def whole(self, ggamma: Array, gbeta: Array) -> tuple[Array, Array, int | None]:
+        """Both sums over the whole batch, and its count: None if mean and var are constants."""
+        if self.batch is None:
+            return ggamma, gbeta, None
+        return *self.batch.sums(ggamma, gbeta), self.batch.count
 
 
 def batch_norm(
@@ -163,16 +153,7 @@ def expect_tensor(x: Tensor) -> None:
     expect(isinstance(x, Tensor), f"expected a Tensor as x, got {type(x).__name__}")
 
 
-def inference_affine(
-    gamma: Tensor, beta: Tensor, running_mean: Array, running_var: Array, eps: float
-) -> tuple[Array, Array]:
-    """Batch norm in evaluation as a x + b: a = gamma / sqrt(var + eps), b = beta - a mean."""
-    mean, inv_std = inference_statistics(running_mean, running_var, eps)
-    a = gamma.data * inv_std
-    return a, beta.data - a * mean
-
-
-def inference_statistics(running_mean: Array, running_var: Array, eps: float) -> Moments:
+def running_statistics(running_mean: Array, running_var: Array, eps: float) -> Moments:
     """The mean and 1 / sqrt(var + eps) of a batch norm in evaluation, in float64."""
     mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     return mean, 1 / (var + eps) ** 0.5
@@ -185,28 +166,6 @@ def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tenso
         n, c = x.shape
         return op(x.reshape(n, 1, 1, c), gamma, beta).reshape(n, c)
     return op(x, gamma, beta)
-
-
-def _join(counts: list[int], moments: Moments) -> Moments:
-    """The moments of the whole batch from those of each process's share.
-
-        n mean = sum_r n_r mean_r;    n var = sum_r n_r (var_r + (mean_r - mean)^2)
-
-    In the order of the processes, so that all get the same bits.
-    """
-    if len(counts) == 1:
-        return moments
-    xp = backend.current().xp
-    means, variances = xp.moveaxis(world.current().gather(xp.stack(moments)), 1, 0)
-    share = xp.asarray(counts, means.dtype)[:, None] / sum(counts)
-    mean = (share * means).sum(0)
-    return mean, (share * (variances + (means - mean) ** 2)).sum(0)
-
-
-def _update(running: Array, batch: Array, momentum: float) -> None:
-    """Running = (1 - momentum) running + momentum batch, in place."""
-    running *= 1 - momentum
-    running += (momentum * batch).astype(running.dtype)
 
 
 def _check(x: Array, *vectors: Array) -> None:

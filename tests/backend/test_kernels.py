@@ -641,6 +641,26 @@ def test_moments_whose_squares_overflow(kernels: Kernels) -> None:
     np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("strided", [False, True])
+def test_batch_statistics(kernels: Kernels, dtype: Any, strided: bool) -> None:
+    rng = np.random.default_rng(0)
+    mean, var, momentum, eps, count = rng.standard_normal(300), rng.random(300), 0.1, 1e-5, 24
+    running = rng.random((300, 2)).astype(dtype)
+    place = kernels.module.xp.asarray
+    columns = place(running.copy()) if strided else place(running.T.copy()).T
+    moved = columns[:, 0], columns[:, 1]
+    statistics = kernels.module.batch_statistics
+    inv_std = statistics(place(mean), place(var), *moved, momentum, eps, count)
+    np.testing.assert_allclose(backend.to_host(inv_std), 1 / np.sqrt(var + eps), rtol=1e-14)
+    for column, batch in enumerate((mean, var * count / (count - 1))):
+        old = 0.9 * running[:, column].astype(np.float64)
+        # Where the two summands nearly cancel, their rounding is what counts, not the sum's.
+        allowed = 4 * np.finfo(dtype).eps * (np.abs(old) + np.abs(momentum * batch))
+        error = np.abs(backend.to_host(moved[column]) - (old + momentum * batch))
+        assert (error <= allowed).all()
+
+
 @pytest.mark.parametrize("padding", [0, 1])
 def test_one_channel_whatever_its_stride(kernels: Kernels, padding: int) -> None:
     """An axis made by None has stride 0, and the array is contiguous all the same."""

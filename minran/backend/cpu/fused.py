@@ -9,6 +9,8 @@ the memory, for one more pass of cheap arithmetic.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks, masked
@@ -93,11 +95,13 @@ def norm_relu_conv2d_backward(
     w: np.ndarray,
     stride: int,
     padding: int,
+    whole: Callable[..., tuple[np.ndarray, np.ndarray, int | None]],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients behind the convolution: h (N, H, W, C), gw, ggamma and gbeta (float64).
+    """The gradients gx (N, H, W, C), gw, and, in float64, ggamma and gbeta.
 
-    With g the gradient at a x + b, cut by the ReLU: h = a g, gbeta = sum g, ggamma = sum g xhat.
-    `norm_backward_inplace` makes gx of h (on a GPU the two hand on g itself). Where the factor a
+    With g the gradient at a x + b, cut by the ReLU: gbeta = sum g, ggamma = sum g xhat, and
+    gx = a (g - gbeta/count - xhat ggamma/count) with the sums of the whole batch,
+    `whole(ggamma, gbeta)`. The blocks write a g, which becomes gx in place. Where the factor a
     goes into the weights (see `_factored`), both sums come almost for nothing: with
     p = relu(gamma xhat + beta), which is 0 wherever g is cut,
 
@@ -141,38 +145,28 @@ def norm_relu_conv2d_backward(
     gbeta = sum_of([part[1] for part in parts])
     if factor is None:
         dots = sum_of([part[2] for part in parts if part[2] is not None])
-        return h, gw, gamma_gradient(dots, gbeta, mean, inv_std, x.dtype), gbeta
-    gw *= factor[:, None]
-    gbeta /= a
-    along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
-    return h, gw, (along - beta * gbeta) / gamma, gbeta
+        ggamma = gamma_gradient(dots, gbeta, mean, inv_std, x.dtype)
+    else:
+        gw *= factor[:, None]
+        gbeta /= a
+        along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
+        ggamma = (along - beta * gbeta) / gamma
+    of_gamma, of_beta, count = whole(ggamma, gbeta)
+    if count is not None:  # else mean and variance are constants, and gx = a g
+        _add(h, x, pull_of(x, gamma, mean, inv_std, of_gamma, of_beta, count))
+    return h, gw, ggamma, gbeta
 
 
-def norm_backward_inplace(
-    g: np.ndarray,
-    x: np.ndarray,
-    norm: Vectors,
-    ggamma: np.ndarray,
-    gbeta: np.ndarray,
-    count: int | None,
-) -> np.ndarray:
-    """g = a g becomes gx = a (g - gbeta/count - xhat ggamma/count), a = gamma inv_std; see `norm`.
-
-    Without count (mean and variance are constants) gx = a g, which it is already.
-    """
-    if count is None:
-        return g
-    gamma, _, mean, inv_std = norm
-    pull = pull_of(x, gamma, mean, inv_std, ggamma, gbeta, count)
+def _add(h: np.ndarray, x: np.ndarray, pull: Steps) -> None:
+    """H += what `pull` makes of x, block by block."""
 
     def block(samples: slice) -> None:
-        rows = rows_of(g[samples])
+        rows = rows_of(h[samples])
         pulled = empty(rows.shape, x.dtype)
         take_steps(rows_of(x[samples]), pull, pulled)
         np.add(rows, pulled, out=rows)
 
     map_blocks(block, len(x), x[:1].nbytes)
-    return g
 
 
 def _factored(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray | None, Steps]:

@@ -103,6 +103,23 @@ def batch_norm(
     return y
 
 
+def batch_statistics(
+    mean: np.ndarray,
+    var: np.ndarray,
+    running_mean: np.ndarray,
+    running_var: np.ndarray,
+    momentum: float,
+    eps: float,
+    count: int,
+) -> np.ndarray:
+    """inv_std = 1 / sqrt(var + eps), and running = (1 - momentum) running + momentum batch."""
+    unbiased = var * (count / (count - 1))
+    for running, batch in ((running_mean, mean), (running_var, unbiased)):
+        running *= 1 - momentum
+        running += (momentum * batch).astype(running.dtype)
+    return 1 / (var + eps) ** 0.5
+
+
 def batch_norm_backward_sums(
     gy: np.ndarray,
     x: np.ndarray,

@@ -7,6 +7,7 @@ they hold the numbers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from minran.backend.gpu.launch import (
     real,
     weight_dtype,
 )
-from minran.backend.gpu.norm import scale_and_shift
+from minran.backend.gpu.norm import input_gradient, scale_and_shift
 
 Window = tuple[Pair, Pair, int]
 """Stride, padding and groups."""
@@ -92,12 +93,19 @@ def norm_relu_conv2d(
 
 
 def norm_relu_conv2d_backward(
-    gy: Array, x: Array, norm: Vectors, w: Array, stride: int, padding: int
+    gy: Array,
+    x: Array,
+    norm: Vectors,
+    w: Array,
+    stride: int,
+    padding: int,
+    whole: Callable[..., tuple[Array, Array, int | None]],
 ) -> tuple[Array, Array, Array, Array]:
-    """The gradients behind the convolution: g (N, H, W, C), gw, ggamma and gbeta (float64).
+    """The gradients gx (N, H, W, C), gw, and, in float64, ggamma and gbeta.
 
-    g is the gradient at the norm's result, already cut by the ReLU; `norm_backward_inplace` makes
-    gx of it.
+    gx = a (g - gbeta/count - xhat ggamma/count), with the sums of the whole batch,
+    `whole(ggamma, gbeta)`, and a = gamma inv_std; g is the gradient at the norm's result, already
+    cut by the ReLU, and is overwritten with gx.
     """
     x, gy = operands(x, gy)
     w, gamma, beta = operands(w, *norm[:2], dtype=weight_dtype(x.dtype))
@@ -106,7 +114,9 @@ def norm_relu_conv2d_backward(
     window = (stride, stride), (padding, padding), 1
     gw = _filter_gradient(gy, x, w, window, affine)
     g, ggamma, gbeta = _input_gradient(gy, x, w, window, affine, (mean, inv_std))
-    return g, gw, ggamma, gbeta
+    of_gamma, of_beta, count = whole(ggamma, gbeta)
+    gx = input_gradient(g, x, None, gamma, (mean, inv_std, of_gamma, of_beta), count, g)
+    return gx, gw, ggamma, gbeta
 
 
 def linear(x: Array, w: Array) -> Array:

@@ -86,24 +86,10 @@ def batch_norm_backward_input(
 ) -> Array:
     """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), without count gamma inv_std g."""
     x, gy, y = operands(x, gy, y)
-    return _backward_input(gy, x, y, gamma, (mean, inv_std, ggamma, gbeta), count, empty_like(x))
+    return input_gradient(gy, x, y, gamma, (mean, inv_std, ggamma, gbeta), count, empty_like(x))
 
 
-def norm_backward_inplace(
-    g: Array,
-    x: Array,
-    norm: tuple[Array, Array, Array, Array],
-    ggamma: Array,
-    gbeta: Array,
-    count: int | None,
-) -> Array:
-    """g becomes gx, as `batch_norm_backward_input` makes it; norm: gamma, beta, mean, inv_std."""
-    gamma, _, mean, inv_std = norm
-    x, g = operands(x, g)
-    return _backward_input(g, x, None, gamma, (mean, inv_std, ggamma, gbeta), count, g)
-
-
-def _backward_input(
+def input_gradient(
     gy: Array,
     x: Array,
     y: Array | None,

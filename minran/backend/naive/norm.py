@@ -1,11 +1,13 @@
-"""Batch normalisation, in the four steps that every backend shares.
+"""Batch normalisation, in the steps that every backend shares.
 
-A layer in training calls `batch_moments`, then `batch_norm`; its backward calls
+A layer in training calls `batch_moments`, `batch_statistics`, then `batch_norm`; its backward calls
 `batch_norm_backward_sums`, then `batch_norm_backward_input`. They are apart because
 processes that share a batch add up moments and sums before they go on.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -29,6 +31,31 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     for n, i, j, c in np.ndindex(x.shape):
         var[c] += (float(x[n, i, j, c]) - mean[c]) ** 2 / count
     return mean, var
+
+
+def batch_statistics(
+    mean: Array,
+    var: Array,
+    running_mean: Array,
+    running_var: Array,
+    momentum: float,
+    eps: float,
+    count: int,
+) -> Array:
+    """What a layer in training makes of its moments; the running arrays move, in place.
+
+        inv_std[c] = 1 / sqrt(var[c] + eps)
+        running[c] = (1 - momentum) running[c] + momentum batch[c]
+
+    batch is mean, and the unbiased variance: var count / (count - 1). All arrays (C,).
+    """
+    inv_std = np.zeros(len(var))
+    for c in range(len(var)):
+        inv_std[c] = 1 / math.sqrt(var[c] + eps)
+        unbiased = var[c] * count / (count - 1)
+        running_mean[c] = (1 - momentum) * float(running_mean[c]) + momentum * mean[c]
+        running_var[c] = (1 - momentum) * float(running_var[c]) + momentum * unbiased
+    return inv_std
 
 
 @in_float64
