@@ -130,7 +130,12 @@ def import_extra(
     try:
         return importlib.import_module(module)
     except ImportError as problem:
-        raise error(f'{what}: pip install "minran[{extra}]"') from problem
+        raise error(f"{what}: {pip_install(extra)}") from problem
+
+
+def pip_install(extra: str) -> str:
+    """How what belongs to an `extra` of minran is installed."""
+    return f'pip install "minran[{extra}]"'
 
 
 @contextmanager

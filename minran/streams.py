@@ -106,6 +106,11 @@ def _divert(stream: Any) -> None:
         os.close(nowhere)
 
 
+def visible(text: str) -> str:
+    """The text with escapes for what cannot be seen, such as a line break."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def text_table(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
     """Rows of cells as lines: columns as wide as they must be, those in `right` (numbers) flush
     to the right.

@@ -41,7 +41,7 @@ from minran import backend, machine
 from minran.autograd import Array, Tensor
 from minran.backend.world import World, current, install
 from minran.distributed.mpi import MPIWorld, NCCLWorld
-from minran.errors import BackendError, MinranError, expect, expect_whole, shortened
+from minran.errors import BackendError, MinranError, expect, expect_whole, pip_install, shortened
 from minran.hints import checked
 from minran.streams import Output
 
@@ -97,7 +97,7 @@ def _import_mpi() -> Any:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:
         what = "several processes need mpi4py and an MPI library"
-        raise BackendError(f'{what}: pip install "minran[distributed]" ({error})') from error
+        raise BackendError(f"{what}: {pip_install('distributed')} ({error})") from error
     return MPI
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from minran.errors import DataError
 from minran.files import PICTURES, expect_ending, write_atomically
+from minran.streams import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,11 +78,6 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     )
     write_atomically(target, buffer.getvalue(), DataError)
     return target
-
-
-def visible(text: str) -> str:
-    """The text with escapes for what cannot be seen, such as a line break."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def plain(name: object, most: int = 40) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from minran.errors import CheckpointError, MinranError, expect
 from minran.hints import checked
-from minran.streams import text_table
+from minran.streams import text_table, visible
 from minran.train.checkpoint import Progress
 from minran.train.history import Row, read_history
 from minran.train.recipe import Recipe
@@ -100,7 +100,7 @@ def _all_epochs(recipe: Recipe, progress: Progress, epochs: list[Row]) -> str:
 
 def _cell(text: str, width: int = 60) -> str:
     """`text` on one line, without what would move a terminal's cursor, and not too long."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    shown = visible(text)
     return shown if len(shown) <= width else shown[: width - 3] + "..."
 
 

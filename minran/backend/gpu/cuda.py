@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from minran.backend.gpu.graph import CudaRecorder
-from minran.errors import BackendError, expect
+from minran.errors import BackendError, expect, pip_install
 
-_INSTALL = 'pip install "minran[gpu]"'
+_INSTALL = pip_install("gpu")
 _WITHOUT = 'without a GPU, minran.use("numpy") runs everything on the CPU'
 _OPTIONS = ("-std=c++17",)
 _FOLDER = Path(__file__).parent / "kernels"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minran.backend.gpu.launch import BFLOAT16, Program, ceil_divide, device, operand, stored
-from minran.errors import BackendError, expect
+from minran.errors import BackendError, expect, pip_install
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -111,14 +111,14 @@ def _import_bfloat16() -> None:
     except ImportError:
         raise BackendError(
             "precision 'bf16' needs the package ml_dtypes, which gives NumPy and CuPy the dtype; "
-            'run pip install "minran[gpu]"'
+            f"run {pip_install('gpu')}"
         ) from None
     try:
         device().xp.empty(0, BFLOAT16)
     except (TypeError, ValueError):
         raise BackendError(
             "precision 'bf16': this CuPy does not know the dtype; CuPy 14 does, with NumPy 2.1.2 "
-            f'or later (here: {np.__version__}); run pip install "minran[gpu]"'
+            f"or later (here: {np.__version__}); run {pip_install('gpu')}"
         ) from None
 
 

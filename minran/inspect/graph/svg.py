@@ -17,7 +17,8 @@ from minran.files import expect_ending, write_atomically
 from minran.inspect.graph.flow import Node
 from minran.inspect.graph.labels import Label
 from minran.inspect.graph.layout import Item, Placed, Segment, port_offset
-from minran.inspect.style import BOX_COLOURS, DARK, LIGHT, Theme, visible
+from minran.inspect.style import BOX_COLOURS, DARK, LIGHT, Theme
+from minran.streams import visible
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"
 MARGIN = 14.0

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from minran.errors import DataError, MinranError, expect
+from minran.streams import visible
 from minran.workshop.course.checking import (
     BLANK,
     ERROR,
@@ -110,8 +111,7 @@ class Grade:
 
 def printable(text: str, most: int = 400) -> str:
     """One line of text that moves no cursor: what cannot be printed is written as an escape."""
-    short = text if len(text) <= most else f"{text[:most]} ..."
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in short)
+    return visible(text if len(text) <= most else f"{text[:most]} ...")
 
 
 def grade(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import minran
-from minran.errors import MinranError, expect
+from minran.errors import MinranError, expect, pip_install
 
 STATIC = "MINRAN_STATIC"
 """Set where nobody can move a slider: `explore` then draws one picture."""
@@ -288,7 +288,7 @@ def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
         import ipywidgets
         from IPython.display import display
     except ImportError:
-        print('One picture; pip install "minran[notebooks]" gives sliders.')
+        print(f"One picture; {pip_install('notebooks')} gives sliders.")
         return draw(**start)
     sliders = {
         name: ipywidgets.SelectionSlider(
