@@ -76,7 +76,6 @@ def score(
     >>> round(inspect.score(truth.astype("float64"), truth).iou, 2)  # a perfect map
     1.0
     """
-    true_masks = np.asarray(true_masks)
     expect(
         maps.ndim == 3 and true_masks.ndim == 3 and len(maps) == len(true_masks) >= 1,
         f"score: maps must be (N, h, w) and true_masks (N, H, W), got {maps.shape} and "
@@ -147,7 +146,7 @@ def score_attention(
             chosen = choose_channels(attention.mask, rule, 1)
             maps[f"{attention.title}, channel {chosen.indices[0]}"] = chosen.maps[..., 0]
     maps["Grad-CAM of the answer"] = gradcam(model, images)
-    return {name: _honest(values, np.asarray(true_masks)) for name, values in maps.items()}
+    return {name: _honest(values, true_masks) for name, values in maps.items()}
 
 
 def _honest(maps: np.ndarray, true_masks: np.ndarray) -> Scores:

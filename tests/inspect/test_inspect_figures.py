@@ -18,6 +18,7 @@ from minran.inspect import (
     before_after_figure,
     class_probabilities,
     curves_figure,
+    gradcam_figure,
     histogram_figure,
     mask_figure,
     mask_over_epochs_figure,
@@ -174,3 +175,14 @@ def test_matplotlib_is_imported_only_to_draw_and_pyplot_never() -> None:
         "assert not any(n.startswith(('minran.data', 'minran.train')) for n in sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_figure_of_gradcam(attentions: list[Attention], dark: bool) -> None:
+    maps = np.linspace(0, 1, 128).reshape(2, 8, 8)
+    whole = gradcam_figure(IMAGES[:2], maps, ["a", "b"], attentions, TRUE[:2], dark)
+    assert len(whole.axes) == 2 * 5
+    drawn(whole)
+    assert len(gradcam_figure(IMAGES[:2], maps, ["a", "b"]).axes) == 2 * 2
+    with pytest.raises(ShapeError, match="as many"):
+        gradcam_figure(IMAGES[:2], maps, ["a"])

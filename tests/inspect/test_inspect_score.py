@@ -1,12 +1,15 @@
-"""Scores by hand on small maps."""
+"""Scores by hand on small maps, and of a network's masks beside Grad-CAM."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from minran import create_model
+from minran.data import Preprocess, load_shapes
 from minran.errors import ShapeError
-from minran.inspect import centre_map, score
+from minran.inspect import centre_map, score, score_attention, score_table
+from minran.inspect.score import _honest
 
 
 def objects(count: int = 6, size: int = 8) -> np.ndarray:
@@ -74,3 +77,30 @@ def test_bad_input() -> None:
         score(masks.astype(float), np.zeros_like(masks))
     with pytest.raises(ShapeError, match="between 0 and 1"):
         score(masks.astype(float), masks, threshold=1.5)
+
+
+def test_threshold_and_direction_come_from_the_first_half() -> None:
+    masks = objects(8, 6)
+    dark = np.where(masks, 0.0, 1.0)
+    found = _honest(dark, masks)
+    assert (found.iou, found.inverted, found.pictures) == (1, True, 4)
+    # Dark marks the object in the first half and bright in the second: the score must suffer.
+    dark[4:] = 1 - dark[4:]
+    found = _honest(dark, masks)
+    assert found.inverted and found.iou < 0.3
+    assert score(dark[4:], masks[4:]).iou == 1, "chosen on the same pictures, it would be perfect"
+
+
+def test_every_map_is_scored() -> None:
+    model, test = create_model("attention_nano"), load_shapes("test", count=12)
+    inputs = Preprocess.fit(test.images)(test.images)
+    scores = score_attention(model, inputs, test.masks, rule="variance")
+    means = [f"stage {s}, channel mean" for s in (1, 2)]
+    assert list(scores)[::2] == [*means, "Grad-CAM of the answer"]
+    assert all(found.pictures == 6 and found.threshold_given for found in scores.values())
+    lines = score_table(scores).splitlines()
+    assert len(lines) == 7 and lines[-1].startswith("centre of the picture")
+    with pytest.raises(ShapeError, match="at least 4 pictures"):
+        score_attention(model, inputs[:3], test.masks[:3])
+    with pytest.raises(ShapeError, match="a mask for each"):
+        score_attention(model, inputs, test.masks[:3])

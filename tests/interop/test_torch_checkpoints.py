@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import minran
 from minran import interop
 from minran.errors import MinranError
 
-torch = pytest.importorskip("torch")
 SMALL: dict[str, Any] = {"stem_width": 4, "widths": [4, 4], "tail_width": 4, "t": 1}
 
 

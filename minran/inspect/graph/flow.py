@@ -65,22 +65,19 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
     made = ops_behind(tensor)
     owners, parents = _owners(calls, made)
     root = Node(None)
-    boxes: dict[int, Node] = {}
+    boxes: dict[Call | None, Node] = {None: root}
 
     def box(call: Call | None) -> Node:
         """The node of a call, with those of the calls around it."""
-        if call is None:
-            return root
-        if id(call) not in boxes:
+        if call is not None and call not in boxes:
             node = Node(call.module, names.get(id(call.module), ""), call.output.shape)
-            boxes[id(call)] = node
-            box(parents.get(id(call))).add(node)
-        return boxes[id(call)]
+            boxes[call] = box(parents.get(call)).add(node)
+        return boxes[call]
 
     nodes: dict[int, Node] = {}
     edges: list[tuple[Node, Node]] = []
-    for op, output in made:
-        node = box(owners.get(id(op))).add(Node(op, shape=output.shape))
+    for op, output in made.items():
+        node = box(owners.get(op)).add(Node(op, shape=output.shape))
         nodes[id(output)] = node
         for source in sources(op):
             parameter = isinstance(source, Parameter)
@@ -100,7 +97,7 @@ def sources(op: Op) -> list[Tensor]:
     return [source for source in op.inputs or () if source is not None]
 
 
-def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
+def ops_behind(tensor: Tensor) -> dict[Op, Tensor]:
     """Every op behind `tensor` with its output, oldest first; no recursion."""
     expect(
         tensor.op is not None,
@@ -108,37 +105,34 @@ def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
         "computed under no_grad), so there is no graph behind it",
         GradientError,
     )
-    found: dict[int, tuple[Op, Tensor]] = {}
+    found: dict[Op, Tensor] = {}
     waiting = [tensor]
     while waiting:
         output = waiting.pop()
         op = output.op
-        if op is None or id(op) in found:
+        if op is None or op in found:
             continue
         expect(
             op.__dict__.get("inputs") is not None,
             "graph: backward() has freed this graph; draw it before",
             GradientError,
         )
-        found[id(op)] = (op, output)
+        found[op] = output
         waiting += sources(op)
-    return sorted(found.values(), key=lambda pair: pair[0].order)
+    return dict(sorted(found.items(), key=lambda pair: pair[0].order))
 
 
-def _owners(
-    calls: list[Call], made: list[tuple[Op, Tensor]]
-) -> tuple[dict[int, Call], dict[int, Call]]:
-    """The innermost call of each op, and the call around each call (both by id)."""
-    wanted = {id(op) for op, _ in made}
-    owners: dict[int, Call] = {}
-    parents: dict[int, Call] = {}
+def _owners(calls: list[Call], made: dict[Op, Tensor]) -> tuple[dict[Op, Call], dict[Call, Call]]:
+    """The innermost call of each op, and the call around each call."""
+    owners: dict[Op, Call] = {}
+    parents: dict[Call, Call] = {}
     # The outermost finished call that put out a tensor, and those of its inputs that the tensor
     # was computed from. Children report before their parents.
     made_by: dict[int, tuple[Call, list[Tensor]]] = {}
     for call in calls:
         borders = {id(source) for source in call.inputs}
         op = call.output.op
-        if id(call.output) in borders or (op is not None and id(op) not in wanted):
+        if id(call.output) in borders or (op is not None and op not in made):
             continue
         reached: list[Tensor] = []
         waiting, seen = [call.output], set()
@@ -151,10 +145,10 @@ def _owners(
                 reached.append(tensor)
             elif id(tensor) in made_by:
                 child, below = made_by[id(tensor)]
-                parents[id(child)] = call
+                parents[child] = call
                 waiting += below
-            elif tensor.op is not None and id(tensor.op) not in owners:
-                owners[id(tensor.op)] = call
+            elif tensor.op is not None and tensor.op not in owners:
+                owners[tensor.op] = call
                 waiting += sources(tensor.op)
         made_by[id(call.output)] = call, reached
     return owners, parents
