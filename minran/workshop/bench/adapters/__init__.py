@@ -17,8 +17,10 @@ once; what is measured is that function.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -39,6 +41,15 @@ class Adapter:
     speaks = True
     """Whether this process answers; of several, one does."""
 
+    packages: tuple[str, ...] = ("numpy",)
+    """What is measured."""
+
+    ops: Mapping[str, Callable[..., Any]] = {}
+    """By kind of operation: a function of what `operands` returns and of the job's options."""
+
+    no_grad: Callable[[], AbstractContextManager[Any]]
+    """The framework's context in which nothing is noted for a backward pass."""
+
     def __init__(self, threads: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
         self.threads, self.device, self.precision = threads, device, precision
         self.parameters: int | None = None
@@ -46,7 +57,7 @@ class Adapter:
 
     def versions(self) -> dict[str, str]:
         """The versions of what is measured."""
-        return {"numpy": np.__version__}
+        return {package: importlib.metadata.version(package) for package in self.packages}
 
     def prepare(self, job: str, options: dict[str, Any]) -> Work:
         """A function that does the job once. Raises NotHere for a job it does not know."""
@@ -55,6 +66,38 @@ class Adapter:
             raise NotHere
         work: Work = maker(**options)
         return work
+
+    def make_op(self, kind: str, shape: Sequence[int], backward: bool, **options: int) -> Work:
+        """The framework's own function from `ops`, forward alone or forward and backward."""
+        if kind not in self.ops:
+            raise NotHere
+        trained, fixed = operands(kind, shape, **options)
+        leaves = {name: self.leaf(name, array) for name, array in trained.items()}
+        rest = {name: self.place(array) for name, array in fixed.items()}
+        call = self.ops[kind]
+
+        def forward() -> Any:
+            return call(**leaves, **rest, **options)
+
+        def without_backward() -> object:
+            with self.no_grad():
+                return forward()
+
+        if not backward:
+            return without_backward
+        return both_passes(forward, list(leaves.values()), self.copy(forward()))
+
+    def leaf(self, name: str, array: np.ndarray) -> Any:
+        """A tensor whose gradient is asked for; an array called w is a weight, not a map."""
+        raise NotImplementedError
+
+    def place(self, array: np.ndarray) -> Any:
+        """An array where the framework's functions take it."""
+        raise NotImplementedError
+
+    def copy(self, y: Any) -> Any:
+        """The numbers of a result, to be a gradient."""
+        raise NotImplementedError
 
     def timed(self, work: Work, repeat: int) -> float:
         """Seconds that `repeat` calls of `work` take together."""
@@ -94,6 +137,18 @@ def launched(event: Callable[[], Any], work: Work, repeat: int) -> tuple[Any, An
     return start, end
 
 
+def both_passes(function: Callable[[], Any], leaves: Sequence[Any], gy: Any) -> Work:
+    """Forward and backward: every call makes the gradients anew and returns that of the first."""
+
+    def both() -> object:
+        for leaf in leaves:
+            leaf.grad = None
+        function().backward(gy)
+        return leaves[0].grad
+
+    return both
+
+
 def load(name: str, **options: Any) -> Adapter:
     """The adapter "module:Class", made with `options`."""
     module, _, kind = name.partition(":")
@@ -111,3 +166,32 @@ def pictures(batch: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarra
 def maps(*shape: int) -> np.ndarray:
     """Feature maps with standard normal values, float32."""
     return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
+
+
+def operands(
+    kind: str, shape: Sequence[int], out: int = 0, kernel: int = 1, stride: int = 1
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """What an operation is trained by, x first, and what else it takes, by name.
+
+    Maps are (N, H, W, C), weights (KH, KW, C, out) or (C, out). x_mean and x_var are what the
+    operation that made x would have summed on the way.
+    """
+    x, channels = maps(*shape), shape[-1]
+    ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
+    trained: dict[str, np.ndarray] = {"x": x}
+    fixed: dict[str, np.ndarray] = {}
+    if kind == "linear":
+        trained["w"] = 0.05 * maps(channels, out)
+    if kind == "gate":
+        trained["mask"] = x.copy()
+    if kind == "cross_entropy":
+        fixed["labels"] = np.arange(len(x)) % channels
+    if "norm" in kind:
+        trained |= {"gamma": ones, "beta": zeros}
+        fixed |= {"mean": zeros.copy(), "var": ones.copy()}
+    if "conv2d" in kind:
+        trained["w"] = 0.05 * maps(kernel, kernel, channels, out)
+    if kind == "norm_relu_conv2d":
+        wide = x.reshape(-1, channels).astype(np.float64)
+        fixed |= {"x_mean": wide.mean(0), "x_var": wide.var(0)}
+    return trained, fixed

@@ -17,7 +17,7 @@ moves less, one that fuses nothing moves more: it is a measuring stick, no hard 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -58,7 +58,7 @@ class Products(Adapter):
     def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
         return self._all([(shape, "forward") for shape in convolutions(model, batch, size)])
 
-    def make_op(self, kind: str, shape: list[int], backward: bool, **options: Any) -> Work:
+    def make_op(self, kind: str, shape: Sequence[int], backward: bool, **options: int) -> Work:
         if kind not in ("conv2d", "norm_relu_conv2d"):
             raise NotHere
         batch, height, width, channels = shape

@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from minran import backend, distributed, ops
 from minran._version import __version__
-from minran.autograd import Tensor, no_grad, tensor
+from minran.autograd import Array, Tensor, no_grad, tensor
 from minran.backend.cpu.tuning import TUNING
 from minran.models import create_model
 from minran.models.fused import FusedBuild
 from minran.models.units import units
-from minran.nn import BatchNorm2d, Conv2d, Module
+from minran.nn import Module
 from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
 from minran.train.steps import forward_backward
-from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
+from minran.workshop.bench.adapters import (
+    Adapter,
+    NotHere,
+    Work,
+    both_passes,
+    launched,
+    maps,
+    pictures,
+)
 from minran.workshop.bench.adapters.floors import bytes_of_step
 
 COPY_PIECES = 64
 
 
+OPS: dict[str, Callable[..., Tensor]] = {
+    "conv2d": lambda x, w, out, kernel, stride: ops.conv2d(x, w, None, stride, kernel // 2),
+    "norm_relu_conv2d": lambda x, gamma, beta, w, mean, var, x_mean, x_var, out, kernel, stride: (
+        ops.norm_relu_conv2d(
+            *(x, gamma, beta, mean, var, True, w, stride, kernel // 2), moments=(x_mean, x_var)
+        )
+    ),
+    "batch_norm_relu": lambda x, gamma, beta, mean, var: ops.batch_norm_relu(
+        x, gamma, beta, mean, var, True
+    ),
+    "max_pool2d": lambda x: ops.max_pool2d(x, 3, 2, ceil_mode=True),
+    "upsample_bilinear2d": lambda x, out: ops.upsample_bilinear2d(x, (out, out)),
+    "sigmoid": lambda x: ops.sigmoid(x),
+    "gate": lambda x, mask: ops.gate(mask, x),
+    "global_avg_pool": lambda x: ops.global_avg_pool(x),
+    "linear": lambda x, w, out: ops.linear(x, w),
+    "cross_entropy": lambda x, labels: ops.cross_entropy(x, labels),
+}
+
+
 class Minran(Adapter):
     """The current tree. captured: replay the step as one CUDA graph."""
+
+    ops = OPS
+    no_grad = no_grad
 
     def __init__(self, captured: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -47,7 +79,8 @@ class Minran(Adapter):
         self.step_bytes = bytes_of_step(network, batch, size, 2 if short else 4)
         kind = FlatSGD if on_gpu else SGD
         optimizer = kind(network.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
-        images, labels = pictures(batch, size, classes)
+        images, labels = self._share(pictures(batch, size, classes))
+        weight = None if on_gpu else distributed.weight(batch)
         if on_gpu:
             # As training has them there: pictures on the GPU, labels as probabilities.
             labels = np.eye(classes, dtype=np.float32)[labels]
@@ -58,54 +91,40 @@ class Minran(Adapter):
 
         def step() -> object:
             optimizer.zero_grad()
-            _, loss = forward_backward(network, images, labels)
+            _, loss = forward_backward(network, images, labels, weight=weight)
+            distributed.sum_gradients(optimizer.params)
             optimizer.step()
             # On a GPU nobody waits for the loss of every step.
-            return None if on_gpu else loss.item()
+            return None if weight is None else distributed.sum_numbers(weight * loss.item())[0]
 
         return step
 
     def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
         network = self._network(model).eval()
-        images = backend.to_device(pictures(batch, size, classes)[0])
+        images = backend.to_device(self._share(pictures(batch, size, classes))[0])
 
         def forward() -> object:
             with no_grad():
-                return network(Tensor(backend.activations(images))).data
+                logits = network(Tensor(backend.activations(images))).data
+            distributed.sum_numbers(0)  # done when the last process is
+            return logits
 
         return forward
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         stack = units(FusedBuild(np.random.default_rng(0)), width, count)
-        x = tensor(backend.to_device(maps(batch, size, size, width)), requires_grad=True)
-        gy = backend.to_device(maps(batch, size, size, width))
+        x = self.leaf("x", maps(batch, size, size, width))
+        gy = self.place(maps(batch, size, size, width))
+        return both_passes(lambda: stack(x), [x, *stack.parameters()], gy)
 
-        def both() -> object:
-            x.grad = None
-            stack.zero_grad()
-            stack(x).backward(gy)
-            return x.grad
+    def leaf(self, name: str, array: np.ndarray) -> Tensor:
+        return tensor(backend.to_device(array), requires_grad=True)
 
-        return both
+    def place(self, array: np.ndarray) -> Array:
+        return backend.to_device(array)
 
-    def make_op(self, kind: str, shape: list[int], backward: bool, **options: Any) -> Work:
-        if kind not in OPS:
-            raise NotHere
-        inputs = [tensor(backend.to_device(maps(*shape)), requires_grad=True)]
-        function = OPS[kind](inputs, **options)
-        gy = function().data.copy()
-
-        def forward() -> object:
-            with no_grad():
-                return function().data
-
-        def both() -> object:
-            for leaf in inputs:
-                leaf.grad = None
-            function().backward(gy)
-            return inputs[0].grad
-
-        return both if backward else forward
+    def copy(self, y: Tensor) -> Array:
+        return y.data.copy()
 
     def make_data(self, batch: int) -> Work:
         from minran.data import Loader, load_shapes
@@ -161,6 +180,10 @@ class Minran(Adapter):
         pool = backend.current().xp.get_default_memory_pool()
         return int(pool.total_bytes()) + (self.graph.memory if self.graph else 0)
 
+    def _share(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """This process's part of a batch."""
+        return [array[distributed.share(len(array))] for array in arrays]
+
     def _network(self, model: str) -> Module:
         network = create_model(model)
         self.parameters = network.num_parameters()
@@ -186,58 +209,24 @@ class MinranMPI(Minran):
         processes = f"{self.world.size} processes, {self.threads} thread(s) each"
         return {**super().versions(), "mpi4py": mpi4py.__version__, "mpi": processes}
 
-    def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
-        network = self._network(model)
-        optimizer = SGD(network.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
-        images, labels = (
-            array[distributed.share(batch)] for array in pictures(batch, size, classes)
-        )
-        weight = distributed.weight(batch)
-
-        def step() -> float:
-            optimizer.zero_grad()
-            _, loss = forward_backward(network, images, labels, weight=weight)
-            distributed.sum_gradients(optimizer.params)
-            optimizer.step()
-            return distributed.sum_numbers(weight * loss.item())[0]
-
-        return step
-
-    def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
-        network = self._network(model).eval()
-        images = pictures(batch, size, classes)[0][distributed.share(batch)]
-
-        def forward() -> object:
-            with no_grad():
-                logits = network(tensor(images)).data
-            distributed.sum_numbers(0)  # done when the last one is
-            return logits
-
-        return forward
-
     def asks(self, lines: Iterable[str]) -> Iterator[str]:
         """The lines that process 0 reads, in all processes."""
         if self.world.size == 1:
             yield from lines
         elif distributed.leads():
-            for line in lines:
-                self._tell(line)
-                yield line
-            self._tell(None)
+            for line in itertools.chain(lines, [None]):
+                for rank in range(1, self.world.size):
+                    self.world.comm.send(line, rank)
+                if line is not None:
+                    yield line
         else:
-            while (told := self._listen()) is not None:
+            while True:
+                while not self.world.comm.Iprobe(source=0):
+                    time.sleep(NAP)
+                told = self.world.comm.recv(source=0)
+                if told is None:
+                    return
                 yield told
-
-    def _tell(self, line: str | None) -> None:
-        for rank in range(1, self.world.size):
-            self.world.comm.send(line, rank)
-
-    def _listen(self) -> str | None:
-        comm = self.world.comm
-        while not comm.Iprobe(source=0):
-            time.sleep(NAP)
-        line: str | None = comm.recv(source=0)
-        return line
 
     def total(self, number: int) -> int:
         return int(distributed.sum_numbers(number)[0])
@@ -288,71 +277,4 @@ DECISIONS: dict[str, Callable[[], None]] = {
     "python_threads": without_python_threads,
     "second_core": without_second_core,
     "reuse": without_reuse,
-}
-
-
-Inputs = list[Tensor]
-Function = Callable[[], Tensor]
-
-
-def _convolution(inputs: Inputs, out: int, kernel: int, stride: int) -> Function:
-    conv = Conv2d(inputs[0].shape[-1], out, kernel, stride, kernel // 2)
-    inputs += conv.parameters()
-    return lambda: conv(inputs[0])
-
-
-def _norm_relu_convolution(inputs: Inputs, out: int, kernel: int, stride: int) -> Function:
-    x = inputs[0]
-    norm = BatchNorm2d(x.shape[-1])
-    conv = Conv2d(x.shape[-1], out, kernel, stride, kernel // 2)
-    inputs += [*norm.parameters(), *conv.parameters()]
-    # In a network the operation that made x has summed them on the way.
-    moments = backend.current().batch_moments(x.data)
-    statistics = norm.gamma, norm.beta, norm.running_mean, norm.running_var
-    return lambda: ops.norm_relu_conv2d(
-        x, *statistics, True, conv.weight, stride, kernel // 2, moments=moments
-    )
-
-
-def _batch_norm_relu(inputs: Inputs) -> Function:
-    x = inputs[0]
-    norm = BatchNorm2d(x.shape[-1])
-    inputs += norm.parameters()
-    running = norm.running_mean, norm.running_var
-    return lambda: ops.batch_norm_relu(x, norm.gamma, norm.beta, *running, True)
-
-
-def _gate(inputs: Inputs) -> Function:
-    x = inputs[0]
-    mask = tensor(x.data.copy(), requires_grad=True)
-    inputs.append(mask)
-    return lambda: ops.gate(mask, x)
-
-
-def _cross_entropy(inputs: Inputs) -> Function:
-    labels = np.arange(len(inputs[0].data)) % inputs[0].shape[-1]
-    return lambda: ops.cross_entropy(inputs[0], labels)
-
-
-def _linear(inputs: Inputs, out: int) -> Function:
-    weight = tensor(maps(inputs[0].shape[-1], out), requires_grad=True)
-    inputs.append(weight)
-    return lambda: ops.linear(inputs[0], weight)
-
-
-def _upsample(inputs: Inputs, out: int) -> Function:
-    return lambda: ops.upsample_bilinear2d(inputs[0], (out, out))
-
-
-OPS: dict[str, Callable[..., Function]] = {
-    "conv2d": _convolution,
-    "norm_relu_conv2d": _norm_relu_convolution,
-    "batch_norm_relu": _batch_norm_relu,
-    "max_pool2d": lambda inputs: lambda: ops.max_pool2d(inputs[0], 3, 2, ceil_mode=True),
-    "upsample_bilinear2d": _upsample,
-    "sigmoid": lambda inputs: lambda: ops.sigmoid(inputs[0]),
-    "gate": _gate,
-    "global_avg_pool": lambda inputs: lambda: ops.global_avg_pool(inputs[0]),
-    "linear": _linear,
-    "cross_entropy": _cross_entropy,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 from typing import Any
 
@@ -15,6 +14,8 @@ from minran.workshop.bench.adapters import Adapter, Work, maps
 class Jax(Adapter):
     """NHWC and HWIO, like minran; on the CPU."""
 
+    packages = ("jax",)
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # XLA has no setting for this: it starts a thread for each core that it may use.
@@ -26,15 +27,9 @@ class Jax(Adapter):
 
         self.jax = jax
 
-    def versions(self) -> dict[str, str]:
-        return {"jax": self.jax.__version__}
-
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         jax, jnp = self.jax, self.jax.numpy
-        x, gy = (
-            jnp.asarray(maps(batch, size, size, width)),
-            jnp.asarray(maps(batch, size, size, width)),
-        )
+        x, gy = (jnp.asarray(maps(batch, size, size, width)) for _ in range(2))
         parameters = [_unit_parameters(width, seed) for seed in range(count)]
 
         def stack(parameters: Any, x: Any) -> tuple[Any, Any]:
@@ -75,15 +70,14 @@ def _unit_parameters(width: int, seed: int) -> dict[str, list[np.ndarray]]:
 class Tinygrad(Adapter):
     """NCHW, the layout of its layers; on its CPU device."""
 
+    packages = ("tinygrad",)
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         os.environ.setdefault("DEV", "CPU")
         import tinygrad
 
         self.tinygrad = tinygrad
-
-    def versions(self) -> dict[str, str]:
-        return {"tinygrad": importlib.metadata.version("tinygrad")}
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         from tinygrad import Device, Tensor, TinyJit, nn
@@ -135,6 +129,8 @@ class Tinygrad(Adapter):
 class DeZero(Adapter):
     """NCHW, the layout of its layers; BLAS with as many threads as the others have."""
 
+    packages = ("dezero", "numpy")
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # DeZero is older than NumPy 1.24, which took these names away.
@@ -144,9 +140,6 @@ class DeZero(Adapter):
         import dezero
 
         self.dezero = dezero
-
-    def versions(self) -> dict[str, str]:
-        return {"dezero": importlib.metadata.version("dezero"), "numpy": np.__version__}
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         import dezero.functions as functions

@@ -11,11 +11,42 @@ import torch.nn.functional as F
 
 from minran.interop import create_twin
 from minran.interop.twin import PreActUnit, chain
-from minran.workshop.bench.adapters import Adapter, NotHere, Work, launched, maps, pictures
+from minran.workshop.bench.adapters import Adapter, Work, both_passes, launched, maps, pictures
+
+
+def _norm_relu(
+    x: torch.Tensor,
+    gamma: torch.Tensor,
+    beta: torch.Tensor,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+) -> torch.Tensor:
+    return F.relu(F.batch_norm(x, mean, var, gamma, beta, True), inplace=True)
+
+
+OPS: dict[str, Callable[..., torch.Tensor]] = {
+    "conv2d": lambda x, w, out, kernel, stride: F.conv2d(x, w, None, stride, kernel // 2),
+    "norm_relu_conv2d": lambda x, gamma, beta, w, mean, var, x_mean, x_var, out, kernel, stride: (
+        F.conv2d(_norm_relu(x, gamma, beta, mean, var), w, None, stride, kernel // 2)
+    ),
+    "batch_norm_relu": _norm_relu,
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, 2, ceil_mode=True),
+    "upsample_bilinear2d": lambda x, out: F.interpolate(
+        x, (out, out), mode="bilinear", align_corners=True
+    ),
+    "sigmoid": lambda x: torch.sigmoid(x),
+    "gate": lambda x, mask: (1 + mask) * x,
+    "global_avg_pool": lambda x: F.adaptive_avg_pool2d(x, 1).flatten(1),
+    "linear": lambda x, w, out: F.linear(x, w),
+    "cross_entropy": lambda x, labels: F.cross_entropy(x, labels),
+}
 
 
 class PyTorch(Adapter):
     """channels_last: PyTorch's NHWC; compiled: torch.compile(mode="max-autotune")."""
+
+    ops = OPS
+    no_grad = torch.no_grad
 
     def __init__(self, channels_last: bool = False, compiled: bool = False, **options: Any) -> None:
         super().__init__(**options)
@@ -23,13 +54,13 @@ class PyTorch(Adapter):
         torch.manual_seed(0)
         self.compiled = compiled
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.place = torch.device("cuda" if self.device == "gpu" else "cpu")
+        self.where = torch.device("cuda" if self.device == "gpu" else "cpu")
         if self.device == "gpu":
             tf32 = self.precision != "fp32"
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
             # Plain NCHW is measured as a user gets it without asking for anything.
             torch.backends.cudnn.benchmark = channels_last
-            torch.zeros((), device=self.place)
+            torch.zeros((), device=self.where)
 
     def versions(self) -> dict[str, str]:
         versions = {"torch": str(torch.__version__)}
@@ -75,40 +106,31 @@ class PyTorch(Adapter):
     def _autocast(self) -> torch.autocast:
         """PyTorch's own way to store maps in bfloat16, if that is asked for."""
         short = self.device == "gpu" and self.precision == "bf16"
-        return torch.autocast(self.place.type, torch.bfloat16, enabled=short)
+        return torch.autocast(self.where.type, torch.bfloat16, enabled=short)
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         stack = self._settle(chain(PreActUnit, width, count))
-        x = self._maps(batch, size, size, width).requires_grad_()
-        gy = self._maps(batch, size, size, width)
+        x = self.leaf("x", maps(batch, size, size, width))
+        gy = self.place(maps(batch, size, size, width))
+        return both_passes(lambda: stack(x), [x, *stack.parameters()], gy)
 
-        def both() -> object:
-            x.grad = None
-            stack.zero_grad()
-            stack(x).backward(gy)
-            return x.grad
+    def leaf(self, name: str, array: np.ndarray) -> torch.Tensor:
+        if name == "w":  # (KH, KW, C, out) or (C, out), which is the other way round here
+            array = array.transpose((3, 2, 0, 1) if array.ndim == 4 else (1, 0))
+            return self._settled(torch.from_numpy(array)).requires_grad_()
+        return self.place(array).requires_grad_()
 
-        return both
+    def place(self, array: np.ndarray) -> torch.Tensor:
+        """(N, H, W, C) to PyTorch's axes, in the memory order of this contender."""
+        x = torch.from_numpy(array)
+        return self._settled(x.permute(0, 3, 1, 2) if x.ndim == 4 else x)
 
-    def make_op(self, kind: str, shape: list[int], backward: bool, **options: Any) -> Work:
-        if kind not in OPS:
-            raise NotHere
-        inputs = [self._maps(*shape).requires_grad_()]
-        function = OPS[kind](inputs, **options)
-        inputs[1:] = [leaf.to(self.place).detach().requires_grad_() for leaf in inputs[1:]]
-        gy = torch.randn_like(function())
+    def copy(self, y: torch.Tensor) -> torch.Tensor:
+        return y.detach().clone()
 
-        def forward() -> object:
-            with torch.no_grad():
-                return function()
-
-        def both() -> object:
-            for leaf in inputs:
-                leaf.grad = None
-            function().backward(gy)
-            return inputs[0].grad
-
-        return both if backward else forward
+    def _settled(self, x: torch.Tensor) -> torch.Tensor:
+        format = self.format if x.ndim == 4 else torch.contiguous_format
+        return x.to(self.where).contiguous(memory_format=format)
 
     def timed(self, work: Work, repeat: int) -> float:
         if self.device == "cpu":
@@ -128,89 +150,9 @@ class PyTorch(Adapter):
     def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
         """The module on the device, its weights in this contender's memory order."""
         # PyTorch's stubs do not know that a Module takes a memory format.
-        module.to(self.place, memory_format=self.format)  # type: ignore[call-overload]
+        module.to(self.where, memory_format=self.format)  # type: ignore[call-overload]
         return module
 
     def _batch(self, batch: int, size: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
         images, labels = pictures(batch, size, classes)
-        return self._place(images), torch.from_numpy(labels).to(self.place)
-
-    def _maps(self, *shape: int) -> torch.Tensor:
-        return self._place(maps(*shape))
-
-    def _place(self, array: np.ndarray) -> torch.Tensor:
-        """(N, H, W, C) to PyTorch's axes, in the memory order of this contender."""
-        x = torch.from_numpy(array)
-        if x.ndim == 4:
-            return x.permute(0, 3, 1, 2).to(self.place).contiguous(memory_format=self.format)
-        return x.to(self.place)
-
-
-Inputs = list[torch.Tensor]
-Function = Callable[[], torch.Tensor]
-"""Both follow `adapters.ours`: leaves are appended to `inputs`, read from there."""
-
-
-def _kernel(x: torch.Tensor, out: int, kernel: int) -> torch.Tensor:
-    weight = 0.05 * torch.randn(out, x.shape[1], kernel, kernel)
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    return weight.contiguous(memory_format=torch.channels_last) if last else weight
-
-
-def _convolution(inputs: Inputs, out: int, kernel: int, stride: int) -> Function:
-    inputs.append(_kernel(inputs[0], out, kernel))
-    return lambda: F.conv2d(inputs[0], inputs[1], None, stride, kernel // 2)
-
-
-def _batch_norm_relu(inputs: Inputs) -> Function:
-    x = inputs[0]
-    channels = x.shape[1]
-    inputs += [torch.ones(channels), torch.zeros(channels)]
-    running = torch.zeros(channels, device=x.device), torch.ones(channels, device=x.device)
-
-    def function() -> torch.Tensor:
-        x, gamma, beta = inputs[:3]
-        return F.relu(F.batch_norm(x, *running, gamma, beta, True), inplace=True)
-
-    return function
-
-
-def _norm_relu_convolution(inputs: Inputs, out: int, kernel: int, stride: int) -> Function:
-    normalise = _batch_norm_relu(inputs)
-    inputs.append(_kernel(inputs[0], out, kernel))
-    return lambda: F.conv2d(normalise(), inputs[3], None, stride, kernel // 2)
-
-
-def _gate(inputs: Inputs) -> Function:
-    inputs.append(inputs[0].detach().clone())
-    return lambda: (1 + inputs[1]) * inputs[0]
-
-
-def _cross_entropy(inputs: Inputs) -> Function:
-    x = inputs[0]
-    labels = torch.arange(len(x), device=x.device) % x.shape[1]
-    return lambda: F.cross_entropy(inputs[0], labels)
-
-
-def _linear(inputs: Inputs, out: int) -> Function:
-    inputs.append(0.05 * torch.randn(out, inputs[0].shape[1]))
-    return lambda: F.linear(inputs[0], inputs[1])
-
-
-def _upsample(inputs: Inputs, out: int) -> Function:
-    size = (out, out)
-    return lambda: F.interpolate(inputs[0], size, mode="bilinear", align_corners=True)
-
-
-OPS: dict[str, Callable[..., Function]] = {
-    "conv2d": _convolution,
-    "norm_relu_conv2d": _norm_relu_convolution,
-    "batch_norm_relu": _batch_norm_relu,
-    "max_pool2d": lambda inputs: lambda: F.max_pool2d(inputs[0], 3, 2, ceil_mode=True),
-    "upsample_bilinear2d": _upsample,
-    "sigmoid": lambda inputs: lambda: torch.sigmoid(inputs[0]),
-    "gate": _gate,
-    "global_avg_pool": lambda inputs: lambda: F.adaptive_avg_pool2d(inputs[0], 1).flatten(1),
-    "linear": _linear,
-    "cross_entropy": _cross_entropy,
-}
+        return self.place(images), self.place(labels)
