@@ -14,15 +14,15 @@ from bench_helpers import ScriptedMachine, Watched
 from minran.errors import ShapeError
 from minran.machine import peak_bytes
 from minran.workshop.bench.rounds import (
+    Machine,
     Round,
     Settings,
-    ThisMachine,
-    Watch,
     in_turn,
     paired_ratios,
     spread,
     this_machine,
     wait_until_quiet,
+    watch,
 )
 
 
@@ -47,17 +47,17 @@ def test_the_watch_subtracts_what_was_watched() -> None:
     # 10 s passed; all cores worked 14 s, the watched process 11 s of them.
     machine = ScriptedMachine(busy=[100.0, 114.0], used=[20.0, 31.0])
     clock = iter([0.0, 10.0])
-    with Watch(7, machine, lambda: next(clock)) as watch:
+    with watch(7, machine, lambda: next(clock)) as seen:
         pass
-    assert watch.others == pytest.approx(0.3)
+    assert seen.others == pytest.approx(0.3)
 
 
 def test_the_watch_never_sees_less_than_nobody_and_may_not_see_at_all() -> None:
     clock = iter([0.0, 1.0])
-    with Watch(7, ScriptedMachine([5.0, 6.0], [1.0, 2.02]), lambda: next(clock)) as watch:
+    with watch(7, ScriptedMachine([5.0, 6.0], [1.0, 2.02]), lambda: next(clock)) as seen:
         pass
-    assert watch.others == 0.0
-    with Watch(7, None) as blind:
+    assert seen.others == 0.0
+    with watch(7, None) as blind:
         pass
     assert blind.others is None
 
@@ -74,7 +74,7 @@ child.wait()
 
 def test_a_process_counts_with_its_children_those_that_ended_included() -> None:
     pytest.importorskip("psutil")
-    machine = ThisMachine()
+    machine = Machine()
     before = machine.busy()
     with subprocess.Popen(
         [sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -93,7 +93,7 @@ def test_a_process_counts_with_its_children_those_that_ended_included() -> None:
 
 def test_waiting_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("psutil")
-    machine = ThisMachine()
+    machine = Machine()
     names = "user nice system idle iowait irq softirq steal guest guest_nice"
     numbers = (1.0, 0.2, 0.3, 99.99, 8.88, 0.04, 0.05, 0.06, 0.5, 0.0)
     linux = SimpleNamespace(**dict(zip(names.split(), numbers, strict=True)))
@@ -141,23 +141,23 @@ def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[l
 def test_contenders_take_turns() -> None:
     order, done = run_rounds([0.0, 0.05, 0.0], rounds=3, repeats=5)
     assert order == ["a", "b"] * 3
-    assert [each.kept for each in done] == [True] * 3
-    assert done[1].seconds == {"a": 3.0, "b": 4.0}
-    assert done[1].others == {"a": 0.0, "b": 0.05}
+    assert [each["kept"] for each in done] == [True] * 3
+    assert done[1]["seconds"] == {"a": 3.0, "b": 4.0}
+    assert done[1]["others_cores"] == {"a": 0.0, "b": 0.05}
 
 
 def test_disturbed_rounds_are_measured_again() -> None:
     _, done = run_rounds([0.0, 1.2, 0.3, 0.0, 0.0], rounds=3, repeats=5)
-    assert [each.disturbed for each in done] == [False, True, True, False, False]
-    assert [each.kept for each in done] == [True, False, False, True, True]
+    assert [each["disturbed"] for each in done] == [False, True, True, False, False]
+    assert [each["kept"] for each in done] == [True, False, False, True, True]
 
 
 def test_when_it_never_gets_quiet_the_least_disturbed_rounds_stay_marked() -> None:
     _, done = run_rounds([1.2, 0.3, 0.0, 0.9, 0.2], rounds=3, repeats=2)
     assert len(done) == 5
-    assert [each.kept for each in done] == [False, True, True, False, True]
-    assert [each.disturbed for each in done if each.kept] == [True, False, True]
-    assert done[0].to_json() == {
+    assert [each["kept"] for each in done] == [False, True, True, False, True]
+    assert [each["disturbed"] for each in done if each["kept"]] == [True, False, True]
+    assert done[0] == {
         "seconds": {"a": 1.0, "b": 2.0},
         "others_cores": {"a": 0.0, "b": 1.2},
         "disturbed": True,
@@ -167,7 +167,7 @@ def test_when_it_never_gets_quiet_the_least_disturbed_rounds_stay_marked() -> No
 
 def test_where_nobody_watches_every_round_counts() -> None:
     _, done = run_rounds([None, None], rounds=2, repeats=5)
-    assert [each.kept for each in done] == [True, True]
+    assert [each["kept"] for each in done] == [True, True]
 
 
 def test_the_peak_holds_what_was_once_held() -> None:

@@ -15,7 +15,7 @@ from minran.workshop.bench import compare, contenders, report, session
 from minran.workshop.bench.compare import Team, summary
 from minran.workshop.bench.contenders import CONTENDERS, available
 from minran.workshop.bench.report import markdown, median, points, row
-from minran.workshop.bench.rounds import Round, Settings
+from minran.workshop.bench.rounds import Settings
 
 
 @pytest.fixture
@@ -30,13 +30,17 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
     return FakeWorker
 
 
+def turn(
+    seconds: dict[str, float], others: float | None, disturbed: bool, kept: bool
+) -> dict[str, Any]:
+    cores = dict.fromkeys(seconds, others)
+    return {"seconds": seconds, "others_cores": cores, "disturbed": disturbed, "kept": kept}
+
+
 def test_a_measurement_counts_calls_and_ratios() -> None:
     chosen, _ = available(["minran", "torch"], [])
     turns = [(4.0, 1.0, True), (9.0, 1.5, True), (1.0, 9.0, False)]
-    rounds = [
-        Round({"minran": a, "torch": b}, {"minran": 0.0, "torch": 0.0}, False, kept)
-        for a, b, kept in turns
-    ]
+    rounds = [turn({"minran": a, "torch": b}, 0.0, False, kept) for a, b, kept in turns]
     result = summary("step", {}, chosen, rounds, {"minran": 2, "torch": 1}, {}, [])
     ours = row(result, "minran")["seconds"]
     assert (ours["low"], ours["high"], ours["n"]) == (2.0, 4.5, 2)
@@ -194,14 +198,14 @@ def test_wrong_options_are_named(workers: Any, words: list[str], message: str) -
 def test_a_disturbed_measurement_says_so() -> None:
     chosen, _ = available(["minran"], [])
     rounds = [
-        Round({"minran": 1.0}, {"minran": 0.9}, True, False),
-        Round({"minran": 1.0}, {"minran": 0.4}, True, True),
-        Round({"minran": 1.0}, {"minran": 0.0}, False, True),
+        turn({"minran": 1.0}, 0.9, True, False),
+        turn({"minran": 1.0}, 0.4, True, True),
+        turn({"minran": 1.0}, 0.0, False, True),
     ]
     result = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
     shown = report.text(result)
     assert "1 of the rounds that count were DISTURBED: others used up to 0.40 cores" in shown
     assert "1 disturbed rounds were measured again" in shown
-    rounds = [Round({"minran": 1.0}, {"minran": None}, False, True)]
+    rounds = [turn({"minran": 1.0}, None, False, True)]
     blind = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
     assert "nobody could tell" in report.text(blind)

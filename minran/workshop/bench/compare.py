@@ -16,12 +16,12 @@ from minran.workshop.bench.processes import Starter, Worker, WorkerError
 from minran.workshop.bench.rounds import (
     Round,
     Settings,
-    Watch,
     in_turn,
     paired_ratios,
     spread,
     this_machine,
     wait_until_quiet,
+    watch,
 )
 
 Measurement = dict[str, Any]
@@ -43,10 +43,12 @@ def summary(
     how many times longer the reference takes, `to_torch` how many times longer the contender takes
     than PyTorch channels_last.
     """
-    kept = [each for each in rounds if each.kept]
-    times = {name: [r.seconds[name] / count for r in kept] for name, count in calls.items()}
-    if not kept:
-        times = {}
+    kept = [each for each in rounds if each["kept"]]
+    times = {
+        name: [each["seconds"][name] / count for each in kept]
+        for name, count in calls.items()
+        if kept
+    }
     reference = next((name for name in REFERENCE if name in times), None)
 
     def ratio(above: str | None, below: str | None) -> dict[str, float] | None:
@@ -72,8 +74,8 @@ def summary(
             for name in [contender.name]
         ],
         "kept_rounds": len(kept),
-        "disturbed_rounds": sum(each.disturbed for each in kept),
-        "rounds": [each.to_json() for each in rounds],
+        "disturbed_rounds": sum(each["disturbed"] for each in kept),
+        "rounds": list(rounds),
         "notes": list(notes),
     }
 
@@ -135,7 +137,7 @@ class Team:
             if calls:
                 rounds = in_turn(
                     {name: self._runner(name, count) for name, count in calls.items()},
-                    lambda name: Watch(self.workers[name].pid, self.machine),
+                    lambda name: watch(self.workers[name].pid, self.machine),
                     settings,
                     lambda: wait_until_quiet(self.machine, settings.patience, settings.limit),
                 )

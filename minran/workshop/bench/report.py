@@ -13,7 +13,7 @@ from minran.files import make_folder, write_atomically
 from minran.streams import text_table
 from minran.workshop.bench.compare import Measurement
 from minran.workshop.bench.contenders import TORCH
-from minran.workshop.bench.rounds import spread
+from minran.workshop.bench.rounds import spread, worst
 
 FORMAT = 1
 """Version of the JSON's structure."""
@@ -182,13 +182,12 @@ def remarks(measured: Measurement) -> list[str]:
     """What a reader must know: rounds that others disturbed, and who is missing."""
     lines, rounds = [], measured["rounds"]
     kept = [each for each in rounds if each["kept"]]
-    others = [seen or 0.0 for each in kept for seen in each["others_cores"].values()]
     if not any(seen is not None for each in rounds for seen in each["others_cores"].values()):
         lines.append("  ? nobody could tell whether other programs were at work (no psutil)")
     elif measured["disturbed_rounds"]:
         lines.append(
             f"  ! {measured['disturbed_rounds']} of the rounds that count were DISTURBED: others "
-            f"used up to {max(others):.2f} cores; measure again on a quiet machine"
+            f"used up to {max(map(worst, kept)):.2f} cores; measure again on a quiet machine"
         )
     if len(rounds) > len(kept):
         lines.append(f"  - {len(rounds) - len(kept)} disturbed rounds were measured again")

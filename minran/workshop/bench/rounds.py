@@ -11,10 +11,11 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -73,21 +74,12 @@ def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
-class Machine(Protocol):
-    """Where processor times come from."""
-
-    def busy(self) -> float:
-        """Seconds that all cores have worked since the start of the machine."""
-
-    def used(self, pid: int) -> float:
-        """Seconds that process `pid` and all that descend from it have worked."""
-
-
-class ThisMachine:
-    """The counters of the operating system, as psutil reads them. ImportError without psutil."""
+class Machine:
+    """Seconds of processor time, as psutil reads them. ImportError without psutil."""
 
     WORK = ("user", "nice", "system", "irq", "softirq", "steal")
-    """Waiting is left out, and so is guests' time, which is within user."""
+    """Waiting is left out, and so is guests' time, which is within user. Steal is what the host of
+    a virtual machine takes."""
 
     def __init__(self) -> None:
         import psutil
@@ -95,12 +87,12 @@ class ThisMachine:
         self.psutil = psutil
 
     def busy(self) -> float:
-        """Steal, which the host of a virtual machine takes, included."""
+        """That all cores have worked since the start of the machine."""
         times = self.psutil.cpu_times()
         return sum(getattr(times, name, 0.0) for name in self.WORK)
 
     def used(self, pid: int) -> float:
-        """Members of the family that have ended count with their parents."""
+        """That process `pid` and its descendants have worked, those that ended included."""
         total = 0.0
         with suppress(self.psutil.NoSuchProcess):
             parent = self.psutil.Process(pid)
@@ -115,42 +107,29 @@ class ThisMachine:
 def this_machine() -> Machine | None:
     """The counters of this machine, or None: then nobody watches."""
     try:
-        machine = ThisMachine()
+        machine = Machine()
         machine.busy()
     except (ImportError, OSError):
         return None
     return machine
 
 
-class Watch:
-    """`with Watch(pid, machine) as watch: ...` then `watch.others`: cores that others used.
+@contextmanager
+def watch(
+    pid: int, machine: Machine | None, clock: Callable[[], float] = time.perf_counter
+) -> Iterator[SimpleNamespace]:
+    """What others use while a block runs: afterwards `others` has their cores, on average.
 
-    On average; None if nobody can tell. Times come in steps of a hundredth of a second, so a block
+    None if nobody can tell. Times come in steps of a hundredth of a second, so a block
     should last half a second or more.
     """
-
-    def __init__(
-        self,
-        pid: int,
-        machine: Machine | None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self.pid, self.machine, self.clock = pid, machine, clock
-        self.others: float | None = None
-
-    def __enter__(self) -> Watch:
-        self._start = self._read()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self.machine is not None:
-            seconds, busy, used = (now - then for now, then in zip(self._read(), self._start))
-            self.others = max(0.0, (busy - used) / seconds) if seconds > 0 else 0.0
-
-    def _read(self) -> tuple[float, float, float]:
-        if self.machine is None:
-            return 0.0, 0.0, 0.0
-        return self.clock(), self.machine.busy(), self.machine.used(self.pid)
+    seen = SimpleNamespace(others=None)
+    before = machine and (clock(), machine.busy(), machine.used(pid))
+    yield seen
+    if machine and before:
+        after = clock(), machine.busy(), machine.used(pid)
+        seconds, busy, used = (now - then for now, then in zip(after, before))
+        seen.others = max(0.0, (busy - used) / seconds) if seconds > 0 else 0.0
 
 
 def wait_until_quiet(
@@ -166,50 +145,33 @@ def wait_until_quiet(
     """
     waited = 0.0
     while machine is not None and waited < patience:
-        with Watch(os.getpid(), machine) as watch:
+        with watch(os.getpid(), machine) as seen:
             sleep(interval)
-        if watch.others is not None and watch.others <= limit:
+        if seen.others <= limit:
             return True
         waited += interval
     return machine is None or patience <= 0
 
 
-@dataclass(frozen=True)
-class Round:
-    """One turn of every contender: seconds, and the cores that others used (None: nobody knows).
+Round = dict[str, Any]
+"""One turn of every contender, as the JSON has it: by name its `seconds` and `others_cores` (that
+others used, None if nobody knows); whether it was `disturbed`, and is `kept` for the summary."""
 
-    kept: whether the summary counts it.
-    """
 
-    seconds: dict[str, float]
-    others: dict[str, float | None]
-    disturbed: bool
-    kept: bool = False
-
-    @property
-    def worst(self) -> float:
-        """Cores that others used in its worst turn."""
-        return max((others or 0.0 for others in self.others.values()), default=0.0)
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything about the round."""
-        return {
-            "seconds": self.seconds,
-            "others_cores": self.others,
-            "disturbed": self.disturbed,
-            "kept": self.kept,
-        }
+def worst(each: Round) -> float:
+    """Cores that others used in a round's worst turn."""
+    return max((others or 0.0 for others in each["others_cores"].values()), default=0.0)
 
 
 def in_turn(
     contenders: dict[str, Callable[[], float]],
-    watch: Callable[[str], AbstractContextManager[Any]],
+    watched: Callable[[str], AbstractContextManager[Any]],
     settings: Settings,
     before_round: Callable[[], object] = lambda: None,
 ) -> list[Round]:
     """Measure until enough rounds were quiet, or the extra rounds are spent.
 
-    contenders: name -> a function that works and returns its seconds; watch(name) watches
+    contenders: name -> a function that works and returns its seconds; watched(name) watches
     the machine meanwhile. A round is disturbed if others used more than the limit in any of
     its turns: then no ratio of it can be trusted, so it is measured again as a whole.
 
@@ -217,22 +179,16 @@ def in_turn(
     fill up, and they stay marked as disturbed.
     """
     done: list[Round] = []
-    wanted = settings.rounds
-    while (
-        sum(not each.disturbed for each in done) < wanted
-        and len(done) < wanted + settings.extra_rounds
-    ):
+    wanted, most = settings.rounds, settings.rounds + settings.extra_rounds
+    while sum(not each["disturbed"] for each in done) < wanted and len(done) < most:
         before_round()
-        now = Round({}, {}, False)
+        now: Round = {"seconds": {}, "others_cores": {}}
         for name, work in contenders.items():
-            with watch(name) as watched:
-                now.seconds[name] = work()
-            now.others[name] = watched.others
-        done.append(replace(now, disturbed=now.worst > settings.limit))
-
-    def badness(index: int) -> float:
-        return done[index].worst if done[index].disturbed else 0.0
-
+            with watched(name) as seen:
+                now["seconds"][name] = work()
+            now["others_cores"][name] = seen.others
+        done.append({**now, "disturbed": worst(now) > settings.limit, "kept": False})
     # Quiet ones first, then the least disturbed; in the order of time among equals.
-    kept = sorted(range(len(done)), key=badness)[:wanted]
-    return [replace(each, kept=index in kept) for index, each in enumerate(done)]
+    for each in sorted(done, key=lambda each: worst(each) if each["disturbed"] else 0.0)[:wanted]:
+        each["kept"] = True
+    return done
