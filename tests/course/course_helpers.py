@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import io
 import json
 import os
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -82,19 +81,12 @@ def run_tasks(notebook: Notebook, solution: bool, folder: Path) -> dict[str, str
     return statuses
 
 
-def wrong_answers(number: int) -> dict[str, list[tuple[str, Any]]]:
-    """The planted wrong answers of a notebook, by task."""
-    file = Path(__file__).parent / "wrong" / f"n{number:02}.py"
-    assert file.exists(), f"notebook {number:02} has tasks, but there is no {file.name}"
-    return load(file).WRONG
-
-
-def load(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"wrong_answers_{file.stem}", file)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def wrong_answers() -> dict[str, list[tuple[str, Any]]]:
+    """The planted wrong answers, by task."""
+    found = {}
+    for file in sorted((Path(__file__).parent / "wrong").glob("*.py")):
+        found |= runpy.run_path(str(file))["WRONG"]
+    return found
 
 
 def write(folder: Path, text: str, name: str = "01_small.py") -> Notebook:

@@ -27,6 +27,7 @@ from minran import (
     ablate,
     backend,
     bench,
+    course,
     data,
     distributed,
     errors,
@@ -108,6 +109,7 @@ KNOWN: dict[str, Any] = {
     **{"np": np, "backend": backend, "check_op": check_op, "Twice": Twice, "net": NET},
     **{"t": t, "held": held, "observed": observed, "ungraded": ungraded, "shapes": SHAPES},
     **{"ablate": ablate, "bench": bench, "distributed": distributed, "asked": asked},
+    **{"course": course},
     **{"table": TABLE, "scale": SCALE, "cells": CELLS, "results": RESULTS},
 }
 """What the expressions may name."""
@@ -197,12 +199,15 @@ NO_WRONG_CALL = {
     },
     "ablate": {"Cell", "Difference", "Results", "Sample"},
     "bench": {"main"},
+    "course": {"Wrong"},
     "distributed": {"leader_first", "leads", "start"},
 }
 """Functions without arguments, and what functions return: nobody else makes those."""
 
 
-@pytest.mark.parametrize("part", [data, train, inspect, interop, ablate, bench, distributed])
+@pytest.mark.parametrize(
+    "part", [data, train, inspect, interop, ablate, bench, course, distributed]
+)
 def test_every_public_function_has_rows(part: ModuleType) -> None:
     short = part.__name__.removeprefix("minran.")
     text = "\n".join(expression for expression, *_ in ROWS)

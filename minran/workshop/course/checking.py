@@ -23,8 +23,9 @@ from typing import Any, get_type_hints
 import numpy as np
 
 from minran.autograd import Tensor, tensor
-from minran.errors import DataError, MinranError, expect
+from minran.errors import DataError, GradientError, MinranError, expect
 from minran.gradcheck import gradcheck
+from minran.hints import checked
 from minran.workshop.course.checks import NOTEBOOKS
 from minran.workshop.course.show import PACKAGE
 
@@ -128,6 +129,7 @@ def gradients(
 # --- comparisons
 
 
+@checked()
 def compare(
     name: str, got: Any, expected: Any, hint: str = "", tol: float = 1e-10, where: str = ""
 ) -> None:
@@ -221,6 +223,7 @@ def compare_calls(
         compare(name, answer(*case), right(*case), hint, tol, words.format(*case))
 
 
+@checked()
 def unpack(name: str, got: Any, *parts: str) -> tuple[Any, ...]:
     """The parts of an answer that must be a tuple of them; raises Wrong if it is not."""
     if not isinstance(got, (tuple, list)) or len(got) != len(parts):
@@ -230,6 +233,7 @@ def unpack(name: str, got: Any, *parts: str) -> tuple[Any, ...]:
     return tuple(got)
 
 
+@checked(GradientError)
 def compare_gradients(
     name: str, f: Callable[..., Tensor], *inputs: Any, hint: str = "", where: str = ""
 ) -> None:
@@ -244,6 +248,7 @@ def compare_gradients(
     raise Wrong(f"the gradient of {name} differs from central differences", place, hint)
 
 
+@checked()
 def expect_function(name: str, answer: Any) -> None:
     """Raise Wrong if the answer cannot be called."""
     if not callable(answer):
@@ -322,6 +327,7 @@ class Outcome:
         return f"Task {self.task}: not yet - {_in_lines(self.message, self.where, self.hint)}"
 
 
+@checked(DataError)
 def check(task: str, answer: Any) -> None:
     """Check an answer and print "passed", or what differed, where, and a hint.
 

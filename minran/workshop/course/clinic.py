@@ -16,6 +16,7 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor, tensor
 from minran.errors import RecipeError, expect
+from minran.hints import checked
 from minran.inspect.probe import Call, record
 from minran.models import AttentionModule, Hourglass, MaskBranch, PreActUnit
 from minran.models.attention import Head
@@ -174,6 +175,7 @@ BUGS = {
 """The six bugs, by name, in the order of the tasks."""
 
 
+@checked(RecipeError)
 def healthy(channels: int = 16, depth: int = 2, seed: int = 0) -> AttentionModule:
     """Our attention module in float64 with fresh weights: p = 1, t = 2, r = 1, mixed attention."""
     return AttentionModule(Build(np.random.default_rng(seed), np.float64), channels, depth)
@@ -204,6 +206,7 @@ def features_for(module: AttentionModule, size: int = 16) -> Tensor:
 # --- looking inside
 
 
+@checked()
 def trace(module: Module, x: Tensor) -> dict[str, Call]:
     """Run `module` on x and return the call of every module inside by its name, in order.
 

@@ -13,13 +13,14 @@ import itertools
 import os
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import minran
-from minran.errors import MinranError, expect, pip_install
+from minran.errors import MinranError, expect, pip_install, shortened
+from minran.hints import checked
 
 STATIC = "MINRAN_STATIC"
 """Set where nobody can move a slider: `explore` then draws one picture."""
@@ -125,6 +126,7 @@ def _display(found: Source) -> None:
     (print if get_ipython() is None else display)(found)
 
 
+@checked()
 def show_source(*objects: Any, docstring: bool = True) -> None:
     """Show the source of functions, classes or modules, with file and lines.
 
@@ -162,6 +164,7 @@ def _without_docstring(text: str) -> str:
     return "\n".join([*lines[: words.lineno - 1], *rest])
 
 
+@checked()
 def show_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) -> None:
     """Show the function `name` of a file of kernels, "elementwise.cu", with the comment above it.
 
@@ -262,6 +265,7 @@ def _as_html(picture: Any) -> str:
     return f'<img src="data:image/png;base64,{data}" style="max-width:100%" alt="">'
 
 
+@checked()
 def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
     """Pictures (SVG drawings or matplotlib figures) to step through, each with its caption.
 
@@ -275,12 +279,16 @@ def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
     return Frames(pictures, captions)
 
 
+@checked()
 def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     """Call `draw(name=value, ...)` for the values that sliders choose, and show what it returns.
 
     choices: by name of the argument, the values to choose from; the middle one comes first.
     Without ipywidgets the picture of the first choice is returned, and a line says so.
     """
+    for name, values in choices.items():
+        several = isinstance(values, Collection) and len(values) > 0
+        expect(several, f"explore: {name} must list values to choose from, got {shortened(values)}")
     start = {name: list(values)[len(values) // 2] for name, values in choices.items()}
     if os.environ.get(STATIC):
         return draw(**start)

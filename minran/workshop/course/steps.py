@@ -7,12 +7,14 @@ import numpy as np
 from minran.autograd import Array, Op, Tensor
 from minran.backend import to_host
 from minran.errors import GradientError, expect
+from minran.hints import checked
 from minran.inspect.graph import OPS, Label, Node, Svg, flow, layout, ops_behind, render
 from minran.workshop.course.show import Frames, frames
 
 MOST_OPS = 40
 
 
+@checked(GradientError)
 def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
     """Pictures of the graph behind the number `loss` while gradients flow back through it.
 
