@@ -47,7 +47,7 @@ from minran.course import check, show_source
 from minran.data import load_shapes
 from minran.inspect.style import dress, legend, new_figure, theme
 from minran.models import AttentionModule
-from minran.ops.gate import Gate
+from minran.ops.activation import Gate
 
 colours = theme()
 

@@ -30,6 +30,11 @@ def pair(value: Any, name: str) -> Pair:
     return int(sides[0]), int(sides[1])
 
 
+def expect_pictures(op: str, x: Any) -> None:
+    """Raise ShapeError unless x has the four axes of pictures."""
+    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")
+
+
 def _is_int(value: Any) -> bool:
     # True and False are ints to Python, but never a size.
     return isinstance(value, Integral) and not isinstance(value, bool)

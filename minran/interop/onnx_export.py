@@ -26,10 +26,9 @@ from minran.inspect.graph import ops_behind
 from minran.inspect.probe import Size, blank_picture, picture_size, record
 from minran.nn import Module
 from minran.nn.module import evaluating
-from minran.ops.activation import ChannelAttention, ReLU, Sigmoid, SpatialAttention
+from minran.ops.activation import ChannelAttention, Gate, ReLU, Sigmoid, SpatialAttention
 from minran.ops.arithmetic import Add
 from minran.ops.conv import Conv2d
-from minran.ops.gate import Gate
 from minran.ops.linear import Linear
 from minran.ops.norm import BatchNorm
 from minran.ops.pool import GlobalAvgPool, MaxPool2d

@@ -1,9 +1,15 @@
 """Differentiable operations on tensors: each states its equation, shapes and errors."""
 
-from minran.ops.activation import channel_attention, relu, sigmoid, spatial_attention
+from minran.ops.activation import (
+    LEARNING,
+    channel_attention,
+    gate,
+    relu,
+    sigmoid,
+    spatial_attention,
+)
 from minran.ops.conv import conv2d
 from minran.ops.fused import folded_unit, norm_relu_conv2d
-from minran.ops.gate import LEARNING, gate
 from minran.ops.linear import linear
 from minran.ops.loss import cross_entropy, log_softmax, softmax
 from minran.ops.norm import batch_norm, batch_norm_relu

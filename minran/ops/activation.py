@@ -1,10 +1,13 @@
-"""ReLU, sigmoid, and the paper's channel and spatial attention (Eq. 4-6)."""
+"""ReLU, sigmoid, the paper's attention activations (Eq. 4-6), and the gate of a mask (Eq. 1, 3)."""
 
 from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.errors import expect, expect_number
+from minran.backend.geometry import expect_pictures
+from minran.errors import RecipeError, expect, expect_number
+
+LEARNING = ("residual", "naive")
 
 
 class ReLU(Op):
@@ -36,7 +39,7 @@ class ChannelAttention(Op):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:
-        _expect_picture("channel_attention", x)
+        expect_pictures("channel_attention", x)
         self.y, self.norm = backend.current().channel_attention(x, self.eps)
         return self.y
 
@@ -51,16 +54,37 @@ class SpatialAttention(Op):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:
-        _expect_picture("spatial_attention", x)
+        expect_pictures("spatial_attention", x)
         self.x = x
         self.y, self.mean, self.inv_std = backend.current().spatial_attention(x, self.eps)
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
-        gx = backend.current().spatial_attention_backward(
-            gy, self.x, self.y, self.mean, self.inv_std
+        kept = self.x, self.y, self.mean, self.inv_std
+        return (backend.current().spatial_attention_backward(gy, *kept),)
+
+
+class Gate(Op):
+    """H = (1 + M) T (residual) or H = M T (naive).
+
+    dH/dM = T, so gM = gy T in both. dH/dT = 1 + M, so gT = gy (1 + M): between gy and 2 gy for
+    a sigmoid mask, it never blocks the trunk's gradient. Without the 1, gT = gy M, and the
+    product of many masks below 1 lets it die (paper section 3.1, Eq. 2).
+    """
+
+    def __init__(self, residual: bool) -> None:
+        self.residual = residual
+
+    def forward(self, mask: Array, trunk: Array) -> Array:
+        expect(
+            mask.shape == trunk.shape,
+            f"gate: mask {tuple(mask.shape)} and trunk {tuple(trunk.shape)} must have one shape",
         )
-        return (gx,)
+        self.mask, self.trunk = mask, trunk
+        return backend.current().gate(mask, trunk, self.residual)
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        return backend.current().gate_backward(gy, self.mask, self.trunk, self.residual)
 
 
 def relu(x: Tensor) -> Tensor:
@@ -120,5 +144,21 @@ def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
     return SpatialAttention(eps)(x)
 
 
-def _expect_picture(op: str, x: Array) -> None:
-    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")
+def gate(mask: Tensor, trunk: Tensor, learning: str = "residual") -> Tensor:
+    """Let the mask M weight the trunk's features T.
+
+        residual (Eq. 3):  H = (1 + M) T        naive (Eq. 1):  H = M T
+
+    mask, trunk: (N, H, W, C) of one shape -> (N, H, W, C). Raises ShapeError if the shapes
+    differ, RecipeError for another `learning`.
+
+    >>> mask, trunk = tensor([[[[0.5]]]]), tensor([[[[4.0]]]])
+    >>> ops.gate(mask, trunk).item(), ops.gate(mask, trunk, "naive").item()
+    (6.0, 2.0)
+    """
+    expect(
+        learning in LEARNING,
+        f"gate: learning must be one of {LEARNING}, got {learning!r}",
+        RecipeError,
+    )
+    return Gate(learning == "residual")(mask, trunk)

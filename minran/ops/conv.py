@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import pair
+from minran.backend.geometry import expect_pictures, pair
 from minran.errors import expect, naming
 
 Size = int | tuple[int, int]
@@ -64,7 +64,7 @@ def conv2d(
 
 def _check(x: Array, w: Array, bias: Array | None, groups: int) -> None:
     shapes = f"(x {tuple(x.shape)}, w {tuple(w.shape)})"
-    expect(x.ndim == 4, f"conv2d: x must be (N, H, W, C), got {tuple(x.shape)}")
+    expect_pictures("conv2d", x)
     expect(w.ndim == 4, f"conv2d: w must be (KH, KW, C/groups, K), got {tuple(w.shape)}")
     expect(
         backend.weight_dtype(x.dtype) == w.dtype,

@@ -4,64 +4,67 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import pair
-from minran.errors import expect, expect_bool, naming
+from minran.backend.geometry import expect_pictures, pair
+from minran.errors import expect_bool, naming
 
 Size = int | tuple[int, int]
 
 
-class MaxPool2d(Op):
+class Pool(Op):
+    """What both pools have: a window that slides over pictures."""
+
+    name: str
+
+    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
+        self.kernel = pair(kernel_size, f"{self.name}: kernel_size")
+        self.stride = self.kernel if stride is None else pair(stride, f"{self.name}: stride")
+        self.padding = pair(padding, f"{self.name}: padding")
+
+
+class MaxPool2d(Pool):
     """The maximum of each window; its gradient goes to the first maximum."""
 
+    name = "max_pool2d"
+
     def __init__(self, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool):
-        self.kernel = pair(kernel_size, "max_pool2d: kernel_size")
-        self.stride = self.kernel if stride is None else pair(stride, "max_pool2d: stride")
-        self.padding = pair(padding, "max_pool2d: padding")
+        super().__init__(kernel_size, stride, padding)
         expect_bool(ceil_mode, "max_pool2d: ceil_mode")
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Array) -> Array:
-        _expect_picture("max_pool2d", x)
+        expect_pictures("max_pool2d", x)
         self.x = x
         with naming("max_pool2d", f"x {tuple(x.shape)}"):
-            self.y = backend.current().max_pool2d(
-                x, self.kernel, self.stride, self.padding, self.ceil_mode
-            )
+            window = self.kernel, self.stride, self.padding
+            self.y = backend.current().max_pool2d(x, *window, self.ceil_mode)
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
-        gx = backend.current().max_pool2d_backward(
-            gy, self.x, self.y, self.kernel, self.stride, self.padding
-        )
-        return (gx,)
+        window = self.kernel, self.stride, self.padding
+        return (backend.current().max_pool2d_backward(gy, self.x, self.y, *window),)
 
 
-class AvgPool2d(Op):
+class AvgPool2d(Pool):
     """The mean of each window; its gradient is spread evenly."""
 
-    def __init__(self, kernel_size: Size, stride: Size | None, padding: Size) -> None:
-        self.kernel = pair(kernel_size, "avg_pool2d: kernel_size")
-        self.stride = self.kernel if stride is None else pair(stride, "avg_pool2d: stride")
-        self.padding = pair(padding, "avg_pool2d: padding")
+    name = "avg_pool2d"
 
     def forward(self, x: Array) -> Array:
-        _expect_picture("avg_pool2d", x)
+        expect_pictures("avg_pool2d", x)
         self.shape = tuple(x.shape)
         with naming("avg_pool2d", f"x {tuple(x.shape)}"):
             return backend.current().avg_pool2d(x, self.kernel, self.stride, self.padding)
 
     def backward(self, gy: Array) -> tuple[Array]:
-        gx = backend.current().avg_pool2d_backward(
-            gy, self.shape, self.kernel, self.stride, self.padding
-        )
-        return (gx,)
+        window = self.kernel, self.stride, self.padding
+        return (backend.current().avg_pool2d_backward(gy, self.shape, *window),)
 
 
 class GlobalAvgPool(Op):
     """The mean over all pixels."""
 
     def forward(self, x: Array) -> Array:
-        _expect_picture("global_avg_pool", x)
+        expect_pictures("global_avg_pool", x)
         self.shape = tuple(x.shape)
         return backend.current().global_avg_pool(x)
 
@@ -125,7 +128,3 @@ def global_avg_pool(x: Tensor) -> Tensor:
     array([[3., 4.]])
     """
     return GlobalAvgPool()(x)
-
-
-def _expect_picture(op: str, x: Array) -> None:
-    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import pair
+from minran.backend.geometry import expect_pictures, pair
 from minran.errors import expect, expect_bool
 
 
@@ -17,7 +17,7 @@ class UpsampleBilinear2d(Op):
         self.align_corners = align_corners
 
     def forward(self, x: Array) -> Array:
-        expect(x.ndim == 4, f"upsample_bilinear2d: x must be (N, H, W, C), got {tuple(x.shape)}")
+        expect_pictures("upsample_bilinear2d", x)
         expect(
             min(self.size) >= 1 and min(x.shape[1:3]) >= 1,
             f"upsample_bilinear2d: cannot go from {tuple(x.shape[1:3])} to {self.size} pixels",

@@ -19,7 +19,7 @@ from minran.workshop.course.steps import backward_steps
 def test_source_is_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:
     show_source(ops.gate, nn.Conv2d)
     printed = capsys.readouterr().out
-    assert "# minran/ops/gate.py, lines" in printed
+    assert "# minran/ops/activation.py, lines" in printed
     assert "def gate(mask: Tensor" in printed and "class Conv2d(Module)" in printed
     assert "residual (Eq. 3)" in printed
     short = read_source(ops.gate, docstring=False)
