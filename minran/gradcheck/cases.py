@@ -2,77 +2,65 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from minran import backend, ops
-from minran.autograd import Array, Tensor
+from minran.autograd import Tensor
 from minran.errors import GradientError, RecipeError, expect_whole, nearest
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
-Case = tuple[Callable[..., Tensor], tuple[Any, ...]]
-"""A function of Tensors, and inputs for it."""
+Inputs = Callable[[np.random.Generator], tuple[Any, ...]]
+"""Makes inputs for a function of Tensors."""
 
 
-def _normal(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator], tuple[Any, ...]]:
+def _normal(*shapes: tuple[int, ...]) -> Inputs:
     """Inputs of these shapes, normally distributed."""
     return lambda rng: tuple(rng.standard_normal(shape) for shape in shapes)
 
 
-def _positive(*shapes: tuple[int, ...]) -> Callable[[np.random.Generator], tuple[Any, ...]]:
+def _positive(*shapes: tuple[int, ...]) -> Inputs:
     """Inputs of these shapes between 1/2 and 2, for what is singular at 0."""
     return lambda rng: tuple(rng.uniform(0.5, 2, shape) for shape in shapes)
 
 
-def _batch_norm(op: Callable[..., Tensor], training: bool) -> Callable[..., Tensor]:
+def _norm(op: Callable[..., Tensor], training: bool, **options: Any) -> Callable[..., Tensor]:
     """`op` with running statistics made anew for each call: a check must not move them."""
 
-    def f(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+    def f(x: Tensor, gamma: Tensor, beta: Tensor, *more: Tensor) -> Tensor:
         running = np.linspace(-1, 1, x.shape[-1]), np.linspace(0.5, 2, x.shape[-1])
-        mean, var = (backend.to_device(array) for array in running)
-        return op(x, gamma, beta, mean, var, training)
+        mean, var = map(backend.to_device, running)
+        inputs = dict(zip(("w", "residual"), more, strict=False))
+        return op(x, gamma, beta, mean, var, training, **inputs, **options)
 
     return f
 
 
-def _norm_relu_conv2d(
-    x: Tensor, gamma: Tensor, beta: Tensor, w: Tensor, residual: Tensor
-) -> Tensor:
-    def op(
-        x: Tensor, gamma: Tensor, beta: Tensor, mean: Array, var: Array, training: bool
-    ) -> Tensor:
-        return ops.norm_relu_conv2d(
-            x, gamma, beta, mean, var, training, w, stride=2, padding=1, residual=residual
-        )
-
-    return _batch_norm(op, training=True)(x, gamma, beta)
-
-
-_PICTURE = (2, 5, 4, 3)
+_MATRIX, _CUBE, _PICTURE = (3, 4), (3, 4, 2), (2, 5, 4, 3)
 _NORM = (_PICTURE, (3,), (3,))
-_LABELS = np.array([2, 0, 3, 2])
 
-_CASES: dict[str, tuple[Callable[..., Tensor], Callable[[np.random.Generator], Any]]] = {
-    "add": (lambda a, b: a + b, _normal((3, 4), (4,))),
-    "sub": (lambda a, b: a - b, _normal((3, 1), (3, 4))),
-    "mul": (lambda a, b: a * b, _normal((3, 4), (3, 1))),
-    "div": (lambda a, b: a / b, _positive((3, 4), (4,))),
-    "neg": (lambda x: -x, _normal((3, 4))),
-    "pow": (lambda x: x**3, _normal((3, 4))),
-    "exp": (lambda x: x.exp(), _normal((3, 4))),
-    "log": (lambda x: x.log(), _positive((3, 4))),
-    "sqrt": (lambda x: x.sqrt(), _positive((3, 4))),
-    "matmul": (lambda a, b: a @ b, _normal((3, 4), (4, 2))),
-    "sum": (lambda x: x.sum((0, 2)), _normal((3, 4, 2))),
-    "mean": (lambda x: x.mean(1), _normal((3, 4, 2))),
-    "max": (lambda x: x.max(1), _normal((3, 4, 2))),
-    "reshape": (lambda x: x.reshape(6, -1), _normal((3, 4, 2))),
-    "transpose": (lambda x: x.transpose(2, 0, 1), _normal((3, 4, 2))),
-    "index": (lambda x: x[[0, 2, 0], 1:], _normal((3, 4))),
-    "concat": (lambda a, b: ops.concat([a, b]), _normal((3, 4), (3, 2))),
+_CASES: dict[str, tuple[Callable[..., Tensor], Inputs]] = {
+    "add": (lambda a, b: a + b, _normal(_MATRIX, (4,))),
+    "sub": (lambda a, b: a - b, _normal((3, 1), _MATRIX)),
+    "mul": (lambda a, b: a * b, _normal(_MATRIX, (3, 1))),
+    "div": (lambda a, b: a / b, _positive(_MATRIX, (4,))),
+    "neg": (lambda x: -x, _normal(_MATRIX)),
+    "pow": (lambda x: x**3, _normal(_MATRIX)),
+    "exp": (lambda x: x.exp(), _normal(_MATRIX)),
+    "log": (lambda x: x.log(), _positive(_MATRIX)),
+    "sqrt": (lambda x: x.sqrt(), _positive(_MATRIX)),
+    "matmul": (lambda a, b: a @ b, _normal(_MATRIX, (4, 2))),
+    "sum": (lambda x: x.sum((0, 2)), _normal(_CUBE)),
+    "mean": (lambda x: x.mean(1), _normal(_CUBE)),
+    "max": (lambda x: x.max(1), _normal(_CUBE)),
+    "reshape": (lambda x: x.reshape(6, -1), _normal(_CUBE)),
+    "transpose": (lambda x: x.transpose(2, 0, 1), _normal(_CUBE)),
+    "index": (lambda x: x[[0, 2, 0], 1:], _normal(_MATRIX)),
+    "concat": (lambda a, b: ops.concat([a, b]), _normal(_MATRIX, (3, 2))),
     "linear": (ops.linear, _normal((4, 5), (5, 3), (3,))),
     "conv2d": (
         lambda x, w, bias: ops.conv2d(x, w, bias, stride=(2, 1), padding=1),
@@ -80,33 +68,44 @@ _CASES: dict[str, tuple[Callable[..., Tensor], Callable[[np.random.Generator], A
     ),
     "max_pool2d": (lambda x: ops.max_pool2d(x, 3, 2, ceil_mode=True), _normal((2, 6, 5, 2))),
     "avg_pool2d": (lambda x: ops.avg_pool2d(x, 3, 2, 1), _normal((2, 6, 5, 2))),
-    "global_avg_pool": (ops.global_avg_pool, _normal(_PICTURE)),
     "upsample_bilinear2d": (lambda x: ops.upsample_bilinear2d(x, (7, 6)), _normal((2, 4, 3, 2))),
-    "batch_norm": (_batch_norm(ops.batch_norm, training=True), _normal(*_NORM)),
-    "batch_norm_eval": (_batch_norm(ops.batch_norm, training=False), _normal(*_NORM)),
-    "batch_norm_relu": (_batch_norm(ops.batch_norm_relu, training=True), _normal(*_NORM)),
-    "norm_relu_conv2d": (_norm_relu_conv2d, _normal(*_NORM, (3, 3, 3, 4), (2, 3, 2, 4))),
-    "relu": (ops.relu, _normal(_PICTURE)),
-    "sigmoid": (ops.sigmoid, _normal(_PICTURE)),
-    "channel_attention": (ops.channel_attention, _normal(_PICTURE)),
-    "spatial_attention": (ops.spatial_attention, _normal(_PICTURE)),
-    "gate": (ops.gate, _normal(_PICTURE, _PICTURE)),
+    "batch_norm": (_norm(ops.batch_norm, training=True), _normal(*_NORM)),
+    "batch_norm_eval": (_norm(ops.batch_norm, training=False), _normal(*_NORM)),
+    "batch_norm_relu": (_norm(ops.batch_norm_relu, training=True), _normal(*_NORM)),
+    "norm_relu_conv2d": (
+        _norm(ops.norm_relu_conv2d, training=True, stride=2, padding=1),
+        _normal(*_NORM, (3, 3, 3, 4), (2, 3, 2, 4)),
+    ),
     "gate_naive": (lambda mask, trunk: ops.gate(mask, trunk, "naive"), _normal(_PICTURE, _PICTURE)),
     "softmax": (ops.softmax, _normal((4, 5))),
     "log_softmax": (ops.log_softmax, _normal((4, 5))),
     "cross_entropy": (
-        lambda logits: ops.cross_entropy(logits, _LABELS, label_smoothing=0.1),
+        lambda logits: ops.cross_entropy(logits, np.array([2, 0, 3, 2]), label_smoothing=0.1),
         _normal((4, 5)),
     ),
 }
 
 
-def _case(name: str) -> Callable[[np.random.Generator], Case]:
-    function, inputs = _CASES[name]
+def _of_pictures(op: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Inputs]:
+    parameters = inspect.signature(op).parameters.values()
+    return op, _normal(*(_PICTURE for one in parameters if one.default is one.empty))
+
+
+_CASES |= {
+    name: _of_pictures(getattr(ops, name))
+    for name in ops.__all__
+    if name.islower() and name not in {*_CASES, "folded_unit"}
+}
+"""The other operations take pictures; `folded_unit` has no gradient."""
+
+
+def _ready(function: Callable[..., Tensor], inputs: Inputs) -> Callable[..., Any]:
     return lambda rng: (function, inputs(rng))
 
 
-OPS: dict[str, Callable[[np.random.Generator], Case]] = {name: _case(name) for name in _CASES}
+OPS: dict[str, Callable[[np.random.Generator], tuple[Callable[..., Tensor], tuple[Any, ...]]]] = {
+    name: _ready(*case) for name, case in _CASES.items()
+}
 """By name: what makes a function and inputs for it from a random generator."""
 
 

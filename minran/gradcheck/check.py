@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from minran import backend
-from minran.autograd import Array, Tensor, as_array
+from minran.autograd import Tensor, as_array
 from minran.errors import GradientError, expect, expect_number, expect_whole
 from minran.gradcheck.manners import Manners
-from minran.gradcheck.probe import Probe, along_entry
+from minran.gradcheck.probe import Line, Probe, along_direction, along_entry
 from minran.gradcheck.report import Direction, GradcheckReport, InputReport
 from minran.streams import progress_bar
 
@@ -68,193 +68,138 @@ def gradcheck(
     expect_whole(max_entries, "gradcheck: max_entries", error=GradientError)
     expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
     expect(callable(f), f"gradcheck: f must be a function, got {f!r}", GradientError)
-    # A stream of our own: inputs drawn from default_rng(seed) must not equal the cotangent.
-    rng = np.random.default_rng((seed, zlib.crc32(b"gradcheck")))
-    xp = backend.current().xp
     arrays = [
         as_array(x, None, f"gradcheck: input {k}", GradientError) for k, x in enumerate(inputs)
     ]
     checked = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
     expect(bool(checked), "gradcheck: expected at least one floating-point input", GradientError)
+    labels, notes = _names(f, len(arrays)), []
     for k in checked:
         expect(
-            bool(xp.isfinite(arrays[k]).all()),
+            bool(backend.current().xp.isfinite(arrays[k]).all()),
             f"gradcheck: input {k} holds numbers that are not finite: no differences there",
             GradientError,
         )
-    labels = _names(f, len(arrays))
-    notes = [
-        f"{labels[k]} came as {arrays[k].dtype} and was converted: differences need float64."
-        for k in checked
-        if arrays[k].dtype != np.float64
-    ]
-    for k in checked:
+        if (came := arrays[k].dtype) != np.float64:
+            notes.append(f"{labels[k]} came as {came} and was converted: differences need float64.")
         arrays[k] = arrays[k].astype(np.float64)
 
+    # A stream of our own: inputs drawn from default_rng(seed) must not equal the cotangent.
+    rng = np.random.default_rng((seed, zlib.crc32(b"gradcheck")))
+    probe = Probe(f, arrays, eps, rng)
     manners = Manners()
-    cotangent: list[Array] = []
-    y, gradients = _backward(f, arrays, checked, rng, cotangent, manners)
-    _, again = _backward(f, arrays, checked, rng, cotangent, manners)
+    gradients, again = (_backward(probe, checked, manners) for _ in range(2))
     manners.expect_same(gradients, again, tolerance)
-    if y.dtype != np.float64:
-        notes.append(f"f returned {y.dtype} for float64 inputs: the differences are blurred.")
-    probe = Probe(f, arrays, y, cotangent[0])
+    if probe.y.dtype != np.float64:
+        notes.append(f"f returned {probe.y.dtype} for float64 inputs: the differences are blurred.")
     reports = []
     for k in checked:
         gradient = gradients[k]
         if gradient is None:
             notes.append(f"no gradient arrived at {labels[k]}; taken as zero.")
             gradient = np.zeros(arrays[k].shape)
-        chosen = np.arange(gradient.size)
-        along = 0
+        chosen, along = np.arange(gradient.size), 0
         if gradient.size > max_entries:
             chosen = np.sort(rng.choice(gradient.size, max_entries, replace=False))
             along = directions
-        reports.append(
-            _check_input(probe, k, labels[k], gradient, chosen, along, eps, tolerance, rng)
-        )
-    return GradcheckReport(
-        name or _title(f), reports, tolerance, eps, notes, strict, list(manners.faults)
-    )
+        reports.append(_check_input(probe, labels[k], k, gradient, chosen, along, tolerance, rng))
+    faults = list(manners.faults)
+    return GradcheckReport(name or _title(f), reports, tolerance, eps, notes, strict, faults)
 
 
-def _backward(
-    f: Callable[..., Tensor],
-    arrays: list[Array],
-    checked: list[int],
-    rng: np.random.Generator,
-    cotangent: list[Array],
-    manners: Manners,
-) -> tuple[Array, dict[int, np.ndarray | None]]:
-    """y, and what backward says for each checked input; draws the cotangent if there is none."""
-    leaves = [Tensor(x.copy(), requires_grad=k in checked) for k, x in enumerate(arrays)]
-    with manners.watching():
-        y = f(*leaves)
-    expect(
-        isinstance(y, Tensor),
-        f"gradcheck: f must return one Tensor, got {type(y).__name__}",
-        GradientError,
-    )
-    expect(
-        y.requires_grad,
-        f"gradcheck: f's result ({y.dtype}) depends on no input that is checked",
-        GradientError,
-    )
-    expect(
-        bool(backend.current().xp.isfinite(y.data).all()),
-        "gradcheck: f's result is not finite there: no differences; move the inputs",
-        GradientError,
-    )
-    value = y.data.copy()
-    if not cotangent:
-        cotangent.append(backend.to_device(np.asarray(rng.standard_normal(y.shape))))
-    manners.watch_backward(y)
-    y.backward(cotangent[0].astype(y.dtype))
-    for k in checked:
-        manners.expect_input(f"input {k}", leaves[k].data, arrays[k])
-    return value, {
-        k: None if leaves[k].grad is None else np.array(backend.to_host(leaves[k].grad))
+def _backward(probe: Probe, checked: list[int], manners: Manners) -> dict[int, np.ndarray | None]:
+    """What backward says for each checked input."""
+    leaves = [Tensor(x.copy(), requires_grad=k in checked) for k, x in enumerate(probe.arrays)]
+    with manners.unchanged(
+        (leaves[k].data, f"input {k} was overwritten: f must leave its inputs as they are")
         for k in checked
-    }
+    ):
+        with manners.watching():
+            y = probe.f(*leaves)
+        expect(
+            y.requires_grad,
+            f"gradcheck: f's result ({y.dtype}) depends on no input that is checked",
+            GradientError,
+        )
+        expect(
+            bool(backend.current().xp.isfinite(y.data).all()),
+            "gradcheck: f's result is not finite there: no differences; move the inputs",
+            GradientError,
+        )
+        expect(
+            bool((y.data == probe.y).all()),
+            "gradcheck: two calls of f with the same inputs differ; fix its random numbers",
+            GradientError,
+        )
+        manners.watch_backward(y)
+        y.backward(probe.r.astype(y.dtype))
+    grads = {k: leaves[k].grad for k in checked}
+    return {k: None if g is None else np.array(backend.to_host(g)) for k, g in grads.items()}
 
 
 def _check_input(
     probe: Probe,
-    k: int,
     label: str,
+    k: int,
     gradient: np.ndarray,
     chosen: np.ndarray,
     along: int,
-    eps: float,
     tolerance: float,
     rng: np.random.Generator,
 ) -> InputReport:
     """Differences entry by entry at `chosen`, then along so many random directions."""
-    x = probe.arrays[k]
-    host = backend.to_host(x).reshape(-1)
-    numeric = np.full(gradient.size, np.nan)
-    gaps = np.zeros(gradient.size)
+    flat, x = gradient.reshape(-1), abs(backend.to_host(probe.arrays[k])).reshape(-1)
+    size = np.maximum(1.0, x)  # steps are relative to what is larger than 1
     seconds = 2 * probe.seconds * (len(chosen) + along)
-    for i in _progress(chosen, label, seconds):
-        h = eps * max(1.0, abs(float(host[i])))
-        slope = probe.slope(k, along_entry(x, i), h)
-        numeric[i], gaps[i] = slope.central, slope.gap
-
-    flat = gradient.reshape(-1)
-    steps = np.maximum(1.0, abs(host))
+    entries = _progress(chosen, label, seconds)
+    lines = {i: along_entry(probe, k, i, size[i]) for i in entries}
+    numeric, error = np.full((2, flat.size), np.nan)
+    kinks, hidden = np.zeros((2, flat.size), bool)
+    numeric[chosen] = [line.central for line in lines.values()]
+    tiny, unit = np.finfo(float).tiny, np.finfo(float).eps
+    largest = max(_largest(flat), _largest(numeric), tiny)
     # Rounding of f, and of x + h itself, which makes the step another one.
-    largest = max(_largest(flat), _largest(numeric), np.finfo(float).tiny)
-    unit = np.finfo(float).eps
-    floor = (probe.rounding / steps + unit * abs(host) / steps * largest) / eps
-    scale = np.maximum(largest, floor / tolerance)
-    finite = np.isfinite(numeric)
-    error = np.where(finite & np.isfinite(flat), abs(flat - numeric) / scale, np.inf)
-    unseen = np.ones(gradient.size, bool)
-    unseen[chosen] = False
-    error[unseen] = np.nan
-    kinks = np.zeros(gradient.size, bool)
-    hidden = ~unseen & (floor > tolerance * largest) & (error <= tolerance)
-    for i in chosen:
-        # A kink explains an error up to the gap of the two sides, not a larger one.
-        suspicious = gaps[i] > 1e-3 * scale[i] or error[i] > tolerance
-        if suspicious and gaps[i] > 2 * floor[i] and error[i] * scale[i] <= 1.01 * gaps[i]:
-            kinks[i] = probe.bends(k, along_entry(x, i), eps * steps[i], gaps[i])
-        # No gradient at all is no small one.
-        if hidden[i] and 4 * abs(flat[i]) * steps[i] <= probe.rounding:
-            move = along_entry(x, i)
-            hidden[i] = not probe.sees_nothing(k, move, float(steps[i]))
+    floor = (probe.rounding + unit * x * largest) / size / probe.eps
+    for i, line in lines.items():
+        error[i], kinks[i], hidden[i] = _judge(line, flat[i], largest, floor[i], tolerance)
 
-    found = [_check_direction(probe, k, gradient, eps, tolerance, rng) for _ in range(along)]
-    shape = gradient.shape
-    return InputReport(
-        label,
-        gradient,
-        numeric.reshape(shape),
-        error.reshape(shape),
-        kinks.reshape(shape),
-        found,
-        hidden.reshape(shape),
-        min(1e300, float(floor.max(initial=0.0)) / max(largest, 1e-290)),
+    found = []
+    for _ in range(along):
+        v = rng.standard_normal(flat.shape) * size
+        line = along_direction(probe, k, v.reshape(gradient.shape))
+        analytic = float((flat * v).sum())
+        # <gradient, v> is a sum of random signs: its usual size is the gradient's length.
+        length = max(float(np.linalg.norm(flat * size)), abs(line.central), tiny)
+        judged = _judge(line, analytic, length, probe.rounding / probe.eps, tolerance)
+        found.append(Direction(analytic, line.central, *judged))
+    hides = min(1e300, float(floor.max(initial=0.0)) / max(largest, 1e-290))
+    numeric, error, kinks, hidden = (
+        one.reshape(gradient.shape) for one in (numeric, error, kinks, hidden)
     )
+    return InputReport(label, gradient, numeric, error, kinks, found, hidden, hides)
 
 
-def _check_direction(
-    probe: Probe,
-    k: int,
-    gradient: np.ndarray,
-    eps: float,
-    tolerance: float,
-    rng: np.random.Generator,
-) -> Direction:
-    """<gradient, v> against differences along a random v with entries of size 1."""
-    x = probe.arrays[k]
-    # As the entries' steps, relative to what is larger than 1.
-    v = rng.standard_normal(gradient.shape) * np.maximum(1.0, abs(backend.to_host(x)))
-    step = backend.to_device(v)
+def _judge(
+    line: Line, analytic: float, largest: float, floor: float, tolerance: float
+) -> tuple[float, bool, bool]:
+    """Backward's slope against the differences': the error, whether at a kink, whether hidden.
 
-    def move(h: float) -> Array:
-        return x + h * step
-
-    slope = probe.slope(k, move, eps)
-    analytic = float((gradient * v).sum())
-    floor = probe.rounding / eps
-    # <gradient, v> is a sum of random signs: its usual size is the gradient's length.
-    length = float(np.linalg.norm(gradient * np.maximum(1.0, abs(backend.to_host(x)))))
-    largest = max(length, abs(slope.central), np.finfo(float).tiny)
+    The error is relative to the `largest` gradient, and rounding hides what is below `floor`.
+    """
     scale = max(largest, floor / tolerance)
-    error = abs(analytic - slope.central) / scale
-    explained = error > tolerance and error * scale <= 1.01 * slope.gap
-    kink = bool(explained and slope.gap > 2 * floor) and probe.bends(k, move, eps, slope.gap)
+    error = abs(analytic - line.central) / scale
+    # A kink explains an error up to the gap of the two sides, not a larger one.
+    suspicious = line.gap > 1e-3 * scale or error > tolerance
+    explained = line.gap > 2 * floor and error * scale <= 1.01 * line.gap
+    kink = suspicious and explained and line.bends()
     hidden = floor > tolerance * largest and error <= tolerance
-    if hidden and 4 * length <= probe.rounding:
-        hidden = not probe.sees_nothing(k, move)
-    error = error if np.isfinite(error) else float("inf")
-    return Direction(analytic, slope.central, error, kink, hidden)
+    if hidden and 4 * abs(analytic) * line.size <= line.probe.rounding:
+        hidden = not line.sees_nothing()  # no gradient at all is no small one
+    return (error if np.isfinite(error) else float("inf")), bool(kink), hidden
 
 
 def _largest(values: np.ndarray) -> float:
-    finite = values[np.isfinite(values)]
-    return float(abs(finite).max()) if finite.size else 0.0
+    return float(abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
 def _progress(entries: Iterable[int], label: str, seconds: float) -> Iterator[int]:
@@ -270,9 +215,9 @@ def _names(f: Callable[..., Tensor], count: int) -> list[str]:
         parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
         parameters = []
-    plain = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    names = [parameter.name for parameter in parameters if parameter.kind in plain]
-    return [names[k] if k < len(names) else f"input {k}" for k in range(count)]
+    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
+    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    return [*names, *(f"input {k}" for k in range(len(names), count))][:count]
 
 
 def _title(f: Callable[..., Tensor]) -> str:

@@ -6,7 +6,7 @@ result, gy another one's gradient, and a buffer that it uses again is the result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,6 +30,15 @@ class Manners:
         self.faults[fault] = None
 
     @contextmanager
+    def unchanged(self, faults: Iterable[tuple[Any, str]]) -> Iterator[None]:
+        """Note the fault of each array that holds other numbers after the block than before."""
+        before = [(now, now.copy(), fault) for now, fault in faults if hasattr(now, "dtype")]
+        yield
+        for now, then, fault in before:
+            if bool(((now != then) & ((now == now) | (then == then))).any()):  # NaN equals NaN
+                self.note(fault)
+
+    @contextmanager
     def watching(self) -> Iterator[None]:
         """Within the block, every operation's forward is looked at."""
         self.returned.append({})
@@ -40,21 +49,22 @@ class Manners:
             watch_forward.reset(token)
 
     def _forward(self, op: Op, arrays: tuple[Any, ...]) -> Array:
-        before = _copies(arrays)
-        result = op.forward(*arrays)
-        for k in _changed(arrays, before):
-            self.note(f"{type(op).__name__}.forward overwrites its input {k}; compute into a copy")
+        who = f"{type(op).__name__}.forward"
+        with self.unchanged(
+            (x, f"{who} overwrites its input {k}; compute into a copy")
+            for k, x in enumerate(arrays)
+        ):
+            result = op.forward(*arrays)
         if not _shares(result, arrays):
-            self._returns(f"{type(op).__name__}.forward", result)
+            self._returns(who, result)
         return result
 
     def _returns(self, who: str, array: Array) -> None:
         """Remember an array; one that an earlier run was given must not come again."""
         *earlier, now = self.returned
         now.setdefault(who, []).append(array)
-        for run in earlier:
-            if _shares(array, tuple(run.get(who, ()))):
-                self.note(f"{who} returns a buffer that it uses again; return a new array")
+        if any(_shares(array, run.get(who, ())) for run in earlier):
+            self.note(f"{who} returns a buffer that it uses again; return a new array")
 
     def watch_backward(self, y: Tensor) -> None:
         """Look at the backward of every operation behind y."""
@@ -70,32 +80,29 @@ class Manners:
                     waiting.append(source)
 
     def _watched(self, op: Op) -> Callable[[Array], Any]:
-        original, name = op.backward, type(op).__name__
+        original, who = op.backward, f"{type(op).__name__}.backward"
 
         def backward(gy: Array) -> Any:
-            inputs = tuple(None if t is None else t.data for t in op.inputs or ())
-            before, gy_before = _copies(inputs), gy.copy()
-            gradients = original(gy)
-            if _changed((gy,), (gy_before,)):
-                self.note(f"{name}.backward overwrites gy, which others read too; use a copy")
-            for k in _changed(inputs, before):
-                self.note(f"{name}.backward overwrites input {k} of the forward computation")
+            inputs = [None if t is None else t.data for t in op.inputs or ()]
+            faults = [
+                (x, f"{who} overwrites input {k} of the forward computation")
+                for k, x in enumerate(inputs)
+            ]
+            with self.unchanged(
+                [(gy, f"{who} overwrites gy, which others read too; use a copy"), *faults]
+            ):
+                gradients = original(gy)
             for k, gradient in enumerate(gradients if isinstance(gradients, tuple | list) else ()):
                 if _shares(gradient, inputs):
                     self.note(
-                        f"{name}.backward returns the memory of an input as gradient {k}, which "
+                        f"{who} returns the memory of an input as gradient {k}, which "
                         "then changes with it; return an array of its own"
                     )
-                elif not _shares(gradient, (gy,)):
-                    self._returns(f"{name}.backward", gradient)
+                elif not _shares(gradient, [gy]):
+                    self._returns(who, gradient)
             return gradients
 
         return backward
-
-    def expect_input(self, label: str, now: Array, before: Array) -> None:
-        """f has left its input as it was."""
-        if _changed((now,), (before,)):
-            self.note(f"{label} was overwritten: f must leave its inputs as they are")
 
     def expect_same(self, first: dict[int, Any], second: dict[int, Any], tolerance: float) -> None:
         """Two runs of the same computation give the same gradients."""
@@ -114,21 +121,8 @@ def _alike(one: Any, other: Any, tolerance: float) -> bool:
     return bool(np.allclose(one, other, tolerance, largest, equal_nan=True))
 
 
-def _copies(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(array.copy() if hasattr(array, "dtype") else None for array in arrays)
-
-
-def _changed(arrays: tuple[Any, ...], before: tuple[Any, ...]) -> list[int]:
-    """Which arrays hold other numbers than before (a NaN is as good as another)."""
-    return [
-        k
-        for k, (now, then) in enumerate(zip(arrays, before, strict=True))
-        if hasattr(now, "dtype") and bool(((now != then) & ((now == now) | (then == then))).any())
-    ]
-
-
-def _shares(gradient: Any, inputs: tuple[Any, ...]) -> bool:
-    xp = backend.current().xp
-    return hasattr(gradient, "dtype") and any(
-        hasattr(array, "dtype") and xp.may_share_memory(gradient, array) for array in inputs
-    )
+def _shares(array: Any, others: Iterable[Any]) -> bool:
+    """Whether an array lies in the memory of another one."""
+    share = backend.current().xp.may_share_memory
+    arrays = [other for other in others if hasattr(other, "dtype")]
+    return hasattr(array, "dtype") and any(share(array, other) for other in arrays)

@@ -1,81 +1,99 @@
-"""Differences of a function along a line."""
+"""Differences of a function along a line: an entry of an input, or a random direction."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from minran import backend
 from minran.autograd import Array, Tensor, no_grad
 from minran.errors import GradientError, expect
 
 
-@dataclass
-class Slope:
-    """Differences of L = <r, f> along one line: their slope, and how much they bend."""
-
-    central: float
-    gap: float
-    """<|r|, |forward difference - backward difference|>: O(h) if f is smooth, not at a kink."""
-
-
 class Probe:
-    """f at the inputs with one of them moved a little."""
+    """f at the inputs, and L = <r, f> for a random r; steps are `eps` times a line's `size`."""
 
-    def __init__(self, f: Callable[..., Tensor], arrays: list[Array], y: Array, r: Array) -> None:
-        self.f, self.arrays, self.y, self.r = f, arrays, y, r
+    def __init__(
+        self,
+        f: Callable[..., Tensor],
+        arrays: list[Array],
+        eps: float,
+        rng: np.random.Generator,
+    ) -> None:
+        self.f, self.arrays, self.eps = f, arrays, eps
         started = time.perf_counter()
-        again = self._value(0, arrays[0])
+        self.y = self.value(0, arrays[0])
         self.seconds = time.perf_counter() - started
-        expect(
-            bool((again == y).all()) or bool((y != y).any()),
-            "gradcheck: two calls of f with the same inputs differ; fix its random numbers",
-            GradientError,
-        )
-        # What rounding of y alone can do to <r, y(+h) - y(-h)>.
-        self.rounding = 4 * np.finfo(y.dtype).eps * float((abs(r) * abs(y)).sum())
+        self.r = backend.to_device(np.asarray(rng.standard_normal(self.y.shape)))
+        unit = np.finfo(self.y.dtype).eps if self.y.dtype.kind == "f" else 0.0
+        # What rounding of y alone can do to <r, y(+h) - y(-h)>, and to a number of y.
+        self.rounding = 4 * unit * float((abs(self.r) * abs(self.y)).sum())
+        self.noise = 4 * unit * float(abs(self.y).max(initial=0.0))
 
-    def _value(self, k: int, moved: Array) -> Array:
+    def value(self, k: int, moved: Array) -> Array:
+        """f where input k is `moved`."""
         with no_grad():
             # Copies: f may write into its inputs, or return a view of one.
-            tensors = [Tensor((moved if j == k else x).copy()) for j, x in enumerate(self.arrays)]
-            return self.f(*tensors).data.copy()
+            y = self.f(
+                *(Tensor((moved if j == k else x).copy()) for j, x in enumerate(self.arrays))
+            )
+        what = f"gradcheck: f must return one Tensor, got {type(y).__name__}"
+        expect(isinstance(y, Tensor), what, GradientError)
+        return y.data.copy()
 
-    def slope(self, k: int, move: Callable[[float], Array], h: float) -> Slope:
-        """Differences of step h along `move`, which says where input k is after a step."""
+
+class Line:
+    """Differences along one line, where `move(h)` is input k after a step of h.
+
+    central     the slope of L
+    gap         <|r|, |forward difference - backward difference|>: O(h) if f is smooth, not at a
+                kink
+    """
+
+    def __init__(self, probe: Probe, k: int, move: Callable[[float], Array], size: float) -> None:
+        self.probe, self.k, self.move, self.size = probe, k, move, size
+        self.central, self.gap = self._differences(probe.eps * size)
+
+    def _differences(self, h: float) -> tuple[float, float]:
         # Subtract first, contract with r after: fewer digits are lost.
-        ahead = self._value(k, move(h)) - self.y
-        behind = self.y - self._value(k, move(-h))
-        return Slope(
-            central=float(((ahead + behind) * self.r).sum()) / (2 * h),
-            gap=float((abs(ahead - behind) * abs(self.r)).sum()) / h,
-        )
+        probe = self.probe
+        ahead = probe.value(self.k, self.move(h)) - probe.y
+        behind = probe.y - probe.value(self.k, self.move(-h))
+        central = float(((ahead + behind) * probe.r).sum()) / (2 * h)
+        return central, float((abs(ahead - behind) * abs(probe.r)).sum()) / h
 
-    def sees_nothing(self, k: int, move: Callable[[float], Array], step: float = 1.0) -> bool:
-        """Whether even `step` and a thousandth of it move no result by more than rounding does."""
-        noise = 4 * np.finfo(self.y.dtype).eps * float(abs(self.y).max())
-        changes = (abs(self._value(k, move(h)) - self.y) for h in (1e-3 * step, step))
-        return all(bool((change <= noise).all()) for change in changes)
-
-    def bends(self, k: int, move: Callable[[float], Array], h: float, gap: float) -> bool:
-        """Whether a kink lies within h: half the step halves the gap of a smooth function."""
+    def bends(self) -> bool:
+        """Whether a kink lies within the step: half of it halves the gap of a smooth function."""
+        gap, h = self.gap, self.probe.eps * self.size
         for _ in range(2):
             h /= 2
-            half = self.slope(k, move, h).gap
+            _, half = self._differences(h)
             if not 0.35 * gap <= half <= 0.65 * gap:
                 return True
             gap = half
         return False
 
+    def sees_nothing(self) -> bool:
+        """Whether even a step of `size` and a thousandth of it change f by rounding only."""
+        steps = (self.move(h) for h in (1e-3 * self.size, self.size))
+        changes = (abs(self.probe.value(self.k, moved) - self.probe.y) for moved in steps)
+        return all(bool((change <= self.probe.noise).all()) for change in changes)
 
-def along_entry(x: Array, i: int) -> Callable[[float], Array]:
-    """Where x is after a step of h along entry i: a copy, for f may return a view of it."""
+
+def along_entry(probe: Probe, k: int, i: int, size: float) -> Line:
+    """Along entry i of input k."""
 
     def move(h: float) -> Array:
-        moved = x.copy()
+        moved = probe.arrays[k].copy()
         moved.reshape(-1)[i] += h
         return moved
 
-    return move
+    return Line(probe, k, move, size)
+
+
+def along_direction(probe: Probe, k: int, direction: np.ndarray) -> Line:
+    """Along `direction`, of the shape of input k."""
+    x, step = probe.arrays[k], backend.to_device(direction)
+    return Line(probe, k, lambda h: x + h * step, 1.0)

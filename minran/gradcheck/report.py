@@ -77,25 +77,19 @@ class InputReport:
         if not self.checked:
             return None
         masked = np.where(self.kinks | np.isnan(self.error), -1.0, self.error)
-        place = np.unravel_index(int(masked.argmax()), masked.shape)
-        index = tuple(int(i) for i in place)
-        return Entry(
-            index,
-            float(self.analytic[index]),
-            float(self.numeric[index]),
-            float(self.error[index]),
-        )
+        index = tuple(map(int, np.unravel_index(masked.argmax(), masked.shape)))
+        values = (self.analytic, self.numeric, self.error)
+        return Entry(index, *(float(array[index]) for array in values))
 
     @property
     def relative_error(self) -> float:
         """The largest error over entries and directions, kinks apart."""
-        worst = self.worst
         errors = [way.error for way in self.directions if not way.kink]
-        return max([worst.error if worst else 0.0, *errors])
+        return max([self.worst.error if self.worst else 0.0, *errors])
 
     def kink_indices(self) -> list[tuple[int, ...]]:
         """Where the kinks are."""
-        return [tuple(int(i) for i in index) for index in np.argwhere(self.kinks)]
+        return [tuple(map(int, index)) for index in np.argwhere(self.kinks)]
 
     def hint(self, tolerance: float) -> str:
         """What the pattern of the errors suggests, or nothing."""
@@ -124,17 +118,13 @@ class InputReport:
         axes = sorted(np.argsort([-size for size in self.error.shape], kind="stable")[:2].tolist())
         cut: tuple[Any, ...] = tuple(slice(None) if a in axes else i for a, i in enumerate(index))
         error, kinks = np.atleast_2d(self.error[cut]), np.atleast_2d(self.kinks[cut])
-        centre = [index[axis] for axis in axes]
-        rows, columns = (
-            _window(size, at, most)
-            for size, at, most in zip(
-                error.shape, [0, *centre][-2:], (_MAP_ROWS, _MAP_COLUMNS), strict=True
-            )
-        )
+        row, column = [0, *(index[axis] for axis in axes)][-2:]
+        rows = _window(error.shape[0], row, _MAP_ROWS)
+        columns = _window(error.shape[1], column, _MAP_COLUMNS)
         place = ", ".join(":" if isinstance(part, slice) else str(part) for part in cut)
         lines = [f"error map of {self.name}[{place}]", f"  {_LEGEND}"]
-        for i in range(*rows):
-            marks = (_mark(error[i, j], kinks[i, j], tolerance) for j in range(*columns))
+        for i in rows:
+            marks = (_mark(error[i, j], kinks[i, j], tolerance) for j in columns)
             lines.append("    " + " ".join(marks))
         return "\n".join(lines)
 
@@ -226,10 +216,10 @@ class GradcheckReport:
         places = one.kink_indices()
         if places:
             shown = ", ".join(str(list(place)) for place in places[:4])
-            more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+            shown += f" and {len(places) - 4} more" if len(places) > 4 else ""
             lines.append(
                 f"warning: a kink near {len(places)} {'entry' if len(places) == 1 else 'entries'} "
-                f"({shown}{more}): left and right differences disagree, as at relu's corner or "
+                f"({shown}): left and right differences disagree, as at relu's corner or "
                 f"a tie in a max-pool; {'counted' if self.strict else 'not counted'}"
             )
         bent = sum(way.kink for way in one.directions)
@@ -253,7 +243,9 @@ class GradcheckReport:
                 (line[2], "log10 error", error, {"cmap": "magma", "vmin": -12, "vmax": 0}),
             ):
                 style.setdefault("vmin", -limit)
-                image = axis.imshow(_as_picture(values), aspect="auto", **style)
+                image = axis.imshow(
+                    values.reshape(-1, *values.shape[-1:] or (1,)), aspect="auto", **style
+                )
                 axis.set_title(f"{_label(one)}: {title}", fontsize=9)
                 axis.set_xlabel("last axis")
                 axis.set_ylabel("all others")
@@ -277,12 +269,7 @@ def _mark(error: float, kink: bool, tolerance: float) -> str:
     return next(mark for limit, mark in _LEVELS if error <= limit)
 
 
-def _window(size: int, at: int, most: int) -> tuple[int, int]:
+def _window(size: int, at: int, most: int) -> range:
     """At most `most` places of an axis, around `at`."""
     first = max(0, min(at - most // 2, size - most))
-    return first, min(size, first + most)
-
-
-def _as_picture(values: np.ndarray) -> np.ndarray:
-    """All entries as rows of the last axis."""
-    return values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+    return range(first, min(size, first + most))
