@@ -39,8 +39,8 @@ from threadpoolctl import threadpool_limits
 
 from minran import backend, machine
 from minran.autograd import Array, Tensor
+from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
-from minran.distributed.mpi import MPIWorld, NCCLWorld
 from minran.errors import BackendError, MinranError, expect, expect_whole, pip_install, shortened
 from minran.hints import checked
 from minran.streams import Output
@@ -53,6 +53,12 @@ SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 PATIENCE = 1.0
 """Seconds that the others let process 0 speak first: what all stumble over is told once."""
+
+SMALL = 1 << 16
+"""Bytes up to which everybody sends everything to everybody: one message takes longest."""
+
+FAREWELL = 0.3
+"""Seconds that mpiexec gets to pass on last words, which it drops when it ends the processes."""
 
 
 def start() -> World:
@@ -105,14 +111,11 @@ def _share_cores(neighbours: Any) -> None:
     """Cores over the processes of this machine: more threads than cores only get in the way."""
     threadpool_limits(1, user_api="blas")
     if backend.has("set_threads") and "MINRAN_NUM_THREADS" not in os.environ:
-        backend.current().set_threads(_cores_for_each(neighbours))
-
-
-def _cores_for_each(neighbours: Any) -> int:
-    own = machine.cores()
-    every = set().union(*neighbours.allgather(own))
-    # mpiexec may have bound each process to cores of its own already.
-    return max(1, min(len(own), len(every) // neighbours.Get_size()))
+        own = machine.cores()
+        every = set().union(*neighbours.allgather(own))
+        # mpiexec may have bound each process to cores of its own already.
+        fair = min(len(own), len(every) // neighbours.Get_size())
+        backend.current().set_threads(max(1, fair))
 
 
 def share(count: int) -> slice:
@@ -170,16 +173,15 @@ def from_leader(function: Callable[[], Value]) -> Value:
     world = current()
     if world.size == 1:
         return function()
-    result: tuple[Any, MinranError | None] = (None, None)
-    if leads():
-        try:
-            result = function(), None
-        except MinranError as error:
-            result = None, error
+    result: Any = None
+    try:
+        result = (function(), None) if leads() else None
+    except MinranError as error:
+        result = None, error
     value, error_of_leader = world.broadcast(result)
     if error_of_leader is not None:
         raise error_of_leader
-    return value
+    return value  # type: ignore[no-any-return]
 
 
 @checked()
@@ -238,3 +240,116 @@ def _farewell(world: MPIWorld, process: int) -> None:
     waits = world.part()
     if waits is not None:
         fail(f"process {world.rank} has ended while process {waits} waits for it", 1)
+
+
+class MPIWorld(World):
+    """The processes of one mpiexec. Sums run in the order of ranks, whatever MPI it is."""
+
+    def __init__(self, comm: Any, mpi: Any) -> None:
+        self.comm, self.mpi = comm, mpi
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        # For `part`: how many messages this process has begun, where the others can read it.
+        self.ending = comm.Dup()
+        self.window = mpi.Win.Allocate(8, 8, comm=self.ending)
+        self.begun = np.frombuffer(self.window, np.int64)
+        self.begun[0] = 0
+
+    def counts(self, count: int) -> list[int]:
+        self.begun[0] += 1
+        every = np.empty(self.size, np.int64)
+        self.comm.Allgather(np.array([count], np.int64), every)
+        return [int(each) for each in every]
+
+    def gather(self, array: Array) -> Array:
+        self.begun[0] += 1
+        every = empty((self.size, *array.shape), array.dtype)
+        self.comm.Allgather(np.ascontiguousarray(array), every)
+        return every
+
+    def sum(self, array: Array) -> Array:
+        if array.nbytes <= SMALL:
+            return self.gather(array).sum(0)
+        self.begun[0] += 1
+        # Process k adds up part k of everybody's array, and tells everybody the result.
+        length = -(-array.size // self.size)
+        mine, parts = (empty((self.size, length), array.dtype) for _ in range(2))
+        mine.ravel()[: array.size] = array.ravel()
+        mine.ravel()[array.size :] = 0
+        self.comm.Alltoall(mine, parts)
+        total = self.gather(parts.sum(0)).ravel()[: array.size]
+        return total.reshape(array.shape)
+
+    def broadcast(self, value: Any) -> Any:
+        self.begun[0] += 1
+        return self.comm.bcast(value)
+
+    def collect(self, value: Any) -> list[Any]:
+        self.begun[0] += 1
+        return list(self.comm.allgather(value))
+
+    def part(self) -> int | None:
+        """Wait until all processes part; at once the number of one that waits for this in vain."""
+        all_part, theirs = self.ending.Ibarrier(), np.zeros(1, np.int64)
+        while not all_part.Test():
+            for rank in range(self.size):
+                self.window.Lock(rank, self.mpi.LOCK_SHARED)
+                self.window.Get(theirs, rank)
+                self.window.Unlock(rank)
+                if theirs[0] > self.begun[0]:
+                    return rank
+            time.sleep(0.01)
+        self.window.Free()
+        return None
+
+    def abort(self, status: int) -> None:
+        """End all processes, once mpiexec has passed on what this one has printed."""
+        Output(sys.stdout).flush()
+        Output(sys.stderr).flush()
+        time.sleep(FAREWELL)
+        self.comm.Abort(status)
+
+
+class NCCLWorld(MPIWorld):
+    """One GPU for each process: CuPy's arrays go from GPU to GPU, NumPy's still through MPI.
+
+    NCCL adds in an order that depends on the GPUs and their wiring alone.
+    """
+
+    def __init__(self, comm: Any, mpi: Any, local_rank: int) -> None:
+        super().__init__(comm, mpi)
+        import cupy
+        from cupy.cuda import nccl
+
+        found = cupy.cuda.runtime.getDeviceCount()
+        expect(
+            local_rank < found,
+            f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s); "
+            "start one process for each GPU",
+            BackendError,
+        )
+        self.cupy = cupy
+        cupy.cuda.Device(local_rank).use()
+        identity = self.broadcast(nccl.get_unique_id() if self.rank == 0 else None)
+        self.nccl = nccl.NcclCommunicator(self.size, identity, self.rank)
+        self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
+        self.add = nccl.NCCL_SUM
+
+    def gather(self, array: Array) -> Array:
+        if isinstance(array, np.ndarray):
+            return super().gather(array)
+        return self._between_gpus(self.nccl.allGather, array, (self.size, *array.shape))
+
+    def sum(self, array: Array) -> Array:
+        if isinstance(array, np.ndarray):
+            return super().sum(array)
+        return self._between_gpus(self.nccl.allReduce, array, array.shape, self.add)
+
+    def _between_gpus(
+        self, send: Callable[..., Any], array: Array, shape: tuple[int, ...], *how: Any
+    ) -> Array:
+        """What `send` makes of the arrays of all processes, behind the GPU's other work."""
+        self.begun[0] += 1
+        source, target = self.cupy.ascontiguousarray(array), self.cupy.empty(shape, array.dtype)
+        stream, kind = self.cupy.cuda.get_current_stream().ptr, self.types[array.dtype.char]
+        send(source.data.ptr, target.data.ptr, source.size, kind, *how, stream)
+        return target
