@@ -8,147 +8,123 @@ window row is one run of KW * C neighbouring numbers, so the copy is quick.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from minran.backend.cpu.blocks import map_blocks
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.product import summed_product, tall_product
-from minran.backend.geometry import conv_output_size
+from minran.backend.geometry import Pair, conv_sizes
 
-Pair = tuple[int, int]
+Array = np.ndarray
 
 COLUMN_BLOCK_BYTES = 1 << 21
 
 
-def conv2d(x: np.ndarray, w: np.ndarray, stride: Pair, padding: Pair, groups: int) -> np.ndarray:
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
     """y[n, i, j, k] = sum_abc x[n, s i + a - p, s j + b - p, c] w[a, b, c, k].
 
     x (N, H, W, C), w (KH, KW, C/groups, K) -> y (N, Ho, Wo, K).
     """
-    n, height, width, _ = x.shape
-    kh, kw, _, k = w.shape
-    ho = conv_output_size(height, kh, stride[0], padding[0])
-    wo = conv_output_size(width, kw, stride[1], padding[1])
-    y = empty((n, ho, wo, k), x.dtype)
+    kernel, k = w.shape[:2], w.shape[3]
+    out = conv_sizes(x.shape[1:3], kernel, stride, padding)
+    y = empty((len(x), *out, k), x.dtype)
 
     def block(samples: slice) -> None:
-        columns = columns_of(x[samples], (kh, kw), stride, padding, (ho, wo), groups)
-        _grouped_product(columns, w, y[samples].reshape(-1, k), groups)
+        columns = columns_of(x[samples], kernel, stride, padding, out, groups)
+        part = y[samples].reshape(-1, k)
+        if groups == 1:
+            tall_product(columns, w.reshape(-1, k), part)
+            return
+        matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
+        part.reshape(-1, groups, k // groups).transpose(1, 0, 2)[...] = np.matmul(columns, matrices)
 
-    map_blocks(block, n, *_block_size(x, y, kh * kw))
+    map_blocks(block, len(x), *_block_size(x, y, kernel))
     return y
 
 
 def conv2d_backward(
-    gy: np.ndarray,
-    x: np.ndarray,
-    w: np.ndarray,
+    gy: Array,
+    x: Array,
+    w: Array,
     stride: Pair,
     padding: Pair,
     groups: int,
     need_gx: bool = True,
-) -> tuple[np.ndarray | None, np.ndarray]:
+) -> tuple[Array | None, Array]:
     """Adjoints of `conv2d` in x and in w: gx (N, H, W, C) or None, gw (KH, KW, C/groups, K)."""
-    kh, kw = w.shape[:2]
-    if need_gx and stride == (1, 1) and groups == 1 and padding[0] < kh and padding[1] < kw:
-        return _backward_stride_one(gy, x, w, padding)
-    return _backward_general(gy, x, w, stride, padding, groups, need_gx)
+    kernel = w.shape[:2]
+    turned = need_gx and stride == (1, 1) and groups == 1
+    if turned and padding[0] < kernel[0] and padding[1] < kernel[1]:
+        adjoint, sizes = turned_adjoints(w, padding), _block_size(gy, x, kernel)
+    else:
+        adjoint, sizes = general_adjoints(w, stride, padding, groups), _block_size(x, gy, kernel)
+    gx = empty(x.shape, x.dtype) if need_gx else None
+
+    def block(samples: slice) -> Array:
+        return adjoint[0](gy[samples], x[samples], None if gx is None else gx[samples])
+
+    return gx, adjoint[1](sum_of(map_blocks(block, len(x), *sizes)))
 
 
-def _backward_stride_one(
-    gy: np.ndarray, x: np.ndarray, w: np.ndarray, padding: Pair
-) -> tuple[np.ndarray, np.ndarray]:
-    """Both adjoints from one im2col of gy, see `stride_one_adjoints`."""
-    kernel, turned = w.shape[:2], turned_kernel(w)
-    gx = empty(x.shape, x.dtype)
-
-    def block(samples: slice) -> np.ndarray:
-        return stride_one_adjoints(gy[samples], x[samples], turned, kernel, padding, gx[samples])
-
-    gw = sum_of(map_blocks(block, len(x), *_block_size(gy, gx, math.prod(kernel))))
-    return gx, turned_back(gw, w.shape)
+Adjoints = tuple[Callable[[Array, Array, Any], Array], Callable[[Array], Array]]
+"""Two functions: of gy, x and gx of a block, to write gx and return a part of gw; and of the sum of
+these parts, to return gw."""
 
 
-def turned_kernel(w: np.ndarray) -> np.ndarray:
-    """(KH, KW, C, K) turned by 180 degrees, its channel axes swapped: a matrix (KH KW K, C)."""
-    return np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, w.shape[2])
+def turned_adjoints(w: Array, padding: Pair) -> Adjoints:
+    """Both adjoints of a convolution with stride 1 from one im2col of gy.
 
-
-def turned_back(gw: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """What `stride_one_adjoints` gives, (C, KH KW K), as the gradient of w, (KH, KW, C, K)."""
-    kh, kw, c, k = shape
-    return np.ascontiguousarray(gw.reshape(c, kh, kw, k)[:, ::-1, ::-1].transpose(1, 2, 0, 3))
-
-
-def stride_one_adjoints(
-    gy: np.ndarray, x: np.ndarray, turned: np.ndarray, kernel: Pair, padding: Pair, gx: np.ndarray
-) -> np.ndarray:
-    """Write gx of a convolution with stride 1; returns gw as (C, KH KW K), turned.
-
-    gy (N, Ho, Wo, K), x and gx (N, H, W, C), turned (KH KW K, C): see `turned_kernel`.
-    With stride 1, gx is itself a convolution, of gy with the kernel turned by 180 degrees and
-    its channel axes swapped, padded by K - 1 - p. The columns of gy made for it give gw too:
+    gx is itself a convolution, of gy with the kernel turned by 180 degrees and its channel axes
+    swapped, padded by K - 1 - p. The columns of gy made for it give gw too:
     gw[a, b, c, k] = sum over pixels of x[pixel, c] * gy[pixel + p - (a, b), k].
     """
-    _, height, width, c = x.shape
-    reach = (kernel[0] - 1 - padding[0], kernel[1] - 1 - padding[1])
-    columns = columns_of(gy, kernel, (1, 1), reach, (height, width), 1)
-    tall_product(columns, turned, gx.reshape(-1, c))
-    return summed_product(x.reshape(-1, c), columns)
+    kh, kw, c, k = w.shape
+    turned = np.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3)).reshape(-1, c)
+    reach = kh - 1 - padding[0], kw - 1 - padding[1]
+
+    def block(gy: Array, x: Array, gx: Array) -> Array:
+        columns = columns_of(gy, (kh, kw), (1, 1), reach, x.shape[1:3], 1)
+        tall_product(columns, turned, gx.reshape(-1, c))
+        return summed_product(x.reshape(-1, c), columns)
+
+    def whole(gw: Array) -> Array:
+        gw = gw.reshape(c, kh, kw, k)[:, ::-1, ::-1]
+        return np.ascontiguousarray(gw.transpose(1, 2, 0, 3))
+
+    return block, whole
 
 
-def _backward_general(
-    gy: np.ndarray,
-    x: np.ndarray,
-    w: np.ndarray,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    need_gx: bool,
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Both adjoints by im2col and its own adjoint, see `general_adjoints`."""
+def general_adjoints(w: Array, stride: Pair, padding: Pair, groups: int) -> Adjoints:
+    """Both adjoints by im2col and its own adjoint, group by group.
+
+    gw = columns(x)^T gy and gx = col2im(gy w^T); gx is left out where it is None.
+    """
     kh, kw, cg, k = w.shape
-    gx = empty(x.shape, x.dtype) if need_gx else None
     # (K, KH KW C/g) per group: the transpose of the matrix that forward multiplied with.
     flat = w.reshape(kh * kw * cg, groups, k // groups).transpose(1, 2, 0)
 
-    def block(samples: slice) -> np.ndarray:
-        part = None if gx is None else gx[samples]
-        return general_adjoints(gy[samples], x[samples], flat, (kh, kw), stride, padding, part)
+    def block(gy: Array, x: Array, gx: Array | None) -> Array:
+        out = gy.shape[1:3]
+        columns = columns_of(x, (kh, kw), stride, padding, out, groups)
+        grouped = gy.reshape(-1, groups, k // groups).transpose(1, 0, 2)
+        gw = np.matmul(columns.reshape(groups, -1, kh * kw * cg).swapaxes(1, 2), grouped)
+        if gx is not None:
+            _col2im(np.matmul(grouped, flat), gx, (kh, kw), stride, padding, out)
+        return gw
 
-    gw = sum_of(map_blocks(block, len(x), *_block_size(x, gy, kh * kw)))
-    gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
-    return gx, np.ascontiguousarray(gw).reshape(w.shape)
+    def whole(gw: Array) -> Array:
+        gw = gw.reshape(groups, kh, kw, cg, k // groups).transpose(1, 2, 3, 0, 4)
+        return np.ascontiguousarray(gw).reshape(w.shape)
 
-
-def general_adjoints(
-    gy: np.ndarray,
-    x: np.ndarray,
-    flat: np.ndarray,
-    kernel: Pair,
-    stride: Pair,
-    padding: Pair,
-    gx: np.ndarray | None,
-) -> np.ndarray:
-    """Write gx of a convolution, if it is wanted; returns gw as (groups, KH KW C/g, K/g).
-
-    gw = columns(x)^T gy and gx = col2im(gy w^T), group by group, for any stride.
-    gy (N, Ho, Wo, K), x and gx (N, H, W, C), flat (groups, K/g, KH KW C/g): each group's w^T.
-    """
-    groups, kg, taps = flat.shape
-    out = gy.shape[1:3]
-    columns = columns_of(x, kernel, stride, padding, out, groups)
-    grouped = gy.reshape(-1, groups, kg).transpose(1, 0, 2)
-    gw = np.matmul(columns.reshape(groups, -1, taps).swapaxes(1, 2), grouped)
-    if gx is not None:
-        _col2im(np.matmul(grouped, flat), gx, kernel, stride, padding, out)
-    return gw
+    return block, whole
 
 
 def columns_of(
-    x: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, out: Pair, groups: int
-) -> np.ndarray:
+    x: Array, kernel: Pair, stride: Pair, padding: Pair, out: Pair, groups: int
+) -> Array:
     """im2col: (N Ho Wo, KH KW C) for one group, (groups, N Ho Wo, KH KW C/groups) for more."""
     n, _, _, c = x.shape
     kh, kw = kernel
@@ -159,17 +135,16 @@ def columns_of(
     *_, rows, width, _ = padded.shape
     sc = x.itemsize
     sw, sh, sn = c * sc, width * c * sc, rows * width * c * sc
+    steps = sn, sh * stride[0], sw * stride[1], sh
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     if groups == 1:
         # One window row is a run of KW * C neighbouring numbers of the padded picture.
-        shape = (n, *out, kh, kw * c)
-        strides = (sn, sh * stride[0], sw * stride[1], sh, sc)
+        shape, strides = (n, *out, kh, kw * c), (*steps, sc)
         columns = empty((n * math.prod(out), kh * kw * c), x.dtype)
     else:
         cg = c // groups
-        shape = (groups, n, *out, kh, kw, cg)
-        strides = (sc * cg, sn, sh * stride[0], sw * stride[1], sh, sw, sc)
+        shape, strides = (groups, n, *out, kh, kw, cg), (sc * cg, *steps, sw, sc)
         columns = empty((groups, n * math.prod(out), kh * kw * cg), x.dtype)
     # The windows overlap in memory: a view that only an array's constructor makes (as_strided does
     # the same, but takes ten times as long).
@@ -179,7 +154,7 @@ def columns_of(
 
 
 def _col2im(
-    gcolumns: np.ndarray, gx: np.ndarray, kernel: Pair, stride: Pair, padding: Pair, out: Pair
+    gcolumns: Array, gx: Array, kernel: Pair, stride: Pair, padding: Pair, out: Pair
 ) -> None:
     """The adjoint of im2col: add every window's numbers back onto the pixels they came from."""
     n, height, width, c = gx.shape
@@ -199,7 +174,7 @@ def _col2im(
         gx[...] = padded[:, ph : ph + height, pw : pw + width]
 
 
-def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
+def _pad(x: Array, padding: Pair) -> Array:
     """`x` with `padding` zeros around rows and columns, C-contiguous; only the rim is cleared."""
     if padding == (0, 0):
         return np.ascontiguousarray(x)
@@ -208,7 +183,7 @@ def _pad(x: np.ndarray, padding: Pair) -> np.ndarray:
     return padded
 
 
-def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[Array, Array]:
     """An array with a rim of `padding` zeros, and the view of its inside, (N, H, W, C), to fill."""
     n, height, width, c = shape
     ph, pw = padding
@@ -220,18 +195,7 @@ def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[np.n
     return padded, padded[:, ph : ph + height, pw : pw + width]
 
 
-def _grouped_product(columns: np.ndarray, w: np.ndarray, y: np.ndarray, groups: int) -> None:
-    """y = columns @ w, group by group when there are several."""
-    k = w.shape[-1]
-    if groups == 1:
-        tall_product(columns, w.reshape(-1, k), y)
-        return
-    matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
-    out = y.reshape(-1, groups, k // groups).transpose(1, 0, 2)
-    out[...] = np.matmul(columns, matrices)
-
-
-def sum_of(parts: list[np.ndarray]) -> np.ndarray:
+def sum_of(parts: list[Array]) -> Array:
     """The sum of the blocks' results, in block order."""
     total = parts[0]
     for part in parts[1:]:
@@ -239,6 +203,6 @@ def sum_of(parts: list[np.ndarray]) -> np.ndarray:
     return total
 
 
-def _block_size(x: np.ndarray, y: np.ndarray, taps: int) -> tuple[int, int]:
+def _block_size(x: Array, y: Array, kernel: Pair) -> tuple[int, int]:
     """Bytes of one sample's largest operand, which is its columns, and of a block."""
-    return max(taps * x[:1].nbytes, y[:1].nbytes), COLUMN_BLOCK_BYTES
+    return max(math.prod(kernel) * x[:1].nbytes, y[:1].nbytes), COLUMN_BLOCK_BYTES

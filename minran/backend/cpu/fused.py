@@ -18,15 +18,14 @@ from minran.backend.cpu.conv import (
     columns_of,
     framed,
     general_adjoints,
-    stride_one_adjoints,
     sum_of,
-    turned_back,
-    turned_kernel,
+    turned_adjoints,
 )
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.norm import (
     Moments,
     Steps,
+    add_steps,
     block_moments,
     channel_dots,
     channel_sums,
@@ -40,10 +39,10 @@ from minran.backend.cpu.norm import (
     zero_row,
 )
 from minran.backend.cpu.product import tall_product
-from minran.backend.geometry import conv_output_size
+from minran.backend.geometry import Pair, conv_sizes
 
-Pair = tuple[int, int]
-Vectors = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+Array = np.ndarray
+Vectors = tuple[Array, Array, Array, Array]
 """gamma, beta, mean and inv_std, (C,) each."""
 
 SAFE, LEAST = 4, 1e-12
@@ -53,50 +52,51 @@ dividing by it costs at most a factor 1 + SAFE of the precision, and nothing und
 BLOCK_BYTES = {1: 1 << 21, 3: 1 << 19}
 """Bytes of a block by kernel size: the columns of a 3x3 convolution are nine times as many."""
 
+UNIT_BLOCK_BYTES = 1 << 20
+"""Bytes of the widest map of a block that goes through a whole unit."""
+
 
 def norm_relu_conv2d(
-    x: np.ndarray,
+    x: Array,
     norm: Vectors,
-    w: np.ndarray,
+    w: Array,
     stride: int,
     padding: int,
-    residual: np.ndarray | None,
+    residual: Array | None,
     with_moments: bool,
-) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+) -> tuple[Array, tuple[Array, Array] | None]:
     """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments.
 
     x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
     """
-    n, height, width, _ = x.shape
-    kernel, out = w.shape[0], w.shape[-1]
-    ho = conv_output_size(height, kernel, stride, padding)
-    wo = conv_output_size(width, kernel, stride, padding)
-    y = empty((n, ho, wo, out), x.dtype)
+    kernel, strides = w.shape[:2], (stride, stride)
+    out = conv_sizes(x.shape[1:3], kernel, strides, (padding, padding))
+    y = empty((len(x), *out, w.shape[3]), x.dtype)
     factor, steps = _factored(norm, x)
-    flat = (w if factor is None else w * factor[:, None]).reshape(-1, out)
+    flat = (w if factor is None else w * factor[:, None]).reshape(-1, w.shape[3])
 
     def block(samples: slice) -> Moments | None:
         p = normalise(x[samples], steps, padding)
-        columns = columns_of(p, (kernel, kernel), (stride, stride), (0, 0), (ho, wo), 1)
         part = y[samples]
-        tall_product(columns, flat, part.reshape(-1, out))
+        columns = columns_of(p, kernel, strides, (0, 0), out, 1)
+        tall_product(columns, flat, part.reshape(-1, w.shape[3]))
         if residual is not None:
             np.add(part, residual[samples], out=part)
         return block_moments(part) if with_moments else None
 
-    parts = map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
+    parts = map_blocks(block, len(x), *_block_size(x, y, kernel))
     return y, join_moments([part for part in parts if part]) if with_moments else None
 
 
 def norm_relu_conv2d_backward(
-    gy: np.ndarray,
-    x: np.ndarray,
+    gy: Array,
+    x: Array,
     norm: Vectors,
-    w: np.ndarray,
+    w: Array,
     stride: int,
     padding: int,
-    whole: Callable[..., tuple[np.ndarray, np.ndarray, int | None]],
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    whole: Callable[..., tuple[Array, Array, int | None]],
+) -> tuple[Array, Array, Array, Array]:
     """The gradients gx (N, H, W, C), gw, and, in float64, ggamma and gbeta.
 
     With g the gradient at a x + b, cut by the ReLU: gbeta = sum g, ggamma = sum g xhat, and
@@ -109,26 +109,21 @@ def norm_relu_conv2d_backward(
 
     Elsewhere the sums are taken one by one.
     """
-    n = len(x)
-    kernel, out = w.shape[0], w.shape[-1]
     h = empty(x.shape, x.dtype)
     gamma, beta, mean, inv_std = norm
     factor, steps = _factored(norm, x)
     scale = steps[1]
-    a = gamma * inv_std
-    scaled = w if factor is None else w * factor[:, None]
-    flat = turned_kernel(scaled) if stride == 1 else scaled.reshape(-1, out).T[None]
+    scaled, rim = w if factor is None else w * factor[:, None], (padding, padding)
+    if stride == 1:
+        adjoints, whole_gw = turned_adjoints(scaled, rim)
+    else:
+        adjoints, whole_gw = general_adjoints(scaled, (stride, stride), rim, 1)
     tiled_mean = tile(mean, x)
-    window, strides, rim = (kernel, kernel), (stride, stride), (padding, padding)
 
-    def block(samples: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        xs, gs = x[samples], gy[samples]
-        part = h[samples]
+    def block(samples: slice) -> tuple[Array, Array, Array | None]:
+        xs, part = x[samples], h[samples]
         p = normalise(xs, steps, 0)
-        if stride == 1:
-            gw = stride_one_adjoints(gs, p, flat, window, rim, part)
-        else:
-            gw = general_adjoints(gs, p, flat, window, strides, rim, part)
+        gw = adjoints(gy[samples], p, part)
         masked(part, p != 0, out=part)
         sums = channel_sums(part)
         if scale is None:  # a is in the weights
@@ -139,37 +134,34 @@ def norm_relu_conv2d_backward(
         np.multiply(rows_of(part), scale, out=rows_of(part))
         return gw, sums, dots
 
-    parts = map_blocks(block, n, max(x[:1].nbytes, gy[:1].nbytes), BLOCK_BYTES.get(kernel, 1 << 18))
-    gw = sum_of([part[0] for part in parts])
-    gw = turned_back(gw, w.shape) if stride == 1 else gw.reshape(w.shape)
+    parts = map_blocks(block, len(x), *_block_size(x, gy, w.shape[:2]))
+    gw = whole_gw(sum_of([part[0] for part in parts]))
     gbeta = sum_of([part[1] for part in parts])
     if factor is None:
         dots = sum_of([part[2] for part in parts if part[2] is not None])
         ggamma = gamma_gradient(dots, gbeta, mean, inv_std, x.dtype)
     else:
         gw *= factor[:, None]
-        gbeta /= a
+        gbeta /= gamma * inv_std
         along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
         ggamma = (along - beta * gbeta) / gamma
     of_gamma, of_beta, count = whole(ggamma, gbeta)
     if count is not None:  # else mean and variance are constants, and gx = a g
-        _add(h, x, pull_of(x, gamma, mean, inv_std, of_gamma, of_beta, count))
+        pull = pull_of(x, gamma, mean, inv_std, of_gamma, of_beta, count)
+
+        def add(samples: slice) -> None:
+            add_steps(rows_of(x[samples]), pull, rows_of(h[samples]))
+
+        map_blocks(add, len(x), x[:1].nbytes)
     return h, gw, ggamma, gbeta
 
 
-def _add(h: np.ndarray, x: np.ndarray, pull: Steps) -> None:
-    """H += what `pull` makes of x, block by block."""
-
-    def block(samples: slice) -> None:
-        rows = rows_of(h[samples])
-        pulled = empty(rows.shape, x.dtype)
-        take_steps(rows_of(x[samples]), pull, pulled)
-        np.add(rows, pulled, out=rows)
-
-    map_blocks(block, len(x), x[:1].nbytes)
+def _block_size(x: Array, y: Array, kernel: Pair) -> tuple[int, int]:
+    """Bytes of one sample's larger map, and of a block."""
+    return max(x[:1].nbytes, y[:1].nbytes), BLOCK_BYTES.get(kernel[0], 1 << 18)
 
 
-def _factored(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray | None, Steps]:
+def _factored(norm: Vectors, x: Array) -> tuple[Array | None, Steps]:
     """Batch norm as a factor (C,), or None, and the steps before it.
 
     gamma xhat + beta = a (x - mean) + beta. Either a is positive, so that it can wait behind the
@@ -183,7 +175,7 @@ def _factored(norm: Vectors, x: np.ndarray) -> tuple[np.ndarray | None, Steps]:
     return None, steps_of(x, mean, inv_std, a, beta)
 
 
-def normalise(x: np.ndarray, steps: Steps, padding: int) -> np.ndarray:
+def normalise(x: Array, steps: Steps, padding: int) -> Array:
     """max(y, 0) of a block (n, H, W, C) after `steps`, inside a rim of `padding` zeros."""
     y = empty(x.shape, x.dtype)
     rows = rows_of(y)
@@ -194,9 +186,66 @@ def normalise(x: np.ndarray, steps: Steps, padding: int) -> np.ndarray:
     return y
 
 
-def framed_relu(x: np.ndarray, padding: int) -> np.ndarray:
+def framed_relu(x: Array, padding: int) -> Array:
     """max(x, 0) inside a rim of zeros: (n, H, W, C) -> (n, H + 2 padding, W + 2 padding, C)."""
     padded, inside = framed(x.shape, (padding, padding), x.dtype)
     width, channels = x.shape[2:]
     np.maximum(x, zero_row(x)[: width * channels].reshape(width, channels), out=inside)
     return padded
+
+
+def folded_unit(
+    x: Array,
+    first: Vectors,
+    w1: Array,
+    shift2: Array,
+    w2: Array,
+    shift3: Array,
+    w3: Array,
+    projection: Array | None,
+    stride: int,
+) -> Array:
+    """A pre-activation unit in evaluation: no map between its convolutions leaves the cache.
+
+    There a batch norm is a fixed a x + b. Behind a convolution its a goes into the weights and
+    only + b is left, and no statistics are wanted in between: a block of samples goes through the
+    whole unit at once.
+
+        p = relu(gamma (x - mean) inv_std + beta);  u = relu(p w1 + shift2)
+        v = relu(conv3x3(u, w2, stride) + shift3)
+        y = v w3 + (p[:, ::stride, ::stride] projection, or x without one)
+
+    x (N, H, W, C), first gamma, beta, mean, inv_std, (C,) each, w1 (1, 1, C, D), w2 (3, 3, D, D),
+    w3 (1, 1, D, Cout), projection (1, 1, C, Cout) or None -> y (N, H/stride, W/stride, Cout).
+    """
+    n, height, width, c = x.shape
+    inner, strides = w1.shape[-1], (stride, stride)
+    sizes = conv_sizes((height, width), (3, 3), strides, (1, 1))
+    y = empty((n, *sizes, w3.shape[-1]), x.dtype)
+    gamma, beta, mean, inv_std = first
+    steps = steps_of(x, mean, inv_std, gamma * inv_std, beta)
+
+    def block(samples: slice) -> None:
+        xs, part = x[samples], y[samples]
+        count = len(xs)
+        p = normalise(xs, steps, 0)
+
+        u = empty((count, height, width, inner), x.dtype)
+        tall_product(p.reshape(-1, c), w1[0, 0], u.reshape(-1, inner))
+        np.add(rows_of(u), tile(shift2, u), out=rows_of(u))
+
+        v = empty((count, *sizes, inner), x.dtype)
+        columns = columns_of(framed_relu(u, 1), (3, 3), strides, (0, 0), sizes, 1)
+        tall_product(columns, w2.reshape(-1, inner), v.reshape(-1, inner))
+        np.add(rows_of(v), tile(shift3, v), out=rows_of(v))
+        np.maximum(rows_of(v), zero_row(v), out=rows_of(v))
+
+        tall_product(v.reshape(-1, inner), w3[0, 0], part.reshape(-1, w3.shape[-1]))
+        if projection is None:
+            np.add(rows_of(part), rows_of(xs), out=rows_of(part))
+        else:
+            seen = np.ascontiguousarray(p[:, ::stride, ::stride]).reshape(-1, c)
+            np.add(part, (seen @ projection[0, 0]).reshape(part.shape), out=part)
+
+    map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes), UNIT_BLOCK_BYTES)
+    return y

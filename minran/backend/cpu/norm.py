@@ -14,8 +14,10 @@ import numpy as np
 from minran.backend.cpu.blocks import map_blocks, masked
 from minran.backend.cpu.memory import empty
 
+Array = np.ndarray
 
-def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+
+def batch_moments(x: Array) -> tuple[Array, Array]:
     """mean_c and (biased) var_c of x (N, H, W, C) over N, H, W: two float64 arrays (C,)."""
     return join_moments(map_blocks(lambda samples: block_moments(x[samples]), len(x), x[:1].nbytes))
 
@@ -23,7 +25,7 @@ def batch_moments(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 LONG = 8192
 """Numbers in a row from which on NumPy's broadcast loops are faster: docs/speed.md, long rows."""
 
-Moments = tuple[int, np.ndarray]
+Moments = tuple[int, Array]
 """Of one block: how many values a channel has, and three rows (C,) in float64: see below."""
 
 NEAR = 4
@@ -36,7 +38,7 @@ digits of x that it takes up would be lost in a x + b. Nearer, that form saves a
 roundings (of a, of a x, of b) cost at most 3 FAR of the unit of a number of size gamma."""
 
 
-def block_moments(block: np.ndarray) -> Moments:
+def block_moments(block: Array) -> Moments:
     """Count n, and per channel a shift s, the sum of x - s and the sum of (x - s)^2.
 
     The variance is what (x - s)^2 adds up to beyond n (mean - s)^2, so s has to be near the
@@ -66,7 +68,7 @@ def block_moments(block: np.ndarray) -> Moments:
     return count, parts
 
 
-def join_moments(moments: list[Moments]) -> tuple[np.ndarray, np.ndarray]:
+def join_moments(moments: list[Moments]) -> tuple[Array, Array]:
     """mean and var from the blocks' parts, in float64 and in block order.
 
     n mean = sum_b (n_b s + sum d)
@@ -82,13 +84,8 @@ def join_moments(moments: list[Moments]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch_norm(
-    x: np.ndarray,
-    gamma: np.ndarray,
-    beta: np.ndarray,
-    mean: np.ndarray,
-    inv_std: np.ndarray,
-    relu: bool,
-) -> np.ndarray:
+    x: Array, gamma: Array, beta: Array, mean: Array, inv_std: Array, relu: bool
+) -> Array:
     """y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`."""
     steps = steps_of(x, mean, inv_std, gamma * inv_std, beta)
     y = empty(x.shape, x.dtype)
@@ -104,14 +101,14 @@ def batch_norm(
 
 
 def batch_statistics(
-    mean: np.ndarray,
-    var: np.ndarray,
-    running_mean: np.ndarray,
-    running_var: np.ndarray,
+    mean: Array,
+    var: Array,
+    running_mean: Array,
+    running_var: Array,
     momentum: float,
     eps: float,
     count: int,
-) -> np.ndarray:
+) -> Array:
     """inv_std = 1 / sqrt(var + eps), and running = (1 - momentum) running + momentum batch."""
     unbiased = var * (count / (count - 1))
     for running, batch in ((running_mean, mean), (running_var, unbiased)):
@@ -121,17 +118,13 @@ def batch_statistics(
 
 
 def batch_norm_backward_sums(
-    gy: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray | None,
-    mean: np.ndarray,
-    inv_std: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+    gy: Array, x: Array, y: Array | None, mean: Array, inv_std: Array
+) -> tuple[Array, Array]:
     """ggamma_c = sum g xhat and gbeta_c = sum g, with g = gy (y > 0), or gy if y is None."""
     channels = x.shape[-1]
     tiled_mean = tile(mean, x)
 
-    def block(samples: slice) -> tuple[np.ndarray, np.ndarray]:
+    def block(samples: slice) -> tuple[Array, Array]:
         g = _through_relu(gy[samples], None if y is None else y[samples])
         centred = empty(g.shape, x.dtype)
         np.subtract(rows_of(x[samples]), tiled_mean, out=rows_of(centred))
@@ -144,24 +137,24 @@ def batch_norm_backward_sums(
 
 
 def gamma_gradient(
-    dots: np.ndarray, gbeta: np.ndarray, mean: np.ndarray, inv_std: np.ndarray, dtype: np.dtype
-) -> np.ndarray:
+    dots: Array, gbeta: Array, mean: Array, inv_std: Array, dtype: np.dtype
+) -> Array:
     """sum g xhat from dots = sum g (x - mean), where that mean had been rounded to `dtype`."""
     centre = centre_of(mean, inv_std, dtype)
     return (dots if centre is None else dots - (mean - centre) * gbeta) * inv_std
 
 
 def batch_norm_backward_input(
-    gy: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray | None,
-    gamma: np.ndarray,
-    mean: np.ndarray,
-    inv_std: np.ndarray,
-    ggamma: np.ndarray,
-    gbeta: np.ndarray,
+    gy: Array,
+    x: Array,
+    y: Array | None,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    ggamma: Array,
+    gbeta: Array,
     count: int | None,
-) -> np.ndarray:
+) -> Array:
     """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), or gamma inv_std g without count.
 
     Written as a g + `pull_of`, with a = gamma inv_std: four passes over a block.
@@ -175,25 +168,17 @@ def batch_norm_backward_input(
         g = _through_relu(gy[samples], None if y is None else y[samples])
         np.multiply(rows_of(g), tiled_a, out=out)
         if pull:
-            pulled = empty(out.shape, x.dtype)
-            take_steps(rows_of(x[samples]), pull, pulled)
-            np.add(out, pulled, out=out)
+            add_steps(rows_of(x[samples]), pull, out)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
 
 
-Steps = tuple[np.ndarray | None, np.ndarray | None, np.ndarray]
+Steps = tuple[Array | None, Array | None, Array]
 """What to subtract, multiply with (if anything) and add: vectors as `tile` repeats them."""
 
 
-def steps_of(
-    x: np.ndarray,
-    mean: np.ndarray,
-    inv_std: np.ndarray,
-    scale: np.ndarray | None,
-    offset: np.ndarray,
-) -> Steps:
+def steps_of(x: Array, mean: Array, inv_std: Array, scale: Array | None, offset: Array) -> Steps:
     """The steps to scale (x - mean) + offset; without a scale it is 1.
 
     Near 0 they are those of a x + b with b = offset - scale mean. FAR from it the mean, as a
@@ -210,12 +195,12 @@ def steps_of(
     )
 
 
-def centre_of(mean: np.ndarray, inv_std: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+def centre_of(mean: Array, inv_std: Array, dtype: np.dtype) -> Array | None:
     """The mean in `dtype` if it is FAR from 0 in some channel, else None."""
     return None if (np.abs(mean) * inv_std <= FAR).all() else mean.astype(dtype)
 
 
-def take_steps(rows: np.ndarray, steps: Steps, out: np.ndarray) -> None:
+def take_steps(rows: Array, steps: Steps, out: Array) -> None:
     """Out = scale (rows - centre) + shift, with as few passes as there are steps."""
     centre, scale, shift = steps
     if centre is not None:
@@ -225,13 +210,20 @@ def take_steps(rows: np.ndarray, steps: Steps, out: np.ndarray) -> None:
     np.add(rows, shift, out=out)
 
 
+def add_steps(rows: Array, steps: Steps, out: Array) -> None:
+    """Out += scale (rows - centre) + shift."""
+    made = empty(rows.shape, rows.dtype)
+    take_steps(rows, steps, made)
+    np.add(out, made, out=out)
+
+
 def pull_of(
-    x: np.ndarray,
-    gamma: np.ndarray,
-    mean: np.ndarray,
-    inv_std: np.ndarray,
-    ggamma: np.ndarray,
-    gbeta: np.ndarray,
+    x: Array,
+    gamma: Array,
+    mean: Array,
+    inv_std: Array,
+    ggamma: Array,
+    gbeta: Array,
     count: int,
 ) -> Steps:
     """The steps to -gamma inv_std (gbeta + xhat ggamma) / count: gx through mean and variance."""
@@ -239,14 +231,14 @@ def pull_of(
     return steps_of(x, mean, inv_std, -a * inv_std * ggamma / count, -a * gbeta / count)
 
 
-def rows_of(block: np.ndarray) -> np.ndarray:
+def rows_of(block: Array) -> Array:
     """(n, H, W, C) as (n H / m, m W C), m picture rows in one; a view when contiguous."""
     n, height, width, channels = block.shape
     m = _picture_rows(height, width * channels)
     return block.reshape(n * height // m, m * width * channels)
 
 
-def tile(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
+def tile(vector: Array, x: Array) -> Array:
     """The per-channel `vector` repeated for the pixels of a row of `rows_of(x)`, in x's dtype."""
     _, height, width, channels = x.shape
     m = _picture_rows(height, width * channels)
@@ -255,7 +247,7 @@ def tile(vector: np.ndarray, x: np.ndarray) -> np.ndarray:
     return row.ravel()
 
 
-def zero_row(x: np.ndarray) -> np.ndarray:
+def zero_row(x: Array) -> Array:
     """Zeros as long as a row of `rows_of(x)`: with the number 0, `np.maximum` is half as fast."""
     _, height, width, channels = x.shape
     return _zeros(_picture_rows(height, width * channels) * width * channels, x.dtype.char)
@@ -269,16 +261,16 @@ def _picture_rows(height: int, length: int) -> int:
 
 
 @lru_cache(maxsize=64)
-def _zeros(length: int, dtype: str) -> np.ndarray:
+def _zeros(length: int, dtype: str) -> Array:
     return np.zeros(length, dtype)
 
 
 @lru_cache(maxsize=64)
-def _ones(length: int, dtype: str) -> np.ndarray:
+def _ones(length: int, dtype: str) -> Array:
     return np.ones(length, dtype)
 
 
-def channel_sums(block: np.ndarray) -> np.ndarray:
+def channel_sums(block: Array) -> Array:
     """Sum over pixels, per channel: a product with ones, then the W repeats in float64."""
     n, height, width, channels = block.shape
     rows = block.reshape(n * height, width * channels)
@@ -286,7 +278,7 @@ def channel_sums(block: np.ndarray) -> np.ndarray:
     return _add_repeats(sums, channels)
 
 
-def channel_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def channel_dots(a: Array, b: Array) -> Array:
     """Sum over pixels of a * b, per channel."""
     n, height, width, channels = a.shape
     shape = n * height, width * channels
@@ -294,12 +286,12 @@ def channel_dots(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return _add_repeats(sums, channels)
 
 
-def _add_repeats(sums: np.ndarray, channels: int) -> np.ndarray:
+def _add_repeats(sums: Array, channels: int) -> Array:
     """The sums of a row's pixels, (W C,), added up in float64: (C,)."""
     return np.add.reduce(sums.reshape(-1, channels), 0, np.float64)
 
 
-def _through_relu(gy: np.ndarray, y: np.ndarray | None) -> np.ndarray:
+def _through_relu(gy: Array, y: Array | None) -> Array:
     """gy where the ReLU let y pass, 0 elsewhere; gy itself without a ReLU."""
     if y is None:
         return gy
