@@ -73,7 +73,7 @@ def create_model(
     for option, value in options.items():
         if option not in known:
             raise RecipeError(f"{name}: unknown option {option!r}; {did_you_mean(option, known)}")
-        _check_kind(name, option, value, getattr(spec, option))
+        _expect_kind(name, option, value, getattr(spec, option))
         if isinstance(value, list):
             options[option] = tuple(value)
     if options.get("unit", "preact") not in UNITS:
@@ -93,20 +93,19 @@ def create_model(
     return network(spec, seed, dtype)
 
 
-def _check_kind(name: str, option: str, value: Any, default: Any) -> None:
+def _expect_kind(name: str, option: str, value: Any, default: Any) -> None:
     """An option's value is of the kind of its default: a whole number, a word, a tuple of them."""
     least = 0 if option in ("modules", "tail_units") else 1
-
-    def good_number(number: Any) -> bool:
-        # True and False are integers to Python, but never a size.
-        return isinstance(number, Integral) and type(number) is not bool and int(number) >= least
-
-    if isinstance(default, tuple):
-        good = isinstance(value, (tuple, list)) and all(good_number(v) for v in value)
-        wanted = f"whole numbers of at least {least} such as {default}"
-    elif isinstance(default, int):
-        good, wanted = good_number(value), f"a whole number of at least {least}"
-    else:
+    several = isinstance(default, tuple)
+    if isinstance(default, str):
         good, wanted = isinstance(value, str), f"a word such as {default!r}"
+    else:
+        number = f"whole number{'s' if several else ''} of at least {least}"
+        wanted = f"{number} such as {default}" if several else f"a {number}"
+        # True and False are integers to Python, but never a size.
+        good = (isinstance(value, tuple | list) or not several) and all(
+            isinstance(n, Integral) and type(n) is not bool and int(n) >= least
+            for n in (value if several else [value])
+        )
     if not good:
         raise RecipeError(f"{name}: option {option!r} must be {wanted}, got {value!r}")

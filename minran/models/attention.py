@@ -7,31 +7,24 @@ every position. Some summaries swap the two names; the code goes by the directio
 
 from __future__ import annotations
 
-from minran import ops
+from collections.abc import Iterable
+
+from minran import nn, ops
 from minran.autograd import Tensor
 from minran.errors import RecipeError, expect
 from minran.models.units import Build, unit, units
-from minran.nn import (
-    ChannelAttention,
-    MaxPool2d,
-    Module,
-    Sequential,
-    Sigmoid,
-    SpatialAttention,
-    UpsampleBilinear2d,
-)
 
-ACTIVATIONS: dict[str, type[Module]] = {
-    "mixed": Sigmoid,
-    "channel": ChannelAttention,
-    "spatial": SpatialAttention,
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "mixed": nn.Sigmoid,
+    "channel": nn.ChannelAttention,
+    "spatial": nn.SpatialAttention,
 }
 """The three ways to turn the mask's last map into attention (Eq. 4-6)."""
 
 MASKS = ("hourglass", "local", "none")
 
 
-class Hourglass(Module):
+class Hourglass(nn.Module):
     """Bottom-up and top-down of one level, with the deeper levels inside.
 
         d = units(maxpool(x))                              bottom-up, half the size
@@ -45,7 +38,7 @@ class Hourglass(Module):
 
     def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
         expect(depth >= 1, f"Hourglass: depth must be at least 1, got {depth}", RecipeError)
-        self.pool = MaxPool2d(3, stride=2, ceil_mode=True)
+        self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.down = units(build, channels, r)
         if depth > 1:
             self.skip = unit(build, channels, channels)
@@ -54,7 +47,7 @@ class Hourglass(Module):
         else:
             self.bottom = units(build, channels, r)
         self.depth = depth
-        self.interpolate = UpsampleBilinear2d(align_corners=True)
+        self.interpolate = nn.UpsampleBilinear2d(align_corners=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
@@ -63,11 +56,11 @@ class Hourglass(Module):
         return self.interpolate(y, x)
 
 
-class Head(Sequential):
+class Head(nn.Sequential):
     """The end of a mask: [BN-ReLU,] conv1x1, BN-ReLU, conv1x1, activation."""
 
 
-class MaskBranch(Module):
+class MaskBranch(nn.Module):
     """The mask M(x): hourglass, two 1x1 convolutions, attention activation.
 
     The head is BN-ReLU-conv-BN-ReLU-conv-activation with pre-activation units, and without the
@@ -78,11 +71,7 @@ class MaskBranch(Module):
     def __init__(
         self, build: Build, channels: int, depth: int, r: int, attention: str, mask: str
     ) -> None:
-        expect(
-            attention in ACTIVATIONS,
-            f"attention must be one of {tuple(ACTIVATIONS)}, got {attention!r}",
-            RecipeError,
-        )
+        _expect_one_of(ACTIVATIONS, "attention", attention)
         local = mask == "local"
         self.body = units(build, channels, 3) if local else Hourglass(build, channels, depth, r)
         first = [build.norm_relu(channels)] if build.pre_activation else []
@@ -99,7 +88,7 @@ class MaskBranch(Module):
         return self.head(self.body(x))
 
 
-class AttentionModule(Module):
+class AttentionModule(nn.Module):
     """p units, the trunk's t units gated by the mask, p units (paper Fig. 2).
 
         u = before(x);  H = (1 + M(u)) T(u)  (Eq. 3; Eq. 1 when `learning="naive"`);  after(H)
@@ -119,20 +108,15 @@ class AttentionModule(Module):
         attention: str = "mixed",
         mask: str = "hourglass",
     ) -> None:
-        expect(mask in MASKS, f"mask must be one of {MASKS}, got {mask!r}", RecipeError)
-        expect(
-            learning in ops.LEARNING,
-            f"learning must be one of {ops.LEARNING}, got {learning!r}",
-            RecipeError,
-        )
+        _expect_one_of(MASKS, "mask", mask)
+        _expect_one_of(ops.LEARNING, "learning", learning)
         for name, value in (("p", p), ("t", t), ("r", r)):
             expect(value >= 1, f"{name} must be at least 1, got {value}", RecipeError)
         self.learning = learning
         self.before = units(build, channels, p)
         self.trunk = units(build, channels, t)
-        self.mask = (
-            None if mask == "none" else MaskBranch(build, channels, depth, r, attention, mask)
-        )
+        masked = mask != "none"
+        self.mask = MaskBranch(build, channels, depth, r, attention, mask) if masked else None
         self.after = units(build, channels, p)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -142,3 +126,8 @@ class AttentionModule(Module):
         if self.mask is not None:
             h = ops.gate(self.mask(u), h, self.learning)
         return self.after(h)
+
+
+def _expect_one_of(known: Iterable[str], name: str, given: str) -> None:
+    words = tuple(known)
+    expect(given in words, f"{name} must be one of {words}, got {given!r}", RecipeError)

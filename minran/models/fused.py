@@ -1,13 +1,14 @@
 """The same parts, computed faster: norm, ReLU, convolution and sum in one pass over memory.
 
-What the parts compute is said by the classes they inherit from, in `units` and `attention`. Here
-`forward` does it with the backend's fused kernels (docs/speed.md). The plain `forward` runs
-wherever these do not fit: on a backend without them, when a part was exchanged for another kind,
-and when somebody observes the modules (`nn.observe`), who wants to see each.
+What a part computes is said by the class it inherits from, in `units` and `attention`. Here
+`forward` does it with the backend's fused kernels (docs/speed.md). The plain `forward` runs where
+these do not fit: on a backend without them, when a layer was exchanged for another kind, and when
+somebody observes the modules (`nn.observe`), who wants to see each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from minran import backend, ops
@@ -20,34 +21,28 @@ from minran.ops.fused import NormReLUConv2d
 from minran.ops.norm import Moments
 
 
-def _named_as_its_base(kind: Kind) -> Kind:
-    """Summaries and drawings name what a part computes, not how."""
-    kind.__name__ = kind.__mro__[1].__name__
-    return kind
-
-
 class Summed(Tensor):
-    """A map with its moments: mean and variance per channel, summed when the map was made.
+    """A map y with its moments, summed when y was made: the norm that reads it need not."""
 
-    Between two parts they travel with the map, so that the norm that reads it need not sum again.
-    """
-
-    __slots__ = ("_moments", "_of")
+    __slots__ = ("moments", "summed")
 
     def __init__(self, y: Tensor, moments: Moments) -> None:
         super().__init__(y.data)
         self.requires_grad, self.op, self.version = y.requires_grad, y.op, y.version
-        self._moments, self._of = moments, y.data
-
-    @property
-    def moments(self) -> Moments | None:
-        """They, unless the map has changed since."""
-        return self._moments if self.data is self._of and self.version == [0] else None
+        self.moments, self.summed = moments, y.data
 
 
 def moments_of(x: Tensor) -> Moments | None:
-    """The moments that came with x, or None."""
-    return x.moments if isinstance(x, Summed) else None
+    """The moments that came with x, unless it has changed since."""
+    if isinstance(x, Summed) and x.data is x.summed and x.version == [0]:
+        return x.moments
+    return None
+
+
+def _named_as_its_base(kind: Kind) -> Kind:
+    """Summaries and drawings name what a part computes, not how."""
+    kind.__name__ = kind.__mro__[1].__name__
+    return kind
 
 
 @_named_as_its_base
@@ -56,7 +51,7 @@ class FusedNormReLU(BatchNormReLU):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
-        return ops.batch_norm_relu(x, *self._arguments(), moments=moments_of(x))
+        return ops.batch_norm_relu(x, *self.arguments(), moments=moments_of(x))
 
 
 @_named_as_its_base
@@ -69,23 +64,16 @@ class FusedPreActUnit(PreActUnit):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        if self._is_as_built() and not is_observed():
-            training = self.norm1.training or self.norm2.training or self.norm3.training
+        s = self.stride
+        norms = self.norm1, self.norm2, self.norm3
+        convs = (self.conv1, 1, 1), (self.conv2, 3, s), (self.conv3, 1, 1), (self.shortcut, 1, s)
+        if _fuse(norms, convs):
+            training = any(norm.training for norm in norms)
             if backend.has("folded_unit") and not training and not is_recording():
                 return self._folded(x)
             if backend.has("norm_relu_conv2d"):
                 return self._fused(x)
         return super().forward(x)
-
-    def _is_as_built(self) -> bool:
-        """Whether no part was exchanged for one of another kind."""
-        return (
-            all(_is_norm_relu(norm) for norm in (self.norm1, self.norm2, self.norm3))
-            and _is_conv(self.conv1, 1)
-            and _is_conv(self.conv2, 3, self.stride)
-            and _is_conv(self.conv3, 1)
-            and (self.shortcut is None or _is_conv(self.shortcut, 1, self.stride))
-        )
 
     def _fused(self, x: Tensor) -> Tensor:
         if self.shortcut is None:
@@ -118,16 +106,13 @@ class FusedHead(Head):
         """(N, H, W, C) -> (N, H, W, C)."""
         layers: list[Any] = list(self)
         activation = layers.pop()
-        before = layers[: len(layers) % 2]  # behind post-activation units: a convolution
-        norms, convs = layers[len(before) :: 2], layers[len(before) + 1 :: 2]
-        if (
-            is_observed()
-            or not backend.has("norm_relu_conv2d")
-            or not all(map(_is_norm_relu, norms))
-            or not all(_is_conv(conv, 1) for conv in convs)
-        ):
+        # Behind post-activation units the first layer is a convolution without a norm.
+        first = layers[: len(layers) % 2]
+        norms, convs = layers[len(first) :: 2], layers[len(first) + 1 :: 2]
+        fuse = backend.has("norm_relu_conv2d") and _fuse(norms, [(conv, 1, 1) for conv in convs])
+        if not fuse:
             return super().forward(x)
-        for layer in before:
+        for layer in first:
             x = layer(x)
         moments = moments_of(x)
         for norm, conv in zip(norms, convs, strict=True):
@@ -158,26 +143,24 @@ def _norm_conv(
     residual: Tensor | None = None,
 ) -> tuple[Tensor, Moments | None]:
     """conv(norm(x)) + residual, and its moments; `moments` are those of x, if they are known."""
-    op = NormReLUConv2d(
-        norm.running_mean,
-        norm.running_var,
-        norm.training,
-        norm.momentum,
-        norm.eps,
-        conv.stride[0],
-        conv.padding[0],
-        moments,
-    )
+    op = NormReLUConv2d(norm.arguments()[2:], conv.stride[0], conv.padding[0], moments)
     y = op(x, norm.gamma, norm.beta, conv.weight, residual)
     return y, op.moments_of_y
 
 
-def _is_norm_relu(norm: Module) -> bool:
-    return type(norm) in (BatchNormReLU, FusedNormReLU)
+def _fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int, int]]) -> bool:
+    """Whether all layers are of the usual kind, and nobody observes them.
+
+    convs: with the size of the kernel and the stride that are usual there; None: no projection.
+    """
+    return (
+        not is_observed()
+        and all(type(norm) in (BatchNormReLU, FusedNormReLU) for norm in norms)
+        and all(conv is None or _is_conv(conv, *window) for conv, *window in convs)
+    )
 
 
-def _is_conv(conv: Module, kernel: int, stride: int = 1) -> bool:
-    """Whether it is a plain convolution that keeps the size, but for the stride."""
+def _is_conv(conv: Module, kernel: int, stride: int) -> bool:
     return (
         type(conv) is Conv2d
         and conv.weight.shape[:2] == (kernel, kernel)

@@ -12,7 +12,7 @@ from minran.errors import RecipeError, expect
 from minran.models.attention import AttentionModule
 from minran.models.fused import FusedBuild
 from minran.models.units import Build, unit
-from minran.nn import Conv2d, GlobalAvgPool, Linear, MaxPool2d, Module, Sequential
+from minran.nn import GlobalAvgPool, Linear, MaxPool2d, Module, Sequential
 
 
 @dataclass(frozen=True)
@@ -50,39 +50,11 @@ class Spec:
     image_size: int = 32
 
 
-_IMAGENET = Spec(
-    stem="imagenet",
-    stem_width=64,
-    widths=(256, 512, 1024),
-    modules=(1, 1, 1),
-    depths=(3, 2, 1),
-    tail_width=2048,
-    tail_stride=2,
-    num_classes=1000,
-    image_size=224,
-)
-_CIFAR = Spec(
-    stem="cifar",
-    stem_width=16,
-    widths=(64, 128, 256),
-    modules=(1, 1, 1),
-    depths=(3, 2, 1),
-    tail_width=256,
-)
-_SMALL = Spec(
-    stem="pooled",
-    stem_width=32,
-    widths=(32, 64, 128),
-    modules=(1, 1, 1),
-    depths=(2, 1, 1),
-    tail_width=128,
-    tail_units=1,
-)
-
-
-def _cifar(modules: int, **changes: Any) -> Spec:
-    return replace(_CIFAR, modules=(modules,) * 3, **changes)
-
+# Stem and its width; of each stage the width, modules and depth of the masks; width of the tail.
+_IMAGENET = Spec("imagenet", 64, (256, 512, 1024), (1, 1, 1), (3, 2, 1), 2048, tail_stride=2)
+_IMAGENET = replace(_IMAGENET, num_classes=1000, image_size=224)
+_CIFAR = Spec("cifar", 16, (64, 128, 256), (1, 1, 1), (3, 2, 1), 256)
+_SMALL = Spec("pooled", 32, (32, 64, 128), (1, 1, 1), (2, 1, 1), 128, tail_units=1)
 
 SPECS: dict[str, Spec] = {
     # ImageNet (paper Tables 2 and 7; the authors' published network files)
@@ -92,17 +64,15 @@ SPECS: dict[str, Spec] = {
     "attentionnext92": replace(_IMAGENET, unit="resnext", modules=(1, 2, 3)),
     "attentioninception56": replace(_IMAGENET, unit="inception"),
     # CIFAR (paper Tables 3 and 6): trunk depth 36 m + 20 with m modules in every stage
-    "attention56_cifar": _cifar(1),
-    "attention92_cifar": _cifar(2),
-    "attention128_cifar": _cifar(3),
-    "attention164_cifar": _cifar(4),
-    "attention236_cifar": _cifar(6),
-    "attention452_cifar": _cifar(6, p=2, t=4, r=3),
+    "attention56_cifar": _CIFAR,
+    "attention92_cifar": replace(_CIFAR, modules=(2, 2, 2)),
+    "attention128_cifar": replace(_CIFAR, modules=(3, 3, 3)),
+    "attention164_cifar": replace(_CIFAR, modules=(4, 4, 4)),
+    "attention236_cifar": replace(_CIFAR, modules=(6, 6, 6)),
+    "attention452_cifar": replace(_CIFAR, modules=(6, 6, 6), p=2, t=4, r=3),
     # For CPUs and lessons
     "attention_small_cifar": _SMALL,
-    "attention_nano": replace(
-        _SMALL, stem_width=16, widths=(16, 32), modules=(1, 1), depths=(2, 1), tail_width=32
-    ),
+    "attention_nano": Spec("pooled", 16, (16, 32), (1, 1), (2, 1), 32, tail_units=1),
 }
 
 
@@ -115,32 +85,22 @@ class ResidualAttentionNetwork(Module):
     def __init__(self, spec: Spec, seed: int = 0, dtype: Any = np.float32) -> None:
         self.spec = spec
         build = FusedBuild(np.random.default_rng(seed), dtype, spec.unit, spec.groups)
+        kind = {
+            name: getattr(spec, name) for name in ("p", "t", "r", "learning", "attention", "mask")
+        }
         self.stem = _stem(build, spec)
-        self.stages = Sequential()
+        stages: list[Module] = []
+        tail: list[Module] = []
         width = spec.stem_width
-        for stage, channels in enumerate(spec.widths):
-            first = unit(build, width, channels, stride=1 if stage == 0 else 2)
-            modules = [
-                AttentionModule(
-                    build,
-                    channels,
-                    spec.depths[stage],
-                    spec.p,
-                    spec.t,
-                    spec.r,
-                    spec.learning,
-                    spec.attention,
-                    spec.mask,
-                )
-                for _ in range(spec.modules[stage])
-            ]
-            setattr(self.stages, str(stage), Sequential(first, *modules))
+        for channels, modules, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
+            first = unit(build, width, channels, stride=2 if stages else 1)
+            others = (AttentionModule(build, channels, depth, **kind) for _ in range(modules))
+            stages.append(Sequential(first, *others))
             width = channels
-        self.tail = Sequential()
-        for index in range(spec.tail_units):
-            stride = spec.tail_stride if index == 0 else 1
-            setattr(self.tail, str(index), unit(build, width, spec.tail_width, stride))
+        for _ in range(spec.tail_units):
+            tail.append(unit(build, width, spec.tail_width, 1 if tail else spec.tail_stride))
             width = spec.tail_width
+        self.stages, self.tail = Sequential(*stages), Sequential(*tail)
         # Pre-activation units end in a sum: the last batch norm and ReLU are still to come.
         self.norm = build.norm_relu(width) if build.pre_activation else None
         self.pool = GlobalAvgPool()
@@ -158,7 +118,7 @@ def _stem(build: Build, spec: Spec) -> Sequential:
     """The first layers; only ImageNet's has a norm (on CIFAR the first unit's own comes next)."""
     width = spec.stem_width
     if spec.stem == "imagenet":
-        conv: Conv2d = build.conv(3, width, 7, stride=2, padding=3)
+        conv = build.conv(3, width, 7, stride=2, padding=3)
         return Sequential(conv, build.norm_relu(width), MaxPool2d(3, stride=2, ceil_mode=True))
     expect(
         spec.stem in ("cifar", "pooled"),

@@ -37,13 +37,14 @@ class ResNet(Module):
         self.spec = spec
         build = FusedBuild(np.random.default_rng(seed), dtype)
         self.stem = Sequential(build.conv(3, spec.stem_width, 3, padding=1))
-        self.stages = Sequential()
+        stages: list[Module] = []
         width = spec.stem_width
-        for stage, (channels, count) in enumerate(zip(spec.widths, spec.units, strict=True)):
-            first = unit(build, width, channels, stride=1 if stage == 0 else 2)
+        for channels, count in zip(spec.widths, spec.units, strict=True):
+            first = unit(build, width, channels, stride=2 if stages else 1)
             others = (unit(build, channels, channels) for _ in range(count - 1))
-            setattr(self.stages, str(stage), Sequential(first, *others))
+            stages.append(Sequential(first, *others))
             width = channels
+        self.stages = Sequential(*stages)
         self.norm = build.norm_relu(width)
         self.pool = GlobalAvgPool()
         self.fc = Linear(width, spec.num_classes, rng=build.rng, dtype=dtype)

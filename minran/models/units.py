@@ -15,13 +15,7 @@ import numpy as np
 from minran import ops
 from minran.autograd import Tensor
 from minran.errors import RecipeError, expect
-from minran.nn import (
-    BatchNorm2d,
-    BatchNormReLU,
-    Conv2d,
-    Module,
-    Sequential,
-)
+from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential
 
 Kind = TypeVar("Kind", bound=type[Module])
 
@@ -48,6 +42,10 @@ class Build:
     def norm_relu(self, channels: int) -> BatchNormReLU:
         """Batch norm and ReLU."""
         return self.kind(BatchNormReLU)(channels, dtype=self.dtype)
+
+    def projection(self, cin: int, cout: int, stride: int) -> Conv2d | None:
+        """The shortcut of a unit that changes the shape; None where it is the input itself."""
+        return self.conv(cin, cout, 1, stride) if cin != cout or stride != 1 else None
 
     def kind(self, plain: Kind) -> Kind:
         """The class to make a part of: this one. `models.fused` has faster ones for some."""
@@ -76,8 +74,7 @@ class PreActUnit(Module):
         self.conv2 = build.conv(inner, inner, 3, stride, padding=1)
         self.norm3 = build.norm_relu(inner)
         self.conv3 = build.conv(inner, cout, 1)
-        projects = cin != cout or stride != 1
-        self.shortcut = build.conv(cin, cout, 1, stride) if projects else None
+        self.shortcut = build.projection(cin, cout, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
@@ -106,14 +103,12 @@ class ResNeXtUnit(Module):
         self.norm2 = build.norm_relu(inner)
         self.conv3 = build.conv(inner, cout, 1)
         self.norm3 = build.norm(cout)
-        projects = cin != cout or stride != 1
-        self.shortcut = build.conv(cin, cout, 1, stride) if projects else None
-        self.shortcut_norm = build.norm(cout) if projects else None
+        self.shortcut = build.projection(cin, cout, stride)
+        self.shortcut_norm = None if self.shortcut is None else build.norm(cout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        y = self.norm1(self.conv1(x))
-        y = self.norm2(self.conv2(y))
+        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
         y = self.norm3(self.conv3(y))
         return ops.relu(y + _project(x, self.shortcut, self.shortcut_norm))
 
@@ -134,11 +129,9 @@ class InceptionUnit(Module):
         def branch(*steps: tuple[int, int]) -> Sequential:
             layers: list[Module] = []
             width = cin
-            for position, (channels, kernel) in enumerate(steps):
-                last = position == len(steps) - 1
-                layers.append(
-                    build.conv(width, channels, kernel, stride if last else 1, kernel // 2)
-                )
+            for step, (channels, kernel) in enumerate(steps, 1):
+                strides = stride if step == len(steps) else 1
+                layers.append(build.conv(width, channels, kernel, strides, kernel // 2))
                 layers.append(build.norm_relu(channels))
                 width = channels
             return Sequential(*layers)
@@ -148,9 +141,8 @@ class InceptionUnit(Module):
         self.branch3 = branch((b, 1), (3 * b // 2, 3), (2 * b, 3))
         self.conv = build.conv(4 * b, cout, 1)
         self.norm = build.norm(cout)
-        projects = cin != cout or stride != 1
-        self.shortcut = build.conv(cin, cout, 1, stride) if projects else None
-        self.shortcut_norm = build.norm(cout) if projects else None
+        self.shortcut = build.projection(cin, cout, stride)
+        self.shortcut_norm = None if self.shortcut is None else build.norm(cout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
@@ -163,7 +155,7 @@ def _project(x: Tensor, shortcut: Conv2d | None, norm: BatchNorm2d | None) -> Te
     return x if shortcut is None or norm is None else norm(shortcut(x))
 
 
-UNITS: dict[str, type[PreActUnit] | type[ResNeXtUnit] | type[InceptionUnit]] = {
+UNITS: dict[str, type[Any]] = {
     "preact": PreActUnit,
     "resnext": ResNeXtUnit,
     "inception": InceptionUnit,

@@ -9,14 +9,7 @@ import numpy as np
 from minran import backend, ops
 from minran.autograd import Array, Tensor
 from minran.backend.geometry import pair
-from minran.errors import (
-    ShapeError,
-    expect,
-    expect_bool,
-    expect_number,
-    expect_whole,
-    shortened,
-)
+from minran.errors import ShapeError, expect, expect_bool, expect_number, expect_whole, shortened
 from minran.nn import init
 from minran.nn.module import Module, Parameter
 
@@ -55,11 +48,8 @@ class Conv2d(Module):
         self.stride = _sides(stride, "Conv2d: stride", 1)
         self.padding = _sides(padding, "Conv2d: padding", 0)
         self.groups = groups
-        shape = (
-            *_sides(kernel_size, "Conv2d: kernel_size", 1),
-            in_channels // groups,
-            out_channels,
-        )
+        kernel = _sides(kernel_size, "Conv2d: kernel_size", 1)
+        shape = (*kernel, in_channels // groups, out_channels)
         dtype = _dtype(dtype, "Conv2d: dtype")
         self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
         self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
@@ -102,18 +92,12 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
-        return ops.batch_norm(x, *self._arguments())
+        return ops.batch_norm(x, *self.arguments())
 
-    def _arguments(self) -> tuple[Tensor, Tensor, Array, Array, bool, float, float]:
-        return (
-            self.gamma,
-            self.beta,
-            self.running_mean,
-            self.running_var,
-            self.training,
-            self.momentum,
-            self.eps,
-        )
+    def arguments(self) -> tuple[Tensor, Tensor, Array, Array, bool, float, float]:
+        """What the operation takes behind x."""
+        running = self.running_mean, self.running_var
+        return self.gamma, self.beta, *running, self.training, self.momentum, self.eps
 
 
 class BatchNormReLU(BatchNorm2d):
@@ -126,38 +110,34 @@ class BatchNormReLU(BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C)."""
-        return ops.batch_norm_relu(x, *self._arguments())
+        return ops.batch_norm_relu(x, *self.arguments())
 
 
 class ReLU(Module):
-    """`ops.relu`."""
+    """`ops.relu`: max(x, 0)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """max(x, 0)."""
         return ops.relu(x)
 
 
 class Sigmoid(Module):
-    """`ops.sigmoid`: mixed attention, f1 (Eq. 4)."""
+    """`ops.sigmoid`: 1 / (1 + exp(-x)); mixed attention, f1 (Eq. 4)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """1 / (1 + exp(-x))."""
         return ops.sigmoid(x)
 
 
 class ChannelAttention(Module):
-    """`ops.channel_attention`: f2 (Eq. 5)."""
+    """`ops.channel_attention`: f2 (Eq. 5), (N, H, W, C) -> (N, H, W, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         return ops.channel_attention(x)
 
 
 class SpatialAttention(Module):
-    """`ops.spatial_attention`: f3 (Eq. 6)."""
+    """`ops.spatial_attention`: f3 (Eq. 6), (N, H, W, C) -> (N, H, W, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         return ops.spatial_attention(x)
 
 
@@ -209,10 +189,9 @@ class UpsampleBilinear2d(Module):
 
 
 class GlobalAvgPool(Module):
-    """`ops.global_avg_pool`."""
+    """`ops.global_avg_pool`: (N, H, W, C) -> (N, C)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, C)."""
         return ops.global_avg_pool(x)
 
 

@@ -64,15 +64,15 @@ class Module:
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module ("") and all below it, parents first, with dotted names."""
-        yield from self._named_modules(prefix, {})
-
-    def _named_modules(self, prefix: str, seen: dict[int, Module]) -> Iterator[tuple[str, Module]]:
-        if id(self) in seen:
-            return
-        seen[id(self)] = self
-        yield prefix, self
-        for name, child in self.children():
-            yield from child._named_modules(f"{prefix}.{name}" if prefix else name, seen)
+        seen: dict[int, Module] = {}
+        waiting = [(prefix, self)]
+        while waiting:
+            name, module = waiting.pop()
+            if id(module) not in seen:
+                seen[id(module)] = module
+                yield name, module
+                children = [(_dotted(name, part), child) for part, child in module.children()]
+                waiting += reversed(children)
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """Every parameter with its dotted name, a module's own before those of its parts."""
@@ -81,7 +81,7 @@ class Module:
             for name, value in parts(vars(module), Parameter):
                 if id(value) not in seen:
                     seen[id(value)] = value
-                    yield f"{prefix}.{name}" if prefix else name, value
+                    yield _dotted(prefix, name), value
 
     def parameters(self) -> list[Parameter]:
         """Every parameter, in the order of `named_parameters`."""
@@ -91,7 +91,7 @@ class Module:
         """Every buffer (running statistics) with its dotted name."""
         for prefix, module in self.named_modules():
             for name in module.buffer_names:
-                yield f"{prefix}.{name}" if prefix else name, getattr(module, name)
+                yield _dotted(prefix, name), getattr(module, name)
 
     def num_parameters(self) -> int:
         """How many numbers are trained."""
@@ -131,12 +131,8 @@ class Module:
         own = self._state()
         missing = [name for name in own if name not in state]
         unknown = [name for name in state if name not in own]
-        expect(
-            not missing and not unknown,
-            "the state does not belong to this model: "
-            + "; ".join(_some("missing", missing) + _some("unknown", unknown)),
-            CheckpointError,
-        )
+        wrong = "; ".join(_some("missing", missing) + _some("unknown", unknown))
+        expect(not wrong, f"the state does not belong to this model: {wrong}", CheckpointError)
         new = {name: _fitting(name, state[name], array) for name, array in own.items()}
         for name, array in own.items():
             array[...] = backend.to_device(new[name])
@@ -145,16 +141,12 @@ class Module:
 
     def _state(self) -> dict[str, Array]:
         """The arrays of parameters and buffers themselves, by name."""
+        parameters = [(name, parameter.data) for name, parameter in self.named_parameters()]
         state: dict[str, Array] = {}
-        for name, array in self._named_arrays():
+        for name, array in (*parameters, *self.named_buffers()):
             expect(name not in state, f"two parts of this {type(self).__name__} are named {name}")
             state[name] = array
         return state
-
-    def _named_arrays(self) -> Iterator[tuple[str, Array]]:
-        for name, parameter in self.named_parameters():
-            yield name, parameter.data
-        yield from self.named_buffers()
 
 
 def parts(attributes: Mapping[Any, Any], kinds: Any, above: tuple[int, ...] = ()) -> Any:
@@ -175,6 +167,10 @@ def parts(attributes: Mapping[Any, Any], kinds: Any, above: tuple[int, ...] = ()
             raise ShapeError(
                 f"{key} is a {type(value).__name__}, whose parts have no names; make it a list"
             )
+
+
+def _dotted(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
 
 
 def _hides_parts(value: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from minran import backend
-from minran.autograd import Array, Op, Tensor, is_recording, tensor
+from minran.autograd import Array, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
 from minran.errors import BackendError, expect, expect_whole, naming
 from minran.ops.norm import BatchNorm, Moments, expect_tensor, running_statistics
@@ -23,16 +23,13 @@ class NormReLUConv2d(BatchNorm):
 
     def __init__(
         self,
-        running_mean: Array,
-        running_var: Array,
-        training: bool,
-        momentum: float,
-        eps: float,
+        norm: tuple[Array, Array, bool, float, float],
         stride: int,
         padding: int,
-        moments: Moments | None,
+        moments: Moments | None = None,
     ) -> None:
-        super().__init__(running_mean, running_var, training, momentum, eps, True, moments)
+        """norm: running_mean, running_var, training, momentum and eps."""
+        super().__init__(*norm, True, moments)
         self.stride, self.padding = stride, padding
 
     def forward(  # type: ignore[override]
@@ -87,10 +84,8 @@ def norm_relu_conv2d(
     expect_whole(stride, "norm_relu_conv2d: stride")
     expect_whole(padding, "norm_relu_conv2d: padding", 0)
     expect_tensor(x)
-    op: Op = NormReLUConv2d(
-        running_mean, running_var, training, momentum, eps, stride, padding, moments
-    )
-    return op(x, gamma, beta, w, residual)
+    norm = running_mean, running_var, training, momentum, eps
+    return NormReLUConv2d(norm, stride, padding, moments)(x, gamma, beta, w, residual)
 
 
 def _check_conv(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:

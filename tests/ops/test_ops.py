@@ -113,7 +113,7 @@ def fused_and_plain(x: Tensor, norm: list[Tensor], w: Tensor, training: bool) ->
         y, moments = x, None
         for _ in range(2):
             if fuse:
-                op = NormReLUConv2d(*running, training, 0.1, 1e-5, 1, 1, moments)
+                op = NormReLUConv2d((*running, training, 0.1, 1e-5), 1, 1, moments)
                 y, moments = op(y, *norm, w, y), op.moments_of_y
             else:
                 y = ops.conv2d(ops.batch_norm_relu(y, *norm, *running, training), w, padding=1) + y
