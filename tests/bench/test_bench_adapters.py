@@ -92,7 +92,7 @@ def test_batches_and_copies_go_on_for_ever() -> None:
 
 def test_the_products_are_those_of_the_network() -> None:
     shapes = convolutions("attention_nano", batch=3, size=32)
-    products = sum(pixels * cin * taps * cout for pixels, cin, taps, cout in shapes)
+    products = sum(rows * inner * columns for ((rows, inner), (_, columns)), *_ in shapes)
     counted = summary(create_model("attention_nano"))
     assert products == 3 * (counted.multiply_adds - 32 * 10)
     adapter = Products(threads=2)

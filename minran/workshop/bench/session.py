@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import shlex
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -135,9 +135,10 @@ class Session:
             options = network_options(self.models[0], self.batches[0])
             self.add("decisions", compare("step", options, contenders.DECISIONS, settings))
         jobs = args.jobs or ([] if any(getattr(args, table) for table in TABLES) else JOBS)
-        for options in self.networks():
-            for job in (each for each in jobs if each in NETWORK_JOBS):
-                self.add("networks", compare(job, options, contenders.NETWORKS, settings))
+        asked = [job for job in jobs if job in NETWORK_JOBS]
+        for model, batch, job in itertools.product(self.models, self.batches, asked):
+            options = network_options(model, batch)
+            self.add("networks", compare(job, options, contenders.NETWORKS, settings))
         if "step" in jobs:
             self.add_roofline()
         if "data" in jobs:
@@ -149,12 +150,6 @@ class Session:
             once = replace(settings, turn_seconds=0.0, limit=limit, only=())
             names = tuple(contenders.IMPORTS)
             self.add("import", compare("import", {}, names, once, contenders.IMPORTS))
-
-    def networks(self) -> Iterator[dict[str, Any]]:
-        """The options of every model at every batch size."""
-        for model in self.models:
-            for batch in self.batches:
-                yield network_options(model, batch)
 
     def ops(self) -> None:
         """Every case forward alone, then forward and backward; the workers stay for all of them."""

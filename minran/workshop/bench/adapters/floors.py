@@ -16,8 +16,9 @@ moves less, one that fuses nothing moves more: it is a measuring stick, no hard 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,8 +34,9 @@ from minran.models import create_model
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
 
-Shape = tuple[int, int, int, int]
-"""Of one convolution: output pixels of the batch, input channels, kernel taps, output channels."""
+Shape = tuple[int, int]
+Factors = tuple[Shape, Shape]
+"""The shapes of the two matrices of a product."""
 
 
 class Products(Adapter):
@@ -44,19 +46,19 @@ class Products(Adapter):
         super().__init__(**options)
         threadpool_limits(1, "blas")
         self.pool = ThreadPoolExecutor(self.threads)
-        self.arrays: dict[tuple[int, int], np.ndarray] = {}
+        self.arrays: dict[Shape, np.ndarray] = {}
 
     def versions(self) -> dict[str, str]:
         blas = [f"{lib['internal_api']} {lib['version']}" for lib in threadpool_info()]
         return {"numpy": np.__version__, "blas": ", ".join(blas)}
 
     def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
-        first, *others = convolutions(model, batch, size)
+        (forward, _, weights), *others = convolutions(model, batch, size)
         # Nobody asks for the gradient of the pictures.
-        return self._all([(first, "forward"), (first, "weights"), *_thrice(others)])
+        return self._all([forward, weights, *itertools.chain(*others)])
 
     def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
-        return self._all([(shape, "forward") for shape in convolutions(model, batch, size)])
+        return self._all([forward for forward, *_ in convolutions(model, batch, size)])
 
     def make_op(self, kind: str, shape: Sequence[int], backward: bool, **options: int) -> Work:
         if kind not in ("conv2d", "norm_relu_conv2d"):
@@ -64,12 +66,15 @@ class Products(Adapter):
         batch, height, width, channels = shape
         kernel, stride = options["kernel"], options["stride"]
         ho, wo = (conv_output_size(n, kernel, stride, kernel // 2) for n in (height, width))
-        conv = (batch * ho * wo, channels, kernel * kernel, options["out"])
-        return self._all(list(_thrice([conv])) if backward else [(conv, "forward")])
+        products = _products(batch * ho * wo, channels, kernel * kernel, options["out"])
+        return self._all(products if backward else products[:1])
 
-    def _all(self, products: list[tuple[Shape, str]]) -> Work:
+    def _all(self, products: Sequence[Factors]) -> Work:
         # Made now, in this thread: what is timed finds its operands ready.
-        plans = [self._operands(shape, what) for shape, what in products]
+        plans = [
+            (self._array(left), self._array(right), self._array((left[0], right[1])))
+            for left, right in products
+        ]
 
         def share(k: int) -> None:
             for a, b, out in plans:
@@ -81,37 +86,28 @@ class Products(Adapter):
 
         return lambda: list(self.pool.map(share, range(self.threads)))
 
-    def _operands(self, shape: Shape, what: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        pixels, cin, taps, cout = shape
-        if what == "forward":
-            left, right = (pixels, taps * cin), (taps * cin, cout)
-        elif what == "input":
-            left, right = (pixels, taps * cout), (taps * cout, cin)
-        else:
-            left, right = (pixels, cin), (pixels, taps * cout)
-        out = (1, 1) if what == "weights" else (left[0], right[1])
-        return self._array(left), self._array(right), self._array(out)
-
-    def _array(self, shape: tuple[int, int]) -> np.ndarray:
+    def _array(self, shape: Shape) -> np.ndarray:
         if shape not in self.arrays:
             self.arrays[shape] = maps(*shape)
         return self.arrays[shape]
 
 
-def _thrice(shapes: list[Shape]) -> Iterator[tuple[Shape, str]]:
-    """The three products of each convolution in a training step."""
-    for shape in shapes:
-        for what in ("forward", "input", "weights"):
-            yield shape, what
+def _products(pixels: int, cin: int, taps: int, cout: int) -> tuple[Factors, Factors, Factors]:
+    """Those of a convolution: forward, for the input's gradient, for that of the weights."""
+    return (
+        ((pixels, taps * cin), (taps * cin, cout)),
+        ((pixels, taps * cout), (taps * cout, cin)),
+        ((pixels, cin), (pixels, taps * cout)),
+    )
 
 
-def convolutions(model: str, batch: int, size: int) -> list[Shape]:
-    """The convolutions (of one group) that `model` does for a batch, in the order it does them."""
-    found: list[Shape] = []
+def convolutions(model: str, batch: int, size: int) -> list[tuple[Factors, Factors, Factors]]:
+    """The products of each convolution (of one group) of `model`, in the order it does them."""
+    found = []
     for module, _, output in call_shapes(create_model(model), tensor(pictures(1, size, 1)[0])):
         if isinstance(module, Conv2d) and module.groups == 1:
             kh, kw, cin, cout = module.weight.shape
-            found.append((batch * math.prod(output[1:3]), cin, kh * kw, cout))
+            found.append(_products(batch * math.prod(output[1:3]), cin, kh * kw, cout))
     return found
 
 
