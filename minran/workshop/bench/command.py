@@ -10,17 +10,15 @@ from minran.arguments import Option, Parser, add_command, add_options
 from minran.errors import MinranError, RecipeError, expect
 from minran.hints import checked
 
+MANY = {"nargs": "+", "metavar": "NAME"}
+
 OPTIONS: dict[str, tuple[Option, ...]] = {
     "what to measure (default: networks, data and import)": (
-        (
-            "--model",
-            "networks (default: attention56_cifar)",
-            {"nargs": "+", "action": "extend", "metavar": "NAME"},
-        ),
+        ("--model", "networks (default: attention56_cifar)", {**MANY, "action": "extend"}),
         (
             "--batch",
             "batch sizes (default: 64; gpu: 128 64 512)",
-            {"nargs": "+", "type": int, "metavar": "N"},
+            {**MANY, "type": int, "metavar": "N"},
         ),
         (
             "--jobs",
@@ -31,39 +29,27 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
         ("--peers", "units beside JAX, tinygrad, DeZero, if installed", False),
         ("--scaling", "by batch size and by depth", False),
         ("--decisions", "the step with one design decision taken back", False),
-        ("--only", "only these contenders", {"nargs": "+", "default": [], "metavar": "NAME"}),
+        ("--only", "only these contenders", {**MANY, "default": []}),
     ),
     "how": (
-        ("--rounds", "rounds that count (default: %(default)g)", 5),
-        ("--warmup", "calls before the rounds (default: %(default)g)", 2),
+        ("--rounds", "rounds that count (default: 5)", 5),
+        ("--warmup", "calls before the rounds (default: 2)", 2),
         ("--threads", "threads for everybody (default: the cores)", {"type": int}),
-        ("--processes", "of the minran that mpiexec starts (default: %(default)g)", 2),
+        ("--processes", "of the minran that mpiexec starts (default: 2)", 2),
         (
             "--limit",
-            "cores that other programs may use before a round is repeated (default: %(default)g)",
+            "cores that other programs may use before a round is repeated (default: 0.1)",
             0.1,
         ),
-        (
-            "--extra-rounds",
-            "how many rounds more may replace disturbed ones (default: %(default)g)",
-            5,
-        ),
-        (
-            "--patience",
-            "seconds to wait for a quiet moment before a round (default: %(default)g)",
-            5.0,
-        ),
+        ("--extra-rounds", "how many rounds more may replace disturbed ones (default: 5)", 5),
+        ("--patience", "seconds to wait for a quiet moment before a round (default: 5)", 5.0),
         ("--device", "(default: cpu)", {"choices": ["cpu", "gpu"], "default": "cpu"}),
         (
             "--precision",
             "on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
             {"choices": ["fp32", "tf32", "bf16"], "default": "tf32"},
         ),
-        (
-            "--budget",
-            "gpu: seconds after which nothing more is started (default: %(default)g)",
-            440.0,
-        ),
+        ("--budget", "gpu: seconds after which nothing more is started (default: 440)", 440.0),
     ),
     "where the results go, besides the screen": (
         ("--json", "everything, all rounds included", {"metavar": "FILE"}),
