@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -285,7 +286,9 @@ def test_a_terminal_shows_a_bar_and_lines(tmp_path: Path) -> None:
 
 def test_a_command_may_be_called_within_a_program(capsys: pytest.CaptureFixture[str]) -> None:
     before = sys.stdout, sys.stderr
+    filters, form = list(warnings.filters), warnings.formatwarning
     assert main(["runs", "missing"]) == 2
+    assert (warnings.filters, warnings.formatwarning) == (filters, form)
     with pytest.raises(SystemExit):
         main(["--version"])
     assert (sys.stdout, sys.stderr) == before

@@ -33,17 +33,15 @@ COMMANDS = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     try:
-        with sturdy():
-            return _run(arguments)
+        with sturdy(), warnings.catch_warnings():
+            args = make_parser().parse_args(arguments)
+            return int(args.run(args) or 0) if args.debug else _run(args)
     except OutputError as error:
         return distributed.fail(f"minran: {error}", 2)
 
 
-def _run(arguments: Sequence[str] | None) -> int:
-    parser = make_parser()
-    args = parser.parse_args(arguments)
-    if args.debug:
-        return int(args.run(args) or 0)
+def _run(args: argparse.Namespace) -> int:
+    """Run one command; a mistake is a sentence."""
     # A run that diverges says so in a sentence of its own; NumPy's warnings would hide it.
     warnings.simplefilter("ignore", RuntimeWarning)
     as_before, warnings.formatwarning = warnings.formatwarning, _sentence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +19,6 @@ TINY = [
     "--set=training.batch_size=16",
     "--set=training.epochs=1",
 ]
-
-
-@pytest.fixture(autouse=True)
-def _keep_warning_filters():
-    with warnings.catch_warnings():
-        yield
 
 
 @pytest.fixture(scope="module")

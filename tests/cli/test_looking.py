@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +26,6 @@ epochs = 2
 batch_size = 8
 keep_every = 1
 """
-
-
-@pytest.fixture(autouse=True)
-def _keep_warning_filters():
-    with warnings.catch_warnings():
-        yield
 
 
 @pytest.fixture(scope="module")

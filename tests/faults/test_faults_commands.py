@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import io
 import signal
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -45,12 +44,10 @@ COMMANDS = {
 
 
 @pytest.fixture(autouse=True)
-def _same_bytes_each_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _same_bytes_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without names drawn at random and the time of day in SVG and PDF."""
     monkeypatch.setitem(matplotlib.rcParams, "svg.hashsalt", "faults")
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "0")
-    with warnings.catch_warnings():
-        yield
 
 
 @pytest.fixture

@@ -201,14 +201,7 @@ def test_a_folder_that_may_not_be_written(reference: Path) -> None:
 
 def stop_at(row: int) -> Callable[[dict[str, Any]], None]:
     """An `on_row` that asks the run to stop at its `row`-th row."""
-    left = [row]
-
-    def on_row(_: dict[str, Any]) -> None:
-        left[0] -= 1
-        if left[0] == 0:
-            signal.raise_signal(signal.SIGTERM)
-
-    return on_row
+    return at_row(row, lambda: signal.raise_signal(signal.SIGTERM))
 
 
 # --- the folder

@@ -6,7 +6,6 @@ import argparse
 import os
 import re
 import shlex
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,12 +54,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
     finally:
         os.chdir(before)
-
-
-@pytest.fixture(autouse=True)
-def _keep_warning_filters() -> Iterator[None]:
-    with warnings.catch_warnings():
-        yield
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
