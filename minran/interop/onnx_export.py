@@ -87,7 +87,7 @@ def export_onnx(
         owners.setdefault(id(call.output), modules.get(id(call.module), ""))
     graph = Graph(onnx, model)
     graph.add_input(x, preprocess)
-    for op, output in ops_behind(y).items():
+    for op, output in ops_behind(y):
         graph.add(op, output, owners.get(id(output)) or type(op).__name__.lower())
     logits = graph.node("Identity", [graph.values[id(y)]], "logits")
 

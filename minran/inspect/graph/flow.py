@@ -76,8 +76,8 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
 
     nodes: dict[int, Node] = {}
     edges: list[tuple[Node, Node]] = []
-    for op, output in made.items():
-        node = box(owners.get(op)).add(Node(op, shape=output.shape))
+    for op, output in made:
+        node = box(owners.get(id(op))).add(Node(op, shape=output.shape))
         nodes[id(output)] = node
         for source in sources(op):
             parameter = isinstance(source, Parameter)
@@ -97,7 +97,7 @@ def sources(op: Op) -> list[Tensor]:
     return [source for source in op.inputs or () if source is not None]
 
 
-def ops_behind(tensor: Tensor) -> dict[Op, Tensor]:
+def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
     """Every op behind `tensor` with its output, oldest first; no recursion."""
     expect(
         tensor.op is not None,
@@ -105,26 +105,29 @@ def ops_behind(tensor: Tensor) -> dict[Op, Tensor]:
         "computed under no_grad), so there is no graph behind it",
         GradientError,
     )
-    found: dict[Op, Tensor] = {}
+    found: dict[int, tuple[Op, Tensor]] = {}
     waiting = [tensor]
     while waiting:
         output = waiting.pop()
         op = output.op
-        if op is None or op in found:
+        if op is None or id(op) in found:
             continue
         expect(
             op.__dict__.get("inputs") is not None,
             "graph: backward() has freed this graph; draw it before",
             GradientError,
         )
-        found[op] = output
+        found[id(op)] = op, output
         waiting += sources(op)
-    return dict(sorted(found.items(), key=lambda pair: pair[0].order))
+    return sorted(found.values(), key=lambda pair: pair[0].order)
 
 
-def _owners(calls: list[Call], made: dict[Op, Tensor]) -> tuple[dict[Op, Call], dict[Call, Call]]:
-    """The innermost call of each op, and the call around each call."""
-    owners: dict[Op, Call] = {}
+def _owners(
+    calls: list[Call], made: list[tuple[Op, Tensor]]
+) -> tuple[dict[int, Call], dict[Call, Call]]:
+    """The innermost call of each op, by `id`, and the call around each call."""
+    wanted = {id(op) for op, _ in made}
+    owners: dict[int, Call] = {}
     parents: dict[Call, Call] = {}
     # The outermost finished call that put out a tensor, and those of its inputs that the tensor
     # was computed from. Children report before their parents.
@@ -132,7 +135,7 @@ def _owners(calls: list[Call], made: dict[Op, Tensor]) -> tuple[dict[Op, Call], 
     for call in calls:
         borders = {id(source) for source in call.inputs}
         op = call.output.op
-        if id(call.output) in borders or (op is not None and op not in made):
+        if id(call.output) in borders or (op is not None and id(op) not in wanted):
             continue
         reached: list[Tensor] = []
         waiting, seen = [call.output], set()
@@ -147,8 +150,8 @@ def _owners(calls: list[Call], made: dict[Op, Tensor]) -> tuple[dict[Op, Call], 
                 child, below = made_by[id(tensor)]
                 parents[child] = call
                 waiting += below
-            elif tensor.op is not None and tensor.op not in owners:
-                owners[tensor.op] = call
+            elif tensor.op is not None and id(tensor.op) not in owners:
+                owners[id(tensor.op)] = call
                 waiting += sources(tensor.op)
         made_by[id(call.output)] = call, reached
     return owners, parents

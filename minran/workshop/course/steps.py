@@ -28,7 +28,7 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
     )
     called = {id(t): name for name, t in names.items()}
     drawn = flow(loss, [], called, leaves=True)
-    outputs = ops_behind(loss)
+    outputs = dict(ops_behind(loss))
     expect(
         len(outputs) <= MOST_OPS,
         f"backward_steps: {len(outputs)} ops are too many to follow (at most {MOST_OPS})",
