@@ -9,8 +9,9 @@ minran's, so weights travel both ways by name (`minran.interop.weights`). Layout
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
+from inspect import signature
 
 import torch
 import torch.nn.functional as F
@@ -388,20 +389,14 @@ def build(name: str, options: dict[str, object]) -> Twin:
     resnet164_cifar has num_classes, widths, units and stem_width. Raises RecipeError for an
     unknown name, option or choice.
     """
-    names = ", ".join([*SPECS, "resnet164_cifar"])
-    plain = name == "resnet164_cifar"
-    expect(
-        plain or name in SPECS, f"create_twin: no network {name!r}; there are {names}", RecipeError
-    )
-    known = (
-        {"num_classes", "widths", "units", "stem_width"}
-        if plain
-        else {field.name for field in fields(TwinSpec)}
-    )
-    unknown = sorted(set(options) - known)
+    names = [*SPECS, "resnet164_cifar"]
+    message = f"create_twin: no network {name!r}; there are {', '.join(names)}"
+    expect(name in names, message, RecipeError)
+    known = signature(TwinSpec if name in SPECS else resnet).parameters
+    unknown = sorted(set(options) - set(known))
     message = f"create_twin: {name} has no option {', '.join(unknown)}; it has {sorted(known)}"
     expect(not unknown, message, RecipeError)
-    if plain:
+    if name not in SPECS:
         return resnet(**options)  # type: ignore[arg-type]
     spec = replace(SPECS[name], **options)  # type: ignore[arg-type]
     for option, allowed in CHOICES.items():
