@@ -67,7 +67,7 @@ class FusedPreActUnit(PreActUnit):
         s = self.stride
         norms = self.norm1, self.norm2, self.norm3
         convs = (self.conv1, 1, 1), (self.conv2, 3, s), (self.conv3, 1, 1), (self.shortcut, 1, s)
-        if _fuse(norms, convs):
+        if _may_fuse(norms, convs):
             training = any(norm.training for norm in norms)
             if backend.has("folded_unit") and not training and not is_recording():
                 return self._folded(x)
@@ -109,8 +109,8 @@ class FusedHead(Head):
         # Behind post-activation units the first layer is a convolution without a norm.
         first = layers[: len(layers) % 2]
         norms, convs = layers[len(first) :: 2], layers[len(first) + 1 :: 2]
-        fuse = backend.has("norm_relu_conv2d") and _fuse(norms, [(conv, 1, 1) for conv in convs])
-        if not fuse:
+        usual = _may_fuse(norms, [(conv, 1, 1) for conv in convs])
+        if not (usual and backend.has("norm_relu_conv2d")):
             return super().forward(x)
         for layer in first:
             x = layer(x)
@@ -148,7 +148,7 @@ def _norm_conv(
     return y, op.moments_of_y
 
 
-def _fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int, int]]) -> bool:
+def _may_fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int, int]]) -> bool:
     """Whether all layers are of the usual kind, and nobody observes them.
 
     convs: with the size of the kernel and the stride that are usual there; None: no projection.

@@ -116,13 +116,6 @@ def test_a_unit_is_fused_in_training_and_plain_under_an_observer(calls: list[str
     ]
 
 
-def head(kind: type[Head], norm: nn.Module, conv: nn.Module, first: bool) -> Head:
-    """[conv,] norm, conv, sigmoid: with its first layer as behind post-activation units."""
-    rng = np.random.default_rng(0)
-    before = [nn.Conv2d(3, 3, 1, dtype=np.float64, rng=rng)] if first else []
-    return kind(*before, norm, conv, nn.Sigmoid())
-
-
 def run(module: nn.Module, x: np.ndarray) -> list[np.ndarray]:
     """Output, all gradients, and the running statistics after it."""
     leaf = tensor(x, requires_grad=True)
@@ -155,15 +148,16 @@ def test_a_fused_head_is_the_head(
     name: str,
     calls: list[str],
 ) -> None:
-    """Fused or not, observed or not, on a backend with the fused kernel or without."""
+    """Observed or not, with a convolution `first` or not, on a backend with the kernel or not."""
     x = np.random.default_rng(0).standard_normal((2, 5, 4, 3))
     results = []
     with use(name):
         for kind in (FusedHead, Head):
             norm = nn.BatchNormReLU(3, dtype=np.float64)
             norm.gamma.data += np.linspace(-0.5, 0.5, 3)
-            conv = nn.Conv2d(3, 6, **arguments, dtype=np.float64, rng=np.random.default_rng(1))
-            made = head(kind, norm, conv, first)
+            last = nn.Conv2d(3, 6, **arguments, dtype=np.float64, rng=np.random.default_rng(1))
+            before = [nn.Conv2d(3, 3, 1, dtype=np.float64, rng=np.random.default_rng(0))]
+            made = kind(*before[:first], norm, last, nn.Sigmoid())
             seen: list[nn.Module] = []
             look = nn.observe(lambda module, *_, seen=seen: seen.append(module))
             with look if observed else nullcontext():
@@ -174,51 +168,45 @@ def test_a_fused_head_is_the_head(
         np.testing.assert_allclose(mine, theirs, rtol=1e-10, atol=1e-12)
 
 
-def a_norm_in_training(made: PreActUnit) -> None:
-    made.norm2.train()
+class Doubled(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) * 2
 
 
-def an_exchanged_norm(made: PreActUnit) -> None:
-    made.norm2 = nn.ReLU()
+def conv(cin: int, cout: int, kernel: int, kind: type = nn.Conv2d, **options: Any) -> nn.Conv2d:
+    made = kind(cin, cout, kernel, **options, rng=np.random.default_rng(0))
+    if made.bias is not None:
+        made.bias.data += 1
+    return made
 
 
-def a_bias(made: PreActUnit) -> None:
-    made.conv1 = nn.Conv2d(8, 2, 1, bias=True, rng=np.random.default_rng(0))
-    made.conv1.bias.data[:] = 1
-
-
-def another_padding(made: PreActUnit) -> None:
-    made.conv1 = nn.Conv2d(8, 2, 1, padding=1, rng=np.random.default_rng(0))
-    made.conv2 = nn.Conv2d(2, 2, 3, padding=0, rng=np.random.default_rng(0))
-
-
-def a_convolution_of_ones_own(made: PreActUnit) -> None:
-    class Doubled(nn.Conv2d):
-        def forward(self, x: Tensor) -> Tensor:
-            return super().forward(x) * 2
-
-    made.conv3 = Doubled(2, 8, 1, rng=np.random.default_rng(0))
+EXCHANGES: dict[str, Callable[[], dict[str, nn.Module]]] = {
+    "norm": lambda: {"norm2": nn.ReLU()},
+    "bias": lambda: {"conv1": conv(8, 2, 1, bias=True)},
+    "padding": lambda: {"conv1": conv(8, 2, 1, padding=1), "conv2": conv(2, 2, 3)},
+    "own": lambda: {"conv3": conv(2, 8, 1, Doubled)},
+    "nothing": lambda: {},
+}
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(
-    "exchange",
-    [a_norm_in_training, an_exchanged_norm, a_bias, another_padding, a_convolution_of_ones_own],
-)
+@pytest.mark.parametrize("exchange", EXCHANGES)
 def test_a_unit_whose_parts_are_not_the_usual_ones_is_plain(
-    exchange: Callable[[PreActUnit], None], training: bool, calls: list[str]
+    exchange: str, training: bool, calls: list[str]
 ) -> None:
+    """With nothing exchanged but one norm in training, the unit is fused, not folded."""
     x = np.random.default_rng(1).standard_normal((2, 4, 4, 8)).astype(np.float32)
     results = []
     for kind in (FusedPreActUnit, PreActUnit):
         made = unit(8, 8, 1, "float32", kind).train(training)
-        exchange(made)
+        made.norm2.train()
+        for name, part in EXCHANGES[exchange]().items():
+            setattr(made, name, part)
         with no_grad():
             results.append(made(tensor(x)).data)
-    mixed = exchange is a_norm_in_training
-    assert "folded" not in calls or (mixed and training)
-    assert calls.count("fused") == (3 if mixed else 0)
-    np.testing.assert_allclose(*results, atol=1e-5 if mixed else 0)
+    usual = exchange == "nothing"
+    assert (calls.count("folded"), calls.count("fused")) == (0, 3 * usual)
+    np.testing.assert_allclose(*results, atol=1e-5 * usual)
 
 
 @pytest.mark.parametrize(("cin", "stride"), [(8, 1), (4, 2)])
@@ -243,18 +231,12 @@ def test_moments_are_handed_on_from_unit_to_unit(cin: int, stride: int, calls: l
 
 
 def test_moments_of_a_map_that_was_changed_are_gone() -> None:
-    y = tensor(np.ones((1, 2, 2, 3)))
     moments = np.ones(3), np.zeros(3)
-
-    def summed() -> Summed:
-        return Summed(ops.relu(y), moments)
-
-    assert moments_of(summed()) is moments
-    assert moments_of(y) is None
-    changed, replaced = summed(), summed()
+    kept, changed, replaced = (Summed(ops.relu(tensor([1.0])), moments) for _ in range(3))
     changed.data += 1
-    replaced.data = np.zeros((1, 2, 2, 3))
-    assert moments_of(changed) is moments_of(replaced) is None
+    replaced.data = np.zeros(1)
+    assert moments_of(kept) is moments
+    assert moments_of(changed) is moments_of(replaced) is moments_of(kept.detach()) is None
 
 
 def test_the_networks_are_built_of_the_faster_kinds() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -121,29 +120,19 @@ def test_every_single_parameter_is_accounted_for(name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_drawing")
-def test_trunk_depth_is_36_m_plus_20() -> None:
-    """The number in the name: layers on the way through the trunk, shortcuts and masks apart."""
-    for name in [*CIFAR, "attention56", "attention92", "attention452_cifar"]:
-        model = create_model(name)
-        layers = [
-            key
-            for key, module in model.named_modules()
-            if isinstance(module, nn.Conv2d | nn.Linear)
-            and ".mask." not in key
-            and not key.endswith("shortcut")
-        ]
-        assert len(layers) == int(re.search(r"\d+", name).group()), name
-
-
-def test_resnet164_has_164_layers() -> None:
-    model = create_model("resnet164_cifar")
+@pytest.mark.parametrize(
+    "name", [*CIFAR, "attention56", "attention92", "attention452_cifar", "resnet164_cifar"]
+)
+def test_the_number_in_the_name_is_the_depth(name: str) -> None:
+    """36 m + 20: layers on the way through the trunk, shortcuts and masks apart."""
     layers = [
         key
-        for key, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear) and not key.endswith("shortcut")
+        for key, module in create_model(name).named_modules()
+        if isinstance(module, nn.Conv2d | nn.Linear)
+        and ".mask." not in key
+        and not key.endswith("shortcut")
     ]
-    assert len(layers) == 164
-    assert len([k for k, _ in model.named_modules() if k.endswith("shortcut")]) == 3
+    assert len(layers) == int(re.search(r"\d+", name).group())
 
 
 @pytest.mark.usefixtures("no_drawing")
@@ -161,27 +150,17 @@ def test_classes(name: str) -> None:
 def test_names_of_the_tree() -> None:
     """Checkpoints and PyTorch's twin depend on these."""
     names = [name for name, _ in create_model("attention56_cifar").named_parameters()]
-    for name in (
-        "stem.0.weight",
-        "stages.0.0.norm1.gamma",
-        "stages.0.0.shortcut.weight",
-        "stages.0.1.before.0.conv1.weight",
-        "stages.0.1.trunk.1.conv2.weight",
-        "stages.0.1.mask.body.down.0.conv1.weight",
-        "stages.0.1.mask.body.skip.conv1.weight",
-        "stages.0.1.mask.body.inner.skip.conv1.weight",
-        "stages.0.1.mask.body.inner.inner.bottom.0.conv1.weight",
-        "stages.0.1.mask.body.up.0.conv1.weight",
-        "stages.0.1.mask.head.0.gamma",
-        "stages.0.1.mask.head.1.weight",
-        "stages.0.1.mask.head.3.weight",
-        "stages.2.1.after.0.conv3.weight",
-        "tail.2.norm3.beta",
-        "norm.gamma",
-        "fc.weight",
-        "fc.bias",
-    ):
-        assert name in names
+    expected = """
+        stem.0.weight stages.0.0.norm1.gamma stages.0.0.shortcut.weight
+        stages.0.1.before.0.conv1.weight stages.0.1.trunk.1.conv2.weight
+        stages.0.1.mask.body.down.0.conv1.weight stages.0.1.mask.body.skip.conv1.weight
+        stages.0.1.mask.body.inner.skip.conv1.weight
+        stages.0.1.mask.body.inner.inner.bottom.0.conv1.weight
+        stages.0.1.mask.body.up.0.conv1.weight stages.0.1.mask.head.0.gamma
+        stages.0.1.mask.head.1.weight stages.0.1.mask.head.3.weight
+        stages.2.1.after.0.conv3.weight tail.2.norm3.beta norm.gamma fc.weight fc.bias
+    """
+    assert not set(expected.split()) - set(names)
     assert len(names) == len(set(names))
 
 
@@ -290,8 +269,8 @@ def test_heads_have_no_norm_before_the_activation(unit: str, first: list[str]) -
 
 
 def test_projections_exist_only_where_shapes_change() -> None:
-    for name in ("attention56_cifar", "attentionnext56", "attentioninception56"):
-        model = small(name)
+    for name in ("attention56_cifar", "attentionnext56", "attentioninception56", "resnet164_cifar"):
+        model = small(name, stem_width=4)
         for _, module in model.named_modules():
             if isinstance(module, Hourglass | AttentionModule):
                 assert not [k for k, _ in module.named_modules() if "shortcut" in k]
@@ -412,51 +391,45 @@ def test_a_few_steps_learn() -> None:
 # --- errors
 
 
+NANO = "attention_nano"
+
+
 @pytest.mark.parametrize(
-    ("call", "message"),
+    ("name", "options", "message"),
     [
-        (lambda: create_model("atention56_cifar"), "did you mean 'attention56_cifar'"),
-        (lambda: create_model("zzz"), "unknown model 'zzz'; known: attention56, "),
-        (lambda: create_model(56), "unknown model 56"),
-        (
-            lambda: create_model("attention_nano", lerning="naive"),
-            "'lerning'; did you mean 'learning'",
-        ),
-        (
-            lambda: create_model("attention_nano", learning="nave"),
-            "learning must be one of .*'nave'",
-        ),
-        (lambda: create_model("attention_nano", attention="x"), "attention must be one of .*mixed"),
-        (lambda: create_model("attention_nano", mask="x"), "mask must be one of .*hourglass"),
-        (lambda: create_model("attention_nano", unit="x"), "unit must be one of .*preact"),
-        (lambda: create_model("attention_nano", stem="x"), "stem must be one of .*imagenet"),
-        (lambda: create_model("attention_nano", learning=1), "'learning' must be a word"),
-        (lambda: create_model("attention_nano", p=0), "'p' must be a whole number of at least 1"),
-        (lambda: create_model("attention_nano", t=1.5), "'t' must be a whole number .* got 1.5"),
-        (lambda: create_model("attention_nano", r=True), "'r' must be a whole number .* got True"),
-        (lambda: create_model("attention_nano", groups=0), "'groups' must be a whole number"),
-        (lambda: create_model("attention_nano", widths=32), "'widths' must be whole numbers"),
-        (lambda: create_model("attention_nano", widths=(0, 32)), "'widths' must be whole numbers"),
-        (lambda: create_model("attention_nano", widths=(16, 1.5)), "'widths' must be whole"),
-        (lambda: create_model("attention_nano", modules=(-1, 1)), "'modules' .* at least 0"),
-        (lambda: create_model("attention_nano", widths=(16,)), "one entry per stage each"),
-        (lambda: create_model("attention_nano", widths=(16, 30)), "must divide by 4, got 30"),
-        (lambda: create_model("attention_nano", unit="resnext"), "divide into 32 groups"),
-        (lambda: create_model("attention_nano", unit="inception", widths=(8, 32)), "divide by 16"),
-        (lambda: create_model("attention_nano", 0), "'num_classes' must be a whole number"),
-        (lambda: create_model("attention_nano", "10"), "'num_classes' .* got '10'"),
-        (
-            lambda: create_model("attention_nano", dtype="float16"),
-            "float32 or float64, got float16",
-        ),
-        (lambda: create_model("attention_nano", dtype="flaot32"), "unknown dtype 'flaot32'"),
-        (lambda: create_model("resnet164_cifar", mask="none"), "unknown option 'mask'; known: "),
-        (lambda: create_model("resnet164_cifar", units=(1, 1)), "one entry per stage each"),
+        ("atention56_cifar", {}, "did you mean 'attention56_cifar'"),
+        ("zzz", {}, "unknown model 'zzz'; known: attention56, "),
+        (56, {}, "unknown model 56"),
+        (NANO, {"lerning": "naive"}, "'lerning'; did you mean 'learning'"),
+        (NANO, {"learning": "nave"}, "learning must be one of .*'nave'"),
+        (NANO, {"attention": "x"}, "attention must be one of .*mixed"),
+        (NANO, {"mask": "x"}, "mask must be one of .*hourglass"),
+        (NANO, {"unit": "x"}, "unit must be one of .*preact"),
+        (NANO, {"stem": "x"}, "stem must be one of .*imagenet"),
+        (NANO, {"learning": 1}, "'learning' must be a word"),
+        (NANO, {"p": 0}, "'p' must be a whole number of at least 1"),
+        (NANO, {"t": 1.5}, "'t' must be a whole number .* got 1.5"),
+        (NANO, {"r": True}, "'r' must be a whole number .* got True"),
+        (NANO, {"groups": 0}, "'groups' must be a whole number"),
+        (NANO, {"widths": 32}, "'widths' must be whole numbers"),
+        (NANO, {"widths": (0, 32)}, "'widths' must be whole numbers"),
+        (NANO, {"widths": (16, 1.5)}, "'widths' must be whole"),
+        (NANO, {"modules": (-1, 1)}, "'modules' .* at least 0"),
+        (NANO, {"widths": (16,)}, "one entry per stage each"),
+        (NANO, {"widths": (16, 30)}, "must divide by 4, got 30"),
+        (NANO, {"unit": "resnext"}, "divide into 32 groups"),
+        (NANO, {"unit": "inception", "widths": (8, 32)}, "divide by 16"),
+        (NANO, {"num_classes": 0}, "'num_classes' must be a whole number"),
+        (NANO, {"num_classes": "10"}, "'num_classes' .* got '10'"),
+        (NANO, {"dtype": "float16"}, "float32 or float64, got float16"),
+        (NANO, {"dtype": "flaot32"}, "unknown dtype 'flaot32'"),
+        ("resnet164_cifar", {"mask": "none"}, "unknown option 'mask'; known: "),
+        ("resnet164_cifar", {"units": (1, 1)}, "one entry per stage each"),
     ],
 )
-def test_create_model_says_what_is_wrong(call: Callable[[], Any], message: str) -> None:
+def test_create_model_says_what_is_wrong(name: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        call()
+        create_model(name, **options)
 
 
 @pytest.mark.parametrize(

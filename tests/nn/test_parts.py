@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from minran import Tensor, nn, ops, optim, tensor
-from minran.errors import CheckpointError, MinranError, ShapeError
+from minran.errors import CheckpointError, ShapeError
 
 
 def names(net: nn.Module) -> list[str]:
@@ -33,15 +33,10 @@ class Net(nn.Module):
 
 
 NAMES = [
-    "parts.3.0",
-    "ordered.x",
-    "scale",
-    "layers.0.weight",
-    "layers.1.gamma",
-    "layers.1.beta",
-    "parts.a.weight",
-    "pair.0.weight",
+    *("parts.3.0", "ordered.x", "scale", "layers.0.weight", "layers.1.gamma", "layers.1.beta"),
+    *("parts.a.weight", "pair.0.weight"),
 ]
+PAIR = ["pair.0", "pair.1.0"]
 
 
 def test_lists_tuples_and_dicts_are_looked_into() -> None:
@@ -59,9 +54,6 @@ def test_lists_tuples_and_dicts_are_looked_into() -> None:
     other.load_state_dict(net.state_dict())
     np.testing.assert_array_equal(other.layers[0].weight.data, net.layers[0].weight.data)
     assert names(copy.deepcopy(net)) == names(pickle.loads(pickle.dumps(net))) == NAMES
-
-
-PAIR = ["pair.0", "pair.1.0"]
 
 
 def test_lists_may_change_afterwards() -> None:
@@ -207,23 +199,8 @@ def test_a_module_may_stand_in_a_sequential_twice() -> None:
     assert names(net) == ["0.weight"]
 
 
-def test_states_of_other_kinds_are_refused_and_change_nothing() -> None:
+def test_arguments_of_other_kinds_are_refused() -> None:
     net = nn.BatchNorm2d(2)
-    before = net.state_dict()
-    for name, value, words in (
-        ("gamma", np.array([np.nan, 1]), "not finite"),
-        ("gamma", np.array([1e300, 1]), "not finite in float32"),
-        ("beta", np.array([1, 2]), "expected floating-point numbers, the state has dtype int64"),
-        ("beta", np.array([True, False]), "dtype bool"),
-        ("running_var", np.array([-1.0, 1.0]), "running_var: the state holds a negative variance"),
-        ("running_mean", np.array([np.inf, 1.0]), "not finite"),
-        ("gamma", None, "gamma: the model has shape"),
-    ):
-        state = {key: array + 1 for key, array in before.items()} | {name: value}
-        with pytest.raises(MinranError, match=words):
-            net.load_state_dict(state)
-        for key, array in net.state_dict().items():
-            np.testing.assert_array_equal(array, before[key])
     for wrong in (None, "model.safetensors", [("gamma", 1)]):
         with pytest.raises(CheckpointError, match="expected a dict of arrays"):
             net.load_state_dict(wrong)  # type: ignore[arg-type]
