@@ -41,7 +41,6 @@ class Student:
     def __init__(self, line: Line) -> None:
         self.line = line
         self.lent: list[Any] = []
-        self.steps: dict[int, list[np.ndarray]] = {}
         self.shell = _shell()
 
     def send(self, message: Any) -> None:
@@ -64,7 +63,6 @@ class Student:
     def do_get(self, name: str) -> dict[str, Any]:
         """What a name stands for."""
         self.lent.clear()
-        self.steps.clear()
         names = self.shell.user_ns
         return {"value": names[name]} if name in names else {}
 
@@ -78,32 +76,16 @@ class Student:
             return {"wrong": (wrong.message, wrong.where, wrong.hint)}
         except BaseException as error:
             return _raised(error)
-        if isgenerator(value):
-            self.steps[len(self.lent)] = arrays
-        return {"value": value, "changed": _changed(before, arrays)}
-
-    def do_step(self, number: int, arrays: list[np.ndarray]) -> Any:
-        """Let a generator go on; its arrays hold first what the grader's hold."""
-        own = self.steps[number]
-        for array, now in zip(own, arrays, strict=True):
-            array[...] = now
-        try:
-            next(self.lent[number])
-        except StopIteration:
-            return {"done": True, "changed": _changed(arrays, own)}
-        except BaseException as error:
-            return _raised(error)
-        return {"done": False, "changed": _changed(arrays, own)}
+        pairs = enumerate(zip(before, arrays, strict=True))
+        changed = {k: new for k, (old, new) in pairs if old.tobytes() != new.tobytes()}
+        return {"value": Steps(value, arrays) if isgenerator(value) else value, "changed": changed}
 
     def _lend(self, value: Any) -> list[Any] | None:
-        if isgenerator(value):
-            kind = "steps"
-        elif callable(value):
-            kind = "class" if isinstance(value, type) else "function"
-        else:
+        if not callable(value):
             return None
+        kind = "class" if isinstance(value, type) else "function"
         self.lent.append(value)
-        return [kind, len(self.lent) - 1, *_home(value)]
+        return ["steps" if type(value) is Steps else kind, len(self.lent) - 1, *_home(value)]
 
     def _borrow(self, note: list[Any]) -> Any:
         kind, what = note
@@ -127,9 +109,20 @@ class Student:
         return function
 
 
-def _changed(before: list[np.ndarray], after: list[np.ndarray]) -> dict[int, np.ndarray]:
-    pairs = enumerate(zip(before, after, strict=True))
-    return {k: new for k, (old, new) in pairs if old.tobytes() != new.tobytes()}
+class Steps:
+    """A generator as a function; what it is called with stands for the arrays that it works on."""
+
+    def __init__(self, generator: Any, arrays: list[np.ndarray]) -> None:
+        self.generator, self.arrays = generator, arrays
+
+    def __call__(self, *now: np.ndarray) -> bool:
+        """Go on to the next `yield`; returns whether the generator has ended."""
+        for own, array in zip(self.arrays, now, strict=True):
+            own[...] = array
+        ended = next(self.generator, self) is self
+        for own, array in zip(self.arrays, now, strict=True):
+            array[...] = own
+        return ended
 
 
 def _raised(error: BaseException) -> dict[str, Any]:

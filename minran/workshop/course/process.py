@@ -141,16 +141,8 @@ class Process:
         self._take(reply, arrays)
         value = reply.get("value")
         if isinstance(value, Remote) and value.kind == "steps":
-            return self._steps(value.number, arrays)
+            return _steps(value, arrays)
         return value
-
-    def _steps(self, number: int, arrays: list[np.ndarray]) -> Iterator[None]:
-        while True:
-            reply = self._ask({"do": "step", "number": number, "arrays": arrays})
-            self._take(reply, arrays)
-            if reply.get("done", True):
-                return
-            yield
 
     def _take(self, reply: dict[str, Any], arrays: list[np.ndarray]) -> None:
         """Raise what the student's code raised, or put what it wrote into our arrays."""
@@ -285,6 +277,12 @@ class Process:
             "visible": _visible(),
             "files": [str(file) for file in fonts],
         }
+
+
+def _steps(go_on: Remote, arrays: list[np.ndarray]) -> Iterator[None]:
+    """A generator of the student's; `go_on` says whether it has ended."""
+    while go_on(*arrays) is False:
+        yield
 
 
 def _texts(values: Any) -> tuple[str, str, str]:
