@@ -141,68 +141,62 @@ def compare(
     """
     wanted = _as_array(name, expected)
     array = _as_array(name, got, hint)
-    case = f"{where}; " if where else ""
+
+    def wrong(words: str, place: str = "", advice: str = hint) -> Wrong:
+        return Wrong(f"{name} {words}", "; ".join(filter(None, (where, place))), advice)
+
     if array.shape != wanted.shape:
-        flipped = array.shape == wanted.shape[::-1]
-        raise Wrong(
-            f"{name} has shape {array.shape}, expected {wanted.shape}",
-            where,
-            hint or ("the axes came in the opposite order" if flipped else ""),
-        )
-    # Whole numbers may stand for a float's value; the value is compared anyway.
-    kinds = _kind(array), _kind(wanted)
-    if kinds[0] != kinds[1] and kinds != ("i", "f"):
-        raise Wrong(
-            f"{name} has dtype {array.dtype}, expected {wanted.dtype}", where or "its dtype", hint
-        )
+        flipped = "the axes came in the opposite order" * (array.shape == wanted.shape[::-1])
+        raise wrong(f"has shape {array.shape}, expected {wanted.shape}", advice=hint or flipped)
+    # A float answer may be of any precision, and whole numbers may stand for a float's value.
+    kinds = [one.dtype.kind.replace("u", "i") for one in (array, wanted)]
+    if kinds[0] != kinds[1] and kinds != ["i", "f"]:
+        dtype = f"has dtype {array.dtype}, expected {wanted.dtype}"
+        raise wrong(dtype, "" if where else "its dtype")
     if wanted.size == 0:
         return
-    if array.dtype.kind in "fiubc":
-        _compare_numbers(name, array, wanted, hint, tol, case)
-    elif (different := array != wanted).any():
-        place = _first(different)
-        one, other = wanted[place].item(), array[place].item()
-        raise Wrong(
-            f"{name} differs", f"{case}at {_name(place)}: expected {one!r}, got {other!r}", hint
-        )
-
-
-def _compare_numbers(
-    name: str, array: np.ndarray, wanted: np.ndarray, hint: str, tol: float, case: str
-) -> None:
+    if kinds[0] not in "fibc":
+        if (different := array != wanted).any():
+            place = _first(different)
+            one, other = wanted[place].item(), array[place].item()
+            raise wrong("differs", f"at {_name(place)}: expected {one!r}, got {other!r}")
+        return
     a, b = array.astype(np.float64), wanted.astype(np.float64)
-    bad = ~np.isfinite(a) & np.isfinite(b)
-    if bad.any():
-        place = _first(bad)
-        text = f"{case}at {_name(place)}: expected {b[place]:.6g}, got {a[place]}"
-        raise Wrong(f"{name} holds numbers that are not finite", text, hint)
+    infinite = ~np.isfinite(a) & np.isfinite(b)
+    if infinite.any():
+        place = _first(infinite)
+        text = f"at {_name(place)}: expected {b[place]:.6g}, got {a[place]}"
+        raise wrong("holds numbers that are not finite", text)
+    error = _errors(a, b)
+    if error.max() > tol:
+        place = _first(error == error.max())
+        text = f"expected {b[place]:.9g}, got {a[place]:.9g}"
+        if error.size > 1:
+            many = f"{int((error > tol).sum())} of {error.size} entries differ"
+            text = f"worst at {_name(place)}: {text}; {many}"
+        raise wrong(f"is wrong{_pattern(a, b)}", text)
+
+
+def _errors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How far each entry of a is from that of b, over the largest of b; inf where one is none."""
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     scale = max(float(np.abs(b[np.isfinite(b)]).max(initial=0.0)), np.finfo(float).tiny)
     with np.errstate(invalid="ignore", over="ignore"):
         error = np.where(same, 0.0, np.abs(a - b) / scale)
     error[np.isnan(error)] = np.inf
-    wrong = error > tol
-    if not wrong.any():
-        return
-    place = _first(error == error.max())
-    text = f"expected {b[place]:.9g}, got {a[place]:.9g}"
-    if wrong.size > 1:
-        many = f"{int(wrong.sum())} of {wrong.size} entries differ"
-        text = f"worst at {_name(place)}: {text}; {many}"
-    pattern = _pattern(a, b)
-    raise Wrong(f"{name} is wrong{f': {pattern}' if pattern else ''}", case + text, hint)
+    return error
 
 
 def _pattern(a: np.ndarray, b: np.ndarray) -> str:
     """What all entries have in common, if anything."""
     if not a.any() and b.any():
-        return "it is zero everywhere"
+        return ": it is zero everywhere"
     large = np.isfinite(a) & np.isfinite(b) & (np.abs(b) > 1e-2 * np.abs(b).max())
     if large.sum() < 2:
         return ""
     ratios = a[large] / b[large]
     if np.ptp(ratios) < 1e-6 * np.abs(ratios).max():
-        return f"it is {np.median(ratios):.6g} times the right answer everywhere"
+        return f": it is {np.median(ratios):.6g} times the right answer everywhere"
     return ""
 
 
@@ -239,13 +233,11 @@ def compare_gradients(
 ) -> None:
     """Raise Wrong unless the gradients of f agree with central differences (`gradcheck`)."""
     report = gradcheck(f, *inputs, name=name)
-    if report.passed:
-        return
-    case = f"{where}; " if where else ""
-    bad = next(one for one in report.inputs if one.relative_error > report.tolerance)
-    found = bad.hint(report.tolerance)
-    place = f"{case}gradient of {bad.name}, worst at {bad.worst}; {found}"
-    raise Wrong(f"the gradient of {name} differs from central differences", place, hint)
+    if not report.passed:
+        bad = next(one for one in report.inputs if one.relative_error > report.tolerance)
+        place = f"gradient of {bad.name}, worst at {bad.worst}; {bad.hint(report.tolerance)}"
+        place = f"{where}; {place}" if where else place
+        raise Wrong(f"the gradient of {name} differs from central differences", place, hint)
 
 
 @checked()
@@ -283,12 +275,6 @@ def _as_array(name: str, value: Any, hint: str = "") -> np.ndarray:
     if array.dtype == object:
         raise Wrong(f"{name} must hold numbers, got {_type(value)}", hint=hint)
     return array
-
-
-def _kind(array: np.ndarray) -> str:
-    """float, integer, bool or text: a float answer may be of any precision."""
-    kind = array.dtype.kind
-    return "i" if kind in "iu" else kind
 
 
 def _first(where: np.ndarray) -> tuple[int, ...]:

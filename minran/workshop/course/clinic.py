@@ -39,7 +39,6 @@ class TrunkInMask(AttentionModule):
     """H = (1 + M(u, T)) T: the mask is a function of what it should judge."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         u = self.before(x)
         t = self.trunk(u)
         return self.after(ops.gate(_mask_of(self)(u, t), t, self.learning))
@@ -56,7 +55,6 @@ class FlatHourglass(Hourglass):
             self.inner = FlatHourglass(build, channels, depth - 1, r)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         return self.interpolate(self.level(x), x)
 
     def level(self, x: Tensor) -> Tensor:
@@ -107,7 +105,6 @@ class NakedGate(AttentionModule):
     """H = M T where H = (1 + M) T was promised."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         u = self.before(x)
         return self.after(_mask_of(self)(u) * self.trunk(u))
 

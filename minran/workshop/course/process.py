@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -257,25 +257,15 @@ class Process:
             if self.walls.nobody:
                 place.chmod(0o711)
                 work.chmod(0o777)
-        limits = self.limits
         return {
+            **asdict(self.walls),
+            **asdict(self.limits),
             "line": line.fileno(),
             "root": str(root),
             "work": str(work),
-            "namespaces": self.walls.namespaces,
-            "nobody": self.walls.nobody,
-            "memory": limits.memory,
             "too_much": TOO_MUCH_MEMORY,
-            "disk": limits.disk,
-            "limits": {
-                "RLIMIT_AS": limits.memory,
-                "RLIMIT_FSIZE": limits.disk,
-                "RLIMIT_NOFILE": limits.files,
-                "RLIMIT_NPROC": limits.processes + 2 * (os.cpu_count() or 1),
-                "RLIMIT_CORE": 0,
-            },
             "visible": _visible(),
-            "files": [str(file) for file in fonts],
+            "fonts": [str(file) for file in fonts],
         }
 
 

@@ -90,9 +90,11 @@ def _student(settings: dict[str, Any]) -> None:
                 _expect(_LIBC.capset(header, no_rights), "capset")
             _prctl(_NO_NEW_PRIVILEGES, 1)
             _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-        for name, most in settings["limits"].items():
-            if hasattr(resource, name):
-                _limit(name, most)
+        _limit("AS", settings["memory"])
+        _limit("FSIZE", settings["disk"])
+        _limit("NOFILE", settings["files"])
+        _limit("NPROC", settings["processes"] + 2 * (os.cpu_count() or 1))
+        _limit("CORE", 0)
         work = "/work" if settings["namespaces"] else settings["work"]
         os.chdir(work)
         names = ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR")
@@ -112,14 +114,16 @@ def _student(settings: dict[str, Any]) -> None:
 
 
 def _limit(name: str, most: int) -> None:
-    which = getattr(resource, name)
+    which = getattr(resource, f"RLIMIT_{name}", None)
+    if which is None:
+        return
     _, hard = resource.getrlimit(which)
     if hard != resource.RLIM_INFINITY:
         most = min(most, hard)
     try:
         resource.setrlimit(which, (most, most))
     except (ValueError, OSError):
-        if name != "RLIMIT_AS":  # macOS knows no such limit
+        if name != "AS":  # macOS knows no such limit
             raise
 
 
@@ -162,7 +166,7 @@ def _new_root(settings: dict[str, Any]) -> None:
             continue  # within a container it may be forbidden; Python does without
     size = f"size={settings['disk']},nr_inodes=20000,mode=700"
     _mount("tmpfs", f"{root}/work", "tmpfs", _NOSUID | _NODEV, size)
-    for file in settings["files"]:
+    for file in settings["fonts"]:
         shutil.copy(file, f"{root}/work")
     os.makedirs(f"{root}/work/.shm")
     _mount(f"{root}/work/.shm", f"{root}/dev/shm", flags=_BIND)
