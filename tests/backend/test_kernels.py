@@ -266,24 +266,19 @@ def batch_norm(x, relu, training, offset=0.0):
     return Case(run_batch_norm, torch_batch_norm, (x, x[-1:], x[-1:]), options, offset)
 
 
-def run_relu(k, gy, x):
-    y = k.relu(x)
-    return y, (k.relu_backward(gy, y),)
+def through(name):
+    """How to run a pair whose backward needs nothing but y."""
+
+    def run(k, gy, x):
+        y = getattr(k, name)(x)
+        return y, (getattr(k, f"{name}_backward")(gy, y),)
+
+    run.__name__ = f"run_{name}"
+    return run
 
 
-def run_sigmoid(k, gy, x):
-    y = k.sigmoid(x)
-    return y, (k.sigmoid_backward(gy, y),)
-
-
-def run_softmax(k, gy, x):
-    y = k.softmax(x)
-    return y, (k.softmax_backward(gy, y),)
-
-
-def run_log_softmax(k, gy, x):
-    y = k.log_softmax(x)
-    return y, (k.log_softmax_backward(gy, y),)
+run_relu, run_sigmoid = through("relu"), through("sigmoid")
+run_softmax, run_log_softmax = through("softmax"), through("log_softmax")
 
 
 def run_add(k, gy, a, b):

@@ -61,8 +61,8 @@ def augmented_batch(
         f"got {mean.dtype} {mean.shape}",
     )
     y = empty((batch, *images.shape[1:]), np.float32)
-    sizes = (len(order), batch, *images.shape[1:])
-    args = (images, order, mean, seed_and_step, y, np.float32(std), pad, mirror, cutout, *sizes)
+    how = np.float32(std), pad, mirror, cutout
+    args = images, order, mean, seed_and_step, y, *how, len(order), *y.shape
     _PROGRAM.map("augment", y.size, *args)
     return y
 

@@ -6,6 +6,7 @@ The only file that names CuPy. Each way to fail ends in one sentence with its re
 from __future__ import annotations
 
 import math
+import re
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -81,18 +82,16 @@ def describe() -> str:
 
 def source(file: str) -> str:
     """The text of a file of kernels, with the files that it includes in their places."""
-    return _read(file, set())
+    seen = []
 
+    def read(name: str) -> str:
+        if name in seen:
+            return ""
+        seen.append(name)
+        text = (_FOLDER / name).read_text(encoding="utf-8").replace("#pragma once", "")
+        return re.sub(r'^#include "(.*)"$', lambda found: read(found[1]), text, flags=re.M)
 
-def _read(file: str, seen: set[str]) -> str:
-    lines = []
-    for line in (_FOLDER / file).read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#include"):
-            lines.append(line)
-        elif (name := line.split('"')[1]) not in seen:
-            seen.add(name)
-            lines.append(_read(name, seen))
-    return "\n".join(lines).replace("#pragma once", "") + "\n"
+    return read(file)
 
 
 class CudaDevice:

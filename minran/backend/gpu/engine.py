@@ -131,21 +131,15 @@ def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False
     maps = stored(dtype)
     if maps == "double":
         return _simt("double", 16, 1)
-    return replace(_choose_for_floats(rows, columns, piece, sliced), maps=maps)
-
-
-def _choose_for_floats(rows: int, columns: int, piece: int, sliced: bool) -> Engine:
     if precision() == "fp32" or not device().has_tf32:
-        return _simt("float", 16 if columns <= 16 else 64, piece)
+        return replace(_simt("float", 16 if columns <= 16 else 64, piece), maps=maps)
 
     def enough(engine: Engine) -> bool:
         down, across = engine.tiles(rows, columns)
         return down * across >= BLOCKS
 
     width = 16 if columns <= 16 else 32 if columns <= 32 else 64
-    tall = _tf32(128, width, 4)
-    if piece == 4 and enough(tall):
-        return tall
-    while width > 16 and not sliced and not enough(_tf32(64, width, piece)):
+    height = 128 if piece == 4 and enough(_tf32(128, width, 4)) else 64
+    while height == 64 and width > 16 and not sliced and not enough(_tf32(64, width, piece)):
         width //= 2
-    return _tf32(64, width, piece)
+    return replace(_tf32(height, width, piece), maps=maps)
