@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import queue
-import threading
+from collections import deque
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -134,28 +134,14 @@ def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, Non
     after the batch it is at, and is waited for. A child after a fork has no such thread: there the
     next batch is a DataError.
     """
-    # What travels is a batch, or the exception that ended the thread, or None at the end.
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=depth)
-    stop = threading.Event()
-
-    def produce() -> None:
-        try:
-            for batch in batches:
-                ready.put(batch)
-                if stop.is_set():
-                    return
-            ready.put(None)
-        except BaseException as error:
-            ready.put(error)
-
-    thread = threading.Thread(target=produce, name="minran-loader", daemon=True)
-    thread.start()
     process = os.getpid()
+    thread = ThreadPoolExecutor(1, "minran-loader")
     try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        # One more than may wait: the one in the thread's hands.
+        ahead = deque(thread.submit(next, batches, None) for _ in range(depth + 1))
+        while (batch := ahead.popleft().result()) is not None:
+            ahead.append(thread.submit(next, batches, None))
+            yield batch
             expect(
                 os.getpid() == process,
                 "Loader: this epoch was begun before a fork, in another process; begin it again "
@@ -165,8 +151,4 @@ def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, Non
     finally:
         # A child has no thread to wait for, and locks that it held at the fork stay held.
         if os.getpid() == process:
-            stop.set()
-            # The thread may be waiting for room in the queue; it puts at most one item more.
-            while not ready.empty():
-                ready.get_nowait()
-            thread.join()
+            thread.shutdown(cancel_futures=True)

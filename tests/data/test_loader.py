@@ -26,7 +26,7 @@ RAW = Preprocess(np.zeros((6, 6, 3), np.float32), std=1.0)
 
 
 def loader_threads():
-    return [t for t in threading.enumerate() if t.name == "minran-loader"]
+    return [t for t in threading.enumerate() if t.name.startswith("minran-loader")]
 
 
 def same(first, second):
