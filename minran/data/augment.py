@@ -17,10 +17,12 @@ from minran.hints import checked
 
 # About the standard deviation of CIFAR-10's training pixels around their per-pixel mean.
 DEFAULT_STD = 64.0
+# The paper's zeros on every side of a picture.
+PAD = 4
 
 
 @checked()
-def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) -> np.ndarray:
+def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """Pad every picture with `pad` zeros on each side, cut a random window, mirror half of them.
 
     images: (N, H, W, C) of any dtype; returns a new array of the same shape and dtype. Each
@@ -36,14 +38,22 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = 4) ->
     """
     expect(images.ndim == 4, f"pad_crop_flip: images must be (N, H, W, C), got {images.shape}")
     expect(pad >= 0, f"pad_crop_flip: pad must not be negative, got {pad}")
-    count, height, width = images.shape[:3]
-    top, left = rng.integers(0, 2 * pad + 1, (2, count, 1))
-    mirrored = rng.random((count, 1)) < 0.5
+    return cut_windows(images, draw_windows(len(images), rng, pad), pad)
 
+
+def draw_windows(count: int, rng: np.random.Generator, pad: int = PAD) -> np.ndarray:
+    """Top, left and mirrored (0 or 1) of the windows of `pad_crop_flip`: (3, count) integers."""
+    corners = rng.integers(0, 2 * pad + 1, (2, count))
+    return np.concatenate([corners, rng.random((1, count)) < 0.5])
+
+
+def cut_windows(images: np.ndarray, windows: np.ndarray, pad: int = PAD) -> np.ndarray:
+    """The windows that `draw_windows` drew, cut from the padded pictures."""
+    (count, height, width), (top, left, mirrored) = images.shape[:3], windows[..., None]
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     rows = top + np.arange(height)
     # Reading a window's columns from right to left mirrors it.
-    columns = left + np.where(mirrored, np.arange(width)[::-1], np.arange(width))
+    columns = left + np.where(mirrored > 0, np.arange(width)[::-1], np.arange(width))
     return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
@@ -65,9 +75,19 @@ def cutout(
     """
     expect(images.ndim == 4, f"cutout: images must be (N, H, W, C), got {images.shape}")
     expect(size >= 0, f"cutout: size must not be negative, got {size}")
-    count, height, width = images.shape[:3]
-    top = rng.integers(0, height, (count, 1)) - size // 2
-    left = rng.integers(0, width, (count, 1)) - size // 2
+    return hide_squares(images, draw_squares(images.shape, rng, size), size, fill)
+
+
+def draw_squares(shape: tuple[int, ...], rng: np.random.Generator, size: int) -> np.ndarray:
+    """Top and left of the squares of `cutout` in pictures of `shape` (N, H, W, C): (2, N)."""
+    return np.stack([rng.integers(0, side, shape[0]) - size // 2 for side in shape[1:3]])
+
+
+def hide_squares(
+    images: np.ndarray, squares: np.ndarray, size: int, fill: float = 0.0
+) -> np.ndarray:
+    """The pictures with the squares that `draw_squares` drew overwritten."""
+    (height, width), (top, left) = images.shape[1:3], squares[..., None]
     row, column = np.arange(height), np.arange(width)
     in_rows = (row >= top) & (row < top + size)
     in_columns = (column >= left) & (column < left + size)

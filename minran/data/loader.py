@@ -110,16 +110,39 @@ class Loader:
         batches = (self._batch(order, epoch, i) for i in range(start, len(self)))
         return _prepare_ahead(batches, self.prefetch) if self.prefetch else batches
 
-    def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
-        """Prepare batch `index` of `epoch`."""
+    def plans(self, epoch: int) -> Iterator[np.ndarray]:
+        """Yield what each picture of each batch of `epoch` is, for who cuts them elsewhere.
+
+        A plan is (6, N) integers: the number of the picture, top, left and mirrored of its window
+        in the padded picture, top and left of its hidden square; 0 where nothing is drawn.
+        """
+        order = self.order(epoch)
+        return (self._plan(order, epoch, index)[0] for index in range(len(self)))
+
+    def _plan(
+        self, order: np.ndarray, epoch: int, index: int
+    ) -> tuple[np.ndarray, np.random.Generator]:
+        """The plan of a batch, and the generator that drew it."""
         rng = np.random.default_rng([_BATCH_STREAM, self.seed, epoch, index])
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
-        images, labels = self.dataset.images[chosen], self.dataset.labels[chosen]
+        plan = np.zeros((6, len(chosen)), np.int64)
+        plan[0] = chosen
         if self.augment:
-            images = augmentation.pad_crop_flip(images, rng)
+            plan[1:4] = augmentation.draw_windows(len(chosen), rng)
+        if self.cutout:
+            shape = len(chosen), *self.dataset.images.shape[1:]
+            plan[4:6] = augmentation.draw_squares(shape, rng, self.cutout)
+        return plan, rng
+
+    def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
+        """Prepare batch `index` of `epoch`."""
+        plan, rng = self._plan(order, epoch, index)
+        images, labels = self.dataset.images[plan[0]], self.dataset.labels[plan[0]]
+        if self.augment:
+            images = augmentation.cut_windows(images, plan[1:4])
         images = self.preprocess(images)
         if self.cutout:
-            images = augmentation.cutout(images, rng, self.cutout)
+            images = augmentation.hide_squares(images, plan[4:6], self.cutout)
         if self.mixup:
             soft = augmentation.one_hot(labels, self.dataset.num_classes)
             images, soft = augmentation.mixup(images, soft, self.mixup, rng)

@@ -51,8 +51,33 @@ def steps_for(recipe: Recipe, parts: Parts, capture: bool) -> Steps:
     return Steps(recipe, parts)
 
 
-class DeviceSteps(Steps):
+class UnreadSteps(Steps):
     """Steps that are launched, and read when somebody looks."""
+
+    unread = 0
+
+    def take(self, batch: Any, step: int, look: bool) -> list[Outcome]:
+        """Launch a step; whoever looks waits until all are done."""
+        self.launch(batch, step)
+        self.unread += 1
+        if not look and self.unread < SLOTS:
+            return []
+        rows, first = self.read(), step + 1 - self.unread
+        self.unread = 0
+        unread = [rows[number % SLOTS] for number in range(first, step + 1)]
+        return [(float(loss), int(correct)) for loss, correct in unread]
+
+    def launch(self, batch: Any, step: int) -> None:
+        """Start step number `step`, and do not wait for it."""
+        raise NotImplementedError
+
+    def read(self) -> np.ndarray:
+        """The outcome of step s in row s % SLOTS, for the last steps; this waits for them."""
+        raise NotImplementedError
+
+
+class DeviceSteps(UnreadSteps):
+    """The steps of a network of minran on a GPU."""
 
     def __init__(self, recipe: Recipe, parts: Parts, capture: bool) -> None:
         super().__init__(recipe, parts)
@@ -63,7 +88,6 @@ class DeviceSteps(Steps):
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
         self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
-        self.unread = 0
         # The kernel knows labels of one byte, and no mixup.
         on_device = not recipe.augment.mixup and parts.train.dataset.num_classes <= 256
         self.source: DeviceBatches | HostBatches = (
@@ -75,23 +99,20 @@ class DeviceSteps(Steps):
         """Each batch lies on the device, where `source` finds it, before the next step."""
         return self.source.epoch(epoch, start)
 
-    def take(self, batch: None, step: int, look: bool) -> list[Outcome]:
-        """Launch step number `step`; whoever looks waits until all are done."""
+    def launch(self, batch: None, step: int) -> None:
+        """Write down what changes from step to step, then launch the step, recorded or not."""
         self.numbers[1:].fill(step)
         if self.average:
             self.average.weigh(step + 1)
         if self._run is None:
-            self._run = self._recorded() if self.capture else self.launch
+            self._run = self._recorded() if self.capture else self.step
         self._run()
-        self.unread += 1
-        if not look and self.unread < SLOTS:
-            return []
-        rows = backend.to_host(self.outcomes)
-        unread = [rows[number % SLOTS] for number in range(step + 1 - self.unread, step + 1)]
-        self.unread = 0
-        return [(float(loss), int(correct)) for loss, correct in unread]
 
-    def launch(self) -> None:
+    def read(self) -> np.ndarray:
+        """From the device."""
+        return backend.to_host(self.outcomes)
+
+    def step(self) -> None:
         """The step itself: `train_step` without a word to the host."""
         images, truth, targets = self.source.make()
         truth, targets = (array.astype(self.dtype, copy=False) for array in (truth, targets))
@@ -109,14 +130,14 @@ class DeviceSteps(Steps):
         try:
             moved = what_a_step_moves(self.parts.model, self.optimizer)
             moved += self.average.means if self.average else []
-            return CapturedStep(self.launch, moved, self.optimizer)
+            return CapturedStep(self.step, moved, self.optimizer)
         except CaptureError as error:
             warnings.warn(
                 f"the training step could not be recorded as a graph and runs launch by launch, "
                 f"which is slower ({error})",
                 stacklevel=2,
             )
-            return self.launch
+            return self.step
 
 
 class DeviceBatches:

@@ -166,6 +166,10 @@ class Session:
     def _epoch_is_done(self) -> bool:
         return self.progress.finished or self.progress.batch == len(self.parts.train)
 
+    def _test_is_due(self) -> bool:
+        every = self.recipe.training.test_every
+        return self.progress.finished or _divides(every, self.progress.epoch + 1)
+
     def _close_epoch(self) -> None:
         """The epoch's row: averages over its batches, and the test if it is due."""
         progress, training = self.progress, self.recipe.training
@@ -176,7 +180,7 @@ class Session:
             "lr": self.parts.schedule(progress.step - 1),
         }
         accuracy = -1.0
-        if progress.finished or _divides(training.test_every, progress.epoch + 1):
+        if self._test_is_due():
             values["test_loss"], accuracy = self.steps.test()
             values["test_accuracy"] = accuracy
         values["seconds"] = round(progress.seconds, 2)
