@@ -136,11 +136,6 @@ class CudaDevice:
         except self.xp.cuda.memory.OutOfMemoryError:
             raise self._no_room(array.shape, array.dtype) from None
 
-    @property
-    def is_recording(self) -> bool:
-        """Whether the current stream writes launches down."""
-        return bool(self.xp.cuda.get_current_stream().is_capturing())
-
     def recorder(self) -> CudaRecorder:
         """What records a training step and replays it."""
         return CudaRecorder(self.xp)

@@ -176,11 +176,6 @@ def place(array: np.ndarray) -> Array:
     return device().place(array)
 
 
-def is_recording() -> bool:
-    """Whether launches are written down for a graph at the moment, not carried out."""
-    return device().is_recording
-
-
 def recorder() -> CudaRecorder:
     """What records a training step and replays it."""
     return device().recorder()

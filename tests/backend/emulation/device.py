@@ -63,11 +63,6 @@ class EmulatedDevice:
         """A copy of a host's array."""
         return self.xp.array(array)
 
-    @property
-    def is_recording(self) -> bool:
-        """Whether launches are written down."""
-        return Tape.current is not None
-
     def recorder(self) -> EmulatedRecorder:
         """What records a step."""
         return EmulatedRecorder()
