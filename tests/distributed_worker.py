@@ -21,7 +21,7 @@ from minran.data import load_shapes
 from minran.errors import BackendError, DataError
 from minran.optim import SGD
 from minran.train import load_recipe, train, train_step
-from minran.train.opening import expect_same_pictures
+from minran.train.start import expect_same_pictures
 
 
 def steps(out: str, batch_size: str, model: str, unit: str) -> None:

@@ -210,7 +210,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from minran.data import Loader
     from minran.train import evaluate as measure
     from minran.train import load_data, load_model, parse, use_precision
-    from minran.train.opening import expect_same_pictures
+    from minran.train.start import expect_same_pictures
 
     backend.use(args.device)
     distributed.start()

@@ -1,10 +1,9 @@
-"""Training: recipes, the loop, resumable runs. Read `steps`, `loop`, `recipe`, then the rest."""
+"""Training: recipes, the loop, resumable runs. Read `steps`, `loop`, `start`, then the rest."""
 
 from minran.inspect.curves import LiveCurves
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.gpu import CapturedStep, CaptureError, capture_step
 from minran.train.history import History, read_history
-from minran.train.loop import Result, train
 from minran.train.pretrained import (
     Pretrained,
     export_weights,
@@ -21,6 +20,7 @@ from minran.train.setup import (
     make_model,
     use_precision,
 )
+from minran.train.start import Result, train
 from minran.train.steps import evaluate, train_step
 from minran.train.table import RunSummary, compare, list_runs
 

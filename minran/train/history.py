@@ -54,7 +54,7 @@ class History:
             self.rows = self.rows[:keep]
         # Later rows go, and so does a last line that a crash cut off: the next row must not be
         # written behind it.
-        content = "".join(map(_line, self.rows)).encode()
+        content = "".join(json.dumps(row) + "\n" for row in self.rows).encode()
         if path.exists() and path.read_bytes() != content:
             write_atomically(path, content)
 
@@ -64,29 +64,26 @@ class History:
         A checkpoint says how many rows came before it, so they must be safe before it is.
         Raises CheckpointError if the disk refuses.
         """
-        row = {key: _finite(value) for key, value in row.items()}
+        # Infinity and NaN are not JSON: other programs could not read the file.
+        broken = [key for key, x in row.items() if isinstance(x, float) and not math.isfinite(x)]
+        row = row | dict.fromkeys(broken)
         if self.writes:
-            self._write(row)
+            expect(
+                not self.rows or self.path.exists(),
+                f"{self.path} was removed while training; without its rows the run cannot go on",
+                CheckpointError,
+            )
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError as error:
+                reason = error.strerror or error
+                raise CheckpointError(f"could not write {self.path} ({reason})") from error
         self.rows.append(row)
         return row
-
-    def _write(self, row: Row) -> None:
-        expect(
-            not self.rows or self.path.exists(),
-            f"{self.path} was removed while training; without its rows the run cannot go on",
-            CheckpointError,
-        )
-        try:
-            if not self.rows:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(_line(row))
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CheckpointError(
-                f"could not write {self.path} ({error.strerror or error})"
-            ) from error
 
     @property
     def epochs(self) -> list[Row]:
@@ -139,12 +136,3 @@ def _row_problem(row: Any) -> str:
         if value is not None and (type(value) not in (int, float) or not abs(value) < math.inf):
             return f" ({name} is no number)"
     return ""
-
-
-def _finite(value: Any) -> Any:
-    """Infinity and NaN are not JSON: other programs could not read the file."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _line(row: Row) -> str:
-    return json.dumps(row) + "\n"

@@ -1,6 +1,7 @@
-"""The training loop, on one page: `train` runs a recipe, `Session` takes its steps.
+"""The training loop: epochs of steps, what comes of them in the history, the network in files.
 
-Read `train_step` (in `steps`) first, then `Session.fit`, then `train` around that.
+Read `train_step` (in `steps`) first, then `Session`. `train` (in `start`) begins a run, or finds
+where it stands, and makes a session of it.
 """
 
 from __future__ import annotations
@@ -13,82 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minran import backend, distributed
-from minran.errors import MinranError, RecipeError, expect
-from minran.hints import checked
-from minran.nn import Module
+from minran import backend
+from minran.errors import MinranError
 from minran.train.checkpoint import Progress
-from minran.train.gpu import steps_for
 from minran.train.history import History
-from minran.train.opening import expect_may_start, opened
-from minran.train.recipe import Recipe, parse
+from minran.train.recipe import Recipe
 from minran.train.report import Reporter, StopRequest
 from minran.train.run import Run
-from minran.train.setup import Parts, load_model
+from minran.train.setup import Parts
 from minran.train.steps import Steps
 
 OnRow = Callable[[dict[str, Any]], Any]
-
-
-@dataclass
-class Result:
-    """What became of a run: its files, its history, and whether it came to its end."""
-
-    run: Run
-    model: Module
-    history: History
-    finished: bool
-    parts: Parts | None = None
-    """What it was made of; None where nothing was left to do."""
-
-
-@checked(RecipeError)
-def train(
-    recipe: Recipe,
-    folder: str | Path,
-    *,
-    resume: bool = False,
-    force: bool = False,
-    data_dir: str | Path | None = None,
-    quiet: bool = False,
-    on_row: OnRow | None = None,
-    capture: bool = True,
-) -> Result:
-    """Train the recipe's network in `folder`; `resume` goes on where the run there stopped.
-
-    A run that was interrupted and resumed has the losses of one that was not, bit for bit on
-    one backend. With `resume`, `training.epochs` and `training.iterations` may be others than
-    before: the run then ends there, and from here on has the learning rates of a run of that
-    length. Ctrl-C finishes the step, writes a checkpoint and returns. `on_row` is called
-    with every new row of the history (for live curves in a notebook). On a GPU the step is
-    recorded once and replayed as one graph if `capture`; the losses are the same without.
-
-    Under mpiexec (`minran.distributed`) every process calls this and computes its share of each
-    batch; process 0 writes the files, prints and calls `on_row`.
-
-    Raises RecipeError, DataError or CheckpointError before anything is written; MinranError if
-    the loss diverges.
-    """
-    expect(not (resume and force), "train: resume and force exclude each other", RecipeError)
-    # What is run is what is stored: checked, and with the kinds that TOML has.
-    recipe, run, leads = parse(recipe.to_toml()), Run(folder), distributed.leads()
-    quiet = quiet or not leads
-    if not expect_may_start(run, recipe, resume, force):
-        Reporter(0, 0, quiet).say(f"the run in {folder} is finished already")
-        return Result(run, load_model(run.last_file)[0], History(run.history_file), True)
-    with opened(run, recipe, resume, force, data_dir) as (parts, progress, history):
-        reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
-        with StopRequest(quiet=not leads) as stop, reporter:
-            steps = steps_for(recipe, parts, capture)
-            told = on_row if leads else None
-            session = Session(recipe, parts, steps, run, progress, history, stop, reporter, told)
-            if not session.fit():
-                reporter.say(
-                    f"stopped after step {progress.step}; go on with --resume {run.folder}"
-                )
-    if parts.average:
-        parts.average.apply()
-    return Result(run, parts.model.eval(), history, progress.finished, parts)
 
 
 @dataclass
@@ -141,12 +77,9 @@ class Session:
     def _is_due(self, step: int) -> bool:
         """Whether a row, a checkpoint or an end is due after so many steps."""
         progress, training = self.progress, self.recipe.training
-        return (
-            step == progress.total_steps
-            or progress.batch + step - progress.step == len(self.parts.train)
-            or _divides(training.log_every, step)
-            or _divides(training.checkpoint_every, step)
-        )
+        ends = progress.total_steps, progress.step + len(self.parts.train) - progress.batch
+        every = training.log_every, training.checkpoint_every
+        return step in ends or any(_divides(count, step) for count in every)
 
     def _book(self, loss: float, correct: int) -> None:
         """Count a step: in the sums of its epoch, in the history if its row is due."""

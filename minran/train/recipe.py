@@ -21,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -30,8 +30,19 @@ from typing import Any
 from minran.errors import RecipeError, did_you_mean, expect, nearest
 from minran.files import read_bytes
 from minran.hints import checked
-from minran.train.entries import CHOICES, LENGTH, RANGES, USED_BY
 from minran.train.toml import MAX_BYTES, read_table, read_value, write_value
+
+LENGTH = ("training.epochs", "training.iterations")
+"""What may change when a run goes on: how long it trains."""
+
+
+def _number(default: float, least: float = 0, below: float = math.inf, **more: Any) -> Any:
+    """An entry for a number of [least, below)."""
+    return field(default=default, metadata={"least": least, "below": below, **more})
+
+
+def _choice(default: str, *choices: str) -> Any:
+    return field(default=default, metadata={"choices": choices})
 
 
 @dataclass
@@ -47,9 +58,9 @@ class DataRecipe:
     """Which pictures: a name `minran.data.load` knows, how many (0: all), label noise, scale."""
 
     name: str = "cifar10"
-    train_count: int = 0
-    test_count: int = 0
-    label_noise: float = 0.0
+    train_count: int = _number(0)
+    test_count: int = _number(0)
+    label_noise: float = _number(0.0, below=1)
     """Share of wrong training labels, 1 - r of Eq. 7."""
     std: float = 64.0
     """What the centred pixels (0..255) are divided by; the paper divides by nothing (1)."""
@@ -60,29 +71,29 @@ class AugmentRecipe:
     """What is done to training pictures."""
 
     pad_crop_flip: bool = True
-    cutout: int = 0
-    mixup: float = 0.0
+    cutout: int = _number(0)
+    mixup: float = _number(0.0)
 
 
 @dataclass
 class OptimizerRecipe:
     """SGD (`minran.optim.SGD`)."""
 
-    lr: float = 0.1
-    momentum: float = 0.9
+    lr: float = _number(0.1)
+    momentum: float = _number(0.9, below=1)
     nesterov: bool = True
-    weight_decay: float = 1e-4
+    weight_decay: float = _number(1e-4)
 
 
 @dataclass
 class ScheduleRecipe:
     """How the learning rate moves: "constant", "multistep", "cosine" or "one_cycle"."""
 
-    kind: str = "one_cycle"
-    milestones: list[int] = field(default_factory=list)
+    kind: str = _choice("one_cycle", "constant", "multistep", "cosine", "one_cycle")
+    milestones: list[int] = field(default_factory=list, metadata={"kinds": ("multistep",)})
     """multistep: the steps at which the rate is multiplied by `factor`."""
-    factor: float = 0.1
-    warmup: float = 0.25
+    factor: float = _number(0.1, kinds=("multistep",))
+    warmup: float = _number(0.25, below=1, kinds=("one_cycle", "cosine"))
     """one_cycle: share of the steps on the way up; cosine: the same."""
 
 
@@ -90,21 +101,21 @@ class ScheduleRecipe:
 class TrainingRecipe:
     """How long, in which batches."""
 
-    epochs: int = 8
-    iterations: int = 0
+    epochs: int = _number(8)
+    iterations: int = _number(0)
     """Stop after this many steps; 0: after `epochs`."""
-    batch_size: int = 128
-    label_smoothing: float = 0.0
-    ema: float = 0.0
+    batch_size: int = _number(128, least=1)
+    label_smoothing: float = _number(0.0, below=1)
+    ema: float = _number(0.0, below=1)
     """Decay of the averaged weights (`optim.Average`) that are tested and saved; 0: no average."""
-    test_batch_size: int = 250
-    test_every: int = 1
+    test_batch_size: int = _number(250, least=1)
+    test_every: int = _number(1, least=1)
     """Epochs between two tests."""
-    log_every: int = 50
+    log_every: int = _number(50, least=1)
     """Steps between two rows of the history."""
-    checkpoint_every: int = 0
+    checkpoint_every: int = _number(0)
     """Steps between two checkpoints; 0: one after every epoch."""
-    keep_every: int = 0
+    keep_every: int = _number(0)
     """Epochs between two checkpoints that stay (epoch-003.safetensors); 0: none does."""
 
 
@@ -114,8 +125,8 @@ class Recipe:
 
     name: str = "unnamed"
     description: str = ""
-    seed: int = 0
-    precision: str = "tf32"
+    seed: int = _number(0)
+    precision: str = _choice("tf32", "fp32", "tf32", "bf16")
     """How a GPU calculates: its convolutions multiply in "tf32" where it can, in "fp32" everywhere;
     "bf16" also stores the maps between operations in bfloat16. A CPU always uses float32."""
     model: ModelRecipe = field(default_factory=ModelRecipe)
@@ -125,40 +136,42 @@ class Recipe:
     schedule: ScheduleRecipe = field(default_factory=ScheduleRecipe)
     training: TrainingRecipe = field(default_factory=TrainingRecipe)
 
+    def entries(self) -> dict[str, Any]:
+        """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
+        found: dict[str, Any] = {}
+        sections: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if dataclasses.is_dataclass(value):
+                sections |= {f"{name}.{key}": entry for key, entry in vars(value).items()}
+            else:
+                found[name] = value
+        return found | sections
+
     def to_toml(self) -> str:
         """The recipe as TOML that `parse` reads back. Raises RecipeError for what TOML has not."""
-        lines = [f"{key} = {write_value(value, key)}" for key, value in _plain(self)]
-        for section in dataclasses.fields(self):
-            table = getattr(self, section.name)
-            if dataclasses.is_dataclass(table):
-                lines += ["", f"[{section.name}]"]
-                lines += [f"{key} = {write_value(value, key)}" for key, value in _plain(table)]
+        lines, before = [], ""
+        for key, value in self.entries().items():
+            section, _, name = key.rpartition(".")
+            if section != before:
+                lines += ["", f"[{section}]"]
+            lines.append(f"{name} = {write_value(value, name)}")
+            before = section
         return "\n".join(lines) + "\n"
 
     def length(self) -> list[Any]:
         """How long the recipe trains."""
-        entries = self.entries()
-        return [entries[key] for key in LENGTH]
+        return [self.entries()[key] for key in LENGTH]
 
     def unused(self) -> dict[str, str]:
         """The entries that another one makes useless, and why."""
-        kind = self.schedule.kind
-        found = {
-            f"schedule.{name}": f"schedule.kind is {kind!r}, only {' and '.join(kinds)} use it"
-            for name, kinds in USED_BY.items()
-            if kind not in kinds
-        }
+        kind, found = self.schedule.kind, {}
+        for entry in dataclasses.fields(ScheduleRecipe):
+            kinds = entry.metadata.get("kinds", (kind,))
+            if kind not in kinds:
+                users = " and ".join(kinds)
+                found[f"schedule.{entry.name}"] = f"schedule.kind is {kind!r}, only {users} use it"
         if self.training.iterations:
             found["training.epochs"] = f"training.iterations is {self.training.iterations}"
-        return found
-
-    def entries(self) -> dict[str, Any]:
-        """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
-        found = dict(_plain(self))
-        for section in dataclasses.fields(self):
-            table = getattr(self, section.name)
-            if dataclasses.is_dataclass(table):
-                found.update({f"{section.name}.{key}": value for key, value in _plain(table)})
         return found
 
 
@@ -227,15 +240,16 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
 def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
     """A dataclass from a table, entry by entry."""
     hints = typing.get_type_hints(kind)
+    limits = {entry.name: entry.metadata for entry in dataclasses.fields(kind)}
     arguments: dict[str, Any] = {}
     for key, value in table.items():
         if key not in hints:
             raise RecipeError(f"unknown entry {prefix + key!r:.99}; {_advice(key, prefix, hints)}")
-        arguments[key] = _convert(hints[key], value, prefix + key)
+        arguments[key] = _convert(hints[key], limits[key], value, prefix + key)
     return kind(**arguments)
 
 
-def _convert(hint: Any, value: Any, name: str) -> Any:
+def _convert(hint: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any:
     """`value` as the kind that the entry `name` wants; raises RecipeError if it is another."""
     if dataclasses.is_dataclass(hint):
         expect(isinstance(value, dict), f"{name} must be a table, got {value!r:.99}", RecipeError)
@@ -251,13 +265,14 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         value = float(value)
         good = math.isfinite(value)
     expect(good, f"{name} must be {wanted}, got {value!r:.99}", RecipeError)
-    low, high = RANGES.get(name, (-math.inf, math.inf))
-    if name in RANGES:
-        limits = f"at least {low}" + (f" and below {high}" if high < math.inf else "")
-        expect(low <= value < high, f"{name} must be {limits}, got {value}", RecipeError)
-    if name in CHOICES:
-        choices = " or ".join(map(repr, CHOICES[name]))
-        expect(value in CHOICES[name], f"{name} must be {choices}, got {value!r:.99}", RecipeError)
+    if "least" in limits:
+        least, below = limits["least"], limits["below"]
+        words_of_range = f"at least {least}" + (f" and below {below}" if below < math.inf else "")
+        expect(least <= value < below, f"{name} must be {words_of_range}, got {value}", RecipeError)
+    if "choices" in limits:
+        choices = " or ".join(map(repr, limits["choices"]))
+        good = value in limits["choices"]
+        expect(good, f"{name} must be {choices}, got {value!r:.99}", RecipeError)
     return value
 
 
@@ -271,9 +286,3 @@ def _advice(key: str, prefix: str, siblings: Collection[str]) -> str:
     known = ", ".join(prefix + sibling for sibling in siblings)
     hint = " (the network's own options are entries of model.options)" if prefix == "model." else ""
     return f"known: {known}{hint}"
-
-
-def _plain(table: Any) -> list[tuple[str, Any]]:
-    """The entries of a dataclass that are no sections."""
-    pairs = ((f.name, getattr(table, f.name)) for f in dataclasses.fields(table))
-    return [(key, value) for key, value in pairs if not dataclasses.is_dataclass(value)]

@@ -27,8 +27,8 @@ from minran.errors import BackendError, MinranError, RecipeError, expect, import
 from minran.files import write_atomically
 from minran.train import Recipe, Run, environment, load_recipe
 from minran.train.loop import Session
-from minran.train.opening import expect_may_start, opened
 from minran.train.report import Reporter, StopRequest
+from minran.train.start import opened
 
 
 def train_twin(
@@ -63,7 +63,7 @@ def train_twin(
     from minran.workshop.bench.twin_steps import TwinSteps
 
     run = Run(folder)
-    expect_may_start(run, recipe, resume=False, force=force)
+    run.expect_free(force)
     backend.use("numpy")
     with opened(run, recipe, False, force, data_dir) as (parts, progress, history):
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
