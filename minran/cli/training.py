@@ -242,7 +242,7 @@ def runs(args: argparse.Namespace) -> None:
     minran runs
     minran runs elsewhere/
     """
-    from minran.train.table import compare, list_runs
+    from minran.train.report import compare, list_runs
 
     folder = Path(args.folder)
     message = f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed"

@@ -46,25 +46,7 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        # A Tensor can be iterated over, too: its rows, which would not be what is trained.
-        expect(
-            isinstance(params, Iterable) and not isinstance(params, Tensor),
-            f"SGD: params must be a list of tensors, got one {type(params).__name__}",
-            RecipeError,
-        )
-        self.params = list(params)
-        expect(len(self.params) > 0, "SGD: there are no parameters to train", RecipeError)
-        for index, param in enumerate(self.params):
-            expect(
-                isinstance(param, Tensor) and param.requires_grad,
-                f"SGD: params[{index}] is no Tensor that requires a gradient",
-                RecipeError,
-            )
-        expect(
-            len({id(param) for param in self.params}) == len(self.params),
-            "SGD: a parameter is listed twice; each step would move it twice",
-            RecipeError,
-        )
+        self.params = _distinct(params)
         expect_number(momentum, "SGD: momentum", 0, 1, RecipeError)
         expect_number(weight_decay, "SGD: weight_decay", error=RecipeError)
         expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
@@ -133,21 +115,33 @@ class SGD:
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continue with these velocities. Raises CheckpointError if they do not fit."""
+        given = state if isinstance(state, Mapping) else {}
         own = {f"velocity.{i}": velocity for i, velocity in enumerate(self.velocity)}
         shapes = {name: tuple(array.shape) for name, array in own.items()}
         expect(
-            isinstance(state, Mapping)
-            and {name: np.shape(array) for name, array in state.items()} == shapes,
-            f"the optimiser's state ({len(state) if isinstance(state, Mapping) else 'no'} "
-            f"velocities) does not belong to these {len(shapes)} parameters",
+            {name: np.shape(array) for name, array in given.items()} == shapes,
+            f"the optimiser's state ({len(given) if given is state else 'no'} velocities) does not "
+            f"belong to these {len(shapes)} parameters",
             CheckpointError,
         )
-        for name in own:
-            good = backend.is_floating(np.asarray(state[name]).dtype)
-            expect(
-                good and bool(np.isfinite(state[name]).all()),
-                f"{name}: the optimiser's state must be finite floating-point numbers",
-                CheckpointError,
-            )
-        for index, velocity in enumerate(self.velocity):
-            velocity[...] = backend.to_device(state[f"velocity.{index}"])
+        for name, array in given.items():
+            good = backend.is_floating(np.asarray(array).dtype) and np.isfinite(array).all()
+            message = f"{name}: the optimiser's state must be finite floating-point numbers"
+            expect(bool(good), message, CheckpointError)
+        for name, velocity in own.items():
+            velocity[...] = backend.to_device(given[name])
+
+
+def _distinct(params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list, each of which can be trained."""
+    # A Tensor can be iterated over, too: its rows, which would not be what is trained.
+    what = f"SGD: params must be a list of tensors, got one {type(params).__name__}"
+    expect(isinstance(params, Iterable) and not isinstance(params, Tensor), what, RecipeError)
+    found = list(params)
+    expect(len(found) > 0, "SGD: there are no parameters to train", RecipeError)
+    for index, param in enumerate(found):
+        what = f"SGD: params[{index}] is no Tensor that requires a gradient"
+        expect(isinstance(param, Tensor) and param.requires_grad, what, RecipeError)
+    what = "SGD: a parameter is listed twice; each step would move it twice"
+    expect(len({id(param) for param in found}) == len(found), what, RecipeError)
+    return found

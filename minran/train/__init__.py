@@ -11,6 +11,7 @@ from minran.train.pretrained import (
     load_pretrained,
 )
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
+from minran.train.report import RunSummary, compare, list_runs
 from minran.train.run import Run, environment
 from minran.train.setup import (
     Parts,
@@ -22,7 +23,6 @@ from minran.train.setup import (
 )
 from minran.train.start import Result, train
 from minran.train.steps import evaluate, train_step
-from minran.train.table import RunSummary, compare, list_runs
 
 __all__ = [
     "CaptureError",

@@ -25,7 +25,6 @@ from minran.hints import checked
 FORMAT = "minran-checkpoint-2"
 FIRST_FORMAT = "minran-checkpoint-1"
 """Its checksum left out names of dtypes and shapes, and it had no arrays about the data."""
-GROUPS = ("model", "preprocess", "optimizer", "data", "raw")
 MAX_HEADER = 4 << 20
 """Bytes of the header: names and shapes of all arrays, recipe, classes. A network of 452 layers
 needs an eighth of it; larger ones are refused before they are read."""
@@ -36,6 +35,7 @@ DTYPES = {
     "data": ("F32", "U32"),
     "raw": ("F32", "F64"),
 }
+"""The groups of arrays, and what they may be made of."""
 
 
 @dataclass
@@ -75,11 +75,8 @@ class Progress:
             "seen": (self.seen == 0) == (self.batch == 0),
             "total_steps": not 0 < self.total_steps < self.step,
         }
-        return "; ".join(
-            f"{name} cannot be so at step {self.step}"
-            for name, good in possible.items()
-            if not good
-        )
+        wrong = [name for name, good in possible.items() if not good]
+        return "; ".join(f"{name} cannot be so at step {self.step}" for name in wrong)
 
     @property
     def finished(self) -> bool:
@@ -99,7 +96,7 @@ class Checkpoint:
     progress: Progress = field(default_factory=Progress)
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
     data: dict[str, np.ndarray] = field(default_factory=dict)
-    """What tells the training pictures and labels from others (`setup.describe`)."""
+    """What tells the training pictures and labels from others (`Parts.restore`)."""
     raw: dict[str, np.ndarray] = field(default_factory=dict)
     """Where `model` is an average (`training.ema`): the weights that training goes on from."""
 
@@ -112,7 +109,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     arrays = {
         f"{group}/{name}": np.asarray(array, order="C")
-        for group in GROUPS
+        for group in DTYPES
         for name, array in getattr(checkpoint, group).items()
     }
     header = {
@@ -144,7 +141,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         f"{path} is damaged: its contents do not match their checksum",
         CheckpointError,
     )
-    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in GROUPS}
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in DTYPES}
     for key, array in arrays.items():
         group, _, name = key.partition("/")
         groups[group][name] = array
@@ -264,9 +261,7 @@ def _checksum(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
     crc = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name in sorted(arrays):
         array = arrays[name]
-        what = (
-            name if header.get("format") == FIRST_FORMAT else f"{name} {array.dtype} {array.shape}"
-        )
-        crc = zlib.crc32(what.encode(), crc)
+        kind = "" if header.get("format") == FIRST_FORMAT else f" {array.dtype} {array.shape}"
+        crc = zlib.crc32(f"{name}{kind}".encode(), crc)
         crc = zlib.crc32(array.tobytes(), crc)
     return f"{crc:08x}"

@@ -125,9 +125,9 @@ class Run:
         Raises CheckpointError as `expect_free` does.
         """
         self.expect_free(force)
+        own = (self.last_file, self.best_file, self.history_file, self.environment_file)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            own = (self.last_file, self.best_file, self.history_file, self.environment_file)
             for file in (*own, *self.epoch_files()):
                 file.unlink(missing_ok=True)
         except OSError as error:

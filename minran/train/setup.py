@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +71,14 @@ class Parts:
 
         Raises CheckpointError if it does not belong to this network or these pictures.
         """
-        mean = checkpoint.preprocess["mean"]
-        # Shapes pictures may differ in single roundings between processors, not by more.
-        same = mean.shape == self.preprocess.mean.shape and bool(
-            np.abs(mean - self.preprocess.mean).max() < 0.05
-        )
-        # The first checkpoints knew neither labels nor classes' pictures.
-        if checkpoint.data and same and checkpoint.class_names == self.class_names:
-            means, own = checkpoint.data.get("class_means"), self.data["class_means"]
-            same = (
-                np.array_equal(checkpoint.data.get("labels", ()), self.data["labels"])
-                and means is not None
-                and means.shape == own.shape
-                and bool(np.abs(means - own).max() < 0.05)
-            )
+        theirs = checkpoint.data
+        same = checkpoint.class_names == self.class_names
+        same = same and _alike(checkpoint.preprocess["mean"], self.preprocess.mean)
+        if theirs:  # the first checkpoints knew neither labels nor classes' pictures
+            same = same and np.array_equal(theirs.get("labels", ()), self.data["labels"])
+            same = same and _alike(theirs.get("class_means"), self.data["class_means"])
         expect(
-            same and checkpoint.class_names == self.class_names,
+            same,
             "the training pictures are not those that the run started with: pictures, labels or "
             "classes were changed (or a folder was split by an earlier version of minran)",
             CheckpointError,
@@ -96,6 +88,13 @@ class Parts:
             self.average.restart()
             self.model.load_state_dict(checkpoint.raw)
         self.optimizer.load_state_dict(checkpoint.optimizer)
+
+
+def _alike(colours: np.ndarray | None, own: np.ndarray) -> bool:
+    """Shapes pictures may differ in single roundings between processors, not by more."""
+    if colours is None or colours.shape != own.shape:
+        return False
+    return bool(np.abs(colours - own).max() < 0.05)
 
 
 @checked(RecipeError)
@@ -135,31 +134,16 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     )
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
-    settings = recipe.optimizer
-    optimizer = (optim.FlatSGD if backend.has("gather") else optim.SGD)(
-        model.parameters(),
-        settings.lr,
-        settings.momentum,
-        settings.nesterov,
-        settings.weight_decay,
-    )
+    kind = optim.FlatSGD if backend.has("gather") else optim.SGD
+    optimizer = kind(model.parameters(), **asdict(recipe.optimizer))
     average = optim.Average(model, optimizer, training.ema) if training.ema else None
     total = training.iterations or training.epochs * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
-    return Parts(
-        model,
-        optimizer,
-        _schedule(recipe, total),
-        train,
-        test,
-        preprocess,
-        total,
-        average,
-        describe(train_data),
-    )
+    schedule, facts = _schedule(recipe, total), _describe(train_data)
+    return Parts(model, optimizer, schedule, train, test, preprocess, total, average, facts)
 
 
-def describe(dataset: Dataset) -> dict[str, np.ndarray]:
+def _describe(dataset: Dataset) -> dict[str, np.ndarray]:
     """What a checkpoint keeps to tell whether these are the pictures and labels of its run.
 
     labels: a checksum of them all, uint32; class_means: (K, H, C) float32, the mean colour of each

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from minran.errors import CheckpointError
 from minran.files import is_temporary
 from minran.train import Checkpoint, Progress, load_checkpoint, load_model, save_checkpoint
-from minran.train.checkpoint import GROUPS, load_progress
+from minran.train.checkpoint import DTYPES, load_progress
 
 
 def example(seed=0):
@@ -38,7 +38,7 @@ def assert_same(one, other):
         other.class_names,
         other.progress,
     )
-    for group in GROUPS:
+    for group in DTYPES:
         arrays, expected = getattr(one, group), getattr(other, group)
         assert arrays.keys() == expected.keys()
         for name, array in arrays.items():

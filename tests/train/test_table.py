@@ -7,7 +7,7 @@ from train_helpers import tiny
 
 from minran.errors import BackendError
 from minran.train import LiveCurves, Run, compare, list_runs, read_history, train
-from minran.train.table import RunSummary
+from minran.train.report import RunSummary
 
 
 @pytest.fixture(scope="module")
