@@ -56,31 +56,27 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     [('stages.0.1', (2, 16, 16, 16)), ('stages.1.1', (2, 8, 8, 32))]
     """
     found = attention_modules(model, "attention_maps")
-    parts: dict[tuple[str, str], list[np.ndarray]] = {
-        (name, part): [] for name, _ in found for part in ("mask", "trunk", "output")
-    }
+    parts: dict[str, list[list[np.ndarray]]] = {name: [[], [], []] for name, _ in found}
     # `after` reads what the gate put out: the module's H.
-    wanted = {id(m.mask): (n, "mask") for n, m in found}
-    wanted |= {id(m.trunk): (n, "trunk") for n, m in found}
-    wanted |= {id(m.after): (n, "output") for n, m in found}
+    wanted = {
+        id(part): (name, place)
+        for name, module in found
+        for place, part in enumerate((module.mask, module.trunk, module.after))
+    }
 
     def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if id(module) in wanted:
-            key = wanted[id(module)]
-            parts[key].append((inputs[0] if key[1] == "output" else output).numpy())
+            name, place = wanted[id(module)]
+            parts[name][place].append((inputs[0] if place == 2 else output).numpy())
 
     watch(model, images, keep, "attention_maps", batch_size)
-    whole = {key: np.concatenate(arrays) for key, arrays in parts.items()}
-    return [
-        Attention(name, whole[name, "mask"], whole[name, "trunk"], whole[name, "output"])
-        for name, _ in found
-    ]
+    return [Attention(name, *map(np.concatenate, arrays)) for name, arrays in parts.items()]
 
 
 @checked()
 def channel_mean(mask: np.ndarray) -> np.ndarray:
     """The mean over channels: (N, h, w, C) -> (N, h, w)."""
-    _check(mask, "channel_mean")
+    _expect_mask(mask, "channel_mean")
     return mask.mean(axis=3)
 
 
@@ -131,12 +127,12 @@ def choose_channels(
     >>> inspect.choose_channels(mask, "variance", count=1).indices
     (2,)
     """
-    _check(mask, "choose_channels")
+    _expect_mask(mask, "choose_channels")
     total = mask.shape[3]
     known = (*RULES, "given")
     expect(rule in known, f"choose_channels: rule must be one of {known}, got {rule!r}")
     if rule == "given" or channels is not None:
-        chosen = tuple(int(channel) for channel in channels or ())
+        chosen = tuple(map(int, channels or ()))
         expect(
             bool(chosen) and all(0 <= channel < total for channel in chosen),
             f"choose_channels: give channels from 0 to {total - 1}, got {channels}",
@@ -144,7 +140,7 @@ def choose_channels(
         return Channels(chosen, mask[..., list(chosen)], "given by hand")
     expect(1 <= count <= total, f"choose_channels: count must be 1 to {total}, got {count}")
     rank = _rank(np.asarray(mask, np.float64), rule)
-    chosen = tuple(int(channel) for channel in np.argsort(-rank, kind="stable")[:count])
+    chosen = tuple(np.argsort(-rank, kind="stable")[:count].tolist())
     return Channels(chosen, mask[..., list(chosen)], RULES[rule])
 
 
@@ -231,5 +227,5 @@ def expect_labels(labels: Any, class_names: Sequence[str] | None, who: str) -> N
         expect_whole(label, f"{who}: labels, each", 0, known)
 
 
-def _check(mask: np.ndarray, who: str) -> None:
+def _expect_mask(mask: np.ndarray, who: str) -> None:
     expect(mask.ndim == 4, f"{who}: the mask must be (N, h, w, C), got {mask.shape}")
