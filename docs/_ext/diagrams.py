@@ -48,10 +48,8 @@ def step_diagram() -> Svg:
         nodes[name] = root.add(Node(None, name))
         labels[nodes[name]] = Label(first, second, colour, said.get(name, ""), first)
     edges = [(nodes[start], nodes[end]) for start, end, _ in ARROWS]
-    sizes = {node: labels[node].size(False) for node in nodes.values()}
-    sizes[root] = (0.0, 0.0)
     drawn = Flow(root, edges, nodes["save"])
-    return render(root, layout(drawn, sizes), labels, "One training step")
+    return render(root, layout(drawn, labels), labels, "One training step")
 
 
 def drawings() -> dict[str, Svg]:

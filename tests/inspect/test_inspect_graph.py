@@ -76,9 +76,7 @@ def test_edges_between_the_parts_of_an_attention_module() -> None:
 def test_layout_trunk_and_mask_are_columns_and_nothing_overlaps() -> None:
     _, found = attention_flow()
     nodes = [node for node in everything(found.root) if node is not found.root]
-    sizes = {node: label(node, 1).size(node.open) for node in nodes}
-    sizes[found.root] = (0.0, 0.0)
-    placed = layout(found, sizes)
+    placed = layout(found, {node: label(node, 1) for node in nodes})
     for place in placed.values():
         for layer in range(len(place.top)):
             row = sorted((i for i in place.items if i.layer == layer), key=lambda i: i.x)

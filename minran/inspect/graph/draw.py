@@ -124,6 +124,4 @@ def _draw(drawn: Flow, depth: int | None, collapse: Collection[str], skip: int, 
         MinranError,
     )
     labels = {node: label(node, skip) for node in boxes}
-    sizes = {node: labels[node].size(node.open) for node in boxes}
-    sizes[drawn.root] = (0.0, 0.0)
-    return render(drawn.root, layout(drawn, sizes), labels, title)
+    return render(drawn.root, layout(drawn, labels), labels, title)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from minran.inspect.graph.flow import Flow, Link, Node, split_at_borders
+from minran.inspect.graph.labels import Label
 
 GAP_X, GAP_Y, PORT_GAP, PADDING, TITLE = 32.0, 30.0, 14.0, 12.0, 22.0
 
@@ -55,10 +56,8 @@ class Placed:
     """Place from the left of the ports, by "in" or "out" and the node that the edge starts at."""
 
 
-def layout(flow: Flow, size: dict[Node, tuple[float, float]]) -> dict[Node, Placed]:
-    """Place every open box of the flow; `size` tells width and height of the others, and the
-    least width of the open ones (for their titles).
-    """
+def layout(flow: Flow, labels: dict[Node, Label]) -> dict[Node, Placed]:
+    """Place every open box of the flow; labels of all nodes but the root: they need their room."""
     links = split_at_borders(flow)
     placed: dict[Node, Placed] = {}
 
@@ -66,7 +65,7 @@ def layout(flow: Flow, size: dict[Node, tuple[float, float]]) -> dict[Node, Plac
         for child in box.children:
             if child.open:
                 place(child)
-        placed[box] = _place(box, links[box], placed, size)
+        placed[box] = _place(box, links[box], placed, labels)
 
     place(flow.root)
     return placed
@@ -76,12 +75,12 @@ def _place(
     box: Node,
     links: list[Link],
     placed: dict[Node, Placed],
-    size: dict[Node, tuple[float, float]],
+    labels: dict[Node, Label],
 ) -> Placed:
     items: dict[Node, Item] = {}
     for child in box.children:
         inner = placed.get(child)
-        width, height = (inner.width, inner.height) if inner else size[child]
+        width, height = (inner.width, inner.height) if inner else labels[child].size(False)
         items[child] = Item(child, width, height)
     ports: dict[tuple[str, Node], Item] = {}
     edges = [
@@ -100,7 +99,8 @@ def _place(
     result = Placed([item for layer in layers for item in layer], segments)
     left = min((item.x - item.width / 2 for item in result.items), default=0.0)
     right = max((item.x + item.width / 2 for item in result.items), default=0.0)
-    result.width = max(right - left + 2 * PADDING, size[box][0])
+    title = labels[box].size(True)[0] if box in labels else 0.0
+    result.width = max(right - left + 2 * PADDING, title)
     shift = (result.width - (right - left)) / 2 - left
     for item in result.items:
         item.x += shift

@@ -50,9 +50,7 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
         return {node: _label(node, outputs, called, known, at) for node in drawn.root.children}
 
     # Every picture has the boxes of the last one, whose texts are the longest.
-    final = labels(None, gradients)
-    sizes = {node: text.size(False) for node, text in final.items()} | {drawn.root: (0.0, 0.0)}
-    placed = layout(drawn, sizes)
+    placed = layout(drawn, labels(None, gradients))
     pictures: list[Svg] = [
         render(drawn.root, placed, labels(at, known), "backward, step by step")
         for at, known, _ in moments
