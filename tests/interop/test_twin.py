@@ -41,6 +41,22 @@ def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
+def observe(module: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """Run the module; return (first input, output) of each of its submodules by name."""
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    hooks = []
+    for path, child in module.named_modules():
+
+        def hook(_m: nn.Module, inputs: tuple, output: torch.Tensor, path: str = path) -> None:
+            seen[path] = (inputs[0].detach(), output.detach())
+
+        hooks.append(child.register_forward_hook(hook))
+    module(x)
+    for handle in hooks:
+        handle.remove()
+    return seen
+
+
 COUNTS = {
     "attention56": 31_810_728,
     "attention92": 52_466_344,
@@ -84,16 +100,13 @@ def test_cifar_parameters(name: str) -> None:
 )
 def test_multiply_adds(name: str, size: int, giga: float, digits: int) -> None:
     """Of convolutions and linear layers; on `meta` there are shapes but no values."""
-    counts = []
-
-    def count(layer: nn.Module, inputs: tuple, y: torch.Tensor) -> None:
-        counts.append(layer.weight.numel() * y.shape[2:].numel())
-
     model = on_meta(name)
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.register_forward_hook(count)
-    model(torch.empty(1, 3, size, size, device="meta"))
+    seen = observe(model, torch.empty(1, 3, size, size, device="meta"))
+    counts = [
+        layer.weight.numel() * seen[path][1].shape[2:].numel()
+        for path, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
     assert round(sum(counts) / 1e9, digits) == giga
 
 
@@ -189,18 +202,11 @@ def test_shapes_of_the_stages(
     ("name", "size", "smallest"), [("attention56", 224, 7), ("attention56_cifar", 32, 4)]
 )
 def test_every_mask_goes_down_to_the_same_smallest_map(name: str, size: int, smallest: int) -> None:
-    model = on_meta(name)
-    sides: dict[str, int] = {}
-    for path, module in model.named_modules():
-        if isinstance(module, Hourglass):
-            module.pool.register_forward_hook(
-                lambda _m, _x, y, path=path: sides.update({path: y.shape[-1]})
-            )
-    model(torch.empty(1, 3, size, size, device="meta"))
+    seen = observe(on_meta(name), torch.empty(1, 3, size, size, device="meta"))
     for stage, depth in enumerate((3, 2, 1)):
-        levels = [side for path, side in sides.items() if path.startswith(f"stages.{stage}.")]
-        assert len(levels) == depth
-        assert min(levels) == smallest
+        pools = [path for path in seen if path.startswith(f"stages.{stage}.") and "pool" in path]
+        assert len(pools) == depth
+        assert min(seen[path][1].shape[-1] for path in pools) == smallest
 
 
 def attention_module(**options: object) -> AttentionModule:
@@ -208,22 +214,6 @@ def attention_module(**options: object) -> AttentionModule:
     module = create_twin("attention_small_cifar", **options).get_submodule("stages.0.1")
     assert isinstance(module, AttentionModule)
     return module
-
-
-def observe(module: nn.Module, x: torch.Tensor) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """Run the module; return (first input, output) of each of its submodules by name."""
-    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
-    hooks = []
-    for path, child in module.named_modules():
-
-        def hook(_m: nn.Module, inputs: tuple, output: torch.Tensor, path: str = path) -> None:
-            seen[path] = (inputs[0].detach(), output.detach())
-
-        hooks.append(child.register_forward_hook(hook))
-    module(x)
-    for handle in hooks:
-        handle.remove()
-    return seen
 
 
 def test_nothing_of_the_trunk_enters_the_mask() -> None:
