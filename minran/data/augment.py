@@ -136,16 +136,12 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     array([[0., 1., 0.],
            [1., 0., 0.]], dtype=float32)
     """
-    expect(
-        labels.ndim == 1 and labels.dtype.kind in "iu",
-        f"one_hot: labels must be (N,) integers, got {labels.shape} {labels.dtype}",
-    )
+    message = f"one_hot: labels must be (N,) integers, got {labels.shape} {labels.dtype}"
+    expect(labels.ndim == 1 and labels.dtype.kind in "iu", message)
     expect_whole(num_classes, "one_hot: num_classes")
     outside = (labels < 0) | (labels >= num_classes)
-    expect(
-        not outside.any(),
-        f"one_hot: labels must lie in 0..{num_classes - 1}, got {labels[outside][:1]}",
-    )
+    message = f"one_hot: labels must lie in 0..{num_classes - 1}, got {labels[outside][:1]}"
+    expect(not outside.any(), message)
     encoded = np.zeros((len(labels), num_classes), np.float32)
     encoded[np.arange(len(labels)), labels] = 1
     return encoded
@@ -160,10 +156,8 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
     >>> data.per_pixel_mean(np.array([0, 255], "uint8").reshape(2, 1, 1, 1)).item()
     127.5
     """
-    expect(
-        images.ndim == 4 and len(images) > 0,
-        f"per_pixel_mean: images must be (N, H, W, C) with N >= 1, got {images.shape}",
-    )
+    message = f"per_pixel_mean: images must be (N, H, W, C) with N >= 1, got {images.shape}"
+    expect(images.ndim == 4 and len(images) > 0, message)
     kind = images.dtype
     expect(kind.kind in "uif", f"per_pixel_mean: images must be numbers, got {kind}")
     return images.mean(axis=0, dtype=np.float64).astype(np.float32)
