@@ -9,6 +9,8 @@ from course_helpers import HEADER, write
 
 from minran.errors import DataError
 from minran.workshop.course.copies import (
+    BEGIN,
+    END,
     blank,
     build_copies,
     build_pairs,
@@ -35,39 +37,37 @@ check("01.1", double)
 """
 
 
-def test_a_function_becomes_blank() -> None:
-    source = "def f(x):\n    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION"
-    assert blank(source, "01.1") == 'def f(x):\n    raise NotImplementedError("Task 01.1")'
-    assert solved(source) == "def f(x):\n    return 2 * x"
+OURS = "  # your code here\n"
+NOTHING = 'raise NotImplementedError("Task 01.1")'
+BLANKS = {
+    "a function": ("def f(x):\n    @    return 2 * x\n    #", f"def f(x):\n    {NOTHING}"),
+    "what is around a block stays": (
+        "def f(x):\n    y = 1\n    @    y = 2\n\n    #\n    return y",
+        f"def f(x):\n    y = 1\n    {NOTHING}\n    return y",
+    ),
+    "assignments": (
+        "@a, b = 1, 2\nc: int = 3\na = 4\n\n#\nprint(a)",
+        f"a = ...{OURS}b = ...{OURS}c = ...{OURS}print(a)",
+    ),
+    "a function at the top level": (
+        "@def f(x, *, k=1):\n    return x\n#",
+        f"def f(x, *, k=1):\n    {NOTHING}",
+    ),
+    "two blocks": (
+        "@a = 1\n#\nb = 2\n@c = 3\n#",
+        f"a = ...{OURS}b = 2\nc = ...{OURS}".rstrip(),
+    ),
+}
+"""@ begins a solution, # ends it."""
 
 
-def test_what_is_around_a_block_stays() -> None:
-    block = "    ### BEGIN SOLUTION\n    y = 2\n\n    ### END SOLUTION\n"
-    source = f"def f(x):\n    y = 1\n{block}    return y"
-    assert blank(source, "01.1") == (
-        'def f(x):\n    y = 1\n    raise NotImplementedError("Task 01.1")\n    return y'
-    )
-
-
-def test_assignments_become_blank() -> None:
-    source = "### BEGIN SOLUTION\na, b = 1, 2\nc: int = 3\na = 4\n\n### END SOLUTION\nprint(a)"
-    ours = "  # your code here\n"
-    assert blank(source, "01.1") == f"a = ...{ours}b = ...{ours}c = ...{ours}print(a)"
-
-
-def test_functions_at_the_top_level_become_blank() -> None:
-    source = "### BEGIN SOLUTION\ndef f(x, *, k=1):\n    return x\n### END SOLUTION"
-    assert blank(source, "01.1") == (
-        'def f(x, *, k=1):\n    raise NotImplementedError("Task 01.1")'
-    )
-
-
-def test_two_blocks() -> None:
-    source = (
-        "### BEGIN SOLUTION\na = 1\n### END SOLUTION\nb = 2\n"
-        "### BEGIN SOLUTION\nc = 3\n### END SOLUTION"
-    )
-    assert blank(source, "x") == "a = ...  # your code here\nb = 2\nc = ...  # your code here"
+@pytest.mark.parametrize("name", BLANKS)
+def test_what_becomes_blank(name: str) -> None:
+    short, expected = BLANKS[name]
+    source = short.replace("#", END).replace("@", f"{BEGIN}\n")
+    assert blank(source, "01.1") == expected
+    if name == "a function":
+        assert solved(source) == "def f(x):\n    return 2 * x"
 
 
 def test_copies(tmp_path: Path) -> None:
