@@ -28,6 +28,7 @@ from minran.errors import DataError, MinranError, expect, import_extra
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 COPIES = ("student", "solution", "teacher")
 
+_KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 _TASK = re.compile(r"# Task (\d\d\.\d+): (.+)")
 _BLOCK = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$\n?", re.M | re.S)
 _NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
@@ -189,11 +190,7 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
     node = nbformat.v4.new_notebook()
     node.metadata = nbformat.from_dict(
         {
-            "kernelspec": {
-                "display_name": "Python 3",
-                "language": "python",
-                "name": "python3",
-            },
+            "kernelspec": _KERNEL,
             "language_info": {"name": "python"},
             "minran": {**notebook.metadata, "copy": kind},
         }

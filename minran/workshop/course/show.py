@@ -181,39 +181,27 @@ def read_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) ->
     if not path.is_file():
         known = ", ".join(sorted(p.name for p in KERNELS.glob("*.cu*")))
         raise MinranError(f"show_kernel: there is no file {file!r}; there are {known}")
-    lines = path.read_text(encoding="utf-8").splitlines()
-    first, last = _extent(lines, file, name)
-    found = lines[first:last]
+    text = path.read_text(encoding="utf-8")
+    # Comment and template lines, the head, and all up to the end of its line or to the next "}" as
+    # far to the left as the head.
+    above, margin = r"(?:^[ \t]*(?://|template).*\n)*", r"^([ \t]*)(?:\S.*)?"
+    head = rf"{above}{margin}__(?:global|device)__\b.*\b{re.escape(name)}\("
+    match = re.search(head + r"(?:.*\}$|[\s\S]*?^\1\}.*)", text, re.M)
+    if match is None:
+        there = re.findall(r"__(?:global|device)__\b.*?\b(\w+)\(", text)
+        raise MinranError(f"show_kernel: {file} has no {name!r}; it has {', '.join(there)}")
+    code = match.group().split("\n")
     beside: dict[int, str] = {}
     stale: dict[str, str] = {}
     for fragment, note in (notes or {}).items():
-        number = next((i for i, line in enumerate(found) if fragment in line), None)
+        number = next((i for i, line in enumerate(code) if fragment in line), None)
         if number is None:
             stale[fragment] = note
         else:
             beside[number] = f"{beside[number]}; {note}" if number in beside else note
-    where = f"minran/backend/gpu/kernels/{file}, lines {first + 1}-{last}"
-    return Source("\n".join(found), where, "cuda", beside, stale)
-
-
-def _extent(lines: list[str], file: str, name: str) -> tuple[int, int]:
-    """First line, and the line behind the last, of the definition of `name`."""
-    heads = re.compile(rf"__(global|device)__\b.*\b{re.escape(name)}\(")
-    start = next((i for i, line in enumerate(lines) if heads.search(line)), None)
-    if start is None:
-        known = re.findall(r"__(?:global|device)__\b.*?\b(\w+)\(", "\n".join(lines))
-        raise MinranError(f"show_kernel: {file} has no {name!r}; it has {', '.join(known)}")
-    first = start
-    while first and re.match(r"\s*(//|template)", lines[first - 1]):
-        first -= 1
-    depth, opened = 0, False
-    for number in range(start, len(lines)):
-        code = lines[number].split("//")[0]
-        depth += code.count("{") - code.count("}")
-        opened = opened or "{" in code
-        if opened and depth == 0:
-            return first, number + 1
-    raise MinranError(f"show_kernel: {name!r} in {file} has no end")
+    first = text.count("\n", 0, match.start()) + 1
+    where = f"minran/backend/gpu/kernels/{file}, lines {first}-{first + len(code) - 1}"
+    return Source(match.group(), where, "cuda", beside, stale)
 
 
 # --- things to move

@@ -9,7 +9,7 @@ import numpy as np
 
 from minran import no_grad, ops, tensor
 from minran.autograd import Tensor
-from minran.backend import cpu
+from minran.backend.cpu.norm import batch_norm
 from minran.errors import MinranError
 from minran.models import MaskBranch
 from minran.models.units import Build
@@ -233,7 +233,7 @@ def _case(shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def _reference(x: np.ndarray, vectors: dict[str, np.ndarray]) -> np.ndarray:
     """The library's kernel on the same numbers in float64."""
     x, gamma, beta, mean, var = (one.astype(np.float64) for one in (x, *vectors.values()))
-    return cpu.batch_norm(x, gamma, beta, mean, 1 / np.sqrt(var + 1e-5), relu=True)
+    return batch_norm(x, gamma, beta, mean, 1 / np.sqrt(var + 1e-5), relu=True)
 
 
 SHARE = 0.1
