@@ -44,6 +44,11 @@ def record() -> Iterator[list[Call]]:
         yield calls
 
 
+def names_by_id(model: Module) -> dict[int, str]:
+    """The dotted names of a network's modules and parameters."""
+    return {id(part): name for name, part in (*model.named_parameters(), *model.named_modules())}
+
+
 def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
     """Run `model` on x, in evaluation mode and without gradients, keeping no maps.
 

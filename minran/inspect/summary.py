@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from minran.hints import checked
-from minran.inspect.probe import Shape, Size, blank_picture, call_shapes, multiply_adds
+from minran.inspect.probe import (
+    Shape,
+    Size,
+    blank_picture,
+    call_shapes,
+    multiply_adds,
+    names_by_id,
+)
 from minran.models import AttentionModule, MaskBranch, ResidualAttentionNetwork
 from minran.models.units import UNITS
 from minran.nn import BatchNorm2d, Conv2d, Linear, Module
@@ -102,7 +109,7 @@ def summary(model: Module, image_size: Size = None) -> Summary:
     >>> counts.parameters, counts.trunk_depth, round(counts.multiply_adds / 1e9, 3)
     (1148826, 56, 0.123)
     """
-    names = {id(module): name for name, module in reversed(list(model.named_modules()))}
+    names = names_by_id(model)
     shapes: dict[str, Shape] = {}
     cost: dict[str, int] = defaultdict(int)
     x = blank_picture(model, image_size)

@@ -23,7 +23,7 @@ from minran.errors import BackendError, DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
 from minran.inspect.graph import ops_behind
-from minran.inspect.probe import Size, blank_picture, picture_size, record
+from minran.inspect.probe import Size, blank_picture, names_by_id, picture_size, record
 from minran.nn import Module
 from minran.nn.module import evaluating
 from minran.ops.activation import ChannelAttention, Gate, ReLU, Sigmoid, SpatialAttention
@@ -80,12 +80,12 @@ def export_onnx(
         f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
     )
 
-    modules = {id(module): name for name, module in model.named_modules()}
+    names = names_by_id(model)
     # Children report before their parents, so the innermost call gives an op its name.
     owners: dict[int, str] = {}
     for call in calls:
-        owners.setdefault(id(call.output), modules.get(id(call.module), ""))
-    graph = Graph(onnx, model)
+        owners.setdefault(id(call.output), names.get(id(call.module), ""))
+    graph = Graph(onnx, names)
     graph.add_input(x, preprocess)
     for op, output in ops_behind(y):
         graph.add(op, output, owners.get(id(output)) or type(op).__name__.lower())
@@ -116,12 +116,11 @@ def export_onnx(
 class Graph:
     """ONNX nodes and constants in the making; `values` names each tensor so far, by `id`."""
 
-    def __init__(self, onnx: Any, model: Module) -> None:
-        self.onnx = onnx
+    def __init__(self, onnx: Any, names: dict[int, str]) -> None:
+        self.onnx, self.names = onnx, names
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.values: dict[int, str] = {}
-        self.parameters = {id(parameter): name for name, parameter in model.named_parameters()}
         self._taken: set[str] = set()
 
     def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
@@ -177,7 +176,7 @@ class Graph:
                 array = tensor.data
                 if tensor.ndim == 4:  # (KH, KW, C/g, K) -> (K, C/g, KH, KW)
                     array = array.transpose(3, 2, 0, 1)
-                name = self.parameters.get(id(tensor), f"{at}.{part}")
+                name = self.names.get(id(tensor), f"{at}.{part}")
                 names.append(self.constant(name, array))
         self.values[id(output)] = WRITERS[type(op)](self, op, names, at)
 

@@ -15,12 +15,9 @@ from minran.inspect import graph, module_graph, record
 from minran.inspect.graph.flow import Flow, Node, flow, split_at_borders
 from minran.inspect.graph.labels import label
 from minran.inspect.graph.layout import layout
+from minran.inspect.probe import names_by_id
 from minran.models import AttentionModule
 from minran.models.units import Build
-
-
-def names_of(model) -> dict[int, str]:
-    return {id(module): name for name, module in model.named_modules()}
 
 
 def attention_flow(learning: str = "residual") -> tuple[AttentionModule, Flow]:
@@ -28,7 +25,7 @@ def attention_flow(learning: str = "residual") -> tuple[AttentionModule, Flow]:
     x = tensor(np.zeros((1, 8, 8, 16), np.float32), requires_grad=True)
     with record() as calls:
         y = module.eval()(x)
-    return module, flow(y, calls, names_of(module), leaves=False)
+    return module, flow(y, calls, names_by_id(module), leaves=False)
 
 
 def everything(node: Node) -> list[Node]:
@@ -47,7 +44,7 @@ def test_ops_are_sorted_into_the_calls_that_made_them() -> None:
         "after",
     ]
     by_name = {node.name: node for node in everything(found.root) if node.name}
-    assert set(names_of(module).values()) - {""} == set(by_name) - {""}
+    assert {name for name, _ in module.named_modules()} - {""} == set(by_name)
     # Every module's node lies in the node of the module that holds it.
     for name, node in by_name.items():
         if "." in name:

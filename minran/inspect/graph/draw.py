@@ -11,7 +11,7 @@ from minran.inspect.graph.flow import Flow, Node, flow
 from minran.inspect.graph.labels import label
 from minran.inspect.graph.layout import layout
 from minran.inspect.graph.svg import Svg, render
-from minran.inspect.probe import Call, Size, blank_picture, record
+from minran.inspect.probe import Call, Size, blank_picture, names_by_id, record
 from minran.models.units import UNITS
 from minran.nn import Module, Sequential
 from minran.nn.module import evaluating
@@ -45,7 +45,8 @@ def graph(
     True
     """
     expect(depth is None or depth >= 0, f"graph: depth must be at least 0, got {depth}")
-    drawn = flow(tensor, calls or [], _names(model), leaves=True)
+    names = {} if model is None else names_by_id(model)
+    drawn = flow(tensor, calls or [], names, leaves=True)
     return _draw(drawn, depth, collapse, skip=0, title="autograd graph")
 
 
@@ -70,23 +71,13 @@ def module_graph(
     x = blank_picture(model, image_size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)
-    names = _names(model)
-    names[id(x)] = "picture" if x.shape[3] <= 4 else "input"
+    names = names_by_id(model) | {id(x): "picture" if x.shape[3] <= 4 else "input"}
     drawn = flow(y, calls, names, leaves=False)
     end = Node(y, "logits" if y.ndim == 2 else "output", y.shape)
     drawn.edges.append((drawn.last, drawn.root.add(end)))
     _simplify(drawn.root)
     closed = UNIT_NAMES if collapse is None else collapse
     return _draw(drawn, depth, closed, skip=1, title=type(model).__name__)
-
-
-def _names(model: Module | None) -> dict[int, str]:
-    """Modules and parameters by id."""
-    if model is None:
-        return {}
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    names.update((id(module), name) for name, module in model.named_modules())
-    return names
 
 
 def _simplify(node: Node) -> None:

@@ -17,7 +17,7 @@ from minran import ops
 from minran.autograd import Tensor, tensor
 from minran.errors import RecipeError, expect
 from minran.hints import checked
-from minran.inspect.probe import Call, record
+from minran.inspect.probe import Call, names_by_id, record
 from minran.models import AttentionModule, Hourglass, MaskBranch, PreActUnit
 from minran.models.attention import Head
 from minran.models.units import Build
@@ -209,7 +209,7 @@ def trace(module: Module, x: Tensor) -> dict[str, Call]:
 
     The module itself has the name "". A module stands behind those inside it.
     """
-    names = {id(inside): name for name, inside in module.named_modules()}
+    names = names_by_id(module)
     with record() as calls:
         module(x)
     return {names[id(call.module)]: call for call in calls}
