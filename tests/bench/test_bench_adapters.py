@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from minran import backend, nn
-from minran.backend.cpu import blocks
+from minran.backend.cpu import blocks, memory
 from minran.backend.cpu.tuning import TUNING
 from minran.inspect import summary
 from minran.models import create_model
@@ -81,6 +82,35 @@ def test_without_a_decision_the_step_is_the_same(decision: str, undone: None) ->
     expected = [with_it() for _ in range(3)]
     without = load("ours:Without", decision=decision).prepare("step", NANO)
     np.testing.assert_allclose([without() for _ in range(3)], expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("decision", "threads", "blas", "count", "reused"),
+    [
+        (None, 2, 1, 4, True),
+        ("fusion", 2, 1, 4, True),
+        ("cache_blocks", 2, 1, 2, True),
+        ("python_threads", 1, 2, 1, True),
+        ("second_core", 1, 1, 4, True),
+        ("reuse", 2, 1, 4, False),
+    ],
+)
+def test_what_a_decision_takes_back(
+    undone: None, decision: str | None, threads: int, blas: int, count: int, reused: bool
+) -> None:
+    blocks.set_threads(2)
+    if decision:
+        ours.DECISIONS[decision]()
+    assert backend.has("norm_relu_conv2d") == (decision != "fusion")
+    assert blocks.threads() == threads
+
+    def blas_threads(rows: slice) -> int:
+        return max(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
+
+    assert blocks.map_blocks(blas_threads, 8, 1 << 19) == [blas] * count
+    memory.release_free()
+    memory.empty((1 << 15,), np.uint8)
+    assert memory.release_free() == (1 << 15) * reused
 
 
 def test_batches_and_copies_go_on_for_ever() -> None:

@@ -63,7 +63,7 @@ sys.meta_path.insert(0, Missing())
 
 def test_with_numpy_alone(tmp_path: Path) -> None:
     """No PyTorch, and nothing of what only training, pictures and downloads need."""
-    missing = (
+    missing = [
         "torch",
         "mpi4py",
         "matplotlib",
@@ -73,7 +73,7 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
         "PIL",
         "cupy",
         "psutil",
-    )
+    ]
     (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=missing))
     file = tmp_path / "bench.json"
     root = Path(processes.minran.__file__).parents[1]
