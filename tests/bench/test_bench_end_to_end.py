@@ -63,17 +63,8 @@ sys.meta_path.insert(0, Missing())
 
 def test_with_numpy_alone(tmp_path: Path) -> None:
     """No PyTorch, and nothing of what only training, pictures and downloads need."""
-    missing = [
-        "torch",
-        "mpi4py",
-        "matplotlib",
-        "tqdm",
-        "safetensors",
-        "platformdirs",
-        "PIL",
-        "cupy",
-        "psutil",
-    ]
+    missing = ("torch", "mpi4py", "matplotlib", "tqdm", "safetensors")
+    missing += ("platformdirs", "PIL", "cupy", "psutil")
     (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=missing))
     file = tmp_path / "bench.json"
     root = Path(processes.minran.__file__).parents[1]
