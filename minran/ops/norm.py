@@ -44,6 +44,9 @@ class BatchNorm(Op):
         )
         expect_number(momentum, "batch_norm: momentum", -math.inf)
         expect_bool(training, "batch_norm: training")
+        if not (moments is None or (isinstance(moments, tuple) and len(moments) == 2)):
+            what = "batch_norm: moments must be a mean and a variance per channel"
+            raise ShapeError(f"{what}, got {shortened(moments)}")
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
         self.moments = moments
@@ -58,7 +61,7 @@ class BatchNorm(Op):
 
     def statistics(self, x: Array, gamma: Array, beta: Array) -> Moments:
         """mean and 1 / sqrt(var + eps): the batch's, moving the running ones, or the running."""
-        _check(x, gamma, beta, *self.running)
+        _check(x, gamma, beta, *self.running, *(self.moments or ()))
         if not self.training:
             return running_statistics(*self.running, self.eps)
         kernels, self.batch = backend.current(), Batch(x.size // x.shape[-1])
@@ -170,8 +173,8 @@ def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tenso
 
 def _check(x: Array, *vectors: Array) -> None:
     expect(x.ndim == 4, f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
-    names = ("gamma", "beta", "running_mean", "running_var")
-    for name, vector in zip(names, vectors, strict=True):
+    names = ("gamma", "beta", "running_mean", "running_var", "the mean", "the variance")
+    for name, vector in zip(names, vectors, strict=False):
         if not (hasattr(vector, "dtype") and backend.is_floating(vector.dtype)):
             what = f"batch_norm: {name} must be a floating-point array"
             raise ShapeError(f"{what}, got {shortened(vector)}")

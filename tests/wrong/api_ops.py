@@ -81,6 +81,8 @@ ops.batch_norm(p, bn3[0], bn3[1], None, None, True) | ShapeError | running_mean
 ops.batch_norm(p, bn3[0], bn3[1], np.zeros(3, int), bn3[3], True) | ShapeError | running_mean
 ops.batch_norm(<<p, np.ones(3), bn3[1], bn3[2], bn3[3]; None, *bn3>>, True) | ShapeError | Tensor
 ops.batch_norm(t(1, 1, 1, 3), *bn3, True) | ShapeError | one value
+ops.batch_norm(p, *bn3, True, moments=<<3; (bn3[2],)>>) | ShapeError | moments
+ops.batch_norm_relu(p, *bn3, True, moments=(bn3[2], <<np.ones(2); None>>)) | ShapeError | variance
 ops.batch_norm_relu(x, *bn2, True) | ShapeError | channels
 ops.batch_norm_relu(p, *bn3, True, eps=np.inf) | ShapeError | eps
 ops.batch_norm_relu(p, *bn3, True, momentum='a') | ShapeError | momentum
