@@ -120,8 +120,6 @@ def grade(args: argparse.Namespace) -> int:
     minran course grade 03_convolution.ipynb
     minran course grade handed-in/*.ipynb --source notebooks --json > grades.json
     """
-    from minran.workshop.course.grade import printable
-
     points = worth = failures = 0
     if args.json:
         print("[", end="")
@@ -133,7 +131,7 @@ def grade(args: argparse.Namespace) -> int:
             if args.json:
                 print(f"{',' if count else ''}\n{json.dumps(row, indent=1)}", end="", flush=True)
             else:
-                print(text or f"{printable(file)}\n  cannot be graded: {row['error']}", flush=True)
+                print(text, flush=True)
     finally:
         if args.json:
             print("\n]", flush=True)
@@ -154,6 +152,7 @@ def _grade_one(args: argparse.Namespace, file: str) -> tuple[dict[str, Any], str
         )
         return one.as_dict(), str(one)
     except MinranError as error:
-        return {"file": file, "error": printable(str(error))}, ""
+        words = printable(str(error))
     except Exception as error:
-        return {"file": file, "error": printable(f"{type(error).__name__}: {error}")}, ""
+        words = printable(f"{type(error).__name__}: {error}")
+    return {"file": file, "error": words}, f"{printable(file)}\n  cannot be graded: {words}"
