@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from train_helpers import tiny
+from train_helpers import assert_same_arrays, tiny
 
 from minran import nn, no_grad, optim, tensor
 from minran.errors import CheckpointError
@@ -23,12 +23,6 @@ from minran.train import (
 
 DECAY = 0.8
 EMA = f"training.ema={DECAY}"
-
-
-def same(one, other):
-    assert one.keys() == other.keys()
-    for name, array in one.items():
-        np.testing.assert_array_equal(array, other[name], err_msg=name)
 
 
 def weighted(states):
@@ -53,7 +47,7 @@ def test_the_average_is_the_weighted_mean_and_comes_and_goes():
             raise KeyError
         for name, mean in weighted(states).items():
             np.testing.assert_allclose(found[name], mean, rtol=1e-5, err_msg=name)
-        same(net.state_dict(), states[-1])
+        assert_same_arrays(net.state_dict(), states[-1])
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +66,7 @@ def averaged(tmp_path_factory):
 
 def test_training_goes_on_from_the_weights_themselves(averaged, tmp_path):
     result, states = averaged
-    same(load_checkpoint(result.run.last_file).raw, states[-1])
+    assert_same_arrays(load_checkpoint(result.run.last_file).raw, states[-1])
     without = train(tiny("training.log_every=1"), tmp_path / "run", quiet=True)
     losses = [
         [row["loss"] for row in run.history.rows if row["kind"] == "step"]
@@ -93,7 +87,7 @@ def test_the_average_is_tested_saved_exported_and_loaded(averaged, tmp_path):
     assert (loss, accuracy) == (last["test_loss"], last["test_accuracy"])
     export_weights(result.run.last_file, tmp_path / "exported.safetensors")
     exported = load_checkpoint(tmp_path / "exported.safetensors")
-    same(exported.model, checkpoint.model)
+    assert_same_arrays(exported.model, checkpoint.model)
     assert exported.raw == {}
     x = tensor(preprocess(parts.test.dataset.images))
     with no_grad():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from train_helpers import assert_same_arrays
 
 from minran.errors import CheckpointError
 from minran.files import is_temporary
@@ -33,17 +34,10 @@ def example(seed=0):
 
 
 def assert_same(one, other):
-    assert (one.recipe, one.class_names, one.progress) == (
-        other.recipe,
-        other.class_names,
-        other.progress,
-    )
+    for entry in ("recipe", "class_names", "progress"):
+        assert getattr(one, entry) == getattr(other, entry)
     for group in DTYPES:
-        arrays, expected = getattr(one, group), getattr(other, group)
-        assert arrays.keys() == expected.keys()
-        for name, array in arrays.items():
-            assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape)
-            np.testing.assert_array_equal(array, expected[name])
+        assert_same_arrays(getattr(one, group), getattr(other, group))
 
 
 @pytest.fixture

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-from train_helpers import rows_of, tiny
+from train_helpers import assert_same_arrays, rows_of, tiny
 
 from minran.train import Run, load_checkpoint, train
 
@@ -25,8 +24,7 @@ def test_kept_checkpoints_are_those_of_their_epochs(tmp_path):
     kept = load_checkpoint(Run(tmp_path / "long").epoch_file(2))
     last = load_checkpoint(Run(tmp_path / "short").last_file)
     assert kept.progress.epoch == 2 and kept.progress.step == last.progress.step
-    for name, array in last.model.items():
-        np.testing.assert_array_equal(kept.model[name], array)
+    assert_same_arrays(kept.model, last.model)
 
 
 def test_keeping_changes_nothing_and_force_clears(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from minran.train import Recipe, Run, load_checkpoint, parse, read_history
+from minran.train.checkpoint import DTYPES
 
 TINY = """
 name = "tiny"
@@ -43,6 +44,14 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [{key: row[key] for key in row if key != "seconds"} for row in rows]
 
 
+def assert_same_arrays(one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
+    """The same names, kinds and bits."""
+    assert one.keys() == other.keys()
+    for name, array in one.items():
+        assert (array.dtype, array.shape) == (other[name].dtype, other[name].shape), name
+        np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
 def assert_same_run(folder: Path, reference: Path) -> None:
     """Both runs have the same history, and the same checkpoints bit for bit."""
     assert rows_of(folder) == rows_of(reference)
@@ -50,12 +59,8 @@ def assert_same_run(folder: Path, reference: Path) -> None:
         one, other = load_checkpoint(folder / name), load_checkpoint(reference / name)
         one.progress.seconds = other.progress.seconds = 0.0
         assert one.progress == other.progress
-        for group in ("model", "optimizer", "preprocess", "raw"):
-            arrays, expected = getattr(one, group), getattr(other, group)
-            assert arrays.keys() == expected.keys()
-            for key, array in arrays.items():
-                assert array.dtype == expected[key].dtype
-                np.testing.assert_array_equal(array, expected[key], err_msg=f"{name}: {key}")
+        for group in DTYPES:
+            assert_same_arrays(getattr(one, group), getattr(other, group))
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
