@@ -24,7 +24,7 @@ import numpy as np
 from minran import backend, distributed
 from minran.autograd import Array
 from minran.data import Loader
-from minran.data.augment import one_hot
+from minran.data.augment import PAD, one_hot
 from minran.errors import BackendError, RecipeError, expect
 from minran.hints import checked
 from minran.nn import Module
@@ -162,24 +162,13 @@ class DeviceBatches:
     def make(self) -> Batch:
         """The batch, as a part of the step: two launches."""
         kernels, loader = backend.current(), self.loader
+        pictures = self.images, self.order, self.mean, loader.preprocess.std
+        pad, which = PAD if loader.augment else 0, (self.numbers, loader.batch_size)
         images = kernels.augmented_batch(
-            self.images,
-            self.order,
-            self.mean,
-            loader.preprocess.std,
-            self.numbers,
-            loader.batch_size,
-            pad=4 if loader.augment else 0,
-            mirror=loader.augment,
-            cutout=loader.cutout,
+            *pictures, *which, pad=pad, mirror=loader.augment, cutout=loader.cutout
         )
-        truth = kernels.one_hot_batch(
-            self.labels,
-            self.order,
-            self.numbers,
-            loader.batch_size,
-            loader.dataset.num_classes,
-        )
+        classes = loader.dataset.num_classes
+        truth = kernels.one_hot_batch(self.labels, self.order, *which, classes)
         return images, truth, truth
 
 
