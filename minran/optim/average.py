@@ -7,13 +7,11 @@ from contextlib import contextmanager
 
 from minran import backend
 from minran.autograd import Array
-from minran.errors import RecipeError, expect_number, expect_whole
-from minran.hints import checked
+from minran.errors import RecipeError, expect, expect_number, expect_whole
 from minran.nn import Module
 from minran.optim.sgd import SGD
 
 
-@checked(RecipeError)
 class Average:
     """The mean of a network's weights w over the steps so far, in which later ones count more.
 
@@ -38,6 +36,8 @@ class Average:
     """
 
     def __init__(self, model: Module, optimizer: SGD, decay: float) -> None:
+        expect(isinstance(model, Module), "Average: model must be a Module", RecipeError)
+        expect(isinstance(optimizer, SGD), "Average: optimizer must be an SGD", RecipeError)
         expect_number(decay, "Average: decay", 0, 1, RecipeError)
         self.optimizer, self.decay = optimizer, float(decay)
         self.arrays = [*optimizer.arrays, *(buffer for _, buffer in model.named_buffers())]

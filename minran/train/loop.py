@@ -92,7 +92,7 @@ class Session:
         progress.loss_sum += loss * size
         progress.correct += correct
         progress.seen += size
-        self.reporter.step(progress, loss, lr)
+        self.reporter.step(progress, loss)
         if _divides(self.recipe.training.log_every, progress.step):
             self._log("step", loss=loss, lr=lr)
 

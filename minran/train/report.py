@@ -41,7 +41,7 @@ class Reporter:
         with suppress(Exception):
             self.bar.close()
 
-    def step(self, progress: Progress, loss: float, lr: float) -> None:
+    def step(self, progress: Progress, loss: float) -> None:
         """After every step."""
         if self.interactive:
             try:

@@ -40,7 +40,7 @@ class Parts:
     average: optim.Average | None
     """With `training.ema`: the weights that are tested and saved."""
     data: dict[str, np.ndarray]
-    """What tells the training pictures and labels from others (`describe`)."""
+    """What tells the training pictures and labels from others (`_describe`)."""
 
     @property
     def class_names(self) -> list[str]:
