@@ -14,7 +14,8 @@ from minran.errors import GradientError, RecipeError, expect_whole, nearest
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
-Inputs = Callable[[np.random.Generator], tuple[Any, ...]]
+# In quotes: NumPy loads its generators when they are first asked for, which takes a while.
+Inputs = Callable[["np.random.Generator"], tuple[Any, ...]]
 """Makes inputs for a function of Tensors."""
 
 
