@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from minran.data import Preprocess
 from minran.errors import CheckpointError, did_you_mean
 from minran.hints import checked
 from minran.nn import Module
-from minran.train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from minran.train.checkpoint import load_checkpoint, save_checkpoint
 from minran.train.setup import load_model
 
 
@@ -49,7 +50,4 @@ def load_pretrained(name: str) -> Pretrained:
 def export_weights(checkpoint: str | Path, target: str | Path) -> None:
     """Write `checkpoint` to `target` without the optimiser's state: what is needed to predict."""
     full = load_checkpoint(checkpoint)
-    save_checkpoint(
-        Path(target),
-        Checkpoint(full.recipe, full.model, full.preprocess, full.class_names, full.progress),
-    )
+    save_checkpoint(Path(target), replace(full, optimizer={}, data={}, raw={}))

@@ -106,12 +106,9 @@ class Run:
         and holds no run is never touched.
         """
         if self.exists():
-            expect(
-                force,
-                f"{self.folder} holds a run already; continue it with --resume {self.folder}, "
-                "choose another --name, or overwrite it with --force",
-                CheckpointError,
-            )
+            advice = f"continue it with --resume {self.folder}, choose another --name, or"
+            message = f"{self.folder} holds a run already; {advice} overwrite it with --force"
+            expect(force, message, CheckpointError)
         elif self.folder.exists():
             empty = self.folder.is_dir() and all(map(is_temporary, self.folder.iterdir()))
             expect(empty, f"{self.folder} exists and is no run; choose another", CheckpointError)
@@ -143,11 +140,8 @@ class Run:
         """
         make_folder(self.folder, CheckpointError)
         handle = _lock_folder(self.folder)
-        expect(
-            handle is not None,
-            f"another process is training in {self.folder}; let it end or stop it first",
-            CheckpointError,
-        )
+        busy = f"another process is training in {self.folder}; let it end or stop it first"
+        expect(handle is not None, busy, CheckpointError)
         self._place = _place(self.folder)
         try:
             # What killed processes left; nobody else can be writing now.

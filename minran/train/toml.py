@@ -42,13 +42,11 @@ def read_value(text: str, name: str) -> Any:
     try:
         tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
-        value: Any = text
-        _expect_plain(value, name)
+        _expect_plain(text, name)
+        return text
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"{name} has no value that a recipe can have: {error!s:.300}") from error
-    else:
-        value = read_table(f"value = {text}", name)["value"]
-    return value
+    return read_table(f"value = {text}", name)["value"]
 
 
 def _expect_plain(value: Any, source: str, depth: int = 0) -> None:
