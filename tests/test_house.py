@@ -58,7 +58,7 @@ def parse(path: Path) -> ast.Module:
 def part_of(path: Path) -> str:
     """The part of the package that a file belongs to: `nn` for minran/nn/layers.py."""
     inside = path.relative_to(ROOT).parts
-    if path.name == "command.py" or inside == ("cli", "course.py"):
+    if path.name == "command.py":
         return "command"
     return inside[0].removesuffix(".py")
 
