@@ -410,4 +410,4 @@ print(
 # - A. G. Baydin, B. A. Pearlmutter, A. A. Radul, J. M. Siskind, *Automatic Differentiation in
 #   Machine Learning: a Survey*, JMLR 18, 2018. arXiv:1502.05767.
 # - S. Linnainmaa, *Taylor expansion of the accumulated rounding error*, BIT 16, 1976: reverse mode.
-# - `minran/autograd`, which is meant to be read.
+# - `minran/autograd.py`, which is meant to be read.
