@@ -65,15 +65,16 @@ create_model("attention_nano", r=1.5) | RecipeError | r
 create_model("attention_nano", widths=(16, 33)) | RecipeError | 33
 create_model("attention_nano", widths=<<16; (16,); ("a", "b")>>) | RecipeError | widths
 create_model("attention_nano", stem="big") | RecipeError | stem
-optim.SGD(None, 0.1) | RecipeError | params
-optim.SGD([], 0.1) | RecipeError | parameters
-optim.SGD(<<3; q>>, 0.1) | RecipeError | params
-optim.SGD(<<[c]; [3.0]>>, 0.1) | RecipeError | params[0]
-optim.SGD([q, q], 0.1) | RecipeError | twice
-optim.SGD([q], <<-1; np.nan; np.inf; "0.1"; None; True>>) | RecipeError | lr
-optim.SGD([q], 0.1, momentum=<<1.0; -0.5; "0.9">>) | RecipeError | momentum
-optim.SGD([q], 0.1, weight_decay=<<-1; None>>) | RecipeError | weight_decay
-optim.SGD([q], 0.1, nesterov=True) | RecipeError | nesterov
+optim.SGD(<<None; 3; q>>, 0.1) | RecipeError | params must be a list of tensors
+optim.SGD([], 0.1) | RecipeError | no parameters
+optim.SGD(<<[c]; [3.0]; [np.zeros(3)]>>, 0.1) | RecipeError | params[0] is no Tensor that requires
+optim.SGD([q, c], 0.1) | RecipeError | params[1] is no Tensor that requires
+optim.SGD([q, q], 0.1) | RecipeError | listed twice
+optim.SGD([q], -0.1) | RecipeError | lr must be a number of at least 0, got -0.1
+optim.SGD([q], <<-1; np.nan; np.inf; "0.1"; None; True>>) | RecipeError | lr must be
+optim.SGD([q], 0.1, momentum=<<1.0; -0.5; "0.9">>) | RecipeError | momentum must be
+optim.SGD([q], 0.1, weight_decay=<<-1; -1e-4; None>>) | RecipeError | weight_decay must be
+optim.SGD([q], 0.1, nesterov=True) | RecipeError | nesterov needs a momentum above 0
 optim.SGD([q], 0.1).step() | GradientError | no gradient
 optim.SGD([q], 0.1).load_state_dict(<<{}; None>>) | CheckpointError | velocities
 setattr(optim.SGD([q], 0.1), "lr", <<np.nan; "a">>) | RecipeError | lr
@@ -91,7 +92,7 @@ optim.cosine(0.1, 10, warmup=<<11; -1>>) | RecipeError | warmup
 optim.cosine(0.1, 10, final=np.nan) | RecipeError | final
 optim.cosine(None, 10) | RecipeError | lr
 optim.one_cycle(0.1, <<0; "10">>) | RecipeError | total
-optim.one_cycle(0.1, 10, warmup=1) | RecipeError | warmup
+optim.one_cycle(0.1, 10, warmup=<<1; -0.1>>) | RecipeError | warmup
 optim.one_cycle(0.1, 10, start=-1) | RecipeError | start
 optim.one_cycle(np.nan, 10) | RecipeError | lr
 """
