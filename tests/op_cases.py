@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from minran import Tensor, ops, tensor
+from minran import Tensor, backend, ops, tensor
 
 Shape = tuple[int, ...]
 
@@ -45,7 +45,7 @@ class OpCase:
         y = self.mine(*leaves)
         y.backward(_cotangent(self.name, y.shape).astype(y.dtype))
         assert all(leaf.grad is not None for leaf in leaves)
-        return y.numpy(), [leaf.grad for leaf in leaves]
+        return y.numpy(), [backend.to_host(leaf.grad) for leaf in leaves]
 
     def in_torch(self, dtype: torch.dtype = torch.float64) -> tuple[np.ndarray, list[np.ndarray]]:
         leaves = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in self.inputs()]
@@ -239,7 +239,14 @@ ROWS = np.array([2, 0, 2, 2])
 NOT_DIFFERENTIABLE = {"folded_unit"}
 """Names of `ops` without a gradient: two questions, and one operation for evaluation."""
 
+POINTWISE = {
+    "relu": (ops.relu, torch.relu),
+    "sigmoid": (ops.sigmoid, torch.sigmoid),
+}
+"""Operations of one tensor, number by number, and the same in PyTorch."""
+
 CASES = [
+    *(pair(name, *twins, PICTURE) for name, twins in POINTWISE.items()),
     both("a + b", lambda a, b: a + b, (3, 4), (3, 4)),
     both("a + row", lambda a, b: a + b, (3, 4), (4,)),
     both("column + a", lambda a, b: a + b, (3, 1), (3, 4)),
@@ -384,8 +391,6 @@ CASES = [
     fused("3x3, no padding", PICTURE, (3, 3, 3, 2), (2, 3, 2, 2), True),
     fused("3x3, evaluation", PICTURE, (3, 3, 3, 2), (2, 5, 4, 2), False, padding=1),
     fused("2x2, stride 3", (2, 7, 8, 3), (2, 2, 3, 2), (2, 3, 3, 2), True, padding=1, stride=3),
-    pair("relu", ops.relu, torch.relu, PICTURE),
-    pair("sigmoid", ops.sigmoid, torch.sigmoid, PICTURE),
     pair(
         "channel_attention",
         ops.channel_attention,

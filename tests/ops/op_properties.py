@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from op_cases import nchw, nhwc, torch_spatial
+from op_cases import POINTWISE, nchw, nhwc, torch_spatial
 from torch.nn import functional
 
 from minran import no_grad, ops
@@ -47,7 +47,8 @@ class Call:
     """What gy is divided by in the terms of the first gradient, in PyTorch, where they may cancel.
 
     gx = (gy - y <gy, y>) / norm for a normalised y: of a pixel with one channel, y = 1 and nothing
-    is left but eps / norm^2 of gy / norm, whose roundings stay. The same with two pixels a map.
+    is left but eps / norm^2 of gy / norm, whose roundings stay. The same with two pixels a map, or
+    with two values a channel in a batch norm.
     """
     records: bool = True
     """Whether there are gradients."""
@@ -154,6 +155,12 @@ def norms(draw: Draw, kind: str) -> Call:
         y = y.relu() if "relu" in kind else y
         return torch_conv2d(y, *weight, stride=stride, padding=padding) if weight else y
 
+    def divisor(x: Any, gamma: Any, _: Any, *weight: Any) -> Any:
+        """Per channel; a gradient that comes back through a convolution is at most sum |w| gy."""
+        var = x.var(tuple(range(x.ndim - 1)), correction=0) if training else 1 + 0 * gamma
+        reach = weight[0].abs().sum((0, 1, 3)) if weight else 1
+        return (var + 1e-5).sqrt() / (gamma.abs() * reach)
+
     return Call(
         f"{training} {stride} {padding}",
         mine,
@@ -161,6 +168,7 @@ def norms(draw: Draw, kind: str) -> Call:
         (shape, (c,), (c,), *w),
         still=True,
         kink=normal if "relu" in kind else None,
+        divisor=divisor,
     )
 
 
@@ -269,8 +277,7 @@ def four_deviations(x: Any) -> Any:
 
 
 PROPERTIES: dict[str, st.SearchStrategy] = {
-    "relu": of(anything, ops.relu, torch.relu),
-    "sigmoid": of(anything, ops.sigmoid, torch.sigmoid),
+    **{name: of(anything, *twins) for name, twins in POINTWISE.items()},
     "channel_attention": of(
         pictures, ops.channel_attention, lambda x: x / channel_norm(x), divisor=channel_norm
     ),

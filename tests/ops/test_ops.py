@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from emulation import EmulatedBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -34,6 +35,15 @@ def each_backend(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["numpy", "naive", "emulated"])
+def and_the_gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every backend, the GPU's as its emulation."""
+    with use("numpy" if request.param == "emulated" else request.param):
+        if request.param == "emulated":
+            monkeypatch.setattr(backend, "_current", EmulatedBackend())
+        yield
+
+
 def skip_without_fused(case: OpCase) -> None:
     if case.name.startswith("norm_relu_conv2d") and not hasattr(
         backend.current(), "norm_relu_conv2d"
@@ -41,7 +51,7 @@ def skip_without_fused(case: OpCase) -> None:
         pytest.skip(f"{backend.current().name} has no fused kernels")
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("and_the_gpu")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_agrees_with_pytorch(case: OpCase) -> None:
     skip_without_fused(case)
@@ -63,7 +73,7 @@ def test_every_public_operation_has_a_case() -> None:
     assert not missing
 
 
-@pytest.mark.usefixtures("each_backend")
+@pytest.mark.usefixtures("and_the_gpu")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_float32_stays_float32(case: OpCase) -> None:
     skip_without_fused(case)

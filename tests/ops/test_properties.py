@@ -86,12 +86,15 @@ def allowed_errors(
 
     others = [x if k == 0 and spare and call.still else moved(x) for k, x in enumerate(numbers)]
     changed = in_torch(call, others, moved(gy), torch.float64)
-    # <gx, x> = <gy, y> says of what size a gradient is that cancels to almost nothing, on the
-    # whole; what divides every position or map by its own norm says it for each (`divisor`).
-    power = largest(gy) * largest(truth[0])
-    scales = [0.0, *(power / (largest(x) or np.inf) for x in numbers)]
-    if call.divisor is not None and call.records:
-        scales[1] = largest(gy / call.divisor(*map(torch.tensor, numbers)).numpy())
+    # <gx, x> = <gy, y> says of what size a gradient is that cancels to almost nothing: a number of
+    # x meets y.size / x.size of y. What divides by a norm of its own says it itself (`divisor`).
+    power, size = largest(gy) * largest(truth[0]), truth[0].size
+    scales = [
+        0.0,
+        *(power / (largest(x) or np.inf) * max(1, size / (x.size or 1)) for x in numbers),
+    ]
+    if call.divisor is not None and numbers[0].size:
+        scales[1] = largest(gy) / float(call.divisor(*map(torch.tensor, numbers)).min())
     return [
         2 * largest(r - t) + 4 * (largest(c - t) + U * (largest(t) + scale))
         for r, c, t, scale in zip(rough, changed, truth, scales, strict=False)
