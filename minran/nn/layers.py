@@ -72,12 +72,7 @@ class BatchNorm2d(Module):
     buffer_names = ("running_mean", "running_var")
 
     def __init__(
-        self,
-        channels: int,
-        momentum: float = 0.1,
-        eps: float = 1e-5,
-        *,
-        dtype: Any = np.float32,
+        self, channels: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32
     ) -> None:
         expect_whole(channels, "BatchNorm2d: channels")
         expect_number(momentum, "BatchNorm2d: momentum")
