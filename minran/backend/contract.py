@@ -53,6 +53,8 @@ REQUIRED = {
     "float64 vectors; g = gy where y is not 0, else 0, and gy if y is None (no ReLU)",
     "batch_norm_backward_input(gy, x, y, gamma, mean, inv_std, ggamma, gbeta, count)": "gx = "
     "gamma inv_std (g - gbeta / count - xhat ggamma / count); gamma inv_std g if count is None",
+    "linear(x, w)": "y = x w: (N, D), (D, K) -> (N, K)",
+    "linear_backward(gy, x, w, need_gx=True)": "gx = gy w^T (None unless need_gx), gw = x^T gy",
     "softmax(x)": "y_k = exp(x_k) / sum exp(x) over the last axis, any overflow avoided",
     "softmax_backward(gy, y)": "gx_k = y_k (gy_k - sum gy y)",
     "log_softmax(x)": "y_k = x_k - log sum exp(x) over the last axis",
@@ -73,8 +75,6 @@ OPTIONAL = {
     "folded_unit(x, first, w1, shift2, w2, shift3, w3, projection, stride)": "a pre-activation "
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",
-    "linear(x, w)": "y = x w: (N, D), (D, K) -> (N, K); unlike the library's, for a recorded step",
-    "linear_backward(gy, x, w, need_gx=True)": "gx = gy w^T (None unless need_gx), gw = x^T gy",
     "augmented_batch(images, order, mean, std, seed_and_step, batch, pad=4, mirror=True, "
     "cutout=0)": "batch number `step` of an epoch, shifted, mirrored, normalised; images "
     "(M, H, W, C) uint8 -> (batch, H, W, C) float32",

@@ -24,21 +24,12 @@ class Linear(Op):
             f"linear: bias must be ({w.shape[1]},), got {bias is not None and tuple(bias.shape)}",
         )
         self.x, self.w = x, w
-        kernels = backend.current()
-        # A GPU's own products cannot be part of a captured step; its backend brings others.
-        y = kernels.linear(x, w) if backend.has("linear") else x @ w
+        y = backend.current().linear(x, w)
         return y if bias is None else y + bias
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        kernels = backend.current()
-        gbias = gy.sum(0) if self.needs[2] else None
-        if backend.has("linear_backward"):
-            return *kernels.linear_backward(gy, self.x, self.w, self.needs[0]), gbias
-        return (
-            gy @ self.w.T if self.needs[0] else None,
-            self.x.T @ gy if self.needs[1] else None,
-            gbias,
-        )
+        gx, gw = backend.current().linear_backward(gy, self.x, self.w, self.needs[0])
+        return gx, gw, gy.sum(0) if self.needs[2] else None
 
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:

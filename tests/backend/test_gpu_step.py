@@ -143,19 +143,3 @@ def test_gather(kernels: Any, dtype: Any) -> None:
     for start, array in zip(starts, arrays, strict=True):
         expected[start : start + array.size] = backend.to_host(array)
     np.testing.assert_array_equal(backend.to_host(flat), expected)
-
-
-@pytest.mark.parametrize("need_gx", [False, True])
-@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 7, 10), (33, 64, 12)])
-def test_linear(kernels: Any, sizes: tuple[int, int, int], need_gx: bool) -> None:
-    n, inputs, outputs = sizes
-    rng = np.random.default_rng(0)
-    x, w, gy = (rng.standard_normal(s) for s in ((n, inputs), (inputs, outputs), (n, outputs)))
-    place = kernels.xp.asarray
-    y = kernels.linear(place(x), place(w))
-    gx, gw = kernels.linear_backward(place(gy), place(x), place(w), need_gx)
-    np.testing.assert_allclose(backend.to_host(y), x @ w, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(backend.to_host(gw), x.T @ gy, rtol=1e-12, atol=1e-12)
-    assert (gx is not None) == need_gx
-    if need_gx:
-        np.testing.assert_allclose(backend.to_host(gx), gy @ w.T, rtol=1e-12, atol=1e-12)

@@ -656,6 +656,20 @@ def test_batch_statistics(kernels: Kernels, dtype: Any, strided: bool) -> None:
         assert (error <= allowed).all()
 
 
+@pytest.mark.parametrize("need_gx", [False, True])
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (5, 7, 10), (33, 64, 12)])
+def test_linear(kernels: Kernels, sizes: tuple[int, int, int], need_gx: bool) -> None:
+    n, inputs, outputs = sizes
+    rng = np.random.default_rng(0)
+    x, w, gy = (rng.standard_normal(s) for s in ((n, inputs), (inputs, outputs), (n, outputs)))
+    gx, gw = kernels.linear_backward(gy, x, w, need_gx)
+    np.testing.assert_allclose(kernels.linear(x, w), x @ w, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(gw, x.T @ gy, rtol=1e-12, atol=1e-12)
+    assert (gx is not None) == need_gx
+    if need_gx:
+        np.testing.assert_allclose(gx, gy @ w.T, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("padding", [0, 1])
 def test_one_channel_whatever_its_stride(kernels: Kernels, padding: int) -> None:
     """An axis made by None has stride 0, and the array is contiguous all the same."""

@@ -8,8 +8,8 @@ the meaning of its loop version in `backend/naive`, which is its oracle.
 import numpy as np
 
 from minran.backend.contract import kernels_of
-from minran.backend.cpu import activation, blocks, conv, fused, loss, norm, pool, resize
+from minran.backend.cpu import activation, blocks, conv, fused, loss, norm, pool, product, resize
 
 name, xp = "numpy", np
 
-globals().update(kernels_of(activation, blocks, conv, fused, loss, norm, pool, resize))
+globals().update(kernels_of(activation, blocks, conv, fused, loss, norm, pool, product, resize))

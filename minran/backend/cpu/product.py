@@ -23,6 +23,18 @@ WITH_SMALL_KERNELS = ("skylakex", "cooperlake", "sapphirerapids")
 """What OpenBLAS calls the processors that it has such kernels for."""
 
 
+def linear(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """y = x w: (N, D), (D, K) -> (N, K)."""
+    return x @ w
+
+
+def linear_backward(
+    gy: np.ndarray, x: np.ndarray, w: np.ndarray, need_gx: bool = True
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """gx = gy w^T, or None unless `need_gx`, and gw = x^T gy."""
+    return gy @ w.T if need_gx else None, x.T @ gy
+
+
 def tall_product(a: np.ndarray, w: np.ndarray, out: np.ndarray) -> None:
     """out = a w for a (M, K) and w (K, N), with M much larger than K and N; all contiguous."""
     (m, k), n = a.shape, w.shape[1]

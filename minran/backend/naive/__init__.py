@@ -1,7 +1,8 @@
 """Every kernel as plain loops over numbers: the oracle, and the place to start reading.
 
-Read in this order: `conv`, `pool`, `resize`, `activation`, `norm`, `loss`. Slow on purpose:
-each kernel spells its equation and nothing else, and the fast backends are tested against it.
+Read in this order: `conv`, `pool`, `resize`, `activation`, `norm`, `linear`, `loss`. Slow on
+purpose: each kernel spells its equation and nothing else, and the fast backends are tested
+against it.
 
 A backward kernel is the adjoint of its forward kernel, spelled by the same loops. For what is
 linear there is one rule: wherever forward reads `x[p]`, multiplies by a weight and adds to
@@ -16,8 +17,8 @@ return the dtype of their first array; `precision` does that, so that no equatio
 import numpy as np
 
 from minran.backend.contract import kernels_of
-from minran.backend.naive import activation, conv, loss, norm, pool, resize
+from minran.backend.naive import activation, conv, linear, loss, norm, pool, resize
 
 name, xp = "naive", np
 
-globals().update(kernels_of(activation, conv, loss, norm, pool, resize))
+globals().update(kernels_of(activation, conv, linear, loss, norm, pool, resize))
