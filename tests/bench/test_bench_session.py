@@ -12,7 +12,7 @@ from bench_helpers import FakeWorker, arguments
 from minran.bench import run
 from minran.errors import RecipeError
 from minran.workshop.bench import compare, contenders, report, session
-from minran.workshop.bench.compare import Team, summary
+from minran.workshop.bench.compare import summary, team_of
 from minran.workshop.bench.contenders import CONTENDERS, available
 from minran.workshop.bench.report import markdown, median, points, row
 from minran.workshop.bench.rounds import Settings
@@ -53,7 +53,7 @@ def test_a_measurement_counts_calls_and_ratios() -> None:
 
 def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> None:
     workers.seconds = {"minran": 0.2, "torch": 2.0}
-    with Team(("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
+    with team_of(("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
         result = team.measure("step", {"model": "m"})
     assert [each["calls_per_turn"] for each in result["contenders"]] == [3, 1]
     assert [name for name, do, _ in workers.asked if do == "run"] == ["minran", "torch"] * 2
@@ -63,7 +63,7 @@ def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> No
 
 def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
     workers.seconds = {"minran": 1.0, "torch": "out of memory", "torch_channels_last": -1.0}
-    with Team(("minran", "torch", "torch_channels_last", "jax"), Settings(rounds=1)) as team:
+    with team_of(("minran", "torch", "torch_channels_last", "jax"), Settings(rounds=1)) as team:
         first = team.measure("step", {})
         second = team.measure("step", {})
     for result in (first, second):
@@ -78,7 +78,7 @@ def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
 
 
 def test_nothing_is_started_when_the_time_is_up(workers: Any) -> None:
-    with Team(("minran",), Settings(rounds=1, deadline=0.0)) as team:
+    with team_of(("minran",), Settings(rounds=1, deadline=0.0)) as team:
         result = team.measure("step", {"model": "m", "batch": 1})
     assert result["rounds"] == []
     assert result["notes"] == ["minran: not started, the time is up"]

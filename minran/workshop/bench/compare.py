@@ -6,9 +6,10 @@ A measurement is what stands in the JSON, whose format `docs/results` relies on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from minran.workshop.bench.contenders import CONTENDERS, REFERENCE, TORCH, Contender, available
@@ -81,16 +82,13 @@ def summary(
 
 
 class Team:
-    """The workers of several contenders, for one job after another. A context manager.
+    """The workers of several contenders, for one job after another; made by `team_of`.
 
     Who cannot start or fails is left out with a note; the others go on.
     """
 
     def __init__(
-        self,
-        names: Sequence[str],
-        settings: Settings,
-        among: Mapping[str, Contender] = CONTENDERS,
+        self, names: Sequence[str], settings: Settings, among: Mapping[str, Contender]
     ) -> None:
         self.settings = settings
         found, self.notes = available(names, settings.only, among)
@@ -98,26 +96,6 @@ class Team:
         self.contenders = [replace(c, label=c.label.replace("several", count)) for c in found]
         self.workers: dict[str, Worker | Starter] = {}
         self.machine = this_machine()
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Team:
-        try:
-            for contender in self.contenders:
-                try:
-                    kind: type[Worker | Starter] = Starter if contender.imports else Worker
-                    worker = kind(contender, self.settings, self._timeout(contender))
-                except WorkerError as error:
-                    self.notes.append(str(error))
-                else:
-                    self._stack.enter_context(worker)
-                    self.workers[contender.name] = worker
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
 
     def measure(self, job: str, options: dict[str, Any], kernels: bool = False) -> Measurement:
         """Prepare the job everywhere, measure it in turn, ask for memory and versions.
@@ -135,8 +113,12 @@ class Team:
         extra: dict[str, Any] = {}
         try:
             if calls:
+
+                def run(name: str) -> float:
+                    return float(self.workers[name].ask("run", repeat=calls[name])["seconds"])
+
                 rounds = in_turn(
-                    {name: self._runner(name, count) for name, count in calls.items()},
+                    {name: partial(run, name) for name in calls},
                     lambda name: watch(self.workers[name].pid, self.machine),
                     settings,
                     lambda: wait_until_quiet(self.machine, settings.patience, settings.limit),
@@ -158,7 +140,7 @@ class Team:
         try:
             answer = worker.ask(
                 "prepare",
-                self._timeout(contender),
+                self.timeout(contender),
                 job=job,
                 options=options,
                 warmup=self.settings.warmup,
@@ -174,14 +156,31 @@ class Team:
             notes.append(f"{contender.label}: {answer['why']}")
         return answer.get("seconds")
 
-    def _runner(self, name: str, calls: int) -> Callable[[], float]:
-        return lambda: float(self.workers[name].ask("run", repeat=calls)["seconds"])
-
-    def _timeout(self, contender: Contender) -> float | None:
+    def timeout(self, contender: Contender) -> float | None:
+        """Seconds that are left, None for no end. Raises WorkerError if there are none."""
         left = self.settings.time_left
         if left is not None and left <= 0:
             raise WorkerError(f"{contender.label}: not started, the time is up")
         return left
+
+
+@contextmanager
+def team_of(
+    names: Sequence[str], settings: Settings, among: Mapping[str, Contender] = CONTENDERS
+) -> Iterator[Team]:
+    """Contenders in processes of their own, which end with the block."""
+    team = Team(names, settings, among)
+    with ExitStack() as stack:
+        for contender in team.contenders:
+            kind: type[Worker | Starter] = Starter if contender.imports else Worker
+            try:
+                worker = kind(contender, settings, team.timeout(contender))
+            except WorkerError as error:
+                team.notes.append(str(error))
+            else:
+                stack.enter_context(worker)
+                team.workers[contender.name] = worker
+        yield team
 
 
 def compare(
@@ -192,5 +191,5 @@ def compare(
     among: Mapping[str, Contender] = CONTENDERS,
 ) -> Measurement:
     """One job, with fresh workers: so the peak memory of each is the peak of this job."""
-    with Team(names, settings, among) as team:
+    with team_of(names, settings, among) as team:
         return team.measure(job, options)

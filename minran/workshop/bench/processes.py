@@ -54,12 +54,14 @@ class Worker:
             "precision": settings.precision,
             **contender.options,
         }
+        mpiexec = find_mpiexec() if processes > 1 else None
+        launcher = [mpiexec, "-n", str(processes)] if mpiexec else []
         # Open for as long as the process runs, which is longer than any block here.
         self._errors = tempfile.TemporaryFile(  # noqa: SIM115
             "w+", encoding="utf-8", errors="replace"
         )
         self._process = subprocess.Popen(
-            [*launcher(processes), sys.executable, "-m", WORKER, json.dumps(described)],
+            [*launcher, sys.executable, "-m", WORKER, json.dumps(described)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -170,12 +172,6 @@ class Starter:
 
     def __exit__(self, *error: object) -> None:
         return None
-
-
-def launcher(processes: int) -> list[str]:
-    """What stands before the command to start it `processes` times."""
-    mpiexec = find_mpiexec() if processes > 1 else None
-    return [mpiexec, "-n", str(processes)] if mpiexec else []
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -18,7 +18,7 @@ from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
 from minran.train import environment
 from minran.workshop.bench import contenders, report
-from minran.workshop.bench.compare import Measurement, Team, compare
+from minran.workshop.bench.compare import Measurement, compare, team_of
 from minran.workshop.bench.rounds import Settings
 
 STAGES = ((64, 32), (128, 16), (256, 8))
@@ -158,7 +158,7 @@ class Session:
         settings = self.settings
         limit = max(settings.limit, 0.15)
         quick = replace(settings, turn_seconds=0.3, patience=0.0, limit=limit)
-        with Team(contenders.OPS, quick) as team:
+        with team_of(contenders.OPS, quick) as team:
             for number, case in enumerate(op_cases(self.batches[0]), 1):
                 for backward in (False, True):
                     measured = team.measure("op", {**case, "backward": backward})
@@ -187,7 +187,7 @@ class Session:
             # The second group compiles for minutes: what was measured before is safe.
             for group in (contenders.GPU, contenders.GPU_COMPILED):
                 for batch in self.batches:
-                    with Team(group, settings) as team:
+                    with team_of(group, settings) as team:
                         options = network_options(model, batch)
                         measured = team.measure("step", options, group == contenders.GPU)
                     self.add("networks", measured)
