@@ -89,6 +89,13 @@ def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
 def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
     """Raise `error` unless `value` is what `hint` says."""
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
+
+    def need(good: bool, kind: str, given: Any = value) -> None:
+        if not good:
+            many = isinstance(given, np.ndarray)
+            shown = f"an array {given.shape}" if many else shortened(given)
+            raise error(f"{what} must be {kind}, got {type(given).__name__} {shown}")
+
     if origin in (types.UnionType, typing.Union):
         _check_union(inner, value, what, error)
     elif hint is int:
@@ -98,40 +105,29 @@ def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
     elif hint is bool:
         expect_bool(value, what, error)
     elif origin is tuple and ... not in inner:
-        _expect(
-            isinstance(value, tuple | list) and len(value) == len(inner),
-            what,
-            f"{len(inner)} values",
-            value,
-            error,
-        )
+        need(isinstance(value, tuple | list) and len(value) == len(inner), f"{len(inner)} values")
         for one, item in zip(inner, value, strict=True):
             _check(one, item, what, error)
     elif origin in (Sequence, list, tuple, Collection):
-        _expect(_is_many(value), what, "a list", value, error)
+        many = isinstance(value, Collection | np.ndarray)  # can be gone through more than once
+        need(many and not isinstance(value, str | bytes | Mapping), "a list")
         if inner and not isinstance(value, np.ndarray):
             for item in value:
                 _check(inner[0], item, f"{what}: each", error)
     elif origin in (Mapping, dict):
-        _expect(isinstance(value, Mapping), what, "a dictionary", value, error)
+        need(isinstance(value, Mapping), "a dictionary")
         for key, item in value.items():
-            _expect(inner[0] is not str or isinstance(key, str), what, "by name", key, error)
+            need(inner[0] is not str or isinstance(key, str), "by name", key)
             _check(inner[1], item, f"{what}[{key!r}]", error)
     elif origin is Iterable:
-        _expect(
-            isinstance(value, Iterable) and not isinstance(value, str | bytes),
-            what,
-            "a list",
-            value,
-            error,
-        )
+        need(isinstance(value, Iterable) and not isinstance(value, str | bytes), "a list")
     elif origin is Callable:
-        _expect(callable(value), what, "a function", value, error)
-    elif hint is Path:
-        _check_path(value, what, error)
+        need(callable(value), "a function")
+    elif hint is Path or origin is os.PathLike:
+        need(isinstance(value, str | os.PathLike), "a path")
+        need("\0" not in os.fsdecode(value), "a path")
     elif isinstance(hint, type) and hint is not Any:
-        kind = _KINDS.get(hint, f"a {hint.__name__}")
-        _expect(isinstance(value, hint), what, kind, value, error)
+        need(isinstance(value, hint), _KINDS.get(hint, f"a {hint.__name__}"))
 
 
 def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: type[MinranError]) -> None:
@@ -140,9 +136,9 @@ def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: type[Minr
     if value is None and len(rest) < len(kinds):
         return
     if any(kind is Path or typing.get_origin(kind) is os.PathLike for kind in rest):
-        return _check_path(value, what, error)
+        return _check(Path, value, what, error)
     failed = None
-    # The last failure counts: the wider kind of number or list is written first.
+    # The first failure counts: the wider kind of number or list is written first.
     for kind in rest:
         try:
             return _check(kind, value, what, error)
@@ -150,22 +146,3 @@ def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: type[Minr
             failed = failed or problem
     if failed is not None:
         raise failed
-
-
-def _check_path(value: Any, what: str, error: type[MinranError]) -> None:
-    good = isinstance(value, str | os.PathLike)
-    _expect(good, what, "a path", value, error)
-    _expect("\0" not in os.fsdecode(value), what, "a path", value, error)
-
-
-def _is_many(value: Any) -> bool:
-    """Whether it has items that can be gone through more than once, and is no text."""
-    return isinstance(value, Collection | np.ndarray) and not isinstance(
-        value, str | bytes | Mapping
-    )
-
-
-def _expect(good: bool, what: str, kind: str, value: Any, error: type[MinranError]) -> None:
-    if not good:
-        shown = f"an array {value.shape}" if isinstance(value, np.ndarray) else shortened(value)
-        raise error(f"{what} must be {kind}, got {type(value).__name__} {shown}")
