@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import sys
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,17 +89,19 @@ class StopRequest:
     A step that is cut in the middle leaves half-moved parameters; so the first signal only
     sets `requested`, and a second one interrupts at once. Signals reach the main thread only:
     in another thread nothing changes, and setting `requested` by hand does the same. Where
-    SIGHUP is ignored (nohup), a terminal that closes changes nothing either.
+    SIGHUP is ignored (nohup), a terminal that closes changes nothing either. `end` is when it is
+    time to stop anyway, by `time.perf_counter`.
     """
 
-    def __init__(self, quiet: bool = False) -> None:
+    def __init__(self, quiet: bool = False, end: float = math.inf) -> None:
         self.requested = False
-        self.quiet = quiet
+        self.quiet, self.end = quiet, end
         self._before: dict[int, Any] = {}
 
     def asked(self) -> bool:
         """Whether any process was asked to stop: all end with the same step, or none does."""
-        return distributed.sum_numbers(self.requested) != [0]
+        late = time.perf_counter() > self.end
+        return distributed.sum_numbers(self.requested or late) != [0]
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():

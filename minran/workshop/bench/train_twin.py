@@ -67,7 +67,7 @@ def train_twin(
     backend.use("numpy")
     with opened(run, recipe, False, force, data_dir) as (parts, progress, history):
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
-        with _StopBy(end, quiet) as stop, reporter:
+        with StopRequest(quiet, end) as stop, reporter:
             clock = time.perf_counter()
             steps = TwinSteps(recipe, parts, device, capture)
             progress.seconds = time.perf_counter() - clock  # setting up counts, tests do not
@@ -102,17 +102,6 @@ class _Session(Session):
         pass
 
 
-class _StopBy(StopRequest):
-    """Also stops when the time is over."""
-
-    def __init__(self, end: float, quiet: bool) -> None:
-        super().__init__(quiet)
-        self.end = end
-
-    def asked(self) -> bool:
-        return super().asked() or time.perf_counter() > self.end
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and train; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -135,22 +124,18 @@ def main(arguments: list[str] | None = None) -> int:
             "stop, test and write then",
             {"type": float, "default": math.inf, "metavar": "S"},
         ),
-        ("--no-capture", "on a GPU, record no graph", False),
+        (
+            "--no-capture",
+            "on a GPU, record no graph",
+            {"action": "store_false", "dest": "capture"},
+        ),
         ("--force", "overwrite the run in FOLDER", False),
         ("--quiet", "print nothing while training", False),
     )
-    args = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
     try:
-        rows = train_twin(
-            load_recipe(args.recipe, args.set),
-            args.out,
-            data_dir=args.data_dir,
-            device=args.device,
-            max_seconds=args.max_seconds,
-            capture=not args.no_capture,
-            force=args.force,
-            quiet=args.quiet,
-        )
+        recipe = load_recipe(options.pop("recipe"), options.pop("set"))
+        rows = train_twin(recipe, options.pop("out"), **options)
     except MinranError as error:
         print(f"minran.workshop.bench.train_twin: {error}", file=sys.stderr)
         return 2
