@@ -12,6 +12,7 @@ import pytest
 from emulation import DeviceArray, EmulatedBackend, RemoteDevice
 from gpu_runs import EXACT, assert_close, assert_same, run, tiny, using
 
+from minran.backend import cpu
 from minran.errors import MinranError, RecipeError
 from minran.train import build, parse
 from minran.train.gpu import DeviceSteps, HostBatches
@@ -82,7 +83,7 @@ def test_a_step_that_cannot_be_captured(tmp_path: Path) -> None:
     class WithoutProducts(EmulatedBackend):
         def __getattr__(self, kernel: str) -> Any:
             if kernel.startswith("linear"):
-                raise AttributeError(kernel)
+                return getattr(cpu, kernel)  # x @ w: what the arrays' own library does
             return super().__getattr__(kernel)
 
     with warnings.catch_warnings(record=True) as caught:
