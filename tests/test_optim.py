@@ -50,6 +50,17 @@ def test_sgd_is_pytorchs(lr, momentum, nesterov, decay):
             np.testing.assert_allclose(p.numpy(), q.detach().numpy(), rtol=1e-12, atol=1e-12)
 
 
+def test_only_the_rate_is_needed():
+    """And then p - lr g it is, twice: nothing is remembered and nothing decays."""
+    (p, *_), (g, *_) = parameters(), gradients(0)
+    expected = p.numpy() - 2 * 0.1 * g
+    optimizer = SGD([p], 0.1)
+    for _ in range(2):
+        p.grad = g.copy()
+        optimizer.step()
+    np.testing.assert_allclose(p.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
 def test_float32_stays_float32_whatever_the_rate_is_made_of():
     plain, numpys = parameters(np.float32), parameters(np.float32)
     one = SGD(plain, 0.1, 0.9, True, 0.01)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minran import Tensor, nn, ops, tensor
-from minran.errors import CheckpointError, MinranError, ShapeError
+from minran.errors import CheckpointError, MinranError, RecipeError, ShapeError
 from minran.nn.module import is_observed
 
 RNG = np.random.default_rng(3)
@@ -303,3 +303,11 @@ def test_initial_weights(dtype: Any) -> None:
 
 def test_layers_without_a_generator_differ() -> None:
     assert (nn.Linear(3, 3).weight.data != nn.Linear(3, 3).weight.data).any()
+
+
+def test_a_limit_on_numbers_counts_all_layers_and_ends_with_its_block() -> None:
+    with nn.init.at_most(30):
+        nn.Linear(3, 5)  # 20 numbers
+        with pytest.raises(RecipeError, match=r"more numbers.*\(3, 5\)"):
+            nn.Linear(3, 5)
+    nn.Linear(30, 50)

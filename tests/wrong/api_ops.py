@@ -63,6 +63,7 @@ ops.concat([x, t(9, 9)]) | ShapeError | concat
 ops.concat([x], <<5; "0">>) | ShapeError | axis
 ops.cross_entropy(x, [0]) | ShapeError | labels
 ops.cross_entropy(x, <<[0, 3]; [-1, 0]>>) | ShapeError | 0..2
+ops.cross_entropy(x[:1], [3]) | ShapeError | 0..2
 ops.cross_entropy(x, [0.0, 1.0]) | ShapeError | integers
 ops.cross_entropy(x, [True, False]) | ShapeError | bool
 ops.cross_entropy(x, <<["a", "b"]; None>>) | ShapeError | labels
