@@ -71,7 +71,7 @@ def of(shapes: st.SearchStrategy, mine: Any, theirs: Any, **options: Any) -> st.
 
 def of_two(mine: Any, theirs: Any, **options: Any) -> st.SearchStrategy:
     """An operation of two tensors whose shapes broadcast."""
-    return hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=3, max_side=3).map(
+    return hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3).map(
         lambda shapes: Call("", mine, theirs, shapes.input_shapes, **options)
     )
 
@@ -231,8 +231,9 @@ def reductions(draw: Draw, name: str, twin: str, still: bool = False) -> Call:
 @st.composite
 def concatenations(draw: Draw) -> Call:
     shape = draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=3))
-    axis, counts = draw(st.integers(0, len(shape) - 1)), draw(st.lists(few, min_size=1, max_size=3))
-    shapes = tuple((*shape[:axis], count, *shape[axis + 1 :]) for count in counts)
+    axis, counts = draw(st.integers(-len(shape), len(shape) - 1)), draw(st.lists(few, min_size=1))
+    at = axis % len(shape)
+    shapes = tuple((*shape[:at], count, *shape[at + 1 :]) for count in counts[:4])
     return Call(f"{axis}", lambda *t: ops.concat(t, axis), lambda *t: torch.cat(t, axis), shapes)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 from emulation import EmulatedBackend
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +14,6 @@ from op_cases import (
     CASES,
     NOT_DIFFERENTIABLE,
     OpCase,
-    both,
     check_float32,
     check_parity,
     check_running_statistics,
@@ -265,27 +263,6 @@ def test_cross_entropy_takes_labels_of_any_kind() -> None:
         assert ops.cross_entropy(logits, labels).item() == pytest.approx(expected, rel=1e-12)
 
 
-shapes_2d = hnp.array_shapes(min_dims=0, max_dims=4, min_side=1, max_side=3)
-
-
-@EXAMPLES
-@given(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3))
-def test_any_broadcast(shapes: hnp.BroadcastableShapes) -> None:
-    a, b = shapes.input_shapes
-    check_parity(both(f"a b + b {a} {b}", lambda x, y: x * y + y, a, b))
-
-
-@EXAMPLES
-@given(st.data())
-def test_any_reduction(data: st.DataObject) -> None:
-    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
-    axes = data.draw(hnp.valid_tuple_axes(len(shape), min_size=1))
-    keep = data.draw(st.booleans())
-    for name in ("sum", "mean"):
-        case = both(f"{name} {shape} {axes}", lambda x, n=name: getattr(x, n)(axes, keep), shape)
-        check_parity(case)
-
-
 @EXAMPLES
 @given(st.data())
 def test_any_slice(data: st.DataObject) -> None:
@@ -300,38 +277,6 @@ def test_any_slice(data: st.DataObject) -> None:
     expected = np.zeros(shape)
     expected[index] = gy  # a slice picks no entry twice
     np.testing.assert_array_equal(leaf.grad, expected)
-
-
-@EXAMPLES
-@given(st.data())
-def test_any_concat(data: st.DataObject) -> None:
-    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, max_side=3))
-    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
-    sizes = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
-    shapes = [
-        tuple(size if a == axis % len(shape) else n for a, n in enumerate(shape)) for size in sizes
-    ]
-    case = OpCase(
-        f"concat {shapes} {axis}",
-        lambda *parts: ops.concat(parts, axis),
-        lambda *parts: torch.cat(parts, axis),
-        tuple(shapes),
-    )
-    check_parity(case)
-
-
-@EXAMPLES
-@given(st.data())
-def test_any_transpose(data: st.DataObject) -> None:
-    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=3))
-    order = tuple(data.draw(st.permutations(range(len(shape)))))
-    case = OpCase(
-        f"transpose {order}",
-        lambda x: x.transpose(order),
-        lambda x: x.permute(order),
-        (shape,),
-    )
-    check_parity(case)
 
 
 def test_corners_are_aligned_unless_said() -> None:
