@@ -41,7 +41,15 @@ from minran import backend, machine
 from minran.autograd import Array, Tensor
 from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
-from minran.errors import BackendError, MinranError, expect, expect_whole, pip_install, shortened
+from minran.errors import (
+    BackendError,
+    MinranError,
+    ShapeError,
+    expect,
+    expect_whole,
+    pip_install,
+    shortened,
+)
 from minran.hints import checked
 from minran.streams import Output
 
@@ -136,10 +144,10 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each parameter's gradient by its sum over all processes: one message for all."""
     many = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
     parameters = list(parameters) if many else []
-    expect(
-        many and all(isinstance(each, Tensor) for each in parameters),
-        f"sum_gradients: parameters must be a list of tensors, got {shortened(parameters)}",
-    )
+    if not many or not all(isinstance(each, Tensor) for each in parameters):
+        # Not `expect`: it takes its message ready, and each step would print all parameters.
+        what = shortened(parameters)
+        raise ShapeError(f"sum_gradients: parameters must be a list of tensors, got {what}")
     world = current()
     if world.size == 1:
         return

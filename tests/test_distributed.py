@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from train.train_helpers import assert_same_run
 
-from minran import distributed
+from minran import distributed, tensor
 from minran.backend import world
 from minran.cli import main
 from minran.train import Run, load_checkpoint, read_history
@@ -141,6 +141,12 @@ def test_alone_nothing_changes() -> None:
     assert distributed.leads()
     with distributed.leader_first():
         assert distributed.from_leader(lambda: "found") == "found"
+
+
+def test_a_step_prints_no_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message that is made ready although nobody needs it took a third of a step."""
+    monkeypatch.setattr(distributed, "shortened", None)
+    distributed.sum_gradients([tensor([1.0], requires_grad=True)])
 
 
 def test_alone_mpi_is_not_imported() -> None:
