@@ -265,8 +265,9 @@ class Mean(Sum):
     def forward(self, x: Array) -> Array:
         total = super().forward(x)
         expect(x.size > 0, f"mean: there is nothing to average in shape {tuple(x.shape)}")
-        # A Python number would make float32 of bfloat16.
-        self.share = total.dtype.type(total.size / x.size)
+        share = total.size / x.size
+        # A Python number would make float32 of bfloat16; of whole numbers the mean has fractions.
+        self.share = total.dtype.type(share) if backend.is_floating(total.dtype) else share
         return total * self.share
 
     def backward(self, gy: Array) -> tuple[Array]:
