@@ -163,10 +163,8 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 def sum_numbers(*numbers: float) -> list[float]:
     """Each number summed over all processes, in float64."""
     for number in numbers:
-        expect(
-            isinstance(number, Real | np.bool_),
-            f"sum_numbers: each must be a number, got {shortened(number)}",
-        )
+        if not isinstance(number, Real | np.bool_):
+            raise ShapeError(f"sum_numbers: each must be a number, got {shortened(number)}")
     return [float(total) for total in current().sum(np.array(numbers, np.float64))]
 
 
