@@ -9,7 +9,7 @@ import torch
 
 from minran import nn, optim, tensor
 from minran.errors import CheckpointError, GradientError, RecipeError
-from minran.optim import SGD
+from minran.optim import SGD, FlatSGD
 
 SHAPES = ((3, 4), (5,), (2, 3, 1, 2))
 
@@ -233,3 +233,29 @@ def test_velocities_must_be_finite_floats(wrong):
     with pytest.raises(CheckpointError, match=r"velocity\.0: .* finite floating-point"):
         sgd.load_state_dict({"velocity.0": wrong})
     np.testing.assert_array_equal(sgd.velocity[0], [0, 0])
+
+
+def test_flat_parameters_lie_side_by_side_each_from_16_bytes_on():
+    params = [nn.Parameter(np.arange(1, n + 1, dtype=np.float32)) for n in (3, 5, 1)]
+    flat = FlatSGD(params, 0.1, 0.9, True)
+    assert flat.places.tolist() == [[0, 3], [4, 5], [12, 1]]
+    assert flat.flat.tolist() == [1, 2, 3, 0, 1, 2, 3, 4, 5, 0, 0, 0, 1, 0, 0, 0]
+    assert all(np.shares_memory(p.data, flat.flat) for p in params)
+    assert FlatSGD.of(flat) is flat
+
+
+def test_a_flat_optimiser_goes_on_with_the_velocities_of_another():
+    params = parameters()
+    plain = SGD(params, 0.1, 0.9, True, 0.01)
+    for velocity, g in zip(plain.velocity, gradients(0), strict=True):
+        velocity[...] = g
+    flat = FlatSGD.of(plain)
+    assert (flat.lr, flat.momentum, flat.nesterov, flat.weight_decay) == (0.1, 0.9, True, 0.01)
+    for velocity, g in zip(flat.velocity, gradients(0), strict=True):
+        np.testing.assert_array_equal(velocity, g)
+
+
+def test_flat_parameters_have_one_precision():
+    mixed = [nn.Parameter(np.ones(2, kind)) for kind in (np.float32, np.float64)]
+    with pytest.raises(RecipeError, match="all parameters must be float32, as the first is"):
+        FlatSGD(mixed, 0.1)
