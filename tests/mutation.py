@@ -39,7 +39,7 @@ TESTS = {
     "minran/ops": ["tests/ops", "tests/nn/test_folded.py"],
     "minran/nn": ["tests/nn", "tests/models/test_models.py"],
     "minran/optim": ["tests/test_optim.py", "tests/train/test_average.py"],
-    "minran/models": ["tests/models/test_models.py", "tests/suites/test_authors.py"],
+    "minran/models": ["tests/models", "tests/suites/test_authors.py"],
     "minran/train": ["tests/train"],
 }
 """Which tests are to notice a change, by the part of the package; the quickest first."""

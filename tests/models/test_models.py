@@ -64,6 +64,20 @@ def test_parameters_are_those_of_the_authors_files(name: str, count: int) -> Non
     assert create_model(name).num_parameters() == count
 
 
+def test_resnet164_counted_by_hand() -> None:
+    """54 pre-activation bottlenecks (He et al. 2016) behind a convolution of 16 channels."""
+    count, width = 3 * 9 * 16, 16
+    for channels in (64, 128, 256):
+        inner = channels // 4
+        for unit in range(18):
+            norms = 2 * width + 2 * inner + 2 * inner
+            convs = width * inner + 9 * inner * inner + inner * channels
+            count += norms + convs + (width * channels if unit == 0 else 0)
+            width = channels
+    count += 2 * width + width * 10 + 10
+    assert create_model("resnet164_cifar").num_parameters() == count
+
+
 def convolutions(model: nn.Module) -> int:
     """Numbers in convolutions and the classifier: parameters without batch norm."""
     return sum(
