@@ -36,7 +36,7 @@ TESTS = {
         "tests/test_engine_guards.py",
         "tests/ops",
     ],
-    "minran/ops": ["tests/ops", "tests/nn/test_folded.py"],
+    "minran/ops": ["tests/ops", "tests/models/test_fused.py"],
     "minran/nn": ["tests/nn", "tests/models/test_models.py"],
     "minran/optim": ["tests/test_optim.py", "tests/train/test_average.py"],
     "minran/models": ["tests/models", "tests/suites/test_authors.py"],

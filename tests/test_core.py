@@ -8,7 +8,7 @@ from pathlib import Path
 import minran
 
 ROOT = Path(minran.__file__).parent
-PAGE = ROOT.parent / "docs" / "architecture.md"
+PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 CORE = {
     "errors.py": 150,
