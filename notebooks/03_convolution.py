@@ -514,7 +514,7 @@ print("(3.11) against the library:", abs(as_convolution.numpy() - x.grad).max())
 # gradients without any col2im.
 
 # %%
-show_source(cpu.conv._backward_stride_one)
+show_source(cpu.conv.turned_adjoints)
 
 # %% [markdown]
 # At stride 2 (the fourth matrix) the filter appears with gaps: the rows of $A^\top$ use $w_1$
