@@ -151,9 +151,17 @@ def norms(draw: Draw, kind: str) -> Call:
         return y if features else nhwc(y)
 
     def theirs(x: Any, gamma: Any, beta: Any, *weight: Any) -> Any:
+        if weight and not training:  # a pixel that no window reads takes no part, were it infinite
+            x = torch.where(read(x, *weight), x, torch.zeros_like(x))
         y = normal(x, gamma, beta)
         y = y.relu() if "relu" in kind else y
         return torch_conv2d(y, *weight, stride=stride, padding=padding) if weight else y
+
+    def read(x: Any, w: Any) -> Any:
+        """Which pixels the convolution's windows read: a stride may leave some out."""
+        ones = torch.ones_like(x, requires_grad=True)
+        y = torch_conv2d(ones, torch.ones_like(w), stride=stride, padding=padding)
+        return torch.autograd.grad(y.sum(), ones)[0] != 0
 
     def divisor(x: Any, gamma: Any, _: Any, *weight: Any) -> Any:
         """Per channel; a gradient that comes back through a convolution is at most sum |w| gy."""
