@@ -151,11 +151,17 @@ def norms(draw: Draw, kind: str) -> Call:
         return y if features else nhwc(y)
 
     def theirs(x: Any, gamma: Any, beta: Any, *weight: Any) -> Any:
-        if weight and not training:  # a pixel that no window reads takes no part, were it infinite
-            x = torch.where(read(x, *weight), x, torch.zeros_like(x))
         y = normal(x, gamma, beta)
         y = y.relu() if "relu" in kind else y
-        return torch_conv2d(y, *weight, stride=stride, padding=padding) if weight else y
+        if not weight:
+            return y
+        if not training:
+            # What no window reads, or the ReLU cuts off, takes no part in the fused gradients, were
+            # it infinite; PyTorch multiplies it by 0.
+            zero = torch.zeros_like(x)
+            part = read(x, *weight) & (y != 0)
+            y = torch.where(part, normal(torch.where(part, x, zero), gamma, beta), zero)
+        return torch_conv2d(y, *weight, stride=stride, padding=padding)
 
     def read(x: Any, w: Any) -> Any:
         """Which pixels the convolution's windows read: a stride may leave some out."""
