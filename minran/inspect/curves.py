@@ -68,7 +68,7 @@ def draw_panel(axes: Axes, histories: Mapping[str, History], panel: str, colours
                 label=words or None,
             )
     if panel == "accuracy":
-        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.0f}%")
+        axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
         axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))
     elif panel == "loss" and axes.lines:
         # Losses fall by factors: an outburst early on must not flatten the rest.
@@ -83,7 +83,7 @@ def draw_panel(axes: Axes, histories: Mapping[str, History], panel: str, colours
         axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
     if not axes.lines:
         axes.text(0.5, 0.5, "no values", transform=axes.transAxes, ha="center", color=colours.faint)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     legend(axes, colours, loc="best")
 
 

@@ -186,3 +186,12 @@ def test_figure_of_gradcam(attentions: list[Attention], dark: bool) -> None:
     assert len(gradcam_figure(IMAGES[:2], maps, ["a", "b"]).axes) == 2 * 2
     with pytest.raises(ShapeError, match="as many"):
         gradcam_figure(IMAGES[:2], maps, ["a"])
+
+
+def test_one_epoch_has_numbers_that_tell_apart() -> None:
+    row = {"epoch": 1, "train_accuracy": 0.1008, "test_accuracy": 0.1012}
+    (axes,) = curves_figure({"run": [row]}, panels=("accuracy",)).axes
+    axes.figure.canvas.draw()
+    seen = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(seen)) == len(seen), seen
+    assert {tick % 1 for tick in axes.get_xticks()} == {0.0}
