@@ -40,7 +40,11 @@ TESTS = {
     "minran/nn": ["tests/nn", "tests/models/test_models.py"],
     "minran/optim": ["tests/test_optim.py", "tests/train/test_average.py"],
     "minran/models": ["tests/models", "tests/suites/test_authors.py"],
-    "minran/train": ["tests/train"],
+    "minran/train": [
+        "tests/train",
+        "tests/backend/test_gpu_training.py",
+        "tests/backend/test_gpu_graph.py",
+    ],
 }
 """Which tests are to notice a change, by the part of the package; the quickest first."""
 
