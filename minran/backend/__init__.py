@@ -6,7 +6,7 @@ beside each other:
 
 | name      | module             | what it is                                           |
 |-----------|--------------------|------------------------------------------------------|
-| `naive`   | `backend/naive`    | Python loops that spell the equations: the oracle    |
+| `naive`   | `backend/naive`    | loops and formulas that spell the equations: oracle  |
 | `numpy`   | `backend/cpu`      | NumPy kernels, blocked and threaded                  |
 | `cupy`    | `backend/gpu`      | our CUDA kernels on an NVIDIA GPU                    |
 

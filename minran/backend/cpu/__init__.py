@@ -2,7 +2,7 @@
 
 Read in this order: `blocks` (how work is split), `memory` (where arrays come from),
 then `conv`, `pool`, `resize`, `norm`, `activation`, `loss`. Each kernel has the name and
-the meaning of its loop version in `backend/naive`, which is its oracle.
+the meaning of its equation in `backend/naive`, which is its oracle.
 """
 
 import numpy as np

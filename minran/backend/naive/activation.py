@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from minran.backend.naive.precision import Array, in_float64
+from minran.backend.naive.loops import Array, in_float64
 
 
 def add(a: Array, b: Array, out: Array | None = None) -> Array:
@@ -15,19 +15,14 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
     The sum is written to `out`, which may be a or b, or to a new array.
     """
     y = np.zeros(a.shape, a.dtype) if out is None else out
-    for p in np.ndindex(a.shape):
-        y[p] = a[p] + b[p]
+    y[...] = a + b
     return y
 
 
 @in_float64
 def relu(x: Array) -> Array:
     """Cut off what is negative: y = max(x, 0), value by value; any shape."""
-    y = np.zeros(x.shape)
-    for p in np.ndindex(x.shape):
-        # Asked this way round, a NaN stays a NaN.
-        y[p] = 0.0 if x[p] < 0 else x[p]
-    return y
+    return np.where(x < 0, 0.0, x)  # asked this way round, a NaN stays a NaN
 
 
 @in_float64
@@ -36,37 +31,19 @@ def relu_backward(gy: Array, y: Array) -> Array:
 
     The output, which is never negative, alone says where that was. Where it is NaN, gy passes.
     """
-    gx = np.zeros(y.shape)
-    for p in np.ndindex(y.shape):
-        if y[p] != 0:
-            gx[p] = gy[p]
-    return gx
-
-
-def _sigmoid(value: float) -> float:
-    # exp of a large positive number overflows; the two formulas are equal, and each takes
-    # the exponential of a negative number only.
-    if value >= 0:
-        return 1 / (1 + math.exp(-value))
-    return math.exp(value) / (1 + math.exp(value))
+    return np.where(y != 0, gy, 0.0)
 
 
 @in_float64
 def sigmoid(x: Array) -> Array:
     """Squeeze every value into (0, 1): y = 1 / (1 + exp(-x)); any shape. The paper's f1 (Eq. 4)."""
-    y = np.zeros(x.shape)
-    for p in np.ndindex(x.shape):
-        y[p] = _sigmoid(float(x[p]))
-    return y
+    return 1 / (1 + np.exp(-x))  # where exp becomes infinite, y is 0
 
 
 @in_float64
 def sigmoid_backward(gy: Array, y: Array) -> Array:
     """Multiply by the slope, which the output tells: gx = gy y (1 - y)."""
-    gx = np.zeros(y.shape)
-    for p in np.ndindex(y.shape):
-        gx[p] = gy[p] * y[p] * (1 - y[p])
-    return gx
+    return gy * y * (1 - y)
 
 
 @in_float64
@@ -78,11 +55,9 @@ def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
     x and y: (N, H, W, C), norm: (N, H, W).
     """
     y, norm = np.zeros(x.shape), np.zeros(x.shape[:3])
-    for n, i, j in np.ndindex(norm.shape):
-        pixel = x[n, i, j]
-        norm[n, i, j] = math.sqrt(sum(value * value for value in pixel) + eps)
-        for c, value in enumerate(pixel):
-            y[n, i, j, c] = value / norm[n, i, j]
+    for p in np.ndindex(norm.shape):
+        norm[p] = math.sqrt(sum(x[p] ** 2) + eps)
+        y[p] = x[p] / norm[p]
     return y, norm
 
 
@@ -97,10 +72,10 @@ def channel_attention_backward(gy: Array, y: Array, norm: Array) -> Array:
     gy, y and gx: (N, H, W, C), norm: (N, H, W), as `channel_attention` returned it.
     """
     gx = np.zeros(y.shape)
-    for n, i, j in np.ndindex(norm.shape):
-        along = sum(g * v for g, v in zip(gy[n, i, j], y[n, i, j], strict=True))
+    for p in np.ndindex(norm.shape):
+        along = sum(g * v for g, v in zip(gy[p], y[p], strict=True))
         for c in range(y.shape[3]):
-            gx[n, i, j, c] = (gy[n, i, j, c] - y[n, i, j, c] * along) / norm[n, i, j]
+            gx[*p, c] = (gy[*p, c] - y[*p, c] * along) / norm[p]
     return gx
 
 
@@ -111,20 +86,12 @@ def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
         y[n, i, j, c] = sigmoid((x[n, i, j, c] - mean[n, c]) inv_std[n, c])
         inv_std = 1 / sqrt(var + eps), mean and (biased) variance over the pixels i, j
 
-    x and y: (N, H, W, C), mean and inv_std: (N, C).
+    x and y: (N, H, W, C), mean and inv_std: (N, 1, 1, C).
     """
-    pictures, height, width, channels = x.shape
-    y = np.zeros(x.shape)
-    mean, inv_std = np.zeros((pictures, channels)), np.zeros((pictures, channels))
-    for n, c in np.ndindex(pictures, channels):
-        pixels = [x[n, i, j, c] for i, j in np.ndindex(height, width)]
-        mean[n, c] = sum(pixels) / len(pixels)
-        var = sum((value - mean[n, c]) ** 2 for value in pixels) / len(pixels)
-        inv_std[n, c] = 1 / math.sqrt(var + eps)
-        for i, j in np.ndindex(height, width):
-            xhat = (x[n, i, j, c] - mean[n, c]) * inv_std[n, c]
-            y[n, i, j, c] = _sigmoid(float(xhat))
-    return y, mean, inv_std
+    mean = x.mean((1, 2), keepdims=True)
+    var = ((x - mean) ** 2).mean((1, 2), keepdims=True)
+    inv_std = 1 / np.sqrt(var + eps)
+    return sigmoid((x - mean) * inv_std), mean, inv_std
 
 
 @in_float64
@@ -136,23 +103,12 @@ def spatial_attention_backward(gy: Array, x: Array, y: Array, mean: Array, inv_s
 
     The two averages are what x does through the mean and through the variance.
 
-    gy, x, y and gx: (N, H, W, C), mean and inv_std: (N, C).
+    gy, x, y and gx: (N, H, W, C), mean and inv_std: (N, 1, 1, C).
     """
-    pictures, height, width, channels = x.shape
-    gx = np.zeros(x.shape)
-    for n, c in np.ndindex(pictures, channels):
-        g, xhat = np.zeros((height, width)), np.zeros((height, width))
-        average_g = average_g_xhat = 0.0
-        for i, j in np.ndindex(height, width):
-            p = (n, i, j, c)
-            g[i, j] = gy[p] * y[p] * (1 - y[p])
-            xhat[i, j] = (x[p] - mean[n, c]) * inv_std[n, c]
-            average_g += g[i, j] / (height * width)
-            average_g_xhat += g[i, j] * xhat[i, j] / (height * width)
-        for i, j in np.ndindex(height, width):
-            centred = g[i, j] - average_g - xhat[i, j] * average_g_xhat
-            gx[n, i, j, c] = inv_std[n, c] * centred
-    return gx
+    g, xhat = gy * y * (1 - y), (x - mean) * inv_std
+    average_g = g.mean((1, 2), keepdims=True)
+    average_g_xhat = (g * xhat).mean((1, 2), keepdims=True)
+    return inv_std * (g - average_g - xhat * average_g_xhat)
 
 
 @in_float64
@@ -163,10 +119,7 @@ def gate(mask: Array, trunk: Array, residual: bool) -> Array:
 
     mask, trunk and h: (N, H, W, C).
     """
-    h = np.zeros(trunk.shape)
-    for p in np.ndindex(trunk.shape):
-        h[p] = (1 + mask[p]) * trunk[p] if residual else mask[p] * trunk[p]
-    return h
+    return (1 + mask) * trunk if residual else mask * trunk
 
 
 @in_float64
@@ -177,8 +130,4 @@ def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple
 
     With the 1, a trunk whose mask is 0 still learns.
     """
-    gmask, gtrunk = np.zeros(mask.shape), np.zeros(trunk.shape)
-    for p in np.ndindex(gy.shape):
-        gmask[p] = gy[p] * trunk[p]
-        gtrunk[p] = gy[p] * (1 + mask[p]) if residual else gy[p] * mask[p]
-    return gmask, gtrunk
+    return gy * trunk, gy * (1 + mask) if residual else gy * mask

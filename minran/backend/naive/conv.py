@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 
 from minran.backend.geometry import Pair, conv_sizes
-from minran.backend.naive.precision import Array, in_float64
-
-Index = tuple[int, ...]
+from minran.backend.naive.loops import Array, Index, in_float64, windows
 
 
 def _products(
     x_shape: Index, w_shape: Index, stride: Pair, padding: Pair, groups: int
 ) -> Iterator[tuple[Index, Index, Index]]:
     """All products of a convolution, as the indices (p, k, q) of y[q] += x[p] * w[k]."""
-    pictures, height, width, _ = x_shape
-    rows, columns, group_inputs, outputs = w_shape
+    (_, height, width, _), (rows, columns, group_inputs, outputs) = x_shape, w_shape
     sizes = conv_sizes((height, width), (rows, columns), stride, padding)
-
-    for n, i, j, o in np.ndindex(pictures, *sizes, outputs):
-        # The outputs are cut into `groups` equal parts; each sees its own part of the inputs.
-        group = o // (outputs // groups)
-        for a, b, c in np.ndindex(rows, columns, group_inputs):
-            row = i * stride[0] - padding[0] + a
-            column = j * stride[1] - padding[1] + b
-            # Padding is zeros: what a window reads outside the picture adds nothing.
-            if 0 <= row < height and 0 <= column < width:
-                yield (n, row, column, group * group_inputs + c), (a, b, c, o), (n, i, j, o)
+    # What a window reads outside the picture is 0, and adds nothing.
+    for q, window in windows(x_shape, sizes, (rows, columns), stride, padding):
+        for (k, p), c, o in product(window, range(group_inputs), range(outputs)):
+            # The outputs are cut into `groups` equal parts; each sees its own part of the inputs.
+            group = o // (outputs // groups)
+            yield (*p, group * group_inputs + c), (*k, c, o), (*q, o)
 
 
 @in_float64
@@ -43,7 +37,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
     x: (N, H, W, C), w: (KH, KW, C / groups, O), y: (N, OH, OW, O).
     """
     sizes = conv_sizes(x.shape[1:3], w.shape[:2], stride, padding)
-    y = np.zeros((x.shape[0], *sizes, w.shape[3]))
+    y = np.zeros((len(x), *sizes, w.shape[3]))
     for p, k, q in _products(x.shape, w.shape, stride, padding, groups):
         y[q] += x[p] * w[k]
     return y
@@ -70,3 +64,23 @@ def conv2d_backward(
         gx[p] += gy[q] * w[k]
         gw[k] += gy[q] * x[p]
     return (gx if need_gx else None), gw
+
+
+@in_float64
+def linear(x: Array, w: Array) -> Array:
+    """The fully connected layer: y = x w, or y[n, k] = sum over d of x[n, d] w[d, k].
+
+    x: (N, D), w: (D, K), y: (N, K).
+    """
+    return x @ w
+
+
+@in_float64
+def linear_backward(
+    gy: Array, x: Array, w: Array, need_gx: bool = True
+) -> tuple[Array | None, Array]:
+    """Send gy back to the features and to the matrix: gx = gy w^T, gw = x^T gy.
+
+    gy: (N, K), gx: as x, or None unless `need_gx`, gw: as w.
+    """
+    return (gy @ w.T if need_gx else None), x.T @ gy

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from minran.backend.naive.precision import Array, in_float64
+from minran.backend.naive.loops import Array, in_float64
 
 
 @in_float64
@@ -15,14 +13,8 @@ def softmax(x: Array) -> Array:
 
     x and y: (..., K). The largest score is subtracted first: y stays, exp cannot overflow.
     """
-    y = np.zeros(x.shape)
-    for row in np.ndindex(x.shape[:-1]):
-        scores = x[row].tolist()
-        largest = max(scores)
-        total = sum(math.exp(score - largest) for score in scores)
-        for k, score in enumerate(scores):
-            y[row][k] = math.exp(score - largest) / total
-    return y
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
 
 
 @in_float64
@@ -33,12 +25,7 @@ def softmax_backward(gy: Array, y: Array) -> Array:
 
     All (..., K). Probabilities add up to 1: what one wins the others lose, hence the sum.
     """
-    gx = np.zeros(y.shape)
-    for row in np.ndindex(y.shape[:-1]):
-        average = sum(g * p for g, p in zip(gy[row], y[row], strict=True))
-        for k in range(y.shape[-1]):
-            gx[row][k] = y[row][k] * (gy[row][k] - average)
-    return gx
+    return y * (gy - (gy * y).sum(-1, keepdims=True))
 
 
 @in_float64
@@ -47,14 +34,8 @@ def log_softmax(x: Array) -> Array:
 
     x and y: (..., K).
     """
-    y = np.zeros(x.shape)
-    for row in np.ndindex(x.shape[:-1]):
-        scores = x[row].tolist()
-        largest = max(scores)
-        total = sum(math.exp(score - largest) for score in scores)
-        for k, score in enumerate(scores):
-            y[row][k] = score - largest - math.log(total)
-    return y
+    scores = x - x.max(-1, keepdims=True)
+    return scores - np.log(np.exp(scores).sum(-1, keepdims=True))
 
 
 @in_float64
@@ -65,12 +46,7 @@ def log_softmax_backward(gy: Array, y: Array) -> Array:
 
     All (..., K).
     """
-    gx = np.zeros(y.shape)
-    for row in np.ndindex(y.shape[:-1]):
-        total = sum(gy[row])
-        for k in range(y.shape[-1]):
-            gx[row][k] = gy[row][k] - math.exp(y[row][k]) * total
-    return gx
+    return gy - np.exp(y) * gy.sum(-1, keepdims=True)
 
 
 @in_float64
@@ -83,11 +59,9 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     the log probabilities, (N, K), which backward needs.
     """
     log_probabilities = log_softmax(logits)
-    loss = np.zeros(())
-    for n, k in np.ndindex(logits.shape):
-        if targets[n, k] != 0:  # zero times the logarithm of zero is zero
-            loss[()] -= targets[n, k] * log_probabilities[n, k] / logits.shape[0]
-    return loss, log_probabilities
+    wanted = targets != 0  # zero times the logarithm of zero is zero
+    total = sum(targets[wanted] * log_probabilities[wanted])
+    return -total / len(logits), log_probabilities
 
 
 @in_float64
@@ -100,14 +74,8 @@ def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) 
 
     gy: (), the others: (N, K).
     """
-    pictures, classes = targets.shape
-    glogits = np.zeros(targets.shape)
-    for n in range(pictures):
-        total = sum(targets[n])
-        for k in range(classes):
-            probability = math.exp(log_probabilities[n, k])
-            glogits[n, k] = gy / pictures * (probability * total - targets[n, k])
-    return glogits
+    p, total = np.exp(log_probabilities), targets.sum(-1, keepdims=True)
+    return gy / len(targets) * (p * total - targets)
 
 
 def sgd_update(

@@ -7,13 +7,12 @@ processes that share a batch add up moments and sums before they go on.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
-from minran.backend.naive.precision import Array, in_float64
+from minran.backend.naive.loops import Array, in_float64
 
 
+@np.errstate(all="ignore")
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel, in two passes.
 
@@ -23,13 +22,11 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     x: (N, H, W, C), mean and var: (C,), always float64. (The one-pass formula
     mean(x^2) - mean(x)^2 subtracts two large, nearly equal numbers.)
     """
-    pictures, height, width, channels = x.shape
-    count = pictures * height * width
-    mean, var = np.zeros(channels), np.zeros(channels)
-    for n, i, j, c in np.ndindex(x.shape):
-        mean[c] += float(x[n, i, j, c]) / count
-    for n, i, j, c in np.ndindex(x.shape):
-        var[c] += (float(x[n, i, j, c]) - mean[c]) ** 2 / count
+    mean, var = np.zeros(x.shape[3]), np.zeros(x.shape[3])
+    for c in range(x.shape[3]):
+        values = x[..., c].astype(np.float64)
+        mean[c] = values.mean()
+        var[c] = ((values - mean[c]) ** 2).mean()
     return mean, var
 
 
@@ -49,13 +46,9 @@ def batch_statistics(
 
     batch is mean, and the unbiased variance: var count / (count - 1). All arrays (C,).
     """
-    inv_std = np.zeros(len(var))
-    for c in range(len(var)):
-        inv_std[c] = 1 / math.sqrt(var[c] + eps)
-        unbiased = var[c] * count / (count - 1)
-        running_mean[c] = (1 - momentum) * float(running_mean[c]) + momentum * mean[c]
-        running_var[c] = (1 - momentum) * float(running_var[c]) + momentum * unbiased
-    return inv_std
+    for running, batch in (running_mean, mean), (running_var, var * count / (count - 1)):
+        running[...] = (1 - momentum) * running.astype(np.float64) + momentum * batch
+    return 1 / np.sqrt(var + eps)
 
 
 @in_float64
@@ -68,11 +61,8 @@ def batch_norm(
 
     x and y: (N, H, W, C); gamma, beta, mean and inv_std = 1 / sqrt(var + eps): (C,).
     """
-    y = np.zeros(x.shape)
-    for n, i, j, c in np.ndindex(x.shape):
-        value = gamma[c] * (x[n, i, j, c] - mean[c]) * inv_std[c] + beta[c]
-        y[n, i, j, c] = 0.0 if relu and value < 0 else value
-    return y
+    y = gamma * (x - mean) * inv_std + beta
+    return np.where(y < 0, 0.0, y) if relu else y
 
 
 def batch_norm_backward_sums(

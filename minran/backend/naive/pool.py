@@ -1,27 +1,14 @@
-"""Pooling: every output pixel is the maximum, or the mean, of a window of input pixels."""
+"""Pools and interpolation: an output pixel is the maximum, or a weighted mean, of input pixels."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
-from minran.backend.geometry import Pair, pool_sizes
-from minran.backend.naive.precision import Array, in_float64
-
-Index = tuple[int, ...]
-
-
-def _window(q: Index, x_shape: Index, kernel: Pair, stride: Pair, padding: Pair) -> list[Index]:
-    """The real pixels under the window of output pixel q = (n, i, j, c), row by row."""
-    n, i, j, c = q
-    pixels: list[Index] = []
-    for a, b in np.ndindex(kernel):
-        row = i * stride[0] - padding[0] + a
-        column = j * stride[1] - padding[1] + b
-        if 0 <= row < x_shape[1] and 0 <= column < x_shape[2]:
-            pixels.append((n, row, column, c))
-    return pixels
+from minran.backend.geometry import Pair, pool_sizes, resize_matrix
+from minran.backend.naive.loops import Array, Index, in_float64, windows
 
 
 def _first_maximum(x: Array, pixels: list[Index]) -> Index:
@@ -44,9 +31,9 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
     x: (N, H, W, C), y: (N, OH, OW, C), sizes rounded down, or up in `ceil_mode`.
     """
     sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode)
-    y = np.zeros((x.shape[0], *sizes, x.shape[3]))
-    for q in np.ndindex(y.shape):
-        y[q] = x[_first_maximum(x, _window(q, x.shape, kernel, stride, padding))]
+    y = np.zeros((len(x), *sizes, x.shape[3]))
+    for q, window in windows(x.shape, sizes, kernel, stride, padding):
+        y[q] = np.max([x[p] for _, p in window], axis=0)
     return y
 
 
@@ -61,8 +48,9 @@ def max_pool2d_backward(
     gy and y: (N, OH, OW, C), gx: as x. Faster backends find the maximum by comparing with y.
     """
     gx = np.zeros(x.shape)
-    for q in np.ndindex(gy.shape):
-        gx[_first_maximum(x, _window(q, x.shape, kernel, stride, padding))] += gy[q]
+    for q, window in windows(x.shape, gy.shape[1:3], kernel, stride, padding):
+        for c in range(x.shape[3]):
+            gx[_first_maximum(x, [(*p, c) for _, p in window])] += gy[*q, c]
     return gx
 
 
@@ -77,10 +65,10 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     the kernel's area everywhere.
     """
     sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode=False)
-    y = np.zeros((x.shape[0], *sizes, x.shape[3]))
-    for q in np.ndindex(y.shape):
-        for p in _window(q, x.shape, kernel, stride, padding):
-            y[q] += x[p] / (kernel[0] * kernel[1])
+    y = np.zeros((len(x), *sizes, x.shape[3]))
+    for q, window in windows(x.shape, sizes, kernel, stride, padding):
+        for _, p in window:
+            y[q] += x[p] / math.prod(kernel)
     return y
 
 
@@ -95,9 +83,9 @@ def avg_pool2d_backward(
     gy: (N, OH, OW, C), gx: x_shape.
     """
     gx = np.zeros(x_shape)
-    for q in np.ndindex(gy.shape):
-        for p in _window(q, x_shape, kernel, stride, padding):
-            gx[p] += gy[q] / (kernel[0] * kernel[1])
+    for q, window in windows(x_shape, gy.shape[1:3], kernel, stride, padding):
+        for _, p in window:
+            gx[p] += gy[q] / math.prod(kernel)
     return gx
 
 
@@ -107,11 +95,7 @@ def global_avg_pool(x: Array) -> Array:
 
     x: (N, H, W, C), y: (N, C).
     """
-    pictures, height, width, channels = x.shape
-    y = np.zeros((pictures, channels))
-    for n, i, j, c in np.ndindex(x.shape):
-        y[n, c] += x[n, i, j, c] / (height * width)
-    return y
+    return x.mean((1, 2))
 
 
 @in_float64
@@ -120,8 +104,49 @@ def global_avg_pool_backward(gy: Array, x_shape: Index) -> Array:
 
     gy: (N, C), gx: x_shape.
     """
-    _, height, width, _ = x_shape
     gx = np.zeros(x_shape)
-    for n, i, j, c in np.ndindex(x_shape):
-        gx[n, i, j, c] += gy[n, c] / (height * width)
+    gx[...] = gy[:, None, None, :] / (x_shape[1] * x_shape[2])
+    return gx
+
+
+def _weights(
+    x_shape: Index, size: Pair, align_corners: bool
+) -> Iterator[tuple[Index, float, Index]]:
+    """All products of an interpolation, as (p, weight, q) of y[q] += weight x[p]."""
+    pictures, height, width, _ = x_shape
+    r_h = resize_matrix(height, size[0], align_corners, np.float64)
+    r_w = resize_matrix(width, size[1], align_corners, np.float64)
+    for n, i, j, a, b in np.ndindex(pictures, *size, height, width):
+        if r_h[i, a] and r_w[j, b]:  # zero times an infinite pixel would be NaN
+            yield (n, a, b), r_h[i, a] * r_w[j, b], (n, i, j)
+
+
+@in_float64
+def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
+    """Interpolate x to `size` = (OH, OW), by one small matrix for the rows, one for the columns.
+
+        y[n, i, j, c] = sum over a, b of R_h[i, a] R_w[j, b] x[n, a, b, c],   Y = R_h X R_w^T
+
+    Row i of R_h says which rows of x are next to output row i, and how close they are
+    (`geometry.resize_matrix`): at most two of its numbers are not 0.
+
+    x: (N, H, W, C), y: (N, OH, OW, C), R_h: (OH, H), R_w: (OW, W).
+    """
+    y = np.zeros((len(x), *size, x.shape[3]))
+    for p, weight, q in _weights(x.shape, size, align_corners):
+        y[q] += weight * x[p]
+    return y
+
+
+@in_float64
+def upsample_bilinear2d_backward(gy: Array, x_shape: Index, align_corners: bool) -> Array:
+    """Send each output's gradient to the pixels it was mixed from, with the same weights.
+
+        gx[n, a, b, c] = sum over i, j of R_h[i, a] R_w[j, b] gy[n, i, j, c],   R_h^T gY R_w
+
+    gy: (N, OH, OW, C), gx: x_shape.
+    """
+    gx = np.zeros(x_shape)
+    for p, weight, q in _weights(x_shape, gy.shape[1:3], align_corners):
+        gx[p] += weight * gy[q]
     return gx
