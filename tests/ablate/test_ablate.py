@@ -24,7 +24,7 @@ from minran.ablate import (
 )
 from minran.errors import CheckpointError, MinranError, RecipeError
 from minran.train import Run, make_model, read_history
-from minran.workshop.ablate import cells as cells_module
+from minran.workshop.ablate import runs
 from minran.workshop.ablate.spread import student_t
 
 NANO = SCALES["nano"]
@@ -163,7 +163,7 @@ def test_it_measures_the_last_epoch(table4) -> None:
 
 
 def test_what_is_finished_is_left_alone(table4, monkeypatch) -> None:
-    monkeypatch.setattr(cells_module, "train", None)
+    monkeypatch.setattr(runs, "train", None)
     said: list[str] = []
     assert train_cells(table4, say=said.append)
     assert len(said) == 4 and all("finished already" in words for words in said)
@@ -178,7 +178,7 @@ def test_another_recipe_is_refused(table4) -> None:
 def test_it_goes_on_where_it_stopped(table4, tmp_path, monkeypatch) -> None:
     """Stopped in the second run, the table comes out as if nothing had happened."""
     again = cells("table4", tmp_path, 2)
-    whole = cells_module.train
+    whole = runs.train
     count = 0
 
     def stop_in_the_second(*args, **options):
@@ -191,10 +191,10 @@ def test_it_goes_on_where_it_stopped(table4, tmp_path, monkeypatch) -> None:
 
         return whole(*args, on_row=interrupt, **options)
 
-    monkeypatch.setattr(cells_module, "train", stop_in_the_second)
+    monkeypatch.setattr(runs, "train", stop_in_the_second)
     with pytest.raises(KeyboardInterrupt):
         train_cells(again, quiet=True, say=quietly)
-    monkeypatch.setattr(cells_module, "train", whole)
+    monkeypatch.setattr(runs, "train", whole)
     assert [cell.finished for cell in again] == [True, False, False, False]
     partial = measure(ABLATIONS["table4"], NANO, again)
     assert len(partial.missing) == 3 and "left out" in text(partial)
@@ -207,7 +207,7 @@ def test_a_request_to_stop_stops_the_table(tmp_path, monkeypatch) -> None:
     class Stopped:
         finished = False
 
-    monkeypatch.setattr(cells_module, "train", lambda *args, **options: Stopped())
+    monkeypatch.setattr(runs, "train", lambda *args, **options: Stopped())
     assert not train_cells(cells("table1", tmp_path), say=quietly)
 
 
@@ -215,7 +215,7 @@ def test_a_run_that_diverges_is_left_out_and_named(tmp_path, monkeypatch) -> Non
     def diverge(*args, **options):
         raise MinranError("training diverged: the loss of step 3 is nan")
 
-    monkeypatch.setattr(cells_module, "train", diverge)
+    monkeypatch.setattr(runs, "train", diverge)
     said: list[str] = []
     made = cells("table1", tmp_path)
     assert train_cells(made, say=said.append)

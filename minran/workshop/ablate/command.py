@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,18 +56,16 @@ def ablate(args: argparse.Namespace) -> int:
     where it was stopped, and with more --seeds it adds those that are missing. The table
     is written there too: NAME.md, NAME.json, NAME.png.
     """
-    from minran.workshop.ablate.cells import make_cells, train_cells
     from minran.workshop.ablate.report import text, write
-    from minran.workshop.ablate.results import measure
+    from minran.workshop.ablate.runs import make_cells, measure, train_cells
 
     if args.list:
         takes(args, "ablate --list", "names", "scale", "seeds", "out", "set", "list")
     backend.use(args.device)
     scale, changes = SCALES[args.scale], read_changes(args)
-    names = ABLATIONS if "all" in args.names else dict.fromkeys(args.names)
     tables = [
         (ABLATIONS[name], make_cells(ABLATIONS[name], scale, args.seeds, args.out, changes))
-        for name in names
+        for name in (ABLATIONS if "all" in args.names else dict.fromkeys(args.names))
     ]
     expect_data_dir_used(args, tables[0][1][0].recipe.data.name)
     trained: set[Path] = set()
@@ -78,13 +77,8 @@ def ablate(args: argparse.Namespace) -> int:
             for cell in fresh:
                 print(_as_command(cell, scale.recipe))
             continue
-        done = train_cells(
-            fresh,
-            args.data_dir,
-            force=args.force,
-            quiet=args.quiet,
-            say=(lambda words: None) if args.quiet else lambda words: print(words, flush=True),
-        )
+        say = partial(print, flush=True) if not args.quiet else lambda words: None
+        done = train_cells(fresh, args.data_dir, args.force, args.quiet, say)
         results = measure(ablation, scale, cells, args.data_dir)
         paths = write(results, Path(args.out) / scale.name)
         print(f"\n{text(results)}\n\n{'  '.join(map(str, paths))}\n", flush=True)
@@ -99,14 +93,9 @@ def _as_command(cell: Any, base: str) -> str:
     from minran.train import load_recipe
     from minran.train.toml import write_value
 
-    before = load_recipe(base).entries()
-    changes = [
-        f"--set {shlex.quote(f'{key}={write_value(value, key)}')}"
-        for key, value in cell.recipe.entries().items()
-        if key not in ("name", "description") and before[key] != value
-    ]
-    folder = cell.folder
-    return (
-        f"minran train --recipe {base} --runs {shlex.quote(str(folder.parent))} "
-        f"--name {folder.name} {' '.join(changes)}"
-    ).rstrip()
+    before, folder = load_recipe(base).entries(), cell.folder
+    words = ["minran", "train", "--recipe", base, "--runs", folder.parent, "--name", folder.name]
+    for key, value in cell.recipe.entries().items():
+        if key not in ("name", "description") and before[key] != value:
+            words += ["--set", f"{key}={write_value(value, key)}"]
+    return shlex.join(map(str, words))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ from minran.files import make_folder, write_atomically
 from minran.hints import checked
 from minran.streams import text_table
 from minran.train import environment
-from minran.workshop.ablate.results import Results
-from minran.workshop.ablate.spread import RULE, number
+from minran.workshop.ablate.runs import Results, Values
+from minran.workshop.ablate.spread import RULE, number, summarise
+from minran.workshop.ablate.tables import KINDS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,20 +33,19 @@ def text(results: Results) -> str:
 @checked(RecipeError)
 def markdown(results: Results, figure: str = "") -> str:
     """The same for a page; figure: the picture's file name."""
-    title, *head = _head(results)
-    first, *rest = [f"| {' | '.join(line)} |" for line in _table(results)]
-    rule = "|---|" + "---:|" * (len(_table(results)[0]) - 1)
+    (title, *head), cells = _head(results), _table(results)
+    first, *rest = [f"| {' | '.join(line)} |" for line in cells]
+    rule = "|---|" + "---:|" * (len(cells[0]) - 1)
     parts = [f"# {title}", *head, "\n".join([first, rule, *rest])]
-    if figure:
-        parts.append(f"![{title}]({figure})")
-    parts.append("\n".join(f"- {line.strip()}" for line in _comparisons(results)))
+    parts += [f"![{title}]({figure})"] if figure else []
+    parts.append("\n".join(f"- {line}" for line in _comparisons(results)))
     return "\n\n".join([*parts, *_notes(results)]) + "\n"
 
 
 @checked(RecipeError)
 def to_json(results: Results) -> dict[str, Any]:
     """Every value of every seed, means, spreads and comparisons, and what they were made with."""
-    cells = []
+    ablation, scale, cells = results.ablation, results.scale, []
     for row in results.rows:
         for column in results.columns:
             sample, difference = results.sample(row, column), results.difference(row, column)
@@ -59,7 +58,7 @@ def to_json(results: Results) -> dict[str, Any]:
                 "values": results.values[row][column],
                 "mean": sample.mean,
                 "standard_deviation": sample.deviation,
-                "paper": results.ablation.published(row, column),
+                "paper": ablation.published(row, column),
                 "parameters": results.parameters[row][column],
             }
             if row != results.rows[0] and difference is not None:
@@ -68,12 +67,12 @@ def to_json(results: Results) -> dict[str, Any]:
                 cell["verdict"] = difference.verdict
             cells.append(cell)
     return {
-        "ablation": results.ablation.name,
-        "title": results.ablation.title,
-        "measured": _unit(results),
-        "scale": results.scale.name,
-        "recipe": results.scale.recipe,
-        "scale_is": results.scale.words,
+        "ablation": ablation.name,
+        "title": ablation.title,
+        "measured": KINDS[ablation.kind],
+        "scale": scale.name,
+        "recipe": scale.recipe,
+        "scale_is": scale.words,
         "compared_with": results.rows[0],
         "rule": RULE,
         "cells": cells,
@@ -92,17 +91,18 @@ def write(results: Results, folder: str | Path) -> list[Path]:
     from minran.inspect.style import save_figure
 
     folder = Path(folder)
-    name = results.ablation.name
-    paths = [folder / f"{name}.{ending}" for ending in ("json", "md", "png")]
+    data, page, picture = (
+        folder / f"{results.ablation.name}.{ending}" for ending in ("json", "md", "png")
+    )
     make_folder(folder)
-    write_atomically(paths[0], json.dumps(to_json(results), indent=2) + "\n", DataError)
-    write_atomically(paths[1], markdown(results, paths[2].name), DataError)
-    save_figure(ablation_figure(results), paths[2])
-    return paths
+    write_atomically(data, json.dumps(to_json(results), indent=2) + "\n", DataError)
+    write_atomically(page, markdown(results, picture.name), DataError)
+    save_figure(ablation_figure(results), picture)
+    return [data, page, picture]
 
 
 def _head(results: Results) -> list[str]:
-    ablation, scale, unit = results.ablation, results.scale, _unit(results)
+    ablation, scale, unit = results.ablation, results.scale, KINDS[results.ablation.kind]
     seeds = max((len(v) for row in results.values.values() for v in row.values()), default=0)
     return [
         ablation.title,
@@ -112,28 +112,23 @@ def _head(results: Results) -> list[str]:
     ]
 
 
-def _unit(results: Results) -> str:
-    if results.ablation.kind == "response":
-        return "mean absolute response"
-    return "test error in % after the last epoch"
-
-
 def _table(results: Results) -> list[list[str]]:
     """Head, then for each row ours and the paper's."""
-    lines = [["", *results.columns]]
+    columns, published = results.columns, results.ablation.published
+    lines = [["", *columns]]
     for row in results.rows:
-        ours = [results.sample(row, column) for column in results.columns]
-        lines.append([row, *("-" if sample is None else str(sample) for sample in ours)])
+        lines.append([row, *(str(results.sample(row, column) or "-") for column in columns)])
         if results.ablation.paper:
-            paper = [results.ablation.published(row, column) for column in results.columns]
+            paper = [published(row, column) for column in columns]
             lines.append(["  the paper", *("-" if p is None else number(p) for p in paper)])
     return lines
 
 
 def _comparisons(results: Results) -> list[str]:
     """A line for each row and column: the difference, whether it counts, what the paper has."""
-    lines, first, published = [], results.rows[0], results.ablation.published
-    for row in results.rows[1:]:
+    lines, published = [], results.ablation.published
+    first, *others = results.rows
+    for row in others:
         for column in results.columns:
             difference = results.difference(row, column)
             if difference is None:
@@ -150,6 +145,10 @@ def _comparisons(results: Results) -> list[str]:
     return lines or ["No two variants can be compared yet."]
 
 
+def _signed(value: float) -> str:
+    return ("+" if value >= 0 else "-") + number(abs(value))
+
+
 def _notes(results: Results) -> list[str]:
     ablation, scale = results.ablation, results.scale
     notes = [RULE]
@@ -163,20 +162,12 @@ def _notes(results: Results) -> list[str]:
             "longer: only directions can be compared, not numbers."
         )
     if any(line.resnet for line in ablation.rows):
-        sizes = [
-            f"{row} {next(iter(found.values())):,}"
-            for row, found in results.parameters.items()
-            if found
-        ]
-        words = f"{', '.join(sizes)} parameters"
-        notes.append(f"ResNet is here: {scale.resnet_words} ({words}).")
+        found = {row: [*sizes.values()] for row, sizes in results.parameters.items() if sizes}
+        words = ", ".join(f"{row} {sizes[0]:,}" for row, sizes in found.items())
+        notes.append(f"ResNet is here: {scale.resnet_words} ({words} parameters).")
     if results.missing:
         notes.append(f"Not finished and left out: {'; '.join(results.missing)}.")
     return notes
-
-
-def _signed(value: float) -> str:
-    return ("+" if value >= 0 else "-") + number(abs(value))
 
 
 @checked(RecipeError)
@@ -187,67 +178,50 @@ def ablation_figure(results: Results, dark: bool = False) -> Figure:
     """
     from minran.inspect.style import dress, new_figure, theme
 
-    colours = theme(dark)
-    panels: list[tuple[str, Source]] = [(f"Ours ({results.scale.name})", _ours)]
-    panels += [("The paper (CIFAR-10)", _paper)] if results.ablation.paper else []
+    colours, ablation = theme(dark), results.ablation
+    panels = {f"Ours ({results.scale.name})": results.values}
+    if ablation.paper:
+        panels["The paper (CIFAR-10)"] = {
+            row.label: {c.label: [value] for c, value in zip(ablation.columns, values)}
+            for row, values in zip(ablation.rows, ablation.paper)
+        }
     width = 4.6 if len(results.columns) > 1 else 3.6
     figure = new_figure(width * len(panels), 3.4, dark)
-    response = results.ablation.kind == "response"
+    response = ablation.kind == "response"
     unit = "mean |feature| (log scale)" if response else "test error (%)"
     grid = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axes, (title, source) in zip(grid, panels):
+    for axes, (title, values) in zip(grid, panels.items()):
         dress(axes, colours, title, "", unit)
         if response:
             axes.set_yscale("log")
-        _draw(axes, results, colours, source)
+        _draw(axes, values, results.columns, colours, dots=values is results.values)
         axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
-    figure.suptitle(results.ablation.title, color=colours.faint, fontsize=9.5)
+    figure.suptitle(ablation.title, color=colours.faint, fontsize=9.5)
     return figure
 
 
-Shown = tuple[float, float, list[float]]
-"""Mean, standard deviation (0 if unknown) and single values of a cell."""
-
-Source = Callable[[Results, str, str], Shown | None]
-
-
-def _ours(results: Results, row: str, column: str) -> Shown | None:
-    sample = results.sample(row, column)
-    if sample is None:
-        return None
-    return sample.mean, sample.deviation or 0.0, results.values[row][column]
-
-
-def _paper(results: Results, row: str, column: str) -> Shown | None:
-    value = results.ablation.published(row, column)
-    return None if value is None else (value, 0.0, [])
-
-
-def _draw(axes: Any, results: Results, colours: Any, source: Source) -> None:
+def _draw(axes: Any, values: Values, columns: list[str], colours: Any, dots: bool) -> None:
     """A line for each row over the columns, or a point for each row of the only column."""
     from minran.inspect.style import legend
 
-    rows, columns = results.rows, results.columns
     several = len(columns) > 1
-    for index, row in enumerate(rows):
+    for index, (row, cells) in enumerate(values.items()):
         # A little apart, so that the bars of two rows do not cover each other.
-        shift = 0.08 * (index - (len(rows) - 1) / 2) if several else index
-        cells = [(place + shift, source(results, row, c)) for place, c in enumerate(columns)]
-        points = [(place, *cell) for place, cell in cells if cell is not None]
-        if not points:
+        shift = 0.08 * (index - (len(values) - 1) / 2) if several else index
+        shown = {place + shift: cells[c] for place, c in enumerate(columns) if cells.get(c)}
+        if not shown:
             continue
-        x, means, deviations, values = zip(*points)
-        colour = colours.colours[index % len(colours.colours)]
+        samples = [summarise(seeds) for seeds in shown.values()]
+        style = {"color": colours.colours[index % len(colours.colours)], "label": row}
+        means, deviations = zip(*((each.mean, each.deviation or 0.0) for each in samples))
         marker = MARKERS[index % len(MARKERS)]
-        axes.errorbar(
-            x, means, deviations, color=colour, marker=marker, capsize=4, linewidth=1.8, label=row
-        )
-        for place, dots in zip(x, values):
+        axes.errorbar([*shown], means, deviations, marker=marker, capsize=4, linewidth=1.8, **style)
+        for place, seeds in shown.items() if dots else ():
             beside = place if several else place + 0.12
-            axes.plot([beside] * len(dots), dots, ".", color=colour, alpha=0.4)
-    words = columns if several else rows
+            axes.plot([beside] * len(seeds), seeds, ".", color=style["color"], alpha=0.4)
+    words = columns if several else [*values]
     axes.set_xticks(range(len(words)), [word.replace(" (", "\n(") for word in words])
     if several:
         legend(axes, colours)
     else:
-        axes.set_xlim(-0.6, len(rows) - 0.4)
+        axes.set_xlim(-0.6, len(values) - 0.4)

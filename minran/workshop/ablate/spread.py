@@ -27,8 +27,7 @@ class Sample:
     deviation: float | None
 
     def __str__(self) -> str:
-        spread = "" if self.deviation is None else f" ± {number(self.deviation)}"
-        return number(self.mean) + spread
+        return " ± ".join(number(x) for x in (self.mean, self.deviation) if x is not None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from minran.errors import RecipeError, expect
 from minran.hints import checked
 
+KINDS = {"error": "test error in % after the last epoch", "response": "mean absolute response"}
+"""What may be measured."""
+
 
 @checked(RecipeError)
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Ablation:
     kind: str = "error"
 
     def __post_init__(self) -> None:
-        kinds, shape = ("error", "response"), (len(self.rows), len(self.columns))
-        expect(self.kind in kinds, f"Ablation: kind must be one of {kinds}", RecipeError)
+        kinds, shape = tuple(KINDS), (len(self.rows), len(self.columns))
+        expect(self.kind in KINDS, f"Ablation: kind must be one of {kinds}", RecipeError)
         expect(0 not in shape, "Ablation: rows or columns are missing", RecipeError)
         found = [len(row) for row in self.paper]
         expect(
@@ -84,10 +87,11 @@ class Ablation:
 
     def published(self, row: str, column: str) -> float | None:
         """The paper's number in a row and column, None if it has none."""
-        rows, columns = [[line.label for line in lines] for lines in (self.rows, self.columns)]
-        if not self.paper or row not in rows or column not in columns:
-            return None
-        return self.paper[rows.index(row)][columns.index(column)]
+        columns = [line.label for line in self.columns]
+        values = {
+            line.label: dict(zip(columns, paper)) for line, paper in zip(self.rows, self.paper)
+        }
+        return values.get(row, {}).get(column)
 
 
 def _option(name: str, values: dict[str, str]) -> tuple[Line, ...]:
@@ -101,77 +105,80 @@ _TRUNK = "the trunk alone (mask = none), deeper until it has about as many param
 _LEARNING = _option("learning", {"residual (ARL)": "residual", "naive (NAL)": "naive"})
 _SHALLOW = (Line("1 module a stage (A-56)", modules=1),)
 
-_SCALES = (
-    Scale(
-        "nano",
-        "ablation-nano",
-        "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
-        2,
-        ('model.options.mask="none"', "model.options.modules=[5, 4]"),
-        _TRUNK,
-    ),
-    Scale(
-        "small",
-        "ablation-small",
-        "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
-        3,
-        ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
-        _TRUNK,
-    ),
-    Scale(
-        "paper",
-        "ablation-paper",
-        "the paper's networks and recipe on CIFAR-10 (160,000 steps each)",
-        3,
-        ('model.name="resnet164_cifar"', "model.options={}"),
-        "ResNet-164",
-    ),
-)
+SCALES = {
+    scale.name: scale
+    for scale in (
+        Scale(
+            "nano",
+            "ablation-nano",
+            "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
+            2,
+            ('model.options.mask="none"', "model.options.modules=[5, 4]"),
+            _TRUNK,
+        ),
+        Scale(
+            "small",
+            "ablation-small",
+            "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
+            3,
+            ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
+            _TRUNK,
+        ),
+        Scale(
+            "paper",
+            "ablation-paper",
+            "the paper's networks and recipe on CIFAR-10 (160,000 steps each)",
+            3,
+            ('model.name="resnet164_cifar"', "model.options={}"),
+            "ResNet-164",
+        ),
+    )
+}
 
-_ABLATIONS = (
-    Ablation(
-        "table1",
-        "Table 1: the activation of the mask",
-        "Does it matter how the mask's last map is turned into attention (Eq. 4-6)?",
-        _option("attention", {kind: kind for kind in ("mixed", "channel", "spatial")}),
-        _SHALLOW,
-        ((5.52,), (6.24,), (6.33,)),
-    ),
-    Ablation(
-        "table3",
-        "Table 3: residual against naive attention learning, by depth",
-        "Does the 1 in (1 + M) T matter, and more so in deeper networks (Eq. 1 and 3)?",
-        _LEARNING,
-        tuple(Line(f"{m} a stage (A-{36 * m + 20})", modules=m) for m in (1, 2, 3, 4)),
-        ((5.52, 4.99, 4.44, 4.31), (5.89, 5.35, 5.57, 7.18)),
-    ),
-    Ablation(
-        "table4",
-        "Table 4: the structure of the mask",
-        "Does the mask need pooling and interpolation, or do local convolutions do as well?",
-        _option("mask", {"encoder-decoder": "hourglass", "local convolutions": "local"}),
-        _SHALLOW,
-        ((5.52,), (6.48,)),
-    ),
-    Ablation(
-        "table5",
-        "Table 5: wrong labels",
-        "Does attention resist wrong training labels better than a network without it?",
-        (Line("Attention-92", modules=2), Line("ResNet", resnet=True)),
-        tuple(Line(f"{n}% wrong", (f"data.label_noise={n / 100}",)) for n in (10, 30, 50, 70)),
-        ((5.15, 5.79, 7.27, 15.75), (5.93, 6.61, 8.35, 17.21)),
-    ),
-    Ablation(
-        "figure4",
-        "Figure 4: mean absolute response of each stage's output",
-        "Do features fade from stage to stage where masks below 1 multiply them (NAL)?",
-        _LEARNING,
-        (Line("4 a stage (A-164)", modules=4),),
-        paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
-        "depth, ARL's does not.",
-        kind="response",
-    ),
-)
-
-SCALES = {scale.name: scale for scale in _SCALES}
-ABLATIONS = {ablation.name: ablation for ablation in _ABLATIONS}
+ABLATIONS = {
+    ablation.name: ablation
+    for ablation in (
+        Ablation(
+            "table1",
+            "Table 1: the activation of the mask",
+            "Does it matter how the mask's last map is turned into attention (Eq. 4-6)?",
+            _option("attention", {kind: kind for kind in ("mixed", "channel", "spatial")}),
+            _SHALLOW,
+            ((5.52,), (6.24,), (6.33,)),
+        ),
+        Ablation(
+            "table3",
+            "Table 3: residual against naive attention learning, by depth",
+            "Does the 1 in (1 + M) T matter, and more so in deeper networks (Eq. 1 and 3)?",
+            _LEARNING,
+            tuple(Line(f"{m} a stage (A-{36 * m + 20})", modules=m) for m in (1, 2, 3, 4)),
+            ((5.52, 4.99, 4.44, 4.31), (5.89, 5.35, 5.57, 7.18)),
+        ),
+        Ablation(
+            "table4",
+            "Table 4: the structure of the mask",
+            "Does the mask need pooling and interpolation, or do local convolutions do as well?",
+            _option("mask", {"encoder-decoder": "hourglass", "local convolutions": "local"}),
+            _SHALLOW,
+            ((5.52,), (6.48,)),
+        ),
+        Ablation(
+            "table5",
+            "Table 5: wrong labels",
+            "Does attention resist wrong training labels better than a network without it?",
+            (Line("Attention-92", modules=2), Line("ResNet", resnet=True)),
+            tuple(Line(f"{n}% wrong", (f"data.label_noise={n / 100}",)) for n in (10, 30, 50, 70)),
+            ((5.15, 5.79, 7.27, 15.75), (5.93, 6.61, 8.35, 17.21)),
+        ),
+        Ablation(
+            "figure4",
+            "Figure 4: mean absolute response of each stage's output",
+            "Do features fade from stage to stage where masks below 1 multiply them (NAL)?",
+            _LEARNING,
+            (Line("4 a stage (A-164)", modules=4),),
+            paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
+            "depth, ARL's does not.",
+            kind="response",
+        ),
+    )
+}
