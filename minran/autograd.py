@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from minran import backend
-from minran.errors import GradientError, MinranError, ShapeError, expect, expect_bool, shortened
+from minran import backend, checks
+from minran.errors import GradientError, MinranError, ShapeError, expect, expect_bool
 
 Array = Any
 """A NumPy or CuPy array."""
@@ -58,15 +58,10 @@ class Tensor:
         self._hold(data)
 
     def _hold(self, data: Array) -> None:
-        self._data = _real_numbers(data)
+        self._data = checks.real_numbers(data)
         self.version = [0]
         if self.requires_grad:
-            expect_bool(self.requires_grad, "requires_grad")
-            expect(
-                backend.is_floating(self._data.dtype),
-                f"only floating-point tensors can require a gradient, got dtype {self._data.dtype}",
-                GradientError,
-            )
+            checks.expect_trainable(self.requires_grad, self._data.dtype)
 
     @property
     def data(self) -> Array:
@@ -128,12 +123,7 @@ class Tensor:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """For np.asarray(t): the data of a tensor that needs no gradient."""
-        expect(
-            not self.requires_grad,
-            "a NumPy array would lose this tensor's gradient: take t.numpy() or t.detach() for "
-            "its numbers, ops.concat to join tensors",
-            GradientError,
-        )
+        checks.expect_no_gradient(self)
         return np.array(self.numpy(), dtype, copy=copy)
 
     def numpy(self) -> np.ndarray:
@@ -163,27 +153,10 @@ class Tensor:
         `gradient` has the shape of the tensor; a scalar needs none (it is 1). The graph is
         freed on the way; a second call raises GradientError.
         """
-        expect(
-            self.requires_grad,
-            "backward: this tensor was not made from any tensor that requires a gradient "
-            "(or was made under no_grad)",
-            GradientError,
-        )
+        checks.expect_backward(self, gradient)
         if gradient is None:
-            expect(
-                self.size == 1,
-                f"backward: a tensor of shape {self.shape} is no scalar; pass the gradient of "
-                "the loss with respect to it: y.backward(gradient)",
-                GradientError,
-            )
             gradient = backend.current().xp.ones_like(self._data)
-        gradient = as_array(gradient, self.dtype, "backward: the gradient", GradientError)
-        expect(
-            tuple(gradient.shape) == self.shape,
-            f"backward: the gradient must have the tensor's shape {self.shape}, "
-            f"got {tuple(gradient.shape)}",
-            GradientError,
-        )
+        gradient = checks.cotangent(gradient, self)
         with np.errstate(under="ignore"):
             walk(self, gradient)
 
@@ -289,38 +262,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
 
 def as_array(data: Any, dtype: Any, what: str, kind: type[MinranError] = ShapeError) -> Array:
     """`data` as an array of real numbers of the current backend, or `kind` naming `what`."""
-    data = data.data if isinstance(data, Tensor) else data
-    no_numbers = f"{what}: expected a number or numbers, got"
-    try:
-        masked = isinstance(data, np.ma.MaskedArray)  # which asarray would take for numbers
-        array = data if masked else backend.current().xp.asarray(data)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise kind(f"{no_numbers} {shortened(data)}") from error
-    if array.dtype.kind in "OUS":
-        raise kind(f"{no_numbers} {shortened(data)}")
-    array = _real_numbers(array, what)
-    if dtype is not None:
-        try:
-            array = array.astype(dtype, copy=False)
-        except (TypeError, ValueError) as error:
-            raise kind(f"{what}: there is no dtype {shortened(dtype)}") from error
-    return _real_numbers(array, what)
-
-
-def _real_numbers(data: Any, what: str = "Tensor: data") -> Array:
-    """`data` if it is an array of real numbers; NumPy's own kinds of array become plain ones."""
-    if type(data) is np.ndarray and data.dtype.kind == "f":
-        return data
-    if isinstance(data, np.ma.MaskedArray):
-        raise ShapeError("a masked array says nothing about its masked places; fill them first")
-    if isinstance(data, np.ndarray | np.generic):
-        data = np.asarray(data)
-    dtype = getattr(data, "dtype", None)
-    if not isinstance(dtype, np.dtype):
-        raise ShapeError(f"{what} must be an array, got a {type(data).__name__}; see minran.tensor")
-    if dtype.kind not in "fiub" and not backend.is_floating(dtype):
-        raise ShapeError(f"{what} must be real numbers, got dtype {dtype}")
-    return data
+    return checks.as_array(data.data if isinstance(data, Tensor) else data, dtype, what, kind)
 
 
 _clock = itertools.count()
@@ -368,21 +310,7 @@ class Op:
         Raises GradientError for an instance that was called before and recorded, ShapeError for
         what is no tensor or of a dtype that the operation does not take.
         """
-        name = type(self).__name__
-        if "inputs" in self.__dict__:
-            raise GradientError(
-                f"{name}: this instance was called before, and an instance is the context of one "
-                f"call; make a new one for each: {name}(...)(x)"
-            )
-        for t in tensors:
-            if not isinstance(t, Tensor | None):
-                what = f"{name}: expected a Tensor, got {type(t).__name__}"
-                raise ShapeError(f"{what}; make one with minran.tensor(...)")
-            if t is not None and not (self.whole_numbers or backend.is_floating(t.data.dtype)):
-                raise ShapeError(
-                    f"{name}: computes with fractions, got a tensor of {t.dtype} {t.shape}; "
-                    "make it floating-point: tensor(x, dtype='float32')"
-                )
+        checks.expect_inputs(self, tensors, Tensor)
         self.needs = tuple(t is not None and t.requires_grad for t in tensors)
         y = Tensor(self._result(tuple(None if t is None else t.data for t in tensors)))
         memory = _owner(y.data)
@@ -395,34 +323,19 @@ class Op:
 
     def _result(self, arrays: tuple[Any, ...]) -> Array:
         """What `forward` says, or a sentence about too many, too few or missing inputs."""
-        name, watch = type(self).__name__, watch_forward.get()
+        watch = watch_forward.get()
         try:
             with np.errstate(under="ignore"):  # what is too small is 0, whatever np.seterr says
                 result = self.forward(*arrays) if watch is None else watch(self, arrays)
         except (AttributeError, TypeError) as error:
-            try:
-                inspect.signature(self.forward).bind(*arrays)
-            except TypeError:
-                wrong = f"{name}: {len(arrays)} inputs are not what it takes"
-                raise ShapeError(wrong) from error
-            for k, array in enumerate(arrays):
-                if array is None:
-                    wrong = f"{name}: expected a Tensor, got None (input {k})"
-                    raise ShapeError(wrong) from error
+            checks.blame_inputs(self, arrays, error)
             raise
-        if not hasattr(result, "dtype"):
-            raise ShapeError(f"{name}.forward must return an array, got {type(result).__name__}")
+        checks.expect_result(self, result)
         return result
 
     def _record(self, y: Tensor, tensors: tuple[Tensor | None, ...]) -> None:
         """Make this op the maker of y, and note which of the tensors `backward` needs."""
-        name = type(self).__name__
-        if not backend.is_floating(y.data.dtype):
-            what = f"{name}: a result of {y.dtype} has no gradient"
-            raise GradientError(f"{what}; call it under no_grad")
-        if "inputs" in self.__dict__ or "order" in self.__dict__:
-            what = f"{name}.forward sets self.inputs or self.order"
-            raise GradientError(f"{what}, which are the engine's own names")
+        checks.expect_recordable(self, y)
         y.requires_grad, y.op = True, self
         kept = {id(_owner(array)) for array in _arrays(self.__dict__.values())}
         self._kept = [
@@ -462,12 +375,7 @@ def walk(root: Tensor, gradient: Array) -> None:
         if at.op is None:
             _add_to_leaf(at, grad, owned)
             return
-        expect(
-            at.op.inputs is not None,
-            "backward: this graph was freed by an earlier backward(); run the forward "
-            "computation again",
-            GradientError,
-        )
+        checks.expect_not_freed(at.op)
         order = at.op.order
         if order in waiting:
             op, _, earlier, earlier_owned = waiting[order]
@@ -494,38 +402,16 @@ def _arrivals(op: Op, gy: Array) -> list[tuple[Tensor, Array, bool]]:
 
     Raises GradientError or ShapeError where the op cannot go backward, or says no gradient.
     """
-    name, inputs = type(op).__name__, op.inputs or ()
-    for k, shape, version, then in op._kept:
-        if version[0] != then:
-            what = "its result" if k == len(inputs) else f"input {k} {shape}"
-            raise GradientError(
-                f"{name}.backward needs {what} as it was in the forward computation, but it was "
-                "changed in place since (by an optimiser's step, load_state_dict or "
-                "t.data += ...): go backward first, or compute anew"
-            )
+    checks.expect_unchanged(op)
     gradients = op.backward(gy)
-    many = isinstance(gradients, tuple | list)
-    if not many or len(gradients) != len(inputs):
-        kind = type(gradients).__name__
-        got = f"{len(gradients)} gradients" if many else f"no tuple but one {kind}"
-        raise GradientError(f"{name}.backward returned {got} for {len(inputs)} inputs")
-    arrivals = []
-    for source, grad, need in zip(inputs, gradients, op.needs, strict=True):
-        if source is None or grad is None or not need:
-            continue
-        if not hasattr(grad, "shape"):
-            wrong = f"expected an array as gradient, got a {type(grad).__name__}"
-        elif (came := tuple(grad.shape)) != source.shape:
-            wrong = f"a gradient of shape {came} came for a tensor of shape {source.shape}"
-        elif not backend.is_floating(grad.dtype):
-            wrong = f"a gradient must be floating-point, got dtype {grad.dtype}"
-        else:
-            # An op may pass on gy itself (a view of it, or to both inputs): not ours alone.
-            owned = not backend.current().xp.may_share_memory(grad, gy)
-            arrivals.append((source, grad, owned))
-            continue
-        raise ShapeError(f"{name}.backward: {wrong}")
-    return arrivals
+    checks.expect_gradients(op, gradients)
+    shared = backend.current().xp.may_share_memory
+    return [
+        # An op may pass on gy itself (a view of it, or to both inputs): not ours alone.
+        (source, grad, not shared(grad, gy))
+        for source, grad, need in zip(op.inputs or (), gradients, op.needs, strict=True)
+        if source is not None and grad is not None and need
+    ]
 
 
 def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]:
@@ -576,11 +462,7 @@ class no_grad:  # noqa: N801 - reads as a verb, like use
         _closed.set(max(0, _closed.get() - 1))
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        expect(
-            callable(function) and not inspect.isasyncgenfunction(function),
-            f"no_grad: expected a function to decorate, got {function!r}",
-            GradientError,
-        )
+        checks.expect_function(function)
 
         @functools.wraps(function)
         def called(*args: Any, **options: Any) -> Any:

@@ -8,8 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
@@ -136,12 +135,3 @@ def import_extra(
 def pip_install(extra: str) -> str:
     """How what belongs to an `extra` of minran is installed."""
     return f'pip install "minran[{extra}]"'
-
-
-@contextmanager
-def naming(op: str, shapes: str) -> Iterator[None]:
-    """Add the operation's name and its shapes to a ShapeError raised in the block."""
-    try:
-        yield
-    except ShapeError as error:
-        raise ShapeError(f"{op}: {error} ({shapes})") from error

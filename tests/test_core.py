@@ -11,10 +11,10 @@ ROOT = Path(minran.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 CORE = {
-    "errors.py": 150,
+    "errors.py": 142,
     "backend/naive": 675,
-    "autograd.py": 620,
-    "ops": 1270,
+    "autograd.py": 503,
+    "ops": 1077,
     "gradcheck/check.py": 230,
     "nn": 650,
     "models": 600,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_875
+LIMIT = 4_427
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

@@ -22,6 +22,7 @@ FLOORS = [
     ["streams"],
     ["machine"],
     ["backend"],
+    ["checks"],
     ["autograd"],
     ["ops"],
     ["nn"],

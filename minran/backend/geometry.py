@@ -5,7 +5,6 @@ Nothing here touches pixels: these are the small sums a paper's reader does by h
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,29 +14,6 @@ from minran.errors import expect
 
 Pair = tuple[int, int]
 """Of rows, and of columns."""
-
-
-def pair(value: Any, name: str) -> Pair:
-    """Return `value` as (rows, columns): an int counts for both, a pair stays as it is.
-
-    Raises ShapeError when `value` is neither an int nor a pair of ints.
-    """
-    sides = (value, value) if _is_int(value) else value
-    expect(
-        isinstance(sides, (tuple, list)) and len(sides) == 2 and all(_is_int(s) for s in sides),
-        f"{name} must be an int or a pair of ints (rows, columns), got {value!r}",
-    )
-    return int(sides[0]), int(sides[1])
-
-
-def expect_pictures(op: str, x: Any) -> None:
-    """Raise ShapeError unless x has the four axes of pictures."""
-    expect(x.ndim == 4, f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")
-
-
-def _is_int(value: Any) -> bool:
-    # True and False are ints to Python, but never a size.
-    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def conv_output_size(size: int, kernel: int, stride: int, padding: int) -> int:

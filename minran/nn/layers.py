@@ -8,7 +8,7 @@ import numpy as np
 
 from minran import backend, ops
 from minran.autograd import Array, Tensor
-from minran.backend.geometry import pair
+from minran.checks import pair
 from minran.errors import ShapeError, expect, expect_bool, expect_number, expect_whole, shortened
 from minran.nn import init
 from minran.nn.module import Module, Parameter

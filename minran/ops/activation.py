@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import expect_pictures
-from minran.errors import RecipeError, expect, expect_number
+from minran.errors import RecipeError, expect_number
 
 LEARNING = ("residual", "naive")
 
@@ -39,7 +38,7 @@ class ChannelAttention(Op):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:
-        expect_pictures("channel_attention", x)
+        checks.expect_pictures("channel_attention", x)
         self.y, self.norm = backend.current().channel_attention(x, self.eps)
         return self.y
 
@@ -54,7 +53,7 @@ class SpatialAttention(Op):
         self.eps = eps
 
     def forward(self, x: Array) -> Array:
-        expect_pictures("spatial_attention", x)
+        checks.expect_pictures("spatial_attention", x)
         self.x = x
         self.y, self.mean, self.inv_std = backend.current().spatial_attention(x, self.eps)
         return self.y
@@ -76,10 +75,7 @@ class Gate(Op):
         self.residual = residual
 
     def forward(self, mask: Array, trunk: Array) -> Array:
-        expect(
-            mask.shape == trunk.shape,
-            f"gate: mask {tuple(mask.shape)} and trunk {tuple(trunk.shape)} must have one shape",
-        )
+        checks.expect_gate(mask, trunk)
         self.mask, self.trunk = mask, trunk
         return backend.current().gate(mask, trunk, self.residual)
 
@@ -156,9 +152,5 @@ def gate(mask: Tensor, trunk: Tensor, learning: str = "residual") -> Tensor:
     >>> ops.gate(mask, trunk).item(), ops.gate(mask, trunk, "naive").item()
     (6.0, 2.0)
     """
-    expect(
-        learning in LEARNING,
-        f"gate: learning must be one of {LEARNING}, got {learning!r}",
-        RecipeError,
-    )
+    checks.expect_one_of(learning, LEARNING, "gate: learning", RecipeError)
     return Gate(learning == "residual")(mask, trunk)

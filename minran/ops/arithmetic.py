@@ -6,12 +6,10 @@ sum over the axes along which a value was repeated (`_unbroadcast`).
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any
 
-from minran import backend
-from minran.autograd import Array, Axis, Op, Tensor, as_array
-from minran.errors import ShapeError, expect
+from minran import backend, checks
+from minran.autograd import Array, Axis, Op, Tensor
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
@@ -27,26 +25,13 @@ def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     return grad.sum((*range(added), *stretched), keepdims=True).reshape(shape)
 
 
-def _expect_broadcastable(op: str, a: Array, b: Array) -> None:
-    for m, n in zip(reversed(a.shape), reversed(b.shape), strict=False):
-        if m != n and m != 1 and n != 1:
-            raise ShapeError(
-                f"{op}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not broadcast together"
-            )
-
-
-def _expect_numbers(op: str, *arrays: Array) -> None:
-    for array in arrays:
-        expect(array.dtype != bool, f"{op}: truth values are no numbers; make them floats or ints")
-
-
 class Arithmetic(Op):
     """An operation that NumPy defines for whole numbers too, and that is taken as it is there."""
 
     whole_numbers = True
 
 
-class Binary(Op):
+class Binary(Arithmetic):
     """An operator between two values; one of them may be a number or an array."""
 
     def __call__(self, *values: Any) -> Tensor:
@@ -62,18 +47,19 @@ class Binary(Op):
 def _as_tensor(value: Any, other: Tensor) -> Tensor:
     fractions = backend.is_floating(other.data.dtype)
     if not isinstance(value, Tensor):
-        array = as_array(value, None, "arithmetic: an operand")
-        return Tensor(array.astype(other.dtype) if fractions else array)
-    if fractions and not backend.is_floating(value.data.dtype):
-        return Tensor(value.data.astype(other.dtype))
-    return value
+        array = checks.as_array(value, None, "arithmetic: an operand")
+    elif fractions and not backend.is_floating(value.data.dtype):
+        array = value.data
+    else:
+        return value
+    return Tensor(array.astype(other.dtype) if fractions else array)
 
 
-class Add(Arithmetic, Binary):
+class Add(Binary):
     """y = a + b; ga = gy, gb = gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        _expect_broadcastable("add", a, b)
+        checks.expect_broadcastable("add", a, b)
         self.shapes = a.shape, b.shape
         if a.shape == b.shape and a.dtype == b.dtype:
             return backend.current().add(a, b)
@@ -83,12 +69,12 @@ class Add(Arithmetic, Binary):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(gy, self.shapes[1])
 
 
-class Sub(Arithmetic, Binary):
+class Sub(Binary):
     """y = a - b; ga = gy, gb = -gy."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        _expect_broadcastable("sub", a, b)
-        _expect_numbers("sub", a, b)
+        checks.expect_broadcastable("sub", a, b)
+        checks.expect_no_truth("sub", a, b)
         self.shapes = a.shape, b.shape
         return a - b
 
@@ -96,11 +82,11 @@ class Sub(Arithmetic, Binary):
         return _unbroadcast(gy, self.shapes[0]), _unbroadcast(-gy, self.shapes[1])
 
 
-class Mul(Arithmetic, Binary):
+class Mul(Binary):
     """y = a b; ga = gy b, gb = gy a."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        _expect_broadcastable("mul", a, b)
+        checks.expect_broadcastable("mul", a, b)
         self.a, self.b = a, b
         return a * b
 
@@ -111,11 +97,11 @@ class Mul(Arithmetic, Binary):
         )
 
 
-class Div(Arithmetic, Binary):
+class Div(Binary):
     """y = a / b; ga = gy / b, gb = -gy a / b^2."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        _expect_broadcastable("div", a, b)
+        checks.expect_broadcastable("div", a, b)
         self.a, self.b = a, b
         return a / b
 
@@ -131,7 +117,7 @@ class Neg(Arithmetic):
     """y = -x; gx = -gy."""
 
     def forward(self, x: Array) -> Array:
-        _expect_numbers("neg", x)
+        checks.expect_no_truth("neg", x)
         return -x
 
     def backward(self, gy: Array) -> tuple[Array]:
@@ -142,18 +128,10 @@ class Pow(Arithmetic):
     """y = x^n for a constant n; gx = gy n x^(n-1)."""
 
     def __init__(self, exponent: float) -> None:
-        expect(
-            isinstance(exponent, Real),
-            f"x ** n: the exponent must be a number, got {type(exponent).__name__}",
-        )
-        # A NumPy number would impose its own precision on the result; a Python number does not.
-        self.exponent = int(exponent) if isinstance(exponent, Integral) else float(exponent)
+        self.exponent = checks.constant_exponent(exponent)
 
     def forward(self, x: Array) -> Array:
-        expect(
-            backend.is_floating(x.dtype) or self.exponent >= 0,
-            f"pow: whole numbers ({x.dtype}) have no power {self.exponent}; make them floats",
-        )
+        checks.expect_power(x, self.exponent)
         self.x = x
         return _power(x, self.exponent)
 
@@ -204,11 +182,10 @@ class Sqrt(Op):
 class MatMul(Binary):
     """y = a @ b for matrices a (M, K) and b (K, N); ga = gy b^T, gb = a^T gy."""
 
+    whole_numbers = False
+
     def forward(self, a: Array, b: Array) -> Array:
-        expect(
-            a.ndim == 2 and b.ndim == 2 and a.shape[1] == b.shape[0],
-            f"matmul: expected (M, K) @ (K, N), got {tuple(a.shape)} @ {tuple(b.shape)}",
-        )
+        checks.expect_product("matmul: expected (M, K) @ (K, N)", a, b, "@")
         self.a, self.b = a, b
         return a @ b
 
@@ -222,20 +199,8 @@ class MatMul(Binary):
 class Reduction(Arithmetic):
     """An operation over `axis`: one or several axes, or all if None."""
 
-    name: str
-
     def __init__(self, axis: Axis, keepdims: bool) -> None:
         self.axis, self.keepdims = axis, keepdims
-
-    def expect_axis(self, x: Array) -> None:
-        """Raise ShapeError unless x has the axes."""
-        axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
-        axes = () if self.axis is None else axes
-        good = all(isinstance(a, Integral) and -x.ndim <= a < x.ndim for a in axes)
-        expect(
-            good and len({a % x.ndim for a in axes}) == len(axes),
-            f"{self.name}: axis {self.axis} does not fit a tensor of shape {tuple(x.shape)}",
-        )
 
     def spread(self, gy: Array) -> Array:
         """gy with the axes that the reduction dropped, each of length 1."""
@@ -246,10 +211,8 @@ class Reduction(Arithmetic):
 class Sum(Reduction):
     """y = sum of x over `axis`; gx = gy, repeated along it."""
 
-    name = "sum"
-
     def forward(self, x: Array) -> Array:
-        self.expect_axis(x)
+        checks.expect_axis(self, x)
         self.shape = x.shape
         return backend.current().xp.asarray(x.sum(self.axis, keepdims=self.keepdims))
 
@@ -260,11 +223,9 @@ class Sum(Reduction):
 class Mean(Sum):
     """y = mean of the n values of x along `axis`; gx = gy / n, repeated along it."""
 
-    name = "mean"
-
     def forward(self, x: Array) -> Array:
         total = super().forward(x)
-        expect(x.size > 0, f"mean: there is nothing to average in shape {tuple(x.shape)}")
+        checks.expect_some(x, "mean: there is nothing to average")
         share = total.size / x.size
         # A Python number would make float32 of bfloat16; of whole numbers the mean has fractions.
         self.share = total.dtype.type(share) if backend.is_floating(total.dtype) else share
@@ -277,15 +238,13 @@ class Mean(Sum):
 class Max(Reduction):
     """y = max of x over `axis`; gx = gy at the maximum (shared equally by equal maxima)."""
 
-    name = "max"
-
     def forward(self, x: Array) -> Array:
-        self.expect_axis(x)
-        expect(x.size > 0, f"max: there is no maximum in shape {tuple(x.shape)}")
+        checks.expect_axis(self, x)
+        checks.expect_some(x, "max: there is no maximum")
         y = x.max(self.axis, keepdims=True)
         hits = (x == y).astype(x.dtype)
         self.share = hits / hits.sum(self.axis, keepdims=True)
-        return y if self.keepdims else backend.current().xp.asarray(x.max(self.axis))
+        return y if self.keepdims else y.squeeze(self.axis)
 
     def backward(self, gy: Array) -> tuple[Array]:
         return (self.spread(gy) * self.share,)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import expect_pictures, pair
-from minran.errors import expect, naming
-
-Size = int | tuple[int, int]
+from minran.checks import Size, naming, pair
 
 
 class Conv2d(Op):
@@ -19,7 +16,7 @@ class Conv2d(Op):
         self.groups = groups
 
     def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
-        _check(x, w, bias, self.groups)
+        checks.expect_conv(x, w, bias, self.groups)
         self.x, self.w = x, w
         with naming("conv2d", f"x {tuple(x.shape)}, w {tuple(w.shape)}"):
             y = backend.current().conv2d(x, w, self.stride, self.padding, self.groups)
@@ -60,31 +57,3 @@ def conv2d(
            [4., 6., 6., 4.]])
     """
     return Conv2d(stride, padding, groups)(x, w, bias)
-
-
-def _check(x: Array, w: Array, bias: Array | None, groups: int) -> None:
-    shapes = f"(x {tuple(x.shape)}, w {tuple(w.shape)})"
-    expect_pictures("conv2d", x)
-    expect(w.ndim == 4, f"conv2d: w must be (KH, KW, C/groups, K), got {tuple(w.shape)}")
-    expect(
-        backend.weight_dtype(x.dtype) == w.dtype,
-        f"conv2d: x is {x.dtype} but w is {w.dtype}; they must agree",
-    )
-    expect(
-        isinstance(groups, int)
-        and not isinstance(groups, bool)
-        and groups >= 1
-        and x.shape[3] % groups == 0
-        and w.shape[3] % groups == 0,
-        f"conv2d: {x.shape[3]} input and {w.shape[3]} output channels do not divide into "
-        f"{groups} groups {shapes}",
-    )
-    expect(
-        x.shape[3] == w.shape[2] * groups,
-        f"conv2d: x has {x.shape[3]} channels, w expects {w.shape[2] * groups} {shapes}",
-    )
-    if bias is not None:
-        expect(
-            tuple(bias.shape) == (w.shape[3],),
-            f"conv2d: bias must be ({w.shape[3]},), got {tuple(bias.shape)}",
-        )

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from minran import backend
 from minran.autograd import Array, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
-from minran.errors import BackendError, expect, expect_whole, naming
-from minran.ops.norm import BatchNorm, Moments, expect_tensor, running_statistics
+from minran.checks import naming
+from minran.errors import BackendError, expect, expect_whole
+from minran.ops.norm import BatchNorm, Moments, running_statistics
 
 
 class NormReLUConv2d(BatchNorm):
@@ -83,7 +84,6 @@ def norm_relu_conv2d(
     )
     expect_whole(stride, "norm_relu_conv2d: stride")
     expect_whole(padding, "norm_relu_conv2d: padding", 0)
-    expect_tensor(x)
     norm = running_mean, running_var, training, momentum, eps
     return NormReLUConv2d(norm, stride, padding, moments)(x, gamma, beta, w, residual)
 

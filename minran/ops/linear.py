@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
-from minran.errors import expect
 
 
 class Linear(Op):
     """y = x w + bias; gx = gy w^T, gw = x^T gy, gbias = sum_n gy."""
 
     def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
-        expect(
-            x.ndim == 2 and w.ndim == 2 and x.shape[1] == w.shape[0],
-            f"linear: expected x (N, D) and w (D, K), got {tuple(x.shape)} and {tuple(w.shape)}",
-        )
-        expect(
-            backend.weight_dtype(x.dtype) == w.dtype,
-            f"linear: x is {x.dtype} but w is {w.dtype}; they must agree",
-        )
-        expect(
-            bias is None or tuple(bias.shape) == (w.shape[1],),
-            f"linear: bias must be ({w.shape[1]},), got {bias is not None and tuple(bias.shape)}",
-        )
+        checks.expect_linear(x, w, bias)
         self.x, self.w = x, w
         y = backend.current().linear(x, w)
         return y if bias is None else y + bias

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
 import numpy as np
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
 from minran.backend.world import Batch
-from minran.errors import ShapeError, expect, expect_bool, expect_number, shortened
 
 Moments = tuple[Array, Array]
 """Mean and biased variance per channel."""
@@ -38,51 +34,40 @@ class BatchNorm(Op):
         relu: bool,
         moments: Moments | None = None,
     ) -> None:
-        expect(
-            isinstance(eps, Real) and 0 < eps < math.inf,
-            f"batch_norm: eps must be a number above 0, got {shortened(eps)}",
-        )
-        expect_number(momentum, "batch_norm: momentum", -math.inf)
-        expect_bool(training, "batch_norm: training")
-        if not (moments is None or (isinstance(moments, tuple) and len(moments) == 2)):
-            what = "batch_norm: moments must be a mean and a variance per channel"
-            raise ShapeError(f"{what}, got {shortened(moments)}")
+        checks.expect_norm(training, momentum, eps, moments)
         self.running = running_mean, running_var
         self.training, self.momentum, self.eps, self.relu = training, momentum, eps, relu
         self.moments = moments
         self.batch: Batch | None = None
 
     def forward(self, x: Array, gamma: Array, beta: Array) -> Array:
+        self.shape = x.shape
+        x = x[:, None, None] if x.ndim == 2 else x  # features are pictures of one pixel
         self.x, self.gamma = x, gamma
         self.mean, self.inv_std = self.statistics(x, gamma, beta)
         y = backend.current().batch_norm(x, gamma, beta, self.mean, self.inv_std, self.relu)
         self.y = y if self.relu else None
-        return y
+        return y.reshape(self.shape)
 
     def statistics(self, x: Array, gamma: Array, beta: Array) -> Moments:
         """mean and 1 / sqrt(var + eps): the batch's, moving the running ones, or the running."""
-        _check(x, gamma, beta, *self.running, *(self.moments or ()))
+        checks.expect_channels(x, gamma, beta, *self.running, *(self.moments or ()))
         if not self.training:
             return running_statistics(*self.running, self.eps)
         kernels, self.batch = backend.current(), Batch(x.size // x.shape[-1])
-        expect(
-            self.batch.count > 1,
-            f"batch_norm: x {tuple(x.shape)} has one value per channel, no variance to train on",
-        )
+        checks.expect_several(x, self.batch.count)
         mean, var = self.batch.moments(*(self.moments or kernels.batch_moments(x)))
         rates = self.momentum, self.eps, self.batch.count
         return mean, kernels.batch_statistics(mean, var, *self.running, *rates)
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
-        kernels = backend.current()
-        ggamma, gbeta = kernels.batch_norm_backward_sums(
-            gy, self.x, self.y, self.mean, self.inv_std
-        )
-        gx = None
+        kernels, gy, gx = backend.current(), gy.reshape(self.x.shape), None
+        x, y, statistics = self.x, self.y, (self.mean, self.inv_std)
+        ggamma, gbeta = kernels.batch_norm_backward_sums(gy, x, y, *statistics)
         if self.needs[0]:
-            gx = kernels.batch_norm_backward_input(
-                gy, self.x, self.y, self.gamma, self.mean, self.inv_std, *self.whole(ggamma, gbeta)
-            )
+            sums = self.whole(ggamma, gbeta)
+            gx = kernels.batch_norm_backward_input(gy, x, y, self.gamma, *statistics, *sums)
+            gx = gx.reshape(self.shape)
         dtype = self.gamma.dtype
         return gx, ggamma.astype(dtype), gbeta.astype(dtype)
 
@@ -126,7 +111,7 @@ def batch_norm(
     (array([0.2]), array([1.1]))
     """
     op = BatchNorm(running_mean, running_var, training, momentum, eps, False, moments)
-    return _as_pictures(op, x, gamma, beta)
+    return op(x, gamma, beta)
 
 
 def batch_norm_relu(
@@ -148,38 +133,10 @@ def batch_norm_relu(
     array([0. , 1.3])
     """
     op = BatchNorm(running_mean, running_var, training, momentum, eps, True, moments)
-    return _as_pictures(op, x, gamma, beta)
-
-
-def expect_tensor(x: Tensor) -> None:
-    """Raise ShapeError unless x is a Tensor."""
-    expect(isinstance(x, Tensor), f"expected a Tensor as x, got {type(x).__name__}")
+    return op(x, gamma, beta)
 
 
 def running_statistics(running_mean: Array, running_var: Array, eps: float) -> Moments:
     """The mean and 1 / sqrt(var + eps) of a batch norm in evaluation, in float64."""
     mean, var = running_mean.astype(np.float64), running_var.astype(np.float64)
     return mean, 1 / (var + eps) ** 0.5
-
-
-def _as_pictures(op: BatchNorm, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-    """The kernels see (N, H, W, C); features (N, C) pass through as one-pixel pictures."""
-    expect_tensor(x)
-    if x.ndim == 2:
-        n, c = x.shape
-        return op(x.reshape(n, 1, 1, c), gamma, beta).reshape(n, c)
-    return op(x, gamma, beta)
-
-
-def _check(x: Array, *vectors: Array) -> None:
-    expect(x.ndim == 4, f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
-    names = ("gamma", "beta", "running_mean", "running_var", "the mean", "the variance")
-    for name, vector in zip(names, vectors, strict=False):
-        if not (hasattr(vector, "dtype") and backend.is_floating(vector.dtype)):
-            what = f"batch_norm: {name} must be a floating-point array"
-            raise ShapeError(f"{what}, got {shortened(vector)}")
-        expect(
-            tuple(vector.shape) == (x.shape[-1],),
-            f"batch_norm: x {tuple(x.shape)} has {x.shape[-1]} channels, so {name} must be "
-            f"({x.shape[-1]},), got {tuple(vector.shape)}",
-        )

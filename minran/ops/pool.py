@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from minran import backend
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import expect_pictures, pair
-from minran.errors import expect_bool, naming
-
-Size = int | tuple[int, int]
+from minran.checks import Size, expect_pictures, naming, pair
+from minran.errors import expect_bool
 
 
 class Pool(Op):

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
-from minran.backend.geometry import expect_pictures, pair
-from minran.errors import expect, expect_bool
+from minran.checks import Size, pair
+from minran.errors import expect_bool
 
 
 class UpsampleBilinear2d(Op):
     """Y = R_h X R_w^T; gX = R_h^T gY R_w."""
 
-    def __init__(self, size: int | tuple[int, int], align_corners: bool) -> None:
+    def __init__(self, size: Size, align_corners: bool) -> None:
         self.size = pair(size, "upsample_bilinear2d: size")
         expect_bool(align_corners, "upsample_bilinear2d: align_corners")
         self.align_corners = align_corners
 
     def forward(self, x: Array) -> Array:
-        expect_pictures("upsample_bilinear2d", x)
-        expect(
-            min(self.size) >= 1 and min(x.shape[1:3]) >= 1,
-            f"upsample_bilinear2d: cannot go from {tuple(x.shape[1:3])} to {self.size} pixels",
-        )
+        checks.expect_resizable(x, self.size)
         self.shape = tuple(x.shape)
         return backend.current().upsample_bilinear2d(x, self.size, self.align_corners)
 
@@ -30,9 +26,7 @@ class UpsampleBilinear2d(Op):
         return (gx,)
 
 
-def upsample_bilinear2d(
-    x: Tensor, size: int | tuple[int, int], align_corners: bool = True
-) -> Tensor:
+def upsample_bilinear2d(x: Tensor, size: Size, align_corners: bool = True) -> Tensor:
     """Interpolate every channel linearly along both axes.
 
         Y = R_h X R_w^T,  (R_h)[i, l] = max(0, 1 - |src(i) - l|)

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Iterable, Sequence
-from numbers import Integral
+from collections.abc import Sequence
 from typing import Any
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Tensor
-from minran.errors import NoEntryError, ShapeError, expect, expect_whole, shortened
 from minran.ops.arithmetic import Arithmetic
 
 
@@ -19,16 +16,14 @@ class Reshape(Arithmetic):
 
     def __init__(self, *shape: Any) -> None:
         self.new_shape = _unpack(shape)
-        good = all(isinstance(size, Integral) for size in self.new_shape)
-        expect(good, f"reshape: no sizes: {self.new_shape}")
+        checks.expect_sizes(self.new_shape)
 
     def forward(self, x: Array) -> Array:
         self.shape = x.shape
         try:
             return x.reshape(self.new_shape)
         except ValueError as error:
-            message = f"reshape: cannot arrange {tuple(x.shape)} as {self.new_shape}"
-            raise ShapeError(message) from error
+            raise checks.no_arrangement(x, self.new_shape) from error
 
     def backward(self, gy: Array) -> tuple[Array]:
         return (gy.reshape(self.shape),)
@@ -42,10 +37,7 @@ class Transpose(Arithmetic):
 
     def forward(self, x: Array) -> Array:
         order = self.axes or tuple(reversed(range(x.ndim)))
-        expect(
-            sorted(order) == list(range(x.ndim)),
-            f"transpose: axes {order} are no order of the {x.ndim} axes of {tuple(x.shape)}",
-        )
+        checks.expect_order(order, x)
         self.undo = tuple(sorted(range(x.ndim), key=lambda axis: order[axis]))
         return x.transpose(order)
 
@@ -71,7 +63,7 @@ class Index(Arithmetic):
         try:
             return backend.current().xp.asarray(x[self.index])
         except (IndexError, TypeError, ValueError) as error:
-            raise NoEntryError(f"index: {error} (a tensor of shape {tuple(x.shape)})") from error
+            raise checks.no_entry(x, error) from error
 
     def backward(self, gy: Array) -> tuple[Array]:
         xp = backend.current().xp
@@ -93,18 +85,9 @@ class Concat(Arithmetic):
         self.axis = axis
 
     def forward(self, *arrays: Array) -> Array:
-        first = tuple(arrays[0].shape)
-        expect(-len(first) <= self.axis < len(first), f"concat: {first} has no axis {self.axis}")
-        axis = self.axis % len(first)
-        for array in arrays[1:]:
-            shape = tuple(array.shape)
-            same = [a == axis or m == n for a, (m, n) in enumerate(zip(first, shape, strict=False))]
-            expect(
-                len(shape) == len(first) and all(same),
-                f"concat: all axes but {self.axis} must agree, got {first} and {shape}",
-            )
-        self.sizes = [array.shape[axis] for array in arrays]
-        return backend.current().xp.concatenate(arrays, axis)
+        checks.expect_joinable(arrays, self.axis)
+        self.sizes = [array.shape[self.axis] for array in arrays]
+        return backend.current().xp.concatenate(arrays, self.axis)
 
     def backward(self, gy: Array) -> tuple[Array, ...]:
         ends = [sum(self.sizes[: k + 1]) for k in range(len(self.sizes) - 1)]
@@ -116,9 +99,4 @@ def concat(tensors: Sequence[Tensor], axis: int = -1) -> Tensor:
 
     Raises ShapeError if they differ along another axis.
     """
-    many = isinstance(tensors, Iterable) and not isinstance(tensors, Tensor)
-    given = list(tensors) if many else []
-    if not given or not all(isinstance(one, Tensor) for one in given):
-        raise ShapeError(f"concat: expected tensors, at least one, got {shortened(tensors)}")
-    expect_whole(axis, "concat: axis", -math.inf)
-    return Concat(axis)(*given)
+    return Concat(axis)(*checks.tensors_to_join(tensors, axis, Tensor))

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from minran.backend.geometry import conv_output_size, pair, pool_output_size, resize_matrix
+from minran.backend.geometry import conv_output_size, pool_output_size, resize_matrix
+from minran.checks import pair
 from minran.errors import ShapeError
 
 

@@ -110,7 +110,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: ops.channel_attention(t(2, 2)), "channel_attention (N, H, W, C) (2, 2)"),
     (lambda: ops.spatial_attention(t(2, 2)), "spatial_attention (N, H, W, C) (2, 2)"),
     (lambda: ops.gate(t(*PICTURE), t(1, 4, 4, 1)), "gate mask (1, 4, 4, 3) trunk (1, 4, 4, 1)"),
-    (lambda: ops.cross_entropy(np.ones((2, 3)), [0, 1]), "cross_entropy logits Tensor ndarray"),
+    (lambda: ops.cross_entropy(np.ones((2, 3)), [0, 1]), "CrossEntropy Tensor ndarray"),
     (lambda: ops.concat([t(1, 2), None]), "concat tensors None"),
     *(
         (
