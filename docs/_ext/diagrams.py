@@ -8,7 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from minran.inspect.graph import Flow, Label, Node, Svg, layout, module_graph, render
+from minran.inspect.graph import module_graph
+from minran.inspect.graph.flow import Node
+from minran.inspect.graph.labels import Label
+from minran.inspect.graph.layout import layout
+from minran.inspect.graph.svg import Svg, render
 from minran.models import create_model
 
 # name: (first line, second line, colour)
@@ -41,15 +45,15 @@ ARROWS = [
 
 def step_diagram() -> Svg:
     """One training step as it goes through the parts of the package."""
-    root = Node(None)
+    root = Node()
     nodes, labels = {}, {}
     said = {start: words for start, _, words in reversed(ARROWS)}
     for name, (first, second, colour) in STEP.items():
         nodes[name] = root.add(Node(None, name))
         labels[nodes[name]] = Label(first, second, colour, said.get(name, ""), first)
     edges = [(nodes[start], nodes[end]) for start, end, _ in ARROWS]
-    drawn = Flow(root, edges, nodes["save"])
-    return render(root, layout(drawn, labels), labels, "One training step")
+    layout(root, edges, labels)
+    return render(root, labels, "One training step")
 
 
 def drawings() -> dict[str, Svg]:

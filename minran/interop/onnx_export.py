@@ -22,7 +22,7 @@ from minran.data import Preprocess
 from minran.errors import BackendError, DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
-from minran.inspect.graph import ops_behind
+from minran.inspect.graph.flow import ops_behind
 from minran.inspect.probe import Size, blank_picture, names_by_id, picture_size, record
 from minran.nn import Module
 from minran.nn.module import evaluating

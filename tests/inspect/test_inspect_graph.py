@@ -12,20 +12,20 @@ import pytest
 from minran import create_model, no_grad, ops, tensor
 from minran.errors import GradientError, MinranError
 from minran.inspect import graph, module_graph, record
-from minran.inspect.graph.flow import Flow, Node, flow, split_at_borders
+from minran.inspect.graph.flow import Flow, Node, flow
 from minran.inspect.graph.labels import label
-from minran.inspect.graph.layout import layout
+from minran.inspect.graph.layout import layout, split_at_borders
 from minran.inspect.probe import names_by_id
 from minran.models import AttentionModule
 from minran.models.units import Build
 
 
-def attention_flow(learning: str = "residual") -> tuple[AttentionModule, Flow]:
+def attention_flow(learning: str = "residual") -> tuple[AttentionModule, Node, Flow]:
     module = AttentionModule(Build(np.random.default_rng(0)), 16, depth=2, learning=learning)
     x = tensor(np.zeros((1, 8, 8, 16), np.float32), requires_grad=True)
     with record() as calls:
         y = module.eval()(x)
-    return module, flow(y, calls, names_by_id(module), leaves=False)
+    return module, *flow(y, calls, names_by_id(module), leaves=False)
 
 
 def everything(node: Node) -> list[Node]:
@@ -33,8 +33,8 @@ def everything(node: Node) -> list[Node]:
 
 
 def test_ops_are_sorted_into_the_calls_that_made_them() -> None:
-    module, found = attention_flow()
-    (top,) = [node for node in found.root.children if node.children]
+    module, root, _ = attention_flow()
+    (top,) = [node for node in root.children if node.children]
     assert top.content is module
     assert [child.name or type(child.content).__name__ for child in top.children] == [
         "before",
@@ -43,7 +43,7 @@ def test_ops_are_sorted_into_the_calls_that_made_them() -> None:
         "Gate",
         "after",
     ]
-    by_name = {node.name: node for node in everything(found.root) if node.name}
+    by_name = {node.name: node for node in everything(root) if node.name}
     assert {name for name, _ in module.named_modules()} - {""} == set(by_name)
     # Every module's node lies in the node of the module that holds it.
     for name, node in by_name.items():
@@ -54,27 +54,28 @@ def test_ops_are_sorted_into_the_calls_that_made_them() -> None:
 
 
 def test_edges_between_the_parts_of_an_attention_module() -> None:
-    _, found = attention_flow()
-    (top,) = [node for node in found.root.children if node.children]
+    _, root, edges = attention_flow()
+    (top,) = [node for node in root.children if node.children]
     for child in top.children:
         child.closed = True
-    links = split_at_borders(found)[top]
-    drawn = {(a.name if a else "in", b.name or "gate" if b else "out") for a, b, _ in links}
+    split_at_borders(edges)
+    names = {node: node.name or "gate" for node in top.children}
+    drawn = {(names.get(a, a.kind), names.get(b, b.kind)) for a, b, _ in top.edges}
     assert drawn == {
         ("in", "before"),
         ("before", "trunk"),
         ("before", "mask"),
         ("trunk", "gate"),
         ("mask", "gate"),
-        ("", "after"),
+        ("gate", "after"),
     }
 
 
 def test_layout_trunk_and_mask_are_columns_and_nothing_overlaps() -> None:
-    _, found = attention_flow()
-    nodes = [node for node in everything(found.root) if node is not found.root]
-    placed = layout(found, {node: label(node, 1) for node in nodes})
-    for place in placed.values():
+    _, root, edges = attention_flow()
+    nodes = [node for node in everything(root) if node is not root]
+    layout(root, edges, {node: label(node, 1) for node in nodes})
+    for place in filter(lambda node: node.open, [root, *nodes]):
         for layer in range(len(place.top)):
             row = sorted((i for i in place.items if i.layer == layer), key=lambda i: i.x)
             for a, b in pairwise(row):
@@ -82,9 +83,9 @@ def test_layout_trunk_and_mask_are_columns_and_nothing_overlaps() -> None:
         assert all(top <= bottom for top, bottom in zip(place.top, place.bottom, strict=True))
         for item in place.items:
             assert item.x - item.width / 2 >= 0 and item.x + item.width / 2 <= place.width + 1e-6
-        assert all(segment.start.layer + 1 == segment.end.layer for segment in place.segments)
-    (top,) = [node for node in found.root.children if node.children]
-    at = {item.node.name: item for item in placed[top].items if item.node is not None}
+        assert all(edge.start.layer + 1 == edge.end.layer for edge in place.edges)
+    (top,) = [node for node in root.children if node.children]
+    at = {item.name: item for item in top.items}
     assert at["trunk"].layer == at["mask"].layer and at["trunk"].x < at["mask"].x
 
 

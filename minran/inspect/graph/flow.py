@@ -8,9 +8,8 @@ calls become a tree whose leaves are ops, without the modules knowing.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from itertools import pairwise
+from typing import NamedTuple
 
 from minran.autograd import Op, Tensor
 from minran.errors import GradientError, expect
@@ -18,19 +17,46 @@ from minran.inspect.probe import Call
 from minran.nn import Module, Parameter
 
 
+class Edge(NamedTuple):
+    """An edge of a box's drawing, or its piece from one layer to the next.
+
+    source: the node that it started from, perhaps outside of the box.
+    """
+
+    start: Node
+    end: Node
+    source: Node
+
+
 @dataclass(eq=False)
 class Node:
-    """A box of a drawing: an op, a leaf (data or parameter), or a module with nodes inside."""
+    """A box of a drawing: an op, a leaf (data or parameter), or a module with nodes inside.
 
-    content: Op | Tensor | Module | None
+    closed: drawn as one box, whatever is inside. title: written instead of the end of the name.
+    `layout` finds the rest: the layer within the parent, the middle `x` from the parent's left,
+    the size, and what is drawn inside an open box. `kind` tells boxes from what has no size:
+    waypoints ("way") of edges, and ports ("in", "out") where edges cross the border of a box.
+    """
+
+    content: Op | Tensor | Module | None = None
     name: str = ""
     shape: tuple[int, ...] = ()
     parent: Node | None = None
     children: list[Node] = field(default_factory=list)
     closed: bool = False
-    """Drawn as one box, whatever is inside."""
     title: str = ""
-    """What to write instead of the last part of the name."""
+    kind: str = "box"
+    layer: int = 0
+    x: float = 0.0
+    width: float = 0.0
+    height: float = 0.0
+    items: list[Node] = field(default_factory=list)
+    edges: dict[Edge, None] = field(default_factory=dict)
+    ports: dict[tuple[str, Node], Node] = field(default_factory=dict)
+    """By "in" or "out" and the source of the edges."""
+    top: list[float] = field(default_factory=list)
+    bottom: list[float] = field(default_factory=list)
+    """Of each layer, from the corner of the box."""
 
     def add(self, child: Node) -> Node:
         """Put `child` into this node."""
@@ -39,23 +65,24 @@ class Node:
         return child
 
     @property
+    def last_name(self) -> str:
+        """The last part of the dotted name."""
+        return self.name.rpartition(".")[2]
+
+    @property
     def open(self) -> bool:
         """Whether the drawing shows what is inside."""
         return bool(self.children) and not self.closed
 
 
-@dataclass(frozen=True)
-class Flow:
-    """The tree of nodes under `root`, and which leaf of the tree feeds which."""
-
-    root: Node
-    edges: list[tuple[Node, Node]]
-    last: Node
-    """The op that made the tensor which was asked about."""
+Flow = list[tuple[Node, Node]]
+"""Which leaf of the tree feeds which; the last edge enters what was asked about."""
 
 
-def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool) -> Flow:
-    """The ops behind `tensor` in the tree of the recorded calls.
+def flow(
+    tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool
+) -> tuple[Node, Flow]:
+    """The ops behind `tensor` in the tree of the recorded calls: its root, and the edges.
 
     names: of modules, parameters and other leaves, by `id`. leaves: draw parameters and other
     leaf tensors too; without them only leaves that no parameter is (the pictures) are kept.
@@ -64,7 +91,7 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
     """
     made = ops_behind(tensor)
     owners, parents = _owners(calls, made)
-    root = Node(None)
+    root = Node()
     boxes: dict[Call | None, Node] = {None: root}
 
     def box(call: Call | None) -> Node:
@@ -75,21 +102,20 @@ def flow(tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool)
         return boxes[call]
 
     nodes: dict[int, Node] = {}
-    edges: list[tuple[Node, Node]] = []
+    edges: Flow = []
     for op, output in made:
-        node = box(owners.get(id(op))).add(Node(op, shape=output.shape))
-        nodes[id(output)] = node
+        home = box(owners.get(id(op)))
+        node = nodes[id(output)] = home.add(Node(op, shape=output.shape))
         for source in sources(op):
             parameter = isinstance(source, Parameter)
             if id(source) not in nodes:
                 if parameter and not leaves:
                     continue
                 # A leaf stands beside what it feeds; data comes from outside of all modules.
-                home = (node.parent or root) if parameter else root
                 leaf = Node(source, names.get(id(source), ""), source.shape)
-                nodes[id(source)] = home.add(leaf)
+                nodes[id(source)] = (home if parameter else root).add(leaf)
             edges.append((nodes[id(source)], node))
-    return Flow(root, edges, nodes[id(tensor)])
+    return root, edges
 
 
 def sources(op: Op) -> list[Tensor]:
@@ -110,15 +136,13 @@ def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
     while waiting:
         output = waiting.pop()
         op = output.op
-        if op is None or id(op) in found:
-            continue
-        expect(
-            op.__dict__.get("inputs") is not None,
-            "graph: backward() has freed this graph; draw it before",
-            GradientError,
-        )
-        found[id(op)] = op, output
-        waiting += sources(op)
+        if op is not None and id(op) not in found:
+            freed = op.__dict__.get("inputs") is None
+            expect(
+                not freed, "graph: backward() has freed this graph; draw it before", GradientError
+            )
+            found[id(op)] = op, output
+            waiting += sources(op)
     return sorted(found.values(), key=lambda pair: pair[0].order)
 
 
@@ -155,37 +179,3 @@ def _owners(
                 waiting += sources(tensor.op)
         made_by[id(call.output)] = call, reached
     return owners, parents
-
-
-Link = tuple[Node | None, Node | None, Node]
-"""From, to, and the node where the edge starts; None is the border of the box."""
-
-
-def split_at_borders(flow: Flow) -> dict[Node, list[Link]]:
-    """Split every edge at the borders of the open boxes that it crosses."""
-    links: dict[Node, dict[Link, None]] = defaultdict(dict)
-    for source, target in flow.edges:
-        above, below = _chain(source), _chain(target)
-        start = above[0]
-        if start is below[0]:
-            continue
-        while above[-2:-1] == below[-2:-1] and len(above) > 1 and len(below) > 1:
-            above.pop()
-            below.pop()
-        # Now the last of both is the innermost box around the edge's two ends.
-        links[above[-1]][above[-2], below[-2], start] = None
-        for inner, box in pairwise(above[:-1]):
-            links[box][inner, None, start] = None
-        for inner, box in pairwise(below[:-1]):
-            links[box][None, inner, start] = None
-    return defaultdict(list, {box: list(found) for box, found in links.items()})
-
-
-def _chain(node: Node) -> list[Node]:
-    """The box that stands for `node` in the drawing, and all boxes around it, outwards."""
-    chain = [node]
-    while chain[-1].parent is not None:
-        box = chain[-1].parent
-        # What lies in a closed box is drawn as that box.
-        chain = [box] if box.closed else [*chain, box]
-    return chain

@@ -8,6 +8,7 @@ from minran import nn
 from minran.autograd import Op
 from minran.inspect.graph.flow import Node
 from minran.nn import Module, Parameter
+from minran.ops.activation import Gate
 
 OPS = {
     "Add": ("+", "join"),
@@ -58,7 +59,7 @@ def label(node: Node, skip: int) -> Label:
     """The label of a node; shapes are written without their first `skip` axes."""
     shape = "×".join(map(str, node.shape[skip:])) or "scalar"
     content = node.content
-    name = node.title or node.name.rpartition(".")[2]
+    name = node.title or node.last_name
     kind = type(content).__name__
     if isinstance(content, Module):
         detail = kind + _options(content)
@@ -70,7 +71,10 @@ def label(node: Node, skip: int) -> Label:
         return Label(name or detail, "" if plain else detail, _colour(node), shape, hint)
     if isinstance(content, Op):
         first, colour = OPS.get(kind, (kind.lower(), "norm"))
-        return Label(first, _formula(content), colour, shape, f"{first} -> {shape}")
+        formula = ""
+        if isinstance(content, Gate):
+            formula = "(1 + M) T" if content.residual else "M T"
+        return Label(first, formula, colour, shape, f"{first} -> {shape}")
     kind = "parameter" if isinstance(content, Parameter) else "tensor"
     return Label(name or kind, shape, "leaf", shape, f"{node.name or kind}: {shape}")
 
@@ -80,34 +84,19 @@ def _colour(node: Node) -> str:
     for kind in type(node.content).__mro__:
         if kind.__name__ in OPS:
             return OPS[kind.__name__][1]
-    if node.name.rpartition(".")[2] == "trunk" and node.open:
+    if node.last_name == "trunk" and node.open:
         return "trunk"
     return "plain" if node.open else "unit"
 
 
 def _options(module: Module) -> str:
-    """What tells this layer from others of its kind."""
+    """What tells this layer from others of its kind: window, stride where it is not 1, groups."""
     if isinstance(module, nn.Conv2d):
-        groups = f", {module.groups} groups" if module.groups > 1 else ""
-        return _window(module.weight.shape, module.stride) + groups
-    if isinstance(module, nn.MaxPool2d):
-        return _window(module.kernel_size, module.stride or module.kernel_size)
-    return ""
-
-
-def _window(size: tuple[int, ...], stride: tuple[int, int]) -> str:
-    """Height and width, as in 3×3, and the stride where it is not 1."""
-    rows, columns = stride
-    step = f" /{rows}" if rows == columns else f" /({rows}, {columns})"
-    return f" {size[0]}×{size[1]}{'' if rows == columns == 1 else step}"
-
-
-def _formula(op: Op) -> str:
-    """The gate says which of the two equations it computes."""
-    if type(op).__name__ != "Gate":
+        size, stride, groups = module.weight.shape, module.stride, module.groups
+    elif isinstance(module, nn.MaxPool2d):
+        size, stride, groups = module.kernel_size, module.stride or module.kernel_size, 1
+    else:
         return ""
-    inputs = op.inputs or ()
-    residual = getattr(op, "residual", None)
-    if residual is None and len(inputs) == 2:
-        return "mask, trunk"
-    return "(1 + M) T" if residual else "M T"
+    step = f" /{stride[0]}" if stride[0] == stride[1] else f" /{stride}"
+    step = "" if stride == (1, 1) else step
+    return f" {size[0]}×{size[1]}{step}" + (f", {groups} groups" if groups > 1 else "")

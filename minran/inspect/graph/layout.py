@@ -10,123 +10,95 @@ box goes through a port on its border, so that it runs on inside.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Iterable, Iterator
+from itertools import chain, pairwise
 
-from minran.inspect.graph.flow import Flow, Link, Node, split_at_borders
+from minran.inspect.graph.flow import Edge, Flow, Node
 from minran.inspect.graph.labels import Label
 
 GAP_X, GAP_Y, PORT_GAP, PADDING, TITLE = 32.0, 30.0, 14.0, 12.0, 22.0
 
 
-@dataclass(eq=False)
-class Item:
-    """Something with a place on a layer: a node, a waypoint or a port (both without size)."""
-
-    node: Node | None = None
-    width: float = 0.0
-    height: float = 0.0
-    layer: int = 0
-    x: float = 0.0
-    port: str = ""
-    """"in" or "out" for a port, else empty."""
+def layout(root: Node, edges: Flow, labels: dict[Node, Label]) -> None:
+    """Place every open box; labels of all nodes but the root: they need their room."""
+    split_at_borders(edges)
+    _place(root, labels)
 
 
-@dataclass
-class Segment:
-    """An edge, or its piece from one layer to the next; `source` is the node it started from."""
+def split_at_borders(edges: Flow) -> None:
+    """Split every edge at the borders of the open boxes that it crosses: pieces within each."""
 
-    start: Item
-    end: Item
-    source: Node
+    def link(box: Node, start: Node | None, end: Node | None, source: Node) -> None:
+        """An edge from a child of the box, or its border (None), to another."""
+        start = start or box.ports.setdefault(("in", source), Node(kind="in"))
+        end = end or box.ports.setdefault(("out", source), Node(kind="out"))
+        box.edges[Edge(start, end, source)] = None
 
-
-@dataclass
-class Placed:
-    """The drawing inside one box: sizes are of the box, places relative to its corner."""
-
-    items: list[Item]
-    segments: list[Segment]
-    width: float = 0.0
-    height: float = 0.0
-    top: list[float] = field(default_factory=list)
-    bottom: list[float] = field(default_factory=list)
-    ports: dict[tuple[str, Node], float] = field(default_factory=dict)
-    """Place from the left of the ports, by "in" or "out" and the node that the edge starts at."""
-
-
-def layout(flow: Flow, labels: dict[Node, Label]) -> dict[Node, Placed]:
-    """Place every open box of the flow; labels of all nodes but the root: they need their room."""
-    links = split_at_borders(flow)
-    placed: dict[Node, Placed] = {}
-
-    def place(box: Node) -> None:
-        for child in box.children:
-            if child.open:
-                place(child)
-        placed[box] = _place(box, links[box], placed, labels)
-
-    place(flow.root)
-    return placed
+    for source, target in edges:
+        above, below = _around(source), _around(target)
+        start = above[0]
+        if start is below[0]:
+            continue
+        while above[-2:-1] == below[-2:-1] and len(above) > 1 and len(below) > 1:
+            above.pop()
+            below.pop()
+        # Now the last of both is the innermost box around the edge's two ends.
+        link(above[-1], above[-2], below[-2], start)
+        for inner, box in pairwise(above[:-1]):
+            link(box, inner, None, start)
+        for inner, box in pairwise(below[:-1]):
+            link(box, None, inner, start)
 
 
-def _place(
-    box: Node,
-    links: list[Link],
-    placed: dict[Node, Placed],
-    labels: dict[Node, Label],
-) -> Placed:
-    items: dict[Node, Item] = {}
+def _around(node: Node) -> list[Node]:
+    """The box that stands for `node` in the drawing, and all boxes around it, outwards."""
+    found = [node]
+    while (box := found[-1].parent) is not None:
+        # What lies in a closed box is drawn as that box.
+        found = [box] if box.closed else [*found, box]
+    return found
+
+
+def _place(box: Node, labels: dict[Node, Label]) -> None:
+    """Place what is in the box, and in the boxes in it; find its size."""
     for child in box.children:
-        inner = placed.get(child)
-        width, height = (inner.width, inner.height) if inner else labels[child].size(False)
-        items[child] = Item(child, width, height)
-    ports: dict[tuple[str, Node], Item] = {}
-    edges = [
-        Segment(
-            items[start] if start else ports.setdefault(("in", source), Item(port="in")),
-            items[end] if end else ports.setdefault(("out", source), Item(port="out")),
-            source,
-        )
-        for start, end, source in links
-    ]
-    layers = _layers(list(items.values()), list(ports.values()), edges)
-    segments = _at_waypoints(edges, layers)
-    _order(layers, segments)
-    _move(layers, segments, placed)
+        if child.open:
+            _place(child, labels)
+        else:
+            child.width, child.height = labels[child].size(False)
+    layers = _layers(box)
+    box.edges = _at_waypoints(box.edges, layers)
+    _order(layers, box.edges)
+    _move(layers, box.edges)
 
-    result = Placed([item for layer in layers for item in layer], segments)
-    left = min((item.x - item.width / 2 for item in result.items), default=0.0)
-    right = max((item.x + item.width / 2 for item in result.items), default=0.0)
+    box.items = list(chain(*layers))
+    left = min((item.x - item.width / 2 for item in box.items), default=0.0)
+    right = max((item.x + item.width / 2 for item in box.items), default=0.0)
     title = labels[box].size(True)[0] if box in labels else 0.0
-    result.width = max(right - left + 2 * PADDING, title)
-    shift = (result.width - (right - left)) / 2 - left
-    for item in result.items:
+    box.width = max(right - left + 2 * PADDING, title)
+    shift = (box.width - (right - left)) / 2 - left
+    for item in box.items:
         item.x += shift
-    result.ports = {key: item.x for key, item in ports.items()}
     y = TITLE if box.parent is not None else 0.0
     for layer, after in pairwise([*layers, []]):
-        result.top.append(y)
+        box.top.append(y)
         y += max((item.height for item in layer), default=0.0)
-        result.bottom.append(y)
-        bare = all(item.port for item in layer) or all(item.port for item in after)
+        box.bottom.append(y)
+        bare = any(all(item.kind in ("in", "out") for item in row) for row in (layer, after))
         y += PORT_GAP if bare else GAP_Y
-    leaves = any(item.port == "out" for item in result.items)
-    result.height = result.bottom[-1] + (0.0 if leaves else PADDING)
-    return result
+    box.height = box.bottom[-1] + (0.0 if any(side == "out" for side, _ in box.ports) else PADDING)
 
 
-def _layers(nodes: list[Item], ports: list[Item], edges: list[Segment]) -> list[list[Item]]:
+def _layers(box: Node) -> list[list[Node]]:
     """Every item on a layer below all that feed it; in-ports come first, out-ports last."""
-    feeds: dict[Item, list[Item]] = defaultdict(list)
-    fed: dict[Item, int] = defaultdict(int)
-    for edge in edges:
+    feeds: dict[Node, list[Node]] = defaultdict(list)
+    fed: dict[Node, int] = defaultdict(int)
+    for edge in box.edges:
         feeds[edge.start].append(edge.end)
         fed[edge.end] += 1
-    sources = [item for item in nodes if not fed[item]]
-    enters = [port for port in ports if port.port == "in"]
-    for item in nodes:
+    sources = [item for item in box.children if not fed[item]]
+    enters = [port for port in box.ports.values() if port.kind == "in"]
+    for item in box.children:
         item.layer = 1 if enters else 0
     # Kahn's order: an item is ready when all that feed it have their layer.
     ready = [*enters, *sources]
@@ -141,55 +113,55 @@ def _layers(nodes: list[Item], ports: list[Item], edges: list[Segment]) -> list[
     for item in sources:
         if feeds[item]:
             item.layer = max(item.layer, min(end.layer or 1 for end in feeds[item]) - 1)
-    last = max((item.layer for item in nodes), default=0)
-    layers: list[list[Item]] = [[] for _ in range(last + 1)]
-    if len(enters) < len(ports):
+    last = max((item.layer for item in box.children), default=0)
+    layers: list[list[Node]] = [[] for _ in range(last + 1)]
+    if len(enters) < len(box.ports):
         layers.append([])
-    for item in [*nodes, *ports]:
-        if item.port == "out":
+    for item in (*box.children, *box.ports.values()):
+        if item.kind == "out":
             item.layer = last + 1
         layers[item.layer].append(item)
     return layers
 
 
-def _at_waypoints(edges: list[Segment], layers: list[list[Item]]) -> list[Segment]:
+def _at_waypoints(edges: Iterable[Edge], layers: list[list[Node]]) -> dict[Edge, None]:
     """Cut edges that pass layers at waypoints; edges from one source share theirs."""
-    segments: list[Segment] = []
-    waypoints: dict[tuple[Item, Node, int], Item] = {}
-    for edge in edges:
-        at = edge.start
-        for layer in range(edge.start.layer + 1, edge.end.layer):
-            key = (edge.start, edge.source, layer)
+    pieces: dict[Edge, None] = {}
+    waypoints: dict[tuple[Node, Node, int], Node] = {}
+    for start, end, source in edges:
+        at = start
+        for layer in range(start.layer + 1, end.layer):
+            key = (start, source, layer)
             if key not in waypoints:
-                waypoints[key] = Item(layer=layer)
+                waypoints[key] = Node(kind="way", layer=layer)
                 layers[layer].append(waypoints[key])
-                segments.append(Segment(at, waypoints[key], edge.source))
+                pieces[Edge(at, waypoints[key], source)] = None
             at = waypoints[key]
-        segments.append(Segment(at, edge.end, edge.source))
-    return segments
+        pieces[Edge(at, end, source)] = None
+    return pieces
 
 
-Near = dict[Item, list[tuple[Item, Segment]]]
+Near = dict[Node, list[tuple[Node, Edge]]]
 """What each item is joined to in the layer above, or in the one below."""
 
 
 def _sweeps(
-    layers: list[list[Item]], segments: list[Segment], times: int
-) -> Iterator[tuple[list[Item], Near]]:
+    layers: list[list[Node]], edges: Iterable[Edge], times: int
+) -> Iterator[tuple[list[Node], Near]]:
     """The layers downwards, each with what lies above it, then upwards with what lies below."""
     above: Near = defaultdict(list)
     below: Near = defaultdict(list)
-    for segment in segments:
-        above[segment.end].append((segment.start, segment))
-        below[segment.start].append((segment.end, segment))
+    for edge in edges:
+        above[edge.end].append((edge.start, edge))
+        below[edge.start].append((edge.end, edge))
     for time in range(times):
         for layer in reversed(layers) if time % 2 else layers:
             yield layer, below if time % 2 else above
 
 
-def _order(layers: list[list[Item]], segments: list[Segment]) -> None:
+def _order(layers: list[list[Node]], edges: Iterable[Edge]) -> None:
     """Sort each layer by the mean place of its neighbours."""
-    for layer, near in _sweeps(layers, segments, 6):
+    for layer, near in _sweeps(layers, edges, 6):
         for place, item in enumerate(layer):
             item.x = place
             if near[item]:
@@ -199,20 +171,18 @@ def _order(layers: list[list[Item]], segments: list[Segment]) -> None:
             item.x = place
 
 
-def _move(layers: list[list[Item]], segments: list[Segment], placed: dict[Node, Placed]) -> None:
+def _move(layers: list[list[Node]], edges: Iterable[Edge]) -> None:
     """Move items towards the mean of their neighbours, without touching in their layer."""
 
-    def pull(item: Item, near: list[tuple[Item, Segment]]) -> tuple[float, float]:
+    def pull(item: Node, near: list[tuple[Node, Edge]]) -> tuple[float, float]:
         """Where the neighbours want the item, and how strongly (waypoints keep edges straight)."""
         if not near:
             return item.x, 0.1
         wanted = [
-            other.x + port_offset(other, segment, placed) - port_offset(item, segment, placed)
-            for other, segment in near
+            other.x + port_offset(other, edge) - port_offset(item, edge) for other, edge in near
         ]
-        waypoints = any(other.node is None and not other.port for other, _ in near)
-        straight = 4.0 if item.node is None and waypoints else 1.0
-        return sum(wanted) / len(wanted), straight * len(near)
+        straight = item.kind != "box" and any(other.kind == "way" for other, _ in near)
+        return sum(wanted) / len(wanted), (4.0 if straight else 1.0) * len(near)
 
     for layer in layers:
         x = -sum(item.width + GAP_X for item in layer) / 2
@@ -220,20 +190,17 @@ def _move(layers: list[list[Item]], segments: list[Segment], placed: dict[Node, 
             item.x = x + item.width / 2
             x += item.width + GAP_X
     # Downwards last: what nothing pulls aside then stands in a straight column.
-    for layer, near in _sweeps(layers, segments, 13):
+    for layer, near in _sweeps(layers, edges, 13):
         _settle(layer, [pull(item, near[item]) for item in layer])
 
 
-def port_offset(item: Item, segment: Segment, placed: dict[Node, Placed]) -> float:
-    """How far from the middle of `item` the segment touches it."""
-    if item.node is None or item.node not in placed:
-        return 0.0
-    inner = placed[item.node]
-    side = "out" if segment.start is item else "in"
-    return inner.ports[side, segment.source] - inner.width / 2
+def port_offset(item: Node, edge: Edge) -> float:
+    """How far from the middle of `item` the edge touches it."""
+    port = item.ports.get(("out" if edge.start is item else "in", edge.source))
+    return port.x - item.width / 2 if port else 0.0
 
 
-def _settle(layer: list[Item], pulls: list[tuple[float, float]]) -> None:
+def _settle(layer: list[Node], pulls: list[tuple[float, float]]) -> None:
     """Least weighted squared distance from the wanted places, keeping order and gaps.
 
     With the gaps subtracted this is isotonic regression: neighbours that would pass each other

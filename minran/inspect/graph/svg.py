@@ -7,6 +7,7 @@ again (declarative animation, no script) where the viewer lets pictures be click
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape as escape_html
 from pathlib import Path
@@ -14,9 +15,9 @@ from zlib import crc32
 
 from minran.errors import DataError
 from minran.files import expect_ending, write_atomically
-from minran.inspect.graph.flow import Node
+from minran.inspect.graph.flow import Edge, Node
 from minran.inspect.graph.labels import Label
-from minran.inspect.graph.layout import Item, Placed, Segment, port_offset
+from minran.inspect.graph.layout import port_offset
 from minran.inspect.style import BOX_COLOURS, DARK, LIGHT, Theme
 from minran.streams import visible
 
@@ -53,159 +54,143 @@ class Svg:
         return self.text
 
 
-def render(root: Node, placed: dict[Node, Placed], labels: dict[Node, Label], title: str) -> Svg:
-    """The whole drawing. labels: what each node says and in which colour."""
+def render(root: Node, labels: dict[Node, Label], title: str) -> Svg:
+    """The whole drawing of what `layout` placed. labels: what each node says, in which colour."""
     # Several drawings may stand in one page: their names must differ.
     page = f"minran{crc32(repr(list(labels.values())).encode()):08x}"
-    drawing = _Drawing(placed, labels, page)
-    body = drawing.box(root, MARGIN, MARGIN)
-    width = placed[root].width + 2 * MARGIN
-    height = placed[root].height + 2 * MARGIN
+    width, height = root.width + 2 * MARGIN, root.height + 2 * MARGIN
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="{FONT}" font-size="12" role="img" '
         f'class="{page}">',
         f"<title>{escape(title)}</title>",
-        f"<style>{_style(page)}</style>",
+        # Light mode's colours, for viewers that prefer the style sheet, and dark mode's.
+        f"<style>{_rules(page, LIGHT)}.{page} .fold{{cursor:pointer}}"
+        f"@media (prefers-color-scheme:dark){{{_rules(page, DARK)}}}</style>",
         f'<defs><marker id="{page}tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
         f'markerHeight="7" orient="auto"><path class="tip" d="M0,0.5 L8,4 L0,7.5 z" '
         f'fill="{LIGHT.faint}"/></marker></defs>',
         f'<rect class="paper" width="100%" height="100%" fill="{LIGHT.paper}"/>',
-        *body,
+        *_Drawing(labels, page).inside(root, MARGIN, MARGIN),
         "</svg>",
     ]
     return Svg("\n".join(lines) + "\n")
 
 
-def _style(page: str) -> str:
-    """Light mode's colours, for viewers that prefer the style sheet, and dark mode's."""
-
-    def rules(colours: Theme) -> str:
-        kinds = {
-            "paper": f"fill:{colours.paper}",
-            "text": f"fill:{colours.text}",
-            "faint": f"fill:{colours.faint}",
-            "tip": f"fill:{colours.faint}",
-            "edge": f"stroke:{colours.faint}",
-            "halo": f"stroke:{colours.paper}",
-        }
-        return "".join(f".{page} .{kind}{{{rule}}}" for kind, rule in kinds.items())
-
-    dark = f"@media (prefers-color-scheme:dark){{{rules(DARK)}}}"
-    return f"{rules(LIGHT)}.{page} .fold{{cursor:pointer}}{dark}"
+def _rules(page: str, colours: Theme) -> str:
+    """The style sheet of one theme."""
+    return "".join(
+        f".{page} .{kind}{{{paint}:{colour}}}"
+        for kind, paint, colour in (
+            ("paper", "fill", colours.paper),
+            ("text", "fill", colours.text),
+            ("faint", "fill", colours.faint),
+            ("tip", "fill", colours.faint),
+            ("edge", "stroke", colours.faint),
+            ("halo", "stroke", colours.paper),
+        )
+    )
 
 
 class _Drawing:
-    def __init__(self, placed: dict[Node, Placed], labels: dict[Node, Label], page: str) -> None:
-        self.placed, self.labels, self.page = placed, labels, page
-        self.count = 0
+    """Lines of SVG; (x, y) is a corner: of the box in `inside`, else of the item itself."""
 
-    def box(self, node: Node, x: float, y: float) -> list[str]:
-        """The inside of an open box whose corner is at (x, y): edges first, words above them."""
-        place = self.placed[node]
+    def __init__(self, labels: dict[Node, Label], page: str) -> None:
+        self.labels, self.page, self.count = labels, page, 0
+
+    def inside(self, box: Node, x: float, y: float) -> Iterator[str]:
+        """What is in an open box: edges first, words above them."""
         # Items stand in the middle of their layer.
         top = {
-            item: y + (place.top[item.layer] + place.bottom[item.layer] - item.height) / 2
-            for item in place.items
+            item: y + (box.top[item.layer] + box.bottom[item.layer] - item.height) / 2
+            for item in box.items
         }
-        lines = [self.edge(place, segment, top, x, y) for segment in place.segments]
-        # One shape for all edges that start at the same tensor.
-        first: dict[Node, Segment] = {}
-        for segment in place.segments:
-            if segment.start.node is not None and not segment.end.port:
-                first.setdefault(segment.source, segment)
-        lines += [self.shape(segment, top, x) for segment in first.values()]
-        for item in place.items:
-            if item.node is not None:
-                draw = self.frame if item.node.open else self.leaf
-                lines += draw(item.node, item, x + item.x - item.width / 2, top[item])
-        return lines
+        for edge in box.edges:
+            yield self.edge(box, edge, top, x, y)
+        # One shape for all edges that start at the same tensor, beside the first one.
+        first: dict[Node, Edge] = {}
+        for edge in box.edges:
+            if edge.start.kind == "box" and edge.end.kind in ("box", "way"):
+                first.setdefault(edge.source, edge)
+        for edge in first.values():
+            at = x + edge.start.x + port_offset(edge.start, edge)
+            below = top[edge.start] + edge.start.height
+            shape = self.labels[edge.source].shape
+            yield _text("faint halo", at + 5, below + 12, 'font-size="10" ', shape)
+        for item in box.items:
+            if item.kind == "box":
+                draw = self.frame if item.open else self.leaf
+                yield from draw(item, x + item.x - item.width / 2, top[item])
 
-    def frame(self, node: Node, item: Item, x: float, y: float) -> list[str]:
+    def frame(self, node: Node, x: float, y: float) -> Iterator[str]:
         """An open box: its outline, its title, which folds it, and what is inside."""
         label = self.labels[node]
         self.count += 1
         fold, cover = f"{self.page}fold{self.count}", f"{self.page}cover{self.count}"
-        rect, colour = _rect(item, x, y, 7), BOX_COLOURS[label.colour]
-        title = (
-            f'<text class="text halo" x="{x + 9:.1f}" y="{y + 15:.1f}" '
-            f'fill="{LIGHT.text}" {HALO}>'
+        rect, colour = _rect(node, x, y, 7), BOX_COLOURS[label.colour]
+        words = (
             f'<tspan font-weight="600">{escape(label.first)}</tspan>'
             f'<tspan class="faint" fill="{LIGHT.faint}" dx="6" font-size="11">'
-            f"{escape(label.second)}</tspan></text>"
+            f"{escape(label.second)}</tspan>"
         )
+        title = _text("text halo", x + 9, y + 15, "", words)
         clicks = f'begin="{fold}.click" end="{cover}.click"'
-        return [
-            "<g>",
-            f'{rect} fill="{colour}" fill-opacity="0.05" stroke="{colour}" stroke-opacity="0.65"/>',
-            f'<g><set attributeName="display" to="none" {clicks}/>',
-            *self.box(node, x, y),
-            "</g>",
-            f'<g id="{fold}" class="fold"><title>{escape(label.hint)}</title>{title}</g>',
+        yield "<g>"
+        look = f'fill="{colour}" fill-opacity="0.05" stroke="{colour}" stroke-opacity="0.65"'
+        yield f"{rect} {look}/>"
+        yield f'<g><set attributeName="display" to="none" {clicks}/>'
+        yield from self.inside(node, x, y)
+        yield "</g>"
+        yield f'<g id="{fold}" class="fold"><title>{escape(label.hint)}</title>{title}</g>'
+        yield (
             f'<g id="{cover}" class="fold" display="none">'
             f'<set attributeName="display" to="inline" {clicks}/>'
-            f'{rect} fill="{colour}" fill-opacity="0.2"/>{title}</g>',
-            "</g>",
-        ]
+            f'{rect} fill="{colour}" fill-opacity="0.2"/>{title}</g>'
+        )
+        yield "</g>"
 
-    def leaf(self, node: Node, item: Item, x: float, y: float) -> list[str]:
+    def leaf(self, node: Node, x: float, y: float) -> Iterator[str]:
         """A closed box with one or two lines of text."""
         label = self.labels[node]
         colour = BOX_COLOURS[label.colour]
-        middle = x + item.width / 2
-        rect = _rect(item, x, y, 14 if label.colour == "leaf" else 5)
-        first = y + (16 if label.second else 18)
-        lines = [
-            f"<g><title>{escape(label.hint)}</title>",
-            f'{rect} fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>',
-            f'<text class="text" x="{middle:.1f}" y="{first:.1f}" text-anchor="middle" '
-            f'font-weight="600" fill="{LIGHT.text}">{escape(label.first)}</text>',
-        ]
+        middle, first = x + node.width / 2, y + (16 if label.second else 18)
+        rect = _rect(node, x, y, 14 if label.colour == "leaf" else 5)
+        yield f"<g><title>{escape(label.hint)}</title>"
+        yield f'{rect} fill="{colour}" fill-opacity="0.2" stroke="{colour}"/>'
+        look = 'text-anchor="middle" font-weight="600" '
+        yield _text("text", middle, first, look, escape(label.first))
         if label.second:
-            lines.append(
-                f'<text class="faint" x="{middle:.1f}" y="{y + 30:.1f}" text-anchor="middle" '
-                f'font-size="11" fill="{LIGHT.faint}">{escape(label.second)}</text>'
-            )
-        return [*lines, "</g>"]
+            look = 'text-anchor="middle" font-size="11" '
+            yield _text("faint", middle, y + 30, look, escape(label.second))
+        yield "</g>"
 
-    def edge(
-        self, place: Placed, segment: Segment, top: dict[Item, float], x: float, y: float
-    ) -> str:
+    def edge(self, box: Node, edge: Edge, top: dict[Node, float], x: float, y: float) -> str:
         """Straight out of the layer, a curve across the gap, straight to the end."""
-        start, end = segment.start, segment.end
-        x1 = x + start.x + port_offset(start, segment, self.placed)
-        x2 = x + end.x + port_offset(end, segment, self.placed)
-        leave, arrive = y + place.bottom[start.layer], y + place.top[end.layer]
-        if start.port:
-            y1 = y
-        elif start.node is None:
-            y1 = y + place.top[start.layer]  # a waypoint: the line crosses its whole layer
-        else:
-            y1 = top[start] + start.height
-        y2 = y + place.height if end.port else top[end]
+        start, end, _ = edge
+        x1 = x + start.x + port_offset(start, edge)
+        x2 = x + end.x + port_offset(end, edge)
+        leave, arrive = y + box.bottom[start.layer], y + box.top[end.layer]
+        y1 = {"in": y, "way": y + box.top[start.layer]}.get(start.kind, top[start] + start.height)
+        y2 = y + box.height if end.kind == "out" else top[end]
         path = f"M{x1:.1f},{y1:.1f} V{leave:.1f} "
         if abs(x1 - x2) > 0.05:
             middle = (leave + arrive) / 2
             path += f"C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{arrive:.1f} "
-        ends = end.node is not None and not end.node.open
-        tip = f' marker-end="url(#{self.page}tip)"' if ends else ""
+        tip = f' marker-end="url(#{self.page}tip)"' if end.kind == "box" and not end.open else ""
         return (
             f'<path class="edge" d="{path}V{y2:.1f}" fill="none" stroke="{LIGHT.faint}" '
             f'stroke-width="1.3"{tip}/>'
         )
 
-    def shape(self, segment: Segment, top: dict[Item, float], x: float) -> str:
-        """The shape of the tensor, beside the beginning of its edge."""
-        start = segment.start
-        at = x + start.x + port_offset(start, segment, self.placed)
-        below = top[start] + start.height
-        return (
-            f'<text class="faint halo" x="{at + 5:.1f}" y="{below + 12:.1f}" font-size="10" '
-            f'fill="{LIGHT.faint}" {HALO}>{self.labels[segment.source].shape}</text>'
-        )
+
+def _text(kind: str, x: float, y: float, look: str, words: str) -> str:
+    """Words of a kind ("text" or "faint"); "halo" after it gives them a rim."""
+    colour = LIGHT.text if kind.startswith("text") else LIGHT.faint
+    rim = f" {HALO}" if kind.endswith("halo") else ""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" {look}fill="{colour}"{rim}>{words}</text>'
 
 
-def _rect(item: Item, x: float, y: float, radius: int) -> str:
+def _rect(node: Node, x: float, y: float, radius: int) -> str:
     """The beginning of a box: the colours follow."""
-    size = f'width="{item.width:.1f}" height="{item.height:.1f}"'
+    size = f'width="{node.width:.1f}" height="{node.height:.1f}"'
     return f'<rect x="{x:.1f}" y="{y:.1f}" {size} rx="{radius}"'

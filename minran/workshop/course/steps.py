@@ -8,7 +8,10 @@ from minran.autograd import Array, Op, Tensor
 from minran.backend import to_host
 from minran.errors import GradientError, expect
 from minran.hints import checked
-from minran.inspect.graph import OPS, Label, Node, Svg, flow, layout, ops_behind, render
+from minran.inspect.graph.flow import Node, flow, ops_behind
+from minran.inspect.graph.labels import OPS, Label
+from minran.inspect.graph.layout import layout
+from minran.inspect.graph.svg import Svg, render
 from minran.workshop.course.show import Frames, frames
 
 MOST_OPS = 40
@@ -27,7 +30,7 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
         GradientError,
     )
     called = {id(t): name for name, t in names.items()}
-    drawn = flow(loss, [], called, leaves=True)
+    root, edges = flow(loss, [], called, leaves=True)
     outputs = dict(ops_behind(loss))
     expect(
         len(outputs) <= MOST_OPS,
@@ -47,13 +50,12 @@ def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
         moments.append((op, dict(gradients), _sentence(op, called, gradients)))
 
     def labels(at: Op | None, known: dict[int, Array]) -> dict[Node, Label]:
-        return {node: _label(node, outputs, called, known, at) for node in drawn.root.children}
+        return {node: _label(node, outputs, called, known, at) for node in root.children}
 
     # Every picture has the boxes of the last one, whose texts are the longest.
-    placed = layout(drawn, labels(None, gradients))
+    layout(root, edges, labels(None, gradients))
     pictures: list[Svg] = [
-        render(drawn.root, placed, labels(at, known), "backward, step by step")
-        for at, known, _ in moments
+        render(root, labels(at, known), "backward, step by step") for at, known, _ in moments
     ]
     return frames(pictures, [text for _, _, text in moments])
 
