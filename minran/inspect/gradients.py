@@ -10,9 +10,16 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Tensor
-from minran.errors import GradientError, ShapeError, expect, expect_whole
+from minran.errors import GradientError, ShapeError, expect
 from minran.hints import checked
-from minran.inspect.probe import Size, as_pictures, attention_modules, blank_picture, record
+from minran.inspect.probe import (
+    Size,
+    as_pictures,
+    attention_modules,
+    batches,
+    blank_picture,
+    record,
+)
 from minran.models import AttentionModule
 from minran.nn import BatchNormReLU, Module
 from minran.nn.module import evaluating
@@ -44,34 +51,24 @@ def gradcam(
     """
     array = as_pictures(model, images, "gradcam")
     target = _layer(model, layer)
-    expect_whole(batch_size, "gradcam: batch_size")
     given = np.asarray(classes)
     expect(
         classes is None or given.shape in ((), (1,), (len(array),)),
         f"gradcam: classes must be one or {len(array)}, got {given.shape}",
     )
-    expect(len(array) > 0, "gradcam: there are no pictures")
-    wanted = None if classes is None else np.broadcast_to(given, len(array))
-    parts = [slice(start, start + batch_size) for start in range(0, len(array), batch_size)]
-    maps = [
-        _maps(model, target, array[part], None if wanted is None else wanted[part])
-        for part in parts
-    ]
-    return np.concatenate(maps)
+    parts = batches(len(array), batch_size, "gradcam")
+    wanted = np.broadcast_to(given, len(array))  # of None, if none is given
+    return np.concatenate([_maps(model, target, array[part], wanted[part]) for part in parts])
 
 
-def _maps(
-    model: Module, target: Module, images: np.ndarray, classes: np.ndarray | None
-) -> np.ndarray:
-    _, seen, logits = _run(model, images, target)
-    expect(bool(seen), "gradcam: the model did not call the layer")
-    features = seen[-1]
+def _maps(model: Module, target: Module, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    _, features, logits = _run(model, images, target)
     expect(
         features.ndim == 4,
         f"gradcam: the layer must put out maps (N, h, w, C), got {features.shape}",
     )
     features.retain_grad()
-    if classes is None:
+    if classes[0] is None:
         classes = logits.numpy().argmax(axis=1)
     known = logits.shape[1]
     expect(
@@ -88,22 +85,24 @@ def _maps(
     return np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0)
 
 
-def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, list[Tensor], Tensor]:
-    """Run `images` in evaluation mode; returns them, the outputs of `target`, and the logits.
+def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, Tensor, Tensor]:
+    """Run `images` in evaluation mode; returns them, the last output of `target`, and the logits.
 
     Gradients reach the pictures; the parameters need none, so those they have stay as they are.
     """
     x = Tensor(backend.to_device(images), requires_grad=True)
-    needed = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
-        for parameter, _ in needed:
+        for parameter in trained:
             parameter.requires_grad = False
         with evaluating(model), record() as calls:
             logits = model(x)
     finally:
-        for parameter, requires_grad in needed:
-            parameter.requires_grad = requires_grad
-    return x, [call.output for call in calls if call.module is target], logits
+        for parameter in trained:
+            parameter.requires_grad = True
+    seen = [call.output for call in calls if call.module is target]
+    expect(bool(seen), "gradcam: the model did not call the layer")
+    return x, seen[-1], logits
 
 
 def _layer(model: Module, name: str | None) -> Module:
@@ -113,9 +112,9 @@ def _layer(model: Module, name: str | None) -> Module:
             raise ShapeError(f"gradcam: {type(model).__name__} has no module called {name!r}")
         return modules[name]
     for kind in (AttentionModule, BatchNormReLU):
-        found = [module for module in modules.values() if isinstance(module, kind)]
-        if found:
-            return found[-1]
+        for module in reversed(modules.values()):
+            if isinstance(module, kind):
+                return module
     raise ShapeError("gradcam: name the layer; this model has no attention module or batch norm")
 
 
@@ -166,8 +165,7 @@ def mask_reach(
 
 
 def _reach(name: str, model: Module, mask: Any, pictures: np.ndarray) -> Reach:
-    x, seen, _ = _run(model, pictures, mask)
-    values = seen[-1]
+    x, values, _ = _run(model, pictures, mask)
     middle = np.zeros(values.shape, values.dtype)
     middle[:, values.shape[1] // 2, values.shape[2] // 2] = 1
     values.backward(middle)
@@ -178,10 +176,8 @@ def _reach(name: str, model: Module, mask: Any, pictures: np.ndarray) -> Reach:
     rows, columns = (int(np.ptp(np.flatnonzero(gradient.sum(axis=axis)))) + 1 for axis in (1, 0))
     height, width = gradient.shape
     # Distance of each pixel from the middle, as the half side of the square that reaches it.
-    half = np.maximum(
-        np.abs(np.arange(height) - height // 2)[:, None],
-        np.abs(np.arange(width) - width // 2)[None, :],
-    )
+    down, along = (np.abs(np.arange(size) - size // 2) for size in gradient.shape)
+    half = np.maximum(down[:, None], along)
     within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel()))
     effective = min(2 * int(np.searchsorted(within, 0.9)) + 1, height)
     return Reach(name, gradient, rows, columns, rows * columns / (height * width), effective)

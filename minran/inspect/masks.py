@@ -132,16 +132,16 @@ def choose_channels(
     known = (*RULES, "given")
     expect(rule in known, f"choose_channels: rule must be one of {known}, got {rule!r}")
     if rule == "given" or channels is not None:
-        chosen = tuple(map(int, channels or ()))
+        chosen, words = list(map(int, channels or ())), "given by hand"
         expect(
             bool(chosen) and all(0 <= channel < total for channel in chosen),
             f"choose_channels: give channels from 0 to {total - 1}, got {channels}",
         )
-        return Channels(chosen, mask[..., list(chosen)], "given by hand")
-    expect(1 <= count <= total, f"choose_channels: count must be 1 to {total}, got {count}")
-    rank = _rank(np.asarray(mask, np.float64), rule)
-    chosen = tuple(np.argsort(-rank, kind="stable")[:count].tolist())
-    return Channels(chosen, mask[..., list(chosen)], RULES[rule])
+    else:
+        expect(1 <= count <= total, f"choose_channels: count must be 1 to {total}, got {count}")
+        rank = _rank(np.asarray(mask, np.float64), rule)
+        chosen, words = np.argsort(-rank, kind="stable")[:count].tolist(), RULES[rule]
+    return Channels(tuple(chosen), mask[..., chosen], words)
 
 
 def _rank(mask: np.ndarray, rule: str) -> np.ndarray:

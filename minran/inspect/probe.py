@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -56,11 +57,11 @@ def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
     its (first) input and of its output.
     """
     calls: list[tuple[Module, Shape, Shape]] = []
-    with (
-        evaluating(model),
-        no_grad(),
-        observe(lambda module, inputs, y: calls.append((module, inputs[0].shape, y.shape))),
-    ):
+
+    def note(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        calls.append((module, inputs[0].shape, output.shape))
+
+    with evaluating(model), no_grad(), observe(note):
         model(x)
     return calls
 
@@ -68,8 +69,7 @@ def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
 def multiply_adds(module: Module, output: Shape) -> int:
     """What one call of a convolution or linear layer multiplies, for N = 1; 0 for others."""
     if isinstance(module, Conv2d):
-        kh, kw, channels, _ = module.weight.shape
-        return math.prod(output) * kh * kw * channels
+        return math.prod(output) * math.prod(module.weight.shape[:3])
     return module.weight.size if isinstance(module, Linear) else 0
 
 
@@ -88,12 +88,12 @@ def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
 
 def blank_picture(model: Module, image_size: Size, requires_grad: bool = False) -> Tensor:
     """One picture of zeros (1, H, W, C), with the channels and dtype of the first convolution."""
-    rows, columns = picture_size(model, image_size)
+    size = picture_size(model, image_size)
     for _, module in model.named_modules():
         if isinstance(module, Conv2d):
-            channels = module.weight.shape[2] * module.groups
-            zeros = np.zeros((1, rows, columns, channels), module.weight.dtype)
-            return Tensor(backend.to_device(zeros), requires_grad)
+            shape = (1, *size, module.weight.shape[2] * module.groups)
+            zeros = backend.to_device(np.zeros(shape, module.weight.dtype))
+            return Tensor(zeros, requires_grad)
     raise ShapeError(f"{type(model).__name__} has no convolution, so it takes no pictures")
 
 
@@ -112,6 +112,13 @@ def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
     return array.astype(model.parameters()[0].dtype, copy=False)
 
 
+def batches(count: int, batch_size: int, who: str) -> list[slice]:
+    """The parts of `count` pictures, `batch_size` at a time; none of either is refused."""
+    expect_whole(batch_size, f"{who}: batch_size")
+    expect(count > 0, f"{who}: there are no pictures")
+    return [slice(start, start + batch_size) for start in range(0, count, batch_size)]
+
+
 def watch(
     model: Module,
     images: Any,
@@ -124,14 +131,12 @@ def watch(
     Evaluation mode, no gradients, `batch_size` pictures at a time.
     """
     array = as_pictures(model, images, who)
-    expect_whole(batch_size, f"{who}: batch_size")
     with evaluating(model), no_grad(), observe(see):
-        parts = [
-            model(Tensor(backend.to_device(array[start : start + batch_size]))).numpy()
-            for start in range(0, len(array), batch_size)
+        logits = [
+            model(Tensor(backend.to_device(array[part]))).numpy()
+            for part in batches(len(array), batch_size, who)
         ]
-    expect(bool(parts), f"{who}: there are no pictures")
-    return np.concatenate(parts)
+    return np.concatenate(logits)
 
 
 @checked()
@@ -164,26 +169,21 @@ def stage_responses(
     )
     wanted: dict[int, str] = {}
     for name, module in model.named_modules():
-        parts = name.split(".")
-        if by == "module":
-            if isinstance(module, AttentionModule):
-                wanted[id(module)] = name
-        elif name in ("stem", "tail"):
+        if by == "module" and isinstance(module, AttentionModule):
             wanted[id(module)] = name
-        elif len(parts) == 2 and parts[0] == "stages":
-            wanted[id(module)] = f"stage {int(parts[1]) + 1}"
+        elif by == "stage" and re.fullmatch(r"stem|tail|stages\.\d+", name):
+            first, _, number = name.partition(".")
+            wanted[id(module)] = f"stage {int(number) + 1}" if number else first
     expect(bool(wanted), f"stage_responses: {type(model).__name__} has no {by}s to measure")
-    total: dict[str, float] = defaultdict(float)
-    count: dict[str, int] = defaultdict(int)
+    sums: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
 
     def measure(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if id(module) in wanted:
             values = backend.to_host(output.data)
-            total[wanted[id(module)]] += float(np.abs(values).sum(dtype=np.float64))
-            count[wanted[id(module)]] += values.size
+            sums[wanted[id(module)]] += np.abs(values).sum(dtype=np.float64), values.size
 
     watch(model, images, measure, "stage_responses", batch_size)
-    return {name: total[name] / count[name] for name in total}
+    return {name: float(total / count) for name, (total, count) in sums.items()}
 
 
 def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:

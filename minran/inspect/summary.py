@@ -38,7 +38,8 @@ class Row:
     """One module: what it is, what it puts out for one picture, and what it costs.
 
     shape: of the output without the batch axis, None if the module was not called.
-    parameters, multiply_adds: of the module with all that is inside it.
+    parameters, multiply_adds: of the module with all that is inside it. closed: whether the
+    default view of the summary hides what is inside.
     """
 
     name: str
@@ -47,7 +48,6 @@ class Row:
     parameters: int = 0
     multiply_adds: int = 0
     closed: bool = False
-    """Whether the default view of the summary hides what is inside."""
     children: list[Row] = field(default_factory=list)
 
     def all(self) -> Iterator[Row]:
@@ -55,6 +55,11 @@ class Row:
         yield self
         for child in self.children:
             yield from child.all()
+
+    def alike(self) -> tuple[object, ...]:
+        """What makes two neighbours equal."""
+        inside = tuple(child.alike() for child in self.children)
+        return self.kind, self.shape, self.parameters, self.multiply_adds, inside
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,24 @@ class Summary:
 
         Equal neighbours share one line, whose numbers are of all of them together.
         """
-        lines = [HEAD, *_lines([self.root], self.root.multiply_adds, depth, level=0)]
+        lines = [HEAD, *_lines([self.root], self.multiply_adds, depth, level=0)]
         head, *rows = text_table(lines, right=(3, 4, 5))
         rule = "-" * max(map(len, (head, *rows)))
-        return "\n".join([head, rule, *rows, rule, *_totals(self)])
+        return "\n".join([head, rule, *rows, rule, *self._totals()])
+
+    def _totals(self) -> Iterator[str]:
+        without, picture = self.parameters_without_norm, "x".join(map(str, self.image_shape))
+        yield f"parameters     {self.parameters:,} ({without:,} without batch norm)"
+        whole = quantity(self.multiply_adds, decimals=3)
+        yield f"multiply-adds  {whole} for one picture of {picture}, forward"
+        if self.mask_parameters:
+            share = self.mask_parameters / self.parameters
+            work = self.mask_multiply_adds / self.multiply_adds
+            yield f"masks          {share:.1%} of the parameters, {work:.1%} of the multiply-adds"
+        if self.trunk_depth is not None:
+            m = self.modules_per_stage
+            words = f" = 36 m + 20 with m = {m:g} (attention modules per stage)" if m else ""
+            yield f"trunk depth    {self.trunk_depth} layers{words}"
 
     def __str__(self) -> str:
         return self.text()
@@ -118,10 +137,19 @@ def summary(model: Module, image_size: Size = None) -> Summary:
             shapes[names[id(module)]] = output[1:]
             cost[names[id(module)]] += multiply_adds(module, output)
 
-    root = _row("", model, shapes, cost)
-    rows = {row.name: row for row in root.all()}
+    def row(name: str, module: Module) -> Row:
+        prefix = f"{name}." if name else ""
+        children = [row(prefix + part, child) for part, child in module.children()]
+        if isinstance(module, AttentionModule):
+            for child in children:
+                child.closed = True
+        total = cost[name] + sum(child.multiply_adds for child in children)
+        kind, closed = type(module).__name__, isinstance(module, UNIT_KINDS)
+        return Row(name, kind, shapes.get(name), module.num_parameters(), total, closed, children)
+
+    root = row("", model)
     modules = dict(model.named_modules())
-    masks = [rows[name] for name, module in modules.items() if isinstance(module, MaskBranch)]
+    masks = [one for one in root.all() if isinstance(modules.get(one.name), MaskBranch)]
     norms = [module for module in modules.values() if isinstance(module, BatchNorm2d)]
     return Summary(
         root=root,
@@ -129,26 +157,14 @@ def summary(model: Module, image_size: Size = None) -> Summary:
         parameters=root.parameters,
         parameters_without_norm=root.parameters - sum(n.num_parameters() for n in norms),
         multiply_adds=root.multiply_adds,
-        mask_parameters=sum(row.parameters for row in masks),
-        mask_multiply_adds=sum(row.multiply_adds for row in masks),
-        trunk_depth=_trunk_depth(model),
+        mask_parameters=sum(mask.parameters for mask in masks),
+        mask_multiply_adds=sum(mask.multiply_adds for mask in masks),
+        trunk_depth=_trunk_depth(modules),
         modules_per_stage=_modules_per_stage(model),
     )
 
 
-def _row(name: str, module: Module, shapes: dict[str, Shape], cost: dict[str, int]) -> Row:
-    prefix = f"{name}." if name else ""
-    children = [_row(prefix + child, m, shapes, cost) for child, m in module.children()]
-    closed = isinstance(module, UNIT_KINDS)
-    if isinstance(module, AttentionModule):
-        for child in children:
-            child.closed = True
-    total = cost[name] + sum(child.multiply_adds for child in children)
-    kind, parameters = type(module).__name__, module.num_parameters()
-    return Row(name, kind, shapes.get(name), parameters, total, closed, children)
-
-
-def _trunk_depth(model: Module) -> int | None:
+def _trunk_depth(modules: dict[str, Module]) -> int | None:
     """Layers with weights on the way through the trunk: stem, three in each unit, classifier.
 
     Projection shortcuts lie beside the way and are not counted; nor is the fourth layer on the
@@ -156,7 +172,7 @@ def _trunk_depth(model: Module) -> int | None:
     """
     units = layers = 0
     aside: tuple[str, ...] = ()
-    for name, module in model.named_modules():
+    for name, module in modules.items():
         if not name.startswith(aside):
             units += isinstance(module, UNIT_KINDS)
             layers += isinstance(module, Conv2d | Linear)
@@ -178,12 +194,14 @@ def _lines(
     copies: list[Row], whole: int, depth: int | None, level: int
 ) -> Iterator[tuple[str, ...]]:
     """The line of `copies` (equal neighbours), then the lines of their children."""
-    row, last = copies[0], copies[-1]
-    (parent, _, label), (last_parent, _, last_label) = (r.name.rpartition(".") for r in (row, last))
+    row = copies[0]
+    (parent, _, label), (last_parent, _, last) = (
+        copy.name.rpartition(".") for copy in (row, copies[-1])
+    )
     kind = row.kind
     if len(copies) > 1:
         # "1-3" for neighbours; copies that lie in several parents have the same label already.
-        label = f"{label}-{last_label}" if parent == last_parent else label
+        label = f"{label}-{last}" if parent == last_parent else label
         kind = f"{len(copies)} x {kind}"
     cost = sum(copy.multiply_adds for copy in copies)
     yield (
@@ -196,37 +214,10 @@ def _lines(
     )
     if row.closed if depth is None else level >= depth:
         return
-    for _, run in groupby(range(len(row.children)), lambda k: _key(row.children[k])):
+    for _, run in groupby(range(len(row.children)), lambda place: row.children[place].alike()):
         places = list(run)
         group = [copy.children[place] for copy in copies for place in places]
         yield from _lines(group, whole, depth, level + 1)
-
-
-def _key(row: Row) -> tuple[object, ...]:
-    """What makes two neighbours equal."""
-    inside = tuple(map(_key, row.children))
-    return row.kind, row.shape, row.parameters, row.multiply_adds, inside
-
-
-def _totals(counts: Summary) -> list[str]:
-    rows, columns, channels = counts.image_shape
-    lines = [
-        f"parameters     {counts.parameters:,} "
-        f"({counts.parameters_without_norm:,} without batch norm)",
-        f"multiply-adds  {quantity(counts.multiply_adds, decimals=3)} "
-        f"for one picture of {rows}x{columns}x{channels}, forward",
-    ]
-    if counts.mask_parameters:
-        lines.append(
-            f"masks          {counts.mask_parameters / counts.parameters:.1%} of the "
-            f"parameters, {counts.mask_multiply_adds / counts.multiply_adds:.1%} of the "
-            "multiply-adds"
-        )
-    if counts.trunk_depth is not None:
-        m = counts.modules_per_stage
-        formula = "" if m is None else f" = 36 m + 20 with m = {m:g} (attention modules per stage)"
-        lines.append(f"trunk depth    {counts.trunk_depth} layers{formula}")
-    return lines
 
 
 def quantity(number: int, decimals: int = 1) -> str:
