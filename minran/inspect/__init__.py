@@ -12,6 +12,8 @@ from minran.inspect.figures import (
     mask_figure,
     mask_over_epochs_figure,
     prediction_figure,
+    quickstart_figure,
+    quickstart_report,
     response_figure,
 )
 from minran.inspect.gradients import Reach, gradcam, mask_reach
@@ -28,7 +30,6 @@ from minran.inspect.masks import (
     resize_maps,
 )
 from minran.inspect.probe import class_probabilities, record, stage_responses
-from minran.inspect.quickstart import quickstart_figure, quickstart_report
 from minran.inspect.score import Scores, centre_map, score, score_attention, score_table
 from minran.inspect.summary import Row, Summary, summary
 

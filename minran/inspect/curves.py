@@ -1,13 +1,14 @@
-"""Training curves from history rows."""
+"""Training curves from history rows: of finished runs, and of one that goes on in a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minran.errors import expect
+from minran.errors import expect, import_extra
 from minran.hints import checked
 from minran.inspect.style import Theme, dress, heading, legend, new_figure, plain, theme
 
@@ -37,10 +38,9 @@ def curves_figure(
     expect(len(panels) > 0, f"curves_figure: panels must be some of {tuple(PANELS)}, got none")
     for panel in panels:
         expect(panel in PANELS, f"curves_figure: panels are {tuple(PANELS)}, got {panel!r}")
-    colours = theme(dark)
     figure = new_figure(4.3 * len(panels), 3.3, dark)
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        draw_panel(axes, histories, panel, colours)
+        draw_panel(axes, histories, panel, theme(dark))
     return figure
 
 
@@ -92,20 +92,69 @@ def points(history: History, key: str) -> tuple[list[float], list[float]]:
 
     A row in the middle of an epoch is placed by its step: several rows then have one epoch.
     """
-    rows = [row for row in history if _number(row.get(key))]
-    timed = [row for row in history if _number(row.get("epoch"))]
+
+    def having(rows: History, key: str) -> History:
+        return [row for row in rows if _number(row.get(key))]
+
+    rows, timed = having(history, key), having(history, "epoch")
     # Epochs may be counted from 0: the row of epoch 0 then ends the first.
     base = 1 if any(row["epoch"] == 0 for row in timed) else 0
-    values = [float(row[key]) for row in rows]
-    epochs = [row.get("epoch") for row in rows]
-    if len(set(epochs)) == len(rows) and all(_number(epoch) for epoch in epochs):
-        return [float(row["epoch"] + base) for row in rows], values
-    # Steps in an epoch: no row has more steps behind it than its epoch holds.
-    stepped = [row for row in timed if _number(row.get("step"))]
-    length = max((row["step"] / (row["epoch"] + base) for row in stepped), default=1.0)
-    placed = [row for row in rows if _number(row.get("step"))]
-    return [row["step"] / length for row in placed], [float(row[key]) for row in placed]
+    if len({row.get("epoch") for row in rows}) == len(rows) == len(having(rows, "epoch")):
+        x = [float(row["epoch"] + base) for row in rows]
+    else:
+        # Steps in an epoch: no row has more steps behind it than its epoch holds.
+        stepped = having(timed, "step")
+        length = max((row["step"] / (row["epoch"] + base) for row in stepped), default=1.0)
+        rows = having(rows, "step")
+        x = [row["step"] / length for row in rows]
+    return x, [float(row[key]) for row in rows]
 
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
+
+
+@checked()
+class LiveCurves:
+    """One figure that redraws itself: `train(recipe, folder, on_row=LiveCurves())`.
+
+    rows: the history so far, for a run that is resumed (`read_history(run.history_file)`).
+    every: seconds between two drawings at least; the end of an epoch is always drawn.
+    options: those of `minran.inspect.curves_figure` (`panels=`, `dark=`).
+
+    The newest figure is `figure`, for `figure.savefig(...)`. Raises BackendError without IPython.
+    """
+
+    def __init__(
+        self, rows: Iterable[dict[str, Any]] = (), every: float = 1.0, **options: Any
+    ) -> None:
+        unknown = sorted(set(options) - {"panels", "dark"})
+        expect(not unknown, f"LiveCurves: there is no option {', '.join(unknown)}")
+        needs = "LiveCurves draws in a notebook and needs IPython"
+        self._display = import_extra("IPython.display", "notebooks", needs).display
+        self.rows, self.every, self.options = list(rows), every, options
+        self.figure: Any = None
+        self._handle: Any = None
+        self._drawn = -float("inf")
+
+    def __call__(self, row: dict[str, Any]) -> None:
+        """Add a row of the history, and draw if it is time to."""
+        self.rows.append(row)
+        if row["kind"] == "epoch" or time.monotonic() - self._drawn >= self.every:
+            self.draw()
+
+    def draw(self) -> None:
+        """Draw all rows, in the place of the figure before."""
+        self.figure = curves_figure({"this run": list(map(_as_point, self.rows))}, **self.options)
+        if self._handle is None:
+            self._handle = self._display(self.figure, display_id=True)
+        else:
+            self._handle.update(self.figure)
+        self._drawn = time.monotonic()
+
+
+def _as_point(row: dict[str, Any]) -> dict[str, Any]:
+    """The losses of single steps are the training curve: it moves before an epoch is over."""
+    if row["kind"] == "step":
+        return {**row, "train_loss": row["loss"]}
+    return {key: value for key, value in row.items() if key != "train_loss"}

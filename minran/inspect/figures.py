@@ -2,67 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minran.errors import expect
+from minran.errors import expect, expect_whole
 from minran.hints import checked
-from minran.inspect.masks import (
-    Attention,
-    as_colours,
-    channel_mean,
-    choose_channels,
-    expect_labels,
-    overlay,
-)
-from minran.inspect.style import (
-    MAP_COLOURS,
-    Theme,
-    broken,
-    caption,
-    colour_bar,
-    dress,
-    legend,
-    new_figure,
-    plain,
-    row_label,
-    show,
-    theme,
-)
+from minran.inspect import masks, style
+from minran.inspect.curves import History, draw_panel, points
+from minran.inspect.masks import Attention, as_colours, channel_mean, choose_channels
+from minran.inspect.probe import class_probabilities
+from minran.inspect.style import Theme, new_figure, plain, theme
+from minran.models import AttentionModule
+from minran.nn import Module
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE_NOTE = "each map from its lowest (dark) to its highest value (bright)"
+Columns = Sequence[tuple[str, np.ndarray]]
+"""Titles and maps (N, h, w)."""
+Labels = Sequence[tuple[str, str]]
+"""Of each row, what stands to its left, and below that."""
+Cell = tuple[np.ndarray, dict[str, Any]]
+"""A picture, and how it is shown."""
 
 
 def gallery(
     figure: Any,
     images: np.ndarray,
-    columns: Sequence[tuple[str, np.ndarray]],
+    columns: Columns,
     colours: Theme,
     true_masks: np.ndarray | None = None,
-    labels: Sequence[tuple[str, str]] = (),
+    labels: Labels = (),
     first: str = "picture",
 ) -> None:
-    """A row for each picture: the picture, the map of each column over it, the true object mask.
-
-    columns: titles and maps (N, h, w). labels: of each row, what stands to its left, and below.
-    """
+    """A row for each picture: the picture, the map of each column over it, the true object mask."""
     titles = [first, *(title for title, _ in columns)]
     titles += [] if true_masks is None else ["true object"]
-    grid = figure.subplots(len(images), len(titles), squeeze=False)
-    for row, (axes, image) in enumerate(zip(grid, images, strict=True)):
-        over = titles if row == 0 else [""] * len(titles)
-        show(axes[0], as_colours(image), colours, over[0])
-        if labels:
-            row_label(axes[0], labels[row][0], colours, labels[row][1])
-        for place, (_, maps) in enumerate(columns, start=1):
-            show(axes[place], overlay(image, maps[row]), colours, over[place])
+    rows: list[list[Cell]] = []
+    for row, image in enumerate(images):
+        laid: list[Cell] = [(masks.overlay(image, maps[row]), {}) for _, maps in columns]
+        rows.append([(as_colours(image), {}), *laid])
         if true_masks is not None:
-            show(axes[-1], true_masks[row], colours, over[-1], cmap="gray", vmin=0, vmax=1)
+            rows[-1].append((true_masks[row], {"cmap": "gray", "vmin": 0, "vmax": 1}))
+    _grid(figure, titles, rows, colours, labels)
+
+
+def _grid(
+    figure: Any,
+    titles: Sequence[str],
+    rows: Sequence[Sequence[Cell]],
+    colours: Theme,
+    labels: Labels = (),
+) -> Any:
+    """Rows of pictures, with titles above the first. Returns the axes."""
+    grid = figure.subplots(len(rows), len(titles), squeeze=False)
+    for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
+        for axes, title, (picture, look) in zip(line, titles, row, strict=True):
+            style.show(axes, picture, colours, "" if number else title, **look)
+        if labels:
+            style.row_label(line[0], labels[number][0], colours, labels[number][1])
+    return grid
+
+
+def _gallery_figure(
+    images: np.ndarray,
+    columns: Columns,
+    note: str,
+    size: tuple[float, float, float],
+    dark: bool,
+    true_masks: np.ndarray | None = None,
+    labels: Labels = (),
+) -> Figure:
+    """A gallery with a note above it. size: inches of a column, and of what is left and above."""
+    column, beside, above = size
+    width = 1 + len(columns) + (true_masks is not None)
+    figure = new_figure(column * width + beside, 1.25 * len(images) + above, dark)
+    gallery(figure, images, columns, theme(dark), true_masks, labels)
+    style.caption(figure, note, theme(dark))
+    return figure
 
 
 @checked()
@@ -107,12 +128,7 @@ def mask_figure(
                 columns.append((f"channel {channel}", chosen.maps[..., place]))
             which = "given by hand" if channels is not None else f"of {chosen.rule}"
             note = f"Masks: mean over channels, then channels {which};\n{SCALE_NOTE}"
-    colours = theme(dark)
-    width = 1 + len(columns) + (true_masks is not None)
-    figure = new_figure(1.25 * width + 0.6, 1.25 * len(images) + 0.7, dark)
-    gallery(figure, images, columns, colours, true_masks, rows)
-    caption(figure, note, colours)
-    return figure
+    return _gallery_figure(images, columns, note, (1.25, 0.6, 0.7), dark, true_masks, rows)
 
 
 @checked()
@@ -135,13 +151,10 @@ def mask_over_epochs_figure(
             f"mask_over_epochs_figure: there are {len(found)} attention modules, no index {index}",
         )
         _expect_masks(images, [found[index]])
-        columns.append((broken(plain(name, 32), 16), channel_mean(found[index].mask)))
+        columns.append((style.broken(plain(name, 32), 16), channel_mean(found[index].mask)))
     title = next(iter(checkpoints.values()))[index].title
-    colours = theme(dark)
-    figure = new_figure(1.25 * (1 + len(columns)) + 0.3, 1.25 * len(images) + 0.6, dark)
-    gallery(figure, images, columns, colours)
-    caption(figure, f"Mask of {title}: mean over channels,\n{SCALE_NOTE}", colours)
-    return figure
+    note = f"Mask of {title}: mean over channels,\n{SCALE_NOTE}"
+    return _gallery_figure(images, columns, note, (1.25, 0.3, 0.6), dark)
 
 
 @checked()
@@ -156,27 +169,31 @@ def gradcam_figure(
     """A row for each picture: the picture, Grad-CAM, each mask's mean over channels, the object.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
-    answers: the class that each map speaks for, and perhaps
-    a line below it.
+    answers: the class that each map speaks for, and perhaps a line below it.
     """
     expect(
         1 <= len(images) == len(maps) == len(answers),
         f"gradcam_figure: {len(images)} pictures, {len(maps)} maps and {len(answers)} answers; "
         "they must be as many, and at least one",
     )
-    columns = [("Grad-CAM", maps)]
-    columns += [(f"mask, {a.title}", channel_mean(a.mask)) for a in attentions]
+    columns = [("Grad-CAM", maps), *_mask_columns(attentions)]
     labels = []
     for answer in answers:
         name, _, below = answer.rpartition("\n")
         labels.append((name, plain(below)) if name else (below, ""))
-    colours = theme(dark)
-    width = 1 + len(columns) + (true_masks is not None)
-    figure = new_figure(1.3 * width + 0.9, 1.25 * len(images) + 0.7, dark)
-    gallery(figure, images, columns, colours, true_masks, labels)
     note = "Grad-CAM: positions that speak for the class on the left. Masks: mean over channels."
-    caption(figure, note, colours)
-    return figure
+    return _gallery_figure(images, columns, note, (1.3, 0.9, 0.7), dark, true_masks, labels)
+
+
+def _mask_columns(attentions: Iterable[Attention], rule: str | None = None) -> Columns:
+    """Of each mask the mean over channels, or the first channel under a rule."""
+    return [
+        (
+            f"mask, {a.title}",
+            choose_channels(a.mask, rule, 1).maps[..., 0] if rule else channel_mean(a.mask),
+        )
+        for a in attentions
+    ]
 
 
 @checked()
@@ -191,26 +208,24 @@ def before_after_figure(
     _expect_masks(images, [attention])
     given = None if channel is None else [channel]
     chosen = choose_channels(attention.mask, count=1, channels=given)
-    index = chosen.indices[0]
-    colours = theme(dark)
-    figure = new_figure(6.4, 1.35 * len(images) + 0.7, dark)
-    grid = figure.subplots(len(images), 4, squeeze=False)
-    titles = ("picture", "before: T", "mask: M", "after: H")
-    for row, (axes, image) in enumerate(zip(grid, images, strict=True)):
-        over = titles if row == 0 else [""] * 4
+    index, limits = chosen.indices[0], _mask_limits(attention)
+    rows = []
+    for row, image in enumerate(images):
         trunk, mask, output = (
             part[row, ..., index] for part in (attention.trunk, attention.mask, attention.output)
         )
         scale = min(trunk.min(), output.min()), max(trunk.max(), output.max())
-        show(axes[0], as_colours(image), colours, over[0])
-        for place, (values, (low, high)) in enumerate(
-            ((trunk, scale), (mask, _mask_limits(attention)), (output, scale)), start=1
-        ):
-            look = {"cmap": MAP_COLOURS, "vmin": low, "vmax": high}
-            show(axes[place], values, colours, over[place], **look)
+        looks = [
+            {"cmap": style.MAP_COLOURS, "vmin": low, "vmax": high}
+            for low, high in (scale, limits, scale)
+        ]
+        rows.append([(as_colours(image), {}), *zip((trunk, mask, output), looks, strict=True)])
+    colours = theme(dark)
+    figure = new_figure(6.4, 1.35 * len(images) + 0.7, dark)
+    grid = _grid(figure, ("picture", "before: T", "mask: M", "after: H"), rows, colours)
     masks_drawn = grid[-1, 2].images[0]
-    colour_bar(figure, masks_drawn, grid, colours, "mask M (T and H: one scale a row)")
-    caption(figure, f"{attention.title}, channel {index}: {chosen.rule}", colours)
+    style.colour_bar(figure, masks_drawn, grid, colours, "mask M (T and H: one scale a row)")
+    style.caption(figure, f"{attention.title}, channel {index}: {chosen.rule}", colours)
     return figure
 
 
@@ -225,9 +240,9 @@ def histogram_figure(attentions: Sequence[Attention], bins: int = 60, dark: bool
     for index, (axes, attention) in enumerate(zip(grid, attentions, strict=True)):
         values = attention.mask.ravel()
         mean = float(values.mean(dtype=np.float64))
-        dress(axes, colours, attention.title, "mask value M", "" if index else "share of values")
-        weights = np.full(values.shape, 1 / values.size)
-        limits = _mask_limits(attention)
+        y = "" if index else "share of values"
+        style.dress(axes, colours, attention.title, "mask value M", y)
+        weights, limits = np.full(values.shape, 1 / values.size), _mask_limits(attention)
         axes.hist(values, bins, range=limits, weights=weights, color=colours.colours[0])
         axes.axvline(mean, color=colours.colours[1], linestyle="--", linewidth=1.4)
         look = {"ha": "right", "va": "top", "color": colours.text, "fontsize": 8.5}
@@ -257,14 +272,13 @@ def prediction_figure(
     figure = new_figure(5.4, 1.6 * len(images) + 0.3, dark)
     grid = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, 2.2])
     for (left, right), image, row in zip(grid, images, probabilities, strict=True):
-        show(left, as_colours(image), colours)
+        style.show(left, as_colours(image), colours)
         best = np.argsort(-row, kind="stable")[:count][::-1]
-        dress(right, colours)
+        style.dress(right, colours)
         places = range(len(best))
         right.barh(places, row[best], color=colours.colours[0], height=0.7)
         right.set_yticks(places, [plain(class_names[k], 24) for k in best])
-        right.set_xlim(0, 1.14)
-        right.set_xticks([])
+        right.set(xlim=(0, 1.14), xticks=[])
         right.grid(False)
         right.spines["bottom"].set_visible(False)
         look = {"va": "center", "fontsize": 8.5, "color": colours.text}
@@ -279,22 +293,118 @@ def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = F
     expect(bool(responses), "response_figure: there are no responses")
     colours = theme(dark)
     figure = new_figure(5.2, 3.2, dark)
-    axes = dress(
-        figure.subplots(), colours, "Mean absolute response", "", "mean |feature| (log scale)"
-    )
+    axes = figure.subplots()
+    style.dress(axes, colours, "Mean absolute response", "", "mean |feature| (log scale)")
     axes.set_yscale("log")
     for index, (name, values) in enumerate(responses.items()):
-        axes.plot(
-            list(values),
-            list(values.values()),
-            color=colours.colours[index % len(colours.colours)],
-            marker="osD^v"[index % 5],
-            linewidth=1.8,
-            label=plain(name),
-        )
+        (line,) = axes.plot(list(values), list(values.values()), linewidth=1.8, label=plain(name))
+        line.set_color(colours.colours[index % len(colours.colours)])
+        line.set_marker("osD^v"[index % 5])
     axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
-    legend(axes, colours)
+    style.legend(axes, colours)
     return figure
+
+
+@checked()
+def quickstart_figure(
+    history: History,
+    images: np.ndarray,
+    attentions: Sequence[Attention],
+    true_masks: np.ndarray | None,
+    class_names: Sequence[str],
+    predictions: Sequence[int] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    rule: str | None = "spots",
+    title: str = "A Residual Attention Network, trained on your own processor",
+    dark: bool = False,
+) -> Figure:
+    """Curves on the left; on the right test pictures, each stage's mask over them, true objects.
+
+    images: (N, H, W, 3) to show, uint8 or between 0 and 1; N from 4 to 6 looks best. attentions:
+    of the same pictures, and of more if you like. rule: shows the first channel of each mask by
+    this rule of `choose_channels` (chosen over all pictures of `attentions`); None shows the mean
+    over channels. true_masks: (N, H, W) bool, or None. predictions, labels: (N,) classes.
+    """
+    expect(
+        len(images) == len(predictions) == len(labels) >= 1,
+        f"quickstart_figure: {len(images)} pictures, {len(predictions)} predictions and "
+        f"{len(labels)} labels; they must be as many, and at least one",
+    )
+    expect_labels([*predictions, *labels], class_names, "quickstart_figure: predictions and")
+    for attention in attentions:
+        expect(
+            len(attention.mask) >= len(images),
+            f"quickstart_figure: {len(images)} pictures, but attentions of {len(attention.mask)}",
+        )
+    colours = theme(dark)
+    # Inches: a column of pictures takes 1.15, the names beside them 0.8, the curves 4.6.
+    width = 1.15 * (1 + len(attentions) + (true_masks is not None))
+    figure = new_figure(4.6 + width + 0.8, max(1.12 * len(images) + 1.1, 4.6), dark)
+    figure.suptitle(title, color=colours.text, fontsize=14, fontweight="bold", x=0.012, ha="left")
+    parts: Any = figure.subfigures(1, 2, width_ratios=[4.4, width + 1.0], wspace=0.04)
+    for part in parts:
+        part.set_facecolor("none")
+    left, right = parts
+    for axes, panel in zip(left.subplots(2, 1), ("loss", "accuracy"), strict=True):
+        draw_panel(axes, {"": history}, panel, colours)
+    tested = points(history, "test_accuracy")[1]
+    if tested:
+        words = f"Accuracy: {tested[-1]:.1%} of the test pictures"
+        style.heading(left.axes[1], words, colours)
+
+    answers = []
+    for answer, truth in zip(predictions, labels, strict=True):
+        name, true_name = class_names[int(answer)], class_names[int(truth)]
+        wrong = style.broken(f"(not {plain(true_name, 42)})")
+        answers.append((name, "" if name == true_name else wrong))
+    columns = _mask_columns(attentions, rule)
+    gallery(right, images, columns, colours, true_masks, answers, "test picture")
+    notes = ["Left of each row: the network's answer."]
+    if attentions:
+        which = "mean over channels" if rule is None else f"the channel of {masks.RULES[rule]}"
+        notes = [f"{notes[0]} Bright: where the mask lets most through.", f"Masks: {which}."]
+    room = int(13 * (width + 1))  # letters in a line
+    lines = [line for note in notes for line in textwrap.wrap(note, room)]
+    right.supxlabel("\n".join(lines), color=colours.faint, fontsize=8.5)
+    return figure
+
+
+@checked()
+def quickstart_report(
+    model: Module,
+    history: History,
+    test: Any,
+    preprocess: Callable[[np.ndarray], np.ndarray],
+    count: int = 5,
+    dark: bool = False,
+) -> Figure:
+    """`quickstart_figure` of a trained model on a test set.
+
+    test: has images, labels, class_names and masks (or None), as the data sets of minran have.
+    Shown are the first pictures of `count` different classes, whatever the answers; channels
+    are chosen over all pictures of `test`: a few hundred are enough.
+    """
+    expect(count >= 1, f"quickstart_report: count must be at least 1, got {count}")
+    needed = ("images", "labels", "class_names", "masks")
+    lacks = [name for name in needed if not hasattr(test, name)]
+    expect(not lacks, f"quickstart_report: test must be a data set; it has no {', '.join(lacks)}")
+    _, firsts = np.unique(test.labels, return_index=True)
+    shown = np.sort(firsts)[:count]
+    order = np.concatenate([shown, np.setdiff1d(np.arange(len(test.labels)), shown)])
+    inputs = preprocess(test.images[order])
+    masked = any(isinstance(module, AttentionModule) for _, module in model.named_modules())
+    kind = "A Residual Attention Network" if masked else "A network"
+    return quickstart_figure(
+        history,
+        test.images[shown],
+        masks.attention_maps(model, inputs) if masked else [],
+        None if test.masks is None else test.masks[shown],
+        test.class_names,
+        class_probabilities(model, inputs[: len(shown)]).argmax(axis=1),
+        test.labels[shown],
+        title=f"{kind}, trained on your own processor",
+        dark=dark,
+    )
 
 
 def _mask_limits(attention: Attention) -> tuple[float, float]:
@@ -311,3 +421,9 @@ def _expect_masks(images: np.ndarray, attentions: Sequence[Attention]) -> None:
             f"{attention.name} has masks of {len(attention.mask)} pictures, asked to show "
             f"{len(images)}",
         )
+
+
+def expect_labels(labels: Iterable[Any], class_names: Sequence[str], who: str) -> None:
+    """Raise ShapeError unless each label is the number of a class."""
+    for label in labels:
+        expect_whole(label, f"{who}: labels, each", 0, len(class_names))

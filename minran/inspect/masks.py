@@ -10,7 +10,7 @@ import numpy as np
 
 from minran import backend
 from minran.autograd import Tensor
-from minran.errors import expect, expect_number, expect_whole
+from minran.errors import expect, expect_number
 from minran.hints import checked
 from minran.inspect.probe import attention_modules, watch
 from minran.inspect.style import MAP_COLOURS
@@ -218,13 +218,6 @@ def as_colours(image: np.ndarray) -> np.ndarray:
         f"before preparation (got values {picture.min():.3g} to {picture.max():.3g})",
     )
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-
-
-def expect_labels(labels: Any, class_names: Sequence[str] | None, who: str) -> None:
-    """Raise ShapeError unless each label is the number of a class."""
-    known = len(class_names) if class_names is not None else np.inf
-    for label in labels:
-        expect_whole(label, f"{who}: labels, each", 0, known)
 
 
 def _expect_mask(mask: np.ndarray, who: str) -> None:
