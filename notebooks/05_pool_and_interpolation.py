@@ -713,4 +713,4 @@ print(report)
 # - A. R. Smith, *A pixel is not a little square*, Microsoft technical memo 6, 1995: against
 #   (5.8)'s picture of it.
 # - In the library: `minran/backend/geometry.py`, `minran/backend/naive/pool.py`,
-#   `minran/backend/cpu/resize.py`.
+#   `minran/backend/cpu/pool.py`.

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info
 
 from minran import backend, nn
 from minran.backend.cpu import blocks, memory
-from minran.backend.cpu.tuning import TUNING
+from minran.backend.cpu.blocks import TUNING
 from minran.inspect import summary
 from minran.models import create_model
 from minran.workshop.bench import session, worker

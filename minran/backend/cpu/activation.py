@@ -14,7 +14,7 @@ Array = np.ndarray
 
 def add(a: Array, b: Array, out: Array | None = None) -> Array:
     """a + b of one shape, written to `out` (which may be a or b) or to a new array."""
-    return _elementwise(lambda p, q, r: np.add(p, q, out=r), a, b, out=out)
+    return _elementwise(np.add, a, b, out=out)
 
 
 def relu(x: Array) -> Array:
@@ -29,15 +29,13 @@ def relu_backward(gy: Array, y: Array) -> Array:
 
 def sigmoid(x: Array) -> Array:
     """y = 1 / (1 + exp(-x)); exp overflows to infinity for very negative x, and y is 0."""
-    return _elementwise(_sigmoid, x)
 
+    def block(p: Array, r: Array) -> None:
+        with np.errstate(over="ignore"):
+            np.exp(np.negative(p, out=r), out=r)
+            np.reciprocal(np.add(r, 1, out=r), out=r)
 
-def _sigmoid(x: Array, y: Array) -> None:
-    with np.errstate(over="ignore"):
-        np.negative(x, out=y)
-        np.exp(y, out=y)
-        np.add(y, 1, out=y)
-        np.reciprocal(y, out=y)
+    return _elementwise(block, x)
 
 
 def sigmoid_backward(gy: Array, y: Array) -> Array:
@@ -91,36 +89,28 @@ def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """
 
     def block(m: Array, t: Array, r: Array) -> None:
-        if not residual:
-            np.multiply(m, t, out=r)
-            return
         try:
             with np.errstate(invalid="raise"):
                 np.add(np.multiply(m, t, out=r), t, out=r)
         except FloatingPointError:
             np.multiply(np.add(m, 1, out=r), t, out=r)
 
-    return _elementwise(block, mask, trunk)
+    return _elementwise(block if residual else np.multiply, mask, trunk)
 
 
 def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
     """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
-    gmask = _elementwise(lambda g, t, r: np.multiply(g, t, out=r), gy, trunk)
-    return gmask, gate(mask, gy, residual)
+    return _elementwise(np.multiply, gy, trunk), gate(mask, gy, residual)
 
 
 def _elementwise(
     function: Callable[..., object], *arrays: Array, out: Array | None = None
 ) -> Array:
     """Run `function(*blocks, out_block)` over blocks of arrays that have one shape."""
-    first = arrays[0]
-    y = empty_like(first) if out is None else out
-    if first.ndim == 0:
+    y = empty_like(arrays[0]) if out is None else out
+    if y.ndim == 0:
         function(*arrays, y)
-        return y
-    map_blocks(
-        lambda part: function(*(array[part] for array in arrays), y[part]),
-        len(first),
-        first[:1].nbytes,
-    )
+    else:
+        operands = *arrays, y
+        map_blocks(lambda part: function(*(a[part] for a in operands)), len(y), y[:1].nbytes)
     return y

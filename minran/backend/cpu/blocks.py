@@ -16,19 +16,18 @@ A process that was forked has none of the threads of the one it came from; it st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from threading import Lock
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minran import machine
-from minran.backend.cpu.tuning import TUNING
 from minran.errors import BackendError, expect
 
 Result = TypeVar("Result")
@@ -39,6 +38,22 @@ BLOCK_BYTES = 1 << 20
 MIN_BYTES = 1 << 17
 """An operand smaller than this is one block: starting a thread costs more than it gives."""
 
+
+@dataclass
+class Tuning:
+    """How the work is shared out. Results are the same; only time and memory differ.
+
+    cache_blocks: cut the batch into blocks that fit the cache; else one block for each thread.
+    blas_threads: of each product. reuse: keep the memory of arrays that are gone for new ones.
+    """
+
+    cache_blocks: bool = True
+    blas_threads: int = 1
+    reuse: bool = True
+
+
+TUNING = Tuning()
+"""Those of this process; the bench takes one back at a time (`docs/speed.md`: its worth)."""
 
 _threads: int | None = None
 _pool: ThreadPoolExecutor | None = None
@@ -52,8 +67,11 @@ def threads() -> int:
     """
     global _threads
     if _threads is None:
-        told = os.environ.get("MINRAN_NUM_THREADS")
-        _threads = len(machine.cores()) if told is None else _read_count(told)
+        told = os.environ.get("MINRAN_NUM_THREADS", str(len(machine.cores())))
+        # More digits than a machine has threads would only break the conversion.
+        digits = told.strip()
+        count = int(digits) if digits.isdecimal() and len(digits) < 7 else 0
+        _threads = _expect_threads("MINRAN_NUM_THREADS", count, told)
     return _threads
 
 
@@ -62,49 +80,41 @@ def ensure_available() -> None:
     threads()
 
 
-def _read_count(text: str) -> int:
-    # More digits than a machine has threads would only break the conversion.
-    digits = text.strip()
-    count = int(digits) if digits.isdecimal() and len(digits) < 7 else 0
-    wanted = f"a whole number of threads, 1 or more, got {text!r}"
-    expect(count >= 1, f"MINRAN_NUM_THREADS: expected {wanted}", BackendError)
-    return count
-
-
 def set_threads(count: int) -> None:
     """Let the kernels use `count` threads (default: the cores, or `MINRAN_NUM_THREADS`)."""
-    global _threads, _pool
-    expect(
-        isinstance(count, int) and count >= 1,
-        f"set_threads: expected a whole number of threads, 1 or more, got {count!r}",
-        BackendError,
-    )
+    global _threads
+    _expect_threads("set_threads", count, count)
     if _pool is not None:
         _pool.shutdown()
-        _pool = None
+        _forget_pool()
     _threads = count
 
 
-def _forget_threads() -> None:
-    """In a child after a fork: its parent's threads are not there, and would never answer."""
+def _expect_threads(where: str, count: Any, told: Any) -> int:
+    wanted = f"a whole number of threads, 1 or more, got {told!r}"
+    expect(isinstance(count, int) and count >= 1, f"{where}: expected {wanted}", BackendError)
+    return int(count)
+
+
+def _forget_pool() -> None:
+    """Also in a child after a fork: its parent's threads are not there, and would never answer."""
     global _pool
     _pool = None
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no fork
-    os.register_at_fork(after_in_child=_forget_threads)
+    os.register_at_fork(after_in_child=_forget_pool)
 
 
 @lru_cache(maxsize=1024)
 def block_ranges(count: int, bytes_per_sample: int, block_bytes: int) -> tuple[slice, ...]:
     """Cut `range(count)` into an even number of nearly equal slices of about `block_bytes`."""
     total = count * bytes_per_sample
-    blocks = 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes)))
-    blocks = max(1, min(blocks, count))
-    return _cut(count, blocks)
+    return _cut(count, 1 if total < MIN_BYTES else 2 * max(1, round(total / (2 * block_bytes))))
 
 
 def _cut(count: int, blocks: int) -> tuple[slice, ...]:
+    blocks = max(1, min(blocks, count))
     edges = [count * k // blocks for k in range(blocks + 1)]
     return tuple(slice(lo, hi) for lo, hi in pairwise(edges))
 
@@ -119,22 +129,17 @@ def map_blocks(
     if TUNING.cache_blocks:
         blocks = block_ranges(count, bytes_per_sample, block_bytes)
     else:
-        blocks = _cut(count, max(1, min(threads(), count)))
+        blocks = _cut(count, threads())
     workers = min(threads(), len(blocks))
     if workers == 1:
         with _one_blas_thread():
             return [function(samples) for samples in blocks]
 
     results: list[Any] = [None] * len(blocks)
-    queue = iter(range(len(blocks)))
-    lock = Lock()
+    left = iter(range(len(blocks)))  # of which the interpreter takes one number at a time
 
     def work() -> None:
-        while True:
-            with lock:
-                index = next(queue, None)
-            if index is None:
-                return
+        for index in left:
             results[index] = function(blocks[index])
 
     with _one_blas_thread():
@@ -149,6 +154,14 @@ def map_blocks(
             for other in others:
                 other.result()
     return results
+
+
+def sum_of(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """The sum of the blocks' results, in block order; the first becomes the sum."""
+    total = parts[0]
+    for part in parts[1:]:
+        total += part
+    return total
 
 
 def masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks
+from minran.backend.cpu.blocks import map_blocks, sum_of
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import Pair, conv_sizes
@@ -21,6 +21,7 @@ from minran.backend.geometry import Pair, conv_sizes
 Array = np.ndarray
 
 COLUMN_BLOCK_BYTES = 1 << 21
+"""Bytes of a block's columns."""
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
@@ -41,7 +42,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
         matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
         part.reshape(-1, groups, k // groups).transpose(1, 0, 2)[...] = np.matmul(columns, matrices)
 
-    map_blocks(block, len(x), *_block_size(x, y, kernel))
+    map_blocks(block, len(x), _sample_bytes(x, y, kernel), COLUMN_BLOCK_BYTES)
     return y
 
 
@@ -58,15 +59,17 @@ def conv2d_backward(
     kernel = w.shape[:2]
     turned = need_gx and stride == (1, 1) and groups == 1
     if turned and padding[0] < kernel[0] and padding[1] < kernel[1]:
-        adjoint, sizes = turned_adjoints(w, padding), _block_size(gy, x, kernel)
+        adjoints, whole_gw = turned_adjoints(w, padding)
+        sample_bytes = _sample_bytes(gy, x, kernel)
     else:
-        adjoint, sizes = general_adjoints(w, stride, padding, groups), _block_size(x, gy, kernel)
+        adjoints, whole_gw = general_adjoints(w, stride, padding, groups)
+        sample_bytes = _sample_bytes(x, gy, kernel)
     gx = empty(x.shape, x.dtype) if need_gx else None
 
     def block(samples: slice) -> Array:
-        return adjoint[0](gy[samples], x[samples], None if gx is None else gx[samples])
+        return adjoints(gy[samples], x[samples], None if gx is None else gx[samples])
 
-    return gx, adjoint[1](sum_of(map_blocks(block, len(x), *sizes)))
+    return gx, whole_gw(sum_of(map_blocks(block, len(x), sample_bytes, COLUMN_BLOCK_BYTES)))
 
 
 Adjoints = tuple[Callable[[Array, Array, Any], Array], Callable[[Array], Array]]
@@ -130,7 +133,11 @@ def columns_of(
     kh, kw = kernel
     if kernel == (1, 1) and padding == (0, 0) and groups == 1:
         return np.ascontiguousarray(x[:, :: stride[0], :: stride[1]]).reshape(-1, c)
-    padded = _pad(x, padding)
+    if padding == (0, 0):
+        padded = np.ascontiguousarray(x)
+    else:
+        padded, inside = framed(x.shape, padding, x.dtype)
+        inside[...] = x
     # From the shape: NumPy gives an axis of one number any stride, which no view may read with.
     *_, rows, width, _ = padded.shape
     sc = x.itemsize
@@ -174,15 +181,6 @@ def _col2im(
         gx[...] = padded[:, ph : ph + height, pw : pw + width]
 
 
-def _pad(x: Array, padding: Pair) -> Array:
-    """`x` with `padding` zeros around rows and columns, C-contiguous; only the rim is cleared."""
-    if padding == (0, 0):
-        return np.ascontiguousarray(x)
-    padded, inside = framed(x.shape, padding, x.dtype)
-    inside[...] = x
-    return padded
-
-
 def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[Array, Array]:
     """An array with a rim of `padding` zeros, and the view of its inside, (N, H, W, C), to fill."""
     n, height, width, c = shape
@@ -195,14 +193,6 @@ def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[Arra
     return padded, padded[:, ph : ph + height, pw : pw + width]
 
 
-def sum_of(parts: list[Array]) -> Array:
-    """The sum of the blocks' results, in block order."""
-    total = parts[0]
-    for part in parts[1:]:
-        total += part
-    return total
-
-
-def _block_size(x: Array, y: Array, kernel: Pair) -> tuple[int, int]:
-    """Bytes of one sample's largest operand, which is its columns, and of a block."""
-    return max(math.prod(kernel) * x[:1].nbytes, y[:1].nbytes), COLUMN_BLOCK_BYTES
+def _sample_bytes(x: Array, y: Array, kernel: Pair) -> int:
+    """Bytes of one sample's largest operand, which is its columns, as a rule."""
+    return max(math.prod(kernel) * x[:1].nbytes, y[:1].nbytes)

@@ -10,36 +10,16 @@ the memory, for one more pass of cheap arithmetic.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks, masked
-from minran.backend.cpu.conv import (
-    columns_of,
-    framed,
-    general_adjoints,
-    sum_of,
-    turned_adjoints,
-)
+from minran.backend.cpu import norm as bn
+from minran.backend.cpu.blocks import map_blocks, masked, sum_of
+from minran.backend.cpu.conv import columns_of, framed, general_adjoints, turned_adjoints
 from minran.backend.cpu.memory import empty
-from minran.backend.cpu.norm import (
-    Moments,
-    Steps,
-    add_steps,
-    block_moments,
-    channel_dots,
-    channel_sums,
-    gamma_gradient,
-    join_moments,
-    pull_of,
-    rows_of,
-    steps_of,
-    take_steps,
-    tile,
-    zero_row,
-)
 from minran.backend.cpu.product import tall_product
-from minran.backend.geometry import Pair, conv_sizes
+from minran.backend.geometry import conv_sizes
 
 Array = np.ndarray
 Vectors = tuple[Array, Array, Array, Array]
@@ -75,17 +55,17 @@ def norm_relu_conv2d(
     factor, steps = _factored(norm, x)
     flat = (w if factor is None else w * factor[:, None]).reshape(-1, w.shape[3])
 
-    def block(samples: slice) -> Moments | None:
+    def block(samples: slice) -> bn.Moments | None:
         p = normalise(x[samples], steps, padding)
         part = y[samples]
         columns = columns_of(p, kernel, strides, (0, 0), out, 1)
         tall_product(columns, flat, part.reshape(-1, w.shape[3]))
         if residual is not None:
             np.add(part, residual[samples], out=part)
-        return block_moments(part) if with_moments else None
+        return bn.block_moments(part) if with_moments else None
 
-    parts = map_blocks(block, len(x), *_block_size(x, y, kernel))
-    return y, join_moments([part for part in parts if part]) if with_moments else None
+    parts = _map(block, x, y, kernel[0])
+    return y, bn.join_moments([part for part in parts if part]) if with_moments else None
 
 
 def norm_relu_conv2d_backward(
@@ -118,28 +98,26 @@ def norm_relu_conv2d_backward(
         adjoints, whole_gw = turned_adjoints(scaled, rim)
     else:
         adjoints, whole_gw = general_adjoints(scaled, (stride, stride), rim, 1)
-    tiled_mean = tile(mean, x)
+    tiled_mean = bn.tile(mean, x)
 
-    def block(samples: slice) -> tuple[Array, Array, Array | None]:
+    def block(samples: slice) -> tuple[Array, ...]:
         xs, part = x[samples], h[samples]
         p = normalise(xs, steps, 0)
         gw = adjoints(gy[samples], p, part)
         masked(part, p != 0, out=part)
-        sums = channel_sums(part)
+        sums = bn.channel_sums(part)
         if scale is None:  # a is in the weights
-            return gw, sums, None
+            return gw, sums
         centred = p  # it has done its work: its memory is used again
-        np.subtract(rows_of(xs), tiled_mean, out=rows_of(centred))
-        dots = channel_dots(part, centred)
-        np.multiply(rows_of(part), scale, out=rows_of(part))
+        np.subtract(bn.rows_of(xs), tiled_mean, out=bn.rows_of(centred))
+        dots = bn.channel_dots(part, centred)
+        np.multiply(bn.rows_of(part), scale, out=bn.rows_of(part))
         return gw, sums, dots
 
-    parts = map_blocks(block, len(x), *_block_size(x, gy, w.shape[:2]))
-    gw = whole_gw(sum_of([part[0] for part in parts]))
-    gbeta = sum_of([part[1] for part in parts])
+    gw, gbeta, *dots = map(sum_of, zip(*_map(block, x, gy, len(w))))
+    gw = whole_gw(gw)
     if factor is None:
-        dots = sum_of([part[2] for part in parts if part[2] is not None])
-        ggamma = gamma_gradient(dots, gbeta, mean, inv_std, x.dtype)
+        ggamma = bn.gamma_gradient(dots[0], gbeta, mean, inv_std, x.dtype)
     else:
         gw *= factor[:, None]
         gbeta /= gamma * inv_std
@@ -147,21 +125,18 @@ def norm_relu_conv2d_backward(
         ggamma = (along - beta * gbeta) / gamma
     of_gamma, of_beta, count = whole(ggamma, gbeta)
     if count is not None:  # else mean and variance are constants, and gx = a g
-        pull = pull_of(x, gamma, mean, inv_std, of_gamma, of_beta, count)
-
-        def add(samples: slice) -> None:
-            add_steps(rows_of(x[samples]), pull, rows_of(h[samples]))
-
-        map_blocks(add, len(x), x[:1].nbytes)
+        pull = bn.pull_of(x, gamma * inv_std, mean, inv_std, of_gamma, of_beta, count)
+        map_blocks(lambda samples: bn.add_steps(x[samples], pull, h[samples]), len(x), x[:1].nbytes)
     return h, gw, ggamma, gbeta
 
 
-def _block_size(x: Array, y: Array, kernel: Pair) -> tuple[int, int]:
-    """Bytes of one sample's larger map, and of a block."""
-    return max(x[:1].nbytes, y[:1].nbytes), BLOCK_BYTES.get(kernel[0], 1 << 18)
+def _map(block: Callable[[slice], Any], x: Array, y: Array, kernel: int) -> list[Any]:
+    """`block` of all samples, in blocks by the larger of their two maps."""
+    sample_bytes = max(x[:1].nbytes, y[:1].nbytes)
+    return map_blocks(block, len(x), sample_bytes, BLOCK_BYTES.get(kernel, 1 << 18))
 
 
-def _factored(norm: Vectors, x: Array) -> tuple[Array | None, Steps]:
+def _factored(norm: Vectors, x: Array) -> tuple[Array | None, bn.Steps]:
     """Batch norm as a factor (C,), or None, and the steps before it.
 
     gamma xhat + beta = a (x - mean) + beta. Either a is positive, so that it can wait behind the
@@ -171,18 +146,17 @@ def _factored(norm: Vectors, x: Array) -> tuple[Array | None, Steps]:
     gamma, beta, mean, inv_std = norm
     a = gamma * inv_std
     if (gamma * SAFE > np.maximum(np.abs(beta), LEAST)).all() and (a > 0).all():
-        return a.astype(x.dtype), steps_of(x, mean, inv_std, None, beta / a)
-    return None, steps_of(x, mean, inv_std, a, beta)
+        return a.astype(x.dtype), bn.steps_of(x, mean, inv_std, None, beta / a)
+    return None, bn.steps_of(x, mean, inv_std, a, beta)
 
 
-def normalise(x: Array, steps: Steps, padding: int) -> Array:
+def normalise(x: Array, steps: bn.Steps, padding: int) -> Array:
     """max(y, 0) of a block (n, H, W, C) after `steps`, inside a rim of `padding` zeros."""
     y = empty(x.shape, x.dtype)
-    rows = rows_of(y)
-    take_steps(rows_of(x), steps, rows)
+    rows = bn.take_steps(x, steps, y)
     if padding:
         return framed_relu(y, padding)
-    np.maximum(rows, zero_row(x), out=rows)
+    np.maximum(rows, bn.zero_row(x), out=rows)
     return y
 
 
@@ -190,7 +164,7 @@ def framed_relu(x: Array, padding: int) -> Array:
     """max(x, 0) inside a rim of zeros: (n, H, W, C) -> (n, H + 2 padding, W + 2 padding, C)."""
     padded, inside = framed(x.shape, (padding, padding), x.dtype)
     width, channels = x.shape[2:]
-    np.maximum(x, zero_row(x)[: width * channels].reshape(width, channels), out=inside)
+    np.maximum(x, bn.zero_row(x)[: width * channels].reshape(width, channels), out=inside)
     return padded
 
 
@@ -223,26 +197,24 @@ def folded_unit(
     sizes = conv_sizes((height, width), (3, 3), strides, (1, 1))
     y = empty((n, *sizes, w3.shape[-1]), x.dtype)
     gamma, beta, mean, inv_std = first
-    steps = steps_of(x, mean, inv_std, gamma * inv_std, beta)
+    steps = bn.steps_of(x, mean, inv_std, gamma * inv_std, beta)
 
     def block(samples: slice) -> None:
         xs, part = x[samples], y[samples]
-        count = len(xs)
         p = normalise(xs, steps, 0)
-
-        u = empty((count, height, width, inner), x.dtype)
+        u = empty((len(xs), height, width, inner), x.dtype)
         tall_product(p.reshape(-1, c), w1[0, 0], u.reshape(-1, inner))
-        np.add(rows_of(u), tile(shift2, u), out=rows_of(u))
+        np.add(bn.rows_of(u), bn.tile(shift2, u), out=bn.rows_of(u))
 
-        v = empty((count, *sizes, inner), x.dtype)
+        v = empty((len(xs), *sizes, inner), x.dtype)
         columns = columns_of(framed_relu(u, 1), (3, 3), strides, (0, 0), sizes, 1)
         tall_product(columns, w2.reshape(-1, inner), v.reshape(-1, inner))
-        np.add(rows_of(v), tile(shift3, v), out=rows_of(v))
-        np.maximum(rows_of(v), zero_row(v), out=rows_of(v))
+        np.add(bn.rows_of(v), bn.tile(shift3, v), out=bn.rows_of(v))
+        np.maximum(bn.rows_of(v), bn.zero_row(v), out=bn.rows_of(v))
 
         tall_product(v.reshape(-1, inner), w3[0, 0], part.reshape(-1, w3.shape[-1]))
         if projection is None:
-            np.add(rows_of(part), rows_of(xs), out=rows_of(part))
+            np.add(bn.rows_of(part), bn.rows_of(xs), out=bn.rows_of(part))
         else:
             seen = np.ascontiguousarray(p[:, ::stride, ::stride]).reshape(-1, c)
             np.add(part, (seen @ projection[0, 0]).reshape(part.shape), out=part)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.cpu.tuning import TUNING
+from minran.backend.cpu.blocks import TUNING
 
 _ALIGNMENT = 64
 _SMALL = 1 << 14

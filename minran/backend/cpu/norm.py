@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks, masked
+from minran.backend.cpu.blocks import map_blocks, masked, sum_of
 from minran.backend.cpu.memory import empty
 
 Array = np.ndarray
@@ -91,8 +91,7 @@ def batch_norm(
     y = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        out = rows_of(y[samples])
-        take_steps(rows_of(x[samples]), steps, out)
+        out = take_steps(x[samples], steps, y[samples])
         if relu:
             np.maximum(out, zero_row(x), out=out)
 
@@ -121,18 +120,15 @@ def batch_norm_backward_sums(
     gy: Array, x: Array, y: Array | None, mean: Array, inv_std: Array
 ) -> tuple[Array, Array]:
     """ggamma_c = sum g xhat and gbeta_c = sum g, with g = gy (y > 0), or gy if y is None."""
-    channels = x.shape[-1]
     tiled_mean = tile(mean, x)
 
     def block(samples: slice) -> tuple[Array, Array]:
-        g = _through_relu(gy[samples], None if y is None else y[samples])
+        g = _through_relu(gy, y, samples)
         centred = empty(g.shape, x.dtype)
         np.subtract(rows_of(x[samples]), tiled_mean, out=rows_of(centred))
         return channel_dots(g, centred), channel_sums(g)
 
-    parts = map_blocks(block, len(x), x[:1].nbytes)
-    gbeta = sum((part[1] for part in parts), np.zeros(channels))
-    dots = sum((part[0] for part in parts), np.zeros(channels))
+    dots, gbeta = map(sum_of, zip(*map_blocks(block, len(x), x[:1].nbytes)))
     return gamma_gradient(dots, gbeta, mean, inv_std, x.dtype), gbeta
 
 
@@ -159,16 +155,16 @@ def batch_norm_backward_input(
 
     Written as a g + `pull_of`, with a = gamma inv_std: four passes over a block.
     """
-    tiled_a = tile(gamma * inv_std, x)
-    pull = pull_of(x, gamma, mean, inv_std, ggamma, gbeta, count) if count else None
+    a = gamma * inv_std
+    tiled_a = tile(a, x)
+    pull = pull_of(x, a, mean, inv_std, ggamma, gbeta, count) if count else None
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        out = rows_of(gx[samples])
-        g = _through_relu(gy[samples], None if y is None else y[samples])
-        np.multiply(rows_of(g), tiled_a, out=out)
+        out = gx[samples]
+        np.multiply(rows_of(_through_relu(gy, y, samples)), tiled_a, out=rows_of(out))
         if pull:
-            add_steps(rows_of(x[samples]), pull, out)
+            add_steps(x[samples], pull, out)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
@@ -200,34 +196,27 @@ def centre_of(mean: Array, inv_std: Array, dtype: np.dtype) -> Array | None:
     return None if (np.abs(mean) * inv_std <= FAR).all() else mean.astype(dtype)
 
 
-def take_steps(rows: Array, steps: Steps, out: Array) -> None:
-    """Out = scale (rows - centre) + shift, with as few passes as there are steps."""
+def take_steps(x: Array, steps: Steps, out: Array) -> Array:
+    """Out = scale (x - centre) + shift, a pass for each step; returns the rows of `out`."""
     centre, scale, shift = steps
+    rows, made = rows_of(x), rows_of(out)
     if centre is not None:
-        rows = np.subtract(rows, centre, out=out)
+        rows = np.subtract(rows, centre, out=made)
     if scale is not None:
-        rows = np.multiply(rows, scale, out=out)
-    np.add(rows, shift, out=out)
+        rows = np.multiply(rows, scale, out=made)
+    return np.add(rows, shift, out=made)
 
 
-def add_steps(rows: Array, steps: Steps, out: Array) -> None:
-    """Out += scale (rows - centre) + shift."""
-    made = empty(rows.shape, rows.dtype)
-    take_steps(rows, steps, made)
-    np.add(out, made, out=out)
+def add_steps(x: Array, steps: Steps, out: Array) -> None:
+    """Out += scale (x - centre) + shift."""
+    rows = rows_of(out)
+    np.add(rows, take_steps(x, steps, empty(x.shape, x.dtype)), out=rows)
 
 
 def pull_of(
-    x: Array,
-    gamma: Array,
-    mean: Array,
-    inv_std: Array,
-    ggamma: Array,
-    gbeta: Array,
-    count: int,
+    x: Array, a: Array, mean: Array, inv_std: Array, ggamma: Array, gbeta: Array, count: int
 ) -> Steps:
-    """The steps to -gamma inv_std (gbeta + xhat ggamma) / count: gx through mean and variance."""
-    a = gamma * inv_std
+    """The steps to -a (gbeta + xhat ggamma) / count: gx through mean and variance."""
     return steps_of(x, mean, inv_std, -a * inv_std * ggamma / count, -a * gbeta / count)
 
 
@@ -250,7 +239,7 @@ def tile(vector: Array, x: Array) -> Array:
 def zero_row(x: Array) -> Array:
     """Zeros as long as a row of `rows_of(x)`: with the number 0, `np.maximum` is half as fast."""
     _, height, width, channels = x.shape
-    return _zeros(_picture_rows(height, width * channels) * width * channels, x.dtype.char)
+    return _row(_picture_rows(height, width * channels) * width * channels, 0, x.dtype.char)
 
 
 @lru_cache(maxsize=256)
@@ -260,22 +249,16 @@ def _picture_rows(height: int, length: int) -> int:
     return next(fitting, height)
 
 
-@lru_cache(maxsize=64)
-def _zeros(length: int, dtype: str) -> Array:
-    return np.zeros(length, dtype)
-
-
-@lru_cache(maxsize=64)
-def _ones(length: int, dtype: str) -> Array:
-    return np.ones(length, dtype)
+@lru_cache(maxsize=128)
+def _row(length: int, value: int, dtype: str) -> Array:
+    return np.full(length, value, dtype)
 
 
 def channel_sums(block: Array) -> Array:
     """Sum over pixels, per channel: a product with ones, then the W repeats in float64."""
     n, height, width, channels = block.shape
     rows = block.reshape(n * height, width * channels)
-    sums = _ones(len(rows), rows.dtype.char) @ rows
-    return _add_repeats(sums, channels)
+    return _add_repeats(_row(len(rows), 1, rows.dtype.char) @ rows, channels)
 
 
 def channel_dots(a: Array, b: Array) -> Array:
@@ -291,8 +274,7 @@ def _add_repeats(sums: Array, channels: int) -> Array:
     return np.add.reduce(sums.reshape(-1, channels), 0, np.float64)
 
 
-def _through_relu(gy: Array, y: Array | None) -> Array:
-    """gy where the ReLU let y pass, 0 elsewhere; gy itself without a ReLU."""
-    if y is None:
-        return gy
-    return masked(gy, y != 0, empty(gy.shape, gy.dtype))
+def _through_relu(gy: Array, y: Array | None, samples: slice) -> Array:
+    """A block of gy where the ReLU let y pass, 0 elsewhere; of gy itself without a ReLU."""
+    g = gy[samples]
+    return g if y is None else masked(g, y[samples] != 0, empty(g.shape, g.dtype))

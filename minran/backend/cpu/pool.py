@@ -1,4 +1,4 @@
-"""Max-pool and average-pool on NHWC blocks.
+"""Max-pool, average-pool and bilinear interpolation on NHWC blocks.
 
 A max over a KH x KW window is a max over rows of maxima over columns, and each of the two
 passes is `np.maximum` of shifted slices. Windows read only real pixels: an offset that falls
@@ -13,33 +13,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
+from itertools import product
 
 import numpy as np
 
 from minran.backend.cpu.blocks import bits_of, map_blocks, masked
 from minran.backend.cpu.memory import empty, empty_like, zeros
-from minran.backend.geometry import Pair, pool_sizes
+from minran.backend.geometry import Pair, pool_sizes, resize_matrix
 
 Array = np.ndarray
+Shape = tuple[int, ...]
 Lanes = list[Array]
 
-_ROWS, _COLS = 0, 1
+_ROWS, _COLS, _FIRST = 0, 1, (2, 0, 1, 3)
+"""Axes of (H, W, N, C), and how it is transposed to (N, H, W, C)."""
+
 Window = tuple[int, int, int]
 """Along one axis: kernel, stride and padding."""
 
 
 def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
     """y[n, i, j, c] = max over the real pixels of window (i, j): (N, Ho, Wo, C)."""
-    n, height, width, c = x.shape
-    ho, wo = pool_sizes((height, width), kernel, stride, padding, ceil_mode)
+    ho, wo = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode)
     down, across = zip(kernel, stride, padding, strict=True)
-    y = empty((n, ho, wo, c), x.dtype)
+    y = empty((len(x), ho, wo, x.shape[3]), x.dtype)
 
     def block(samples: slice) -> None:
         inside = _max_along(_column_lanes(x[samples], stride[1]), _COLS, wo, across)
-        y[samples] = _samples_first(_max_along(_row_lanes(inside, stride[0]), _ROWS, ho, down))
+        top = _max_along(_row_lanes(inside, stride[0]), _ROWS, ho, down)
+        y[samples] = top.transpose(_FIRST)
 
-    map_blocks(block, n, x[:1].nbytes)
+    map_blocks(block, len(x), x[:1].nbytes)
     return y
 
 
@@ -48,27 +53,27 @@ def max_pool2d_backward(
 ) -> Array:
     """Each window hands its gradient to its first maximum in row-major order.
 
-    A window with NaN hands it to the last of these, as PyTorch does: see `_route_nan`.
-
     That is the first row whose row maximum equals the window's, and in it the first pixel
-    that equals the row's: the two passes of forward, backward.
+    that equals the row's: the two passes of forward, backward. A window with NaN hands it to the
+    last of these, as PyTorch does.
     """
     down, across = zip(kernel, stride, padding, strict=True)
     gx = empty(x.shape, x.dtype)
 
     def block(samples: slice) -> None:
-        columns = _column_lanes(x[samples], stride[1])
-        inside = _max_along(columns, _COLS, y.shape[2], across)
-        gcolumns, ginside = [empty_like(lane) for lane in columns], empty_like(inside)
-        rows, grows = _row_lanes(inside, stride[0]), _row_lanes(ginside, stride[0])
         top, gtop = _samples_inside(y[samples]), _samples_inside(gy[samples])
-        if np.isnan(top.max(initial=-np.inf)):
-            gx[samples] = _route_nan(gy[samples], x[samples], down, across)
-            return
+        missing = np.isnan(top.max(initial=-np.inf))
+        columns = _column_lanes(_ranks(x[samples]) if missing else x[samples], stride[1])
+        inside = _max_along(columns, _COLS, y.shape[2], across)
+        gcolumns = [empty(lane.shape, x.dtype) for lane in columns]
+        ginside = empty(inside.shape, x.dtype)
+        rows, grows = _row_lanes(inside, stride[0]), _row_lanes(ginside, stride[0])
+        if missing:
+            top = _max_along(rows, _ROWS, y.shape[1], down)
         _route_along(gtop, rows, top, grows, _ROWS, down)
         _route_along(ginside, columns, inside, gcolumns, _COLS, across)
         for r, lane in enumerate(gcolumns):
-            gx[samples, :, r :: stride[1]] = _samples_first(lane)
+            gx[samples, :, r :: stride[1]] = lane.transpose(_FIRST)
 
     map_blocks(block, len(x), x[:1].nbytes)
     return gx
@@ -87,12 +92,12 @@ def _taps(length: int, windows: int, window: Window) -> Iterator[tuple[int, slic
 
 
 def _taps2d(
-    x_shape: tuple[int, ...], y_shape: tuple[int, ...], down: Window, across: Window
+    x_shape: Shape, y_shape: Shape, *windows: Pair
 ) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
     """For each offset in the window: the windows, as an index of y, and the pixels, of x."""
-    for _, rows, pixel_rows in _taps(x_shape[1], y_shape[1], down):
-        for _, cols, pixel_cols in _taps(x_shape[2], y_shape[2], across):
-            yield (slice(None), rows, cols), (slice(None), pixel_rows, pixel_cols)
+    axes = zip(x_shape[1:3], y_shape[1:3], zip(*windows, strict=True), strict=True)
+    for (_, rows, pixel_rows), (_, cols, pixel_cols) in product(*(_taps(*axis) for axis in axes)):
+        yield (slice(None), rows, cols), (slice(None), pixel_rows, pixel_cols)
 
 
 def _along(axis: int, part: slice) -> tuple[slice, ...]:
@@ -103,13 +108,8 @@ def _samples_inside(x: Array) -> Array:
     """(N, H, W, C) as a new array (H, W, N, C)."""
     n, height, width, c = x.shape
     inside = empty((height, width, n, c), x.dtype)
-    inside[...] = x.transpose(1, 2, 0, 3)
+    inside.transpose(_FIRST)[...] = x
     return inside
-
-
-def _samples_first(x: Array) -> Array:
-    """(H, W, N, C) seen as (N, H, W, C)."""
-    return x.transpose(2, 0, 1, 3)
 
 
 def _row_lanes(x: Array, stride: int) -> Lanes:
@@ -129,16 +129,12 @@ def _cells(lanes: Lanes, axis: int, pixels: slice) -> Array:
     return lanes[pixels.start % stride][_along(axis, run)]
 
 
-def _length(lanes: Lanes, axis: int) -> int:
-    return sum(lane.shape[axis] for lane in lanes)
-
-
 def _max_along(lanes: Lanes, axis: int, windows: int, window: Window) -> Array:
     """The maximum over windows along one axis."""
     shape = list(lanes[0].shape)
     shape[axis] = windows
     out = empty(tuple(shape), lanes[0].dtype)
-    taps = list(_taps(_length(lanes, axis), windows, window))
+    taps = list(_taps(sum(lane.shape[axis] for lane in lanes), windows, window))
     # An offset that every window sees starts the maximum; without one, -inf does.
     start = next((tap for tap in taps if tap[1] == slice(0, windows)), None)
     if start is None:
@@ -161,16 +157,16 @@ def _route_along(
     offsets fall on pixels that have something already, so it is added.
     """
     kernel, stride, padding = window
-    windows, length = y.shape[axis], _length(lanes, axis)
+    windows, length = y.shape[axis], sum(lane.shape[axis] for lane in lanes)
     if kernel < stride:  # some pixels belong to no window
         for lane in glanes:
             lane[...] = 0
     for pixel in range(max(0, windows * stride - padding), length):  # behind the last window
         _cells(glanes, axis, slice(pixel, pixel + 1))[...] = 0
-    rest = empty_like(y)  # what no pixel has claimed yet: once claimed it is exactly zero
+    rest = empty_like(gy)  # what no pixel has claimed yet: once claimed it is exactly zero
     np.copyto(rest, gy)
     hit = empty(y.shape, bool)
-    share = empty_like(y)
+    share = empty_like(gy)
     for offset, seen, pixels in _taps(length, windows, window):
         at, cells = _along(axis, seen), _cells(glanes, axis, pixels)
         np.equal(_cells(lanes, axis, pixels), y[at], out=hit[at])
@@ -183,39 +179,31 @@ def _route_along(
             np.subtract(bits_of(rest[at]), bits_of(sent), out=bits_of(rest[at]))
 
 
-def _route_nan(gy: Array, x: Array, down: Window, across: Window) -> Array:
-    """gx of a block with NaN: each window's pixels one after another, which takes far longer."""
-    gx = np.zeros(x.shape, x.dtype)
-    best, winner = np.full(gy.shape, -np.inf), np.full(gy.shape, -1)
-    taps = list(_taps2d(x.shape, gy.shape, down, across))
-    for k, (windows, pixels) in enumerate(taps):
-        value = x[pixels]
-        wins = (value > best[windows]) | np.isnan(value) | (winner[windows] < 0)
-        best[windows] = np.where(wins, value, best[windows])
-        winner[windows] = np.where(wins, k, winner[windows])
-    for k, (windows, pixels) in enumerate(taps):
-        gx[pixels] += np.where(winner[windows] == k, gy[windows], 0)
-    return gx
+def _ranks(x: Array) -> Array:
+    """Numbers in the order of x; of NaN the highest, one for each, later ones higher."""
+    ranks = np.unique(x, return_inverse=True)[1].reshape(x.shape)
+    places = np.arange(x.size).reshape(x.shape)
+    return np.where(np.isnan(x), x.size + places, ranks).astype(np.float64)
 
 
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     """y[n, i, j, c] = sum over the window / (KH KW); zeros outside count: -> (N, Ho, Wo, C)."""
     sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode=False)
     y = zeros((len(x), *sizes, x.shape[3]), x.dtype)
-    for windows, pixels in _taps2d(x.shape, y.shape, *zip(kernel, stride, padding, strict=True)):
-        y[windows] += x[pixels]
+    for seen, pixels in _taps2d(x.shape, y.shape, kernel, stride, padding):
+        y[seen] += x[pixels]
     y *= 1 / math.prod(kernel)
     return y
 
 
 def avg_pool2d_backward(
-    gy: Array, x_shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Pair
+    gy: Array, x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair
 ) -> Array:
     """Every pixel of a window receives gy / (KH KW): the adjoint of `avg_pool2d`."""
     gx = zeros(x_shape, gy.dtype)
     share = gy * (1 / math.prod(kernel))
-    for windows, pixels in _taps2d(x_shape, gy.shape, *zip(kernel, stride, padding, strict=True)):
-        gx[pixels] += share[windows]
+    for seen, pixels in _taps2d(x_shape, gy.shape, kernel, stride, padding):
+        gx[pixels] += share[seen]
     return gx
 
 
@@ -224,8 +212,57 @@ def global_avg_pool(x: Array) -> Array:
     return x.mean((1, 2))
 
 
-def global_avg_pool_backward(gy: Array, x_shape: tuple[int, ...]) -> Array:
+def global_avg_pool_backward(gy: Array, x_shape: Shape) -> Array:
     """gx[n, i, j, c] = gy[n, c] / (H W)."""
     gx = empty(x_shape, gy.dtype)
     gx[...] = (gy * (1 / (x_shape[1] * x_shape[2])))[:, None, None, :]
     return gx
+
+
+def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
+    """Y = R_h X R_w^T for every sample and channel: (N, h, w, C) -> (N, H, W, C)."""
+    return _apply(x, *_matrices(x.shape[1:3], size, align_corners, x.dtype.str))
+
+
+def upsample_bilinear2d_backward(gy: Array, x_shape: Shape, align_corners: bool) -> Array:
+    """GX = R_h^T gY R_w, the same products with the matrices transposed: -> (N, h, w, C)."""
+    rows, cols = _matrices(x_shape[1:3], gy.shape[1:3], align_corners, gy.dtype.str)
+    return _apply(gy, rows.T, cols.T)
+
+
+@lru_cache(maxsize=128)
+def _matrices(source: Shape, target: Shape, align_corners: bool, dtype: str) -> list[Array]:
+    """R_h and R_w: row i says of which two source rows target row i is made, and how."""
+    pairs = zip(source, target, strict=True)
+    return [resize_matrix(size, wanted, align_corners, dtype) for size, wanted in pairs]
+
+
+def _apply(x: Array, rows: Array, cols: Array) -> Array:
+    """Rows (H, h) along the height of x, then cols (W, w) along its width; any linear map.
+
+    The smaller intermediate comes first: down along the height before the width grows, or not.
+    """
+    n, h, w, c = x.shape
+    height, width = len(rows), len(cols)
+    y = empty((n, height, width, c), x.dtype)
+
+    def block(samples: slice) -> None:
+        part, out = np.ascontiguousarray(x[samples]), y[samples]
+        count = len(part)
+        tall = empty((count, height, w * c), x.dtype)
+        with np.errstate(invalid="ignore"):
+            np.matmul(rows, part.reshape(count, h, w * c), out=tall)
+            np.matmul(cols, tall.reshape(count * height, w, c), out=out.reshape(-1, width, c))
+        # Zero times infinity is NaN: one number that is not finite spoils its whole map, so that
+        # one pixel tells.
+        if not np.isfinite(out[:, 0, 0]).all():
+            out[...] = _mix(cols, _mix(rows, part, 1), 2)
+
+    map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes))
+    return y
+
+
+def _mix(matrix: Array, x: Array, axis: int) -> Array:
+    """The matrix times x along one axis, without the products with zeros."""
+    line = np.moveaxis(x, axis, -1)
+    return np.stack([line[..., row != 0] @ row[row != 0] for row in matrix], axis)

@@ -12,7 +12,7 @@ import numpy as np
 from minran import backend, distributed, ops
 from minran._version import __version__
 from minran.autograd import Array, Tensor, no_grad, tensor
-from minran.backend.cpu.tuning import TUNING
+from minran.backend.cpu.blocks import TUNING
 from minran.models import create_model
 from minran.models.fused import FusedBuild
 from minran.models.units import units
