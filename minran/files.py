@@ -6,15 +6,35 @@ import glob
 import os
 import stat
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from minran.errors import CheckpointError, DataError, MinranError, expect
 
 TEMPORARY = ".minran-tmp"
 PICTURES = (".png", ".svg", ".pdf")
 """The endings of figures."""
+
+
+@contextmanager
+def explained(
+    error: type[MinranError], before: str, after: str = "", kinds: Any = OSError
+) -> Iterator[None]:
+    """Raise `error` for what fails in the block, if it is of these `kinds`.
+
+    Its message is `before`, the reason, `after`; what is an `error` already passes as it is.
+    """
+    try:
+        yield
+    except kinds as problem:
+        if isinstance(problem, error):
+            raise
+        why = getattr(problem, "strerror", None) or str(problem)
+        why = why if isinstance(problem, MinranError) else why[:300]
+        deep = isinstance(problem, RecursionError)
+        raise error(f"{before}{'it is nested too deeply' if deep else why}{after}") from problem
 
 
 def write_atomically(
@@ -31,17 +51,13 @@ def write_atomically(
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _clear_leftovers(path)
-    except OSError as problem:
-        raise error(
-            f"could not write {path} ({problem.strerror or problem}); what was there before is "
-            "unchanged"
-        ) from problem
+        with explained(error, f"could not write {path} (", "); what was there before is unchanged"):
+            with open(temporary, "wb") as file:
+                file.write(data.encode() if isinstance(data, str) else data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            _clear_leftovers(path)
     finally:
         # Gone already if all went well; and a failure to clean up is not the news.
         with suppress(OSError):
@@ -55,12 +71,11 @@ def _clear_leftovers(path: Path) -> None:
             process = left.name.removesuffix(TEMPORARY).rpartition(".")[2]
             # A process that is not known here may be at work on another machine, but not for long.
             old = left.stat().st_mtime < time.time() - 3600
-            if old and process.isdigit() and not is_running(int(process)):
+            if old and process.isdigit() and not _is_running(int(process)):
                 left.unlink()
 
 
-def is_running(process: int) -> bool:
-    """Whether there is a process of that number on this machine."""
+def _is_running(process: int) -> bool:
     if os.name != "posix":
         return True  # os.kill would end it there
     try:
@@ -74,10 +89,8 @@ def is_running(process: int) -> bool:
 
 def make_folder(path: Path, error: type[MinranError] = DataError) -> None:
     """Make a folder and those above it, unless it is there. Raises `error` if that cannot be."""
-    try:
+    with explained(error, f"could not make {path} (", ")"):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise error(f"could not make {path} ({problem.strerror or problem})") from problem
 
 
 def is_temporary(path: Path) -> bool:
@@ -91,13 +104,9 @@ def expect_ending(path: str | Path, endings: Sequence[str], what: str) -> Path:
 
     Raises DataError if the ending is another.
     """
-    found = Path(path)
-    expect(
-        found.suffix.lower() in endings,
-        f"{what} must end in {' or '.join(endings)}, which says what the file holds; got "
-        f"{str(path)!r}",
-        DataError,
-    )
+    found, known = Path(path), " or ".join(endings)
+    message = f"{what} must end in {known}, which says what the file holds; got {str(path)!r}"
+    expect(found.suffix.lower() in endings, message, DataError)
     return found
 
 
@@ -106,12 +115,10 @@ def expect_writable(path: str | Path, endings: Sequence[str], what: str) -> Path
 
     Raises DataError as `expect_ending`, and if the folder is missing or a folder is there.
     """
-    found = Path(path)
-    expect(not found.is_dir(), f"{what}: {str(path)!r} is a folder, not a file", DataError)
-    expect_ending(path, endings, what)
-    expect(
-        found.parent.is_dir(), f"{what}: there is no folder {found.parent} for {found}", DataError
-    )
+    folder = Path(path).parent
+    expect(not Path(path).is_dir(), f"{what}: {str(path)!r} is a folder, not a file", DataError)
+    found = expect_ending(path, endings, what)
+    expect(folder.is_dir(), f"{what}: there is no folder {folder} for {found}", DataError)
     return found
 
 
@@ -121,14 +128,11 @@ def expect_regular(path: Path, error: type[MinranError] = DataError) -> int:
     Opening a named pipe waits for whoever writes into it, perhaps for ever. Raises `error` naming
     the path if it is missing or anything but a plain file (links are followed).
     """
-    try:
+    # ValueError: a name with a NUL in it
+    with explained(error, f"{path} cannot be read: ", "", (OSError, ValueError)):
         status = path.stat()
-    except (OSError, ValueError) as reason:  # ValueError: a name with a NUL in it
-        text = getattr(reason, "strerror", None) or reason
-        raise error(f"{path} cannot be read: {text}") from reason
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
-        raise error(f"{path} is no file but {kind}")
+    kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, a socket or a device"
+    expect(stat.S_ISREG(status.st_mode), f"{path} is no file but {kind}", error)
     return status.st_size
 
 
@@ -139,11 +143,8 @@ def read_bytes(path: Path, limit: int, error: type[MinranError] = DataError) -> 
     `limit` bytes.
     """
     expect_regular(path, error)
-    try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-    except OSError as reason:
-        raise error(f"{path} cannot be read: {reason.strerror or reason}") from reason
-    if len(content) > limit:
-        raise error(f"{path} has more than {limit:,} bytes, which no such file needs")
+    with explained(error, f"{path} cannot be read: "), path.open("rb") as file:
+        content = file.read(limit + 1)
+    message = f"{path} has more than {limit:,} bytes, which no such file needs"
+    expect(len(content) <= limit, message, error)
     return content

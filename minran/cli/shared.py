@@ -31,7 +31,7 @@ def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
     shorter: the recipe's entry that each such option stands for. Raises RecipeError if an entry
     is given twice: one of its values would be ignored.
     """
-    from minran.train.toml import write_value
+    from minran.train.recipe import write_value
 
     changes = list(args.set)
     for option, key in shorter.items():

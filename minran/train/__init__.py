@@ -4,20 +4,18 @@ from minran.inspect.curves import LiveCurves
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.gpu import CapturedStep, CaptureError, capture_step
 from minran.train.history import History, read_history
-from minran.train.pretrained import (
-    Pretrained,
-    export_weights,
-    list_pretrained,
-    load_pretrained,
-)
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
 from minran.train.report import RunSummary, compare, list_runs
 from minran.train.run import Run, environment
 from minran.train.setup import (
     Parts,
+    Pretrained,
     build,
+    export_weights,
+    list_pretrained,
     load_data,
     load_model,
+    load_pretrained,
     make_model,
     use_precision,
 )

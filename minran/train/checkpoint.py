@@ -19,7 +19,7 @@ import numpy as np
 
 from minran._version import __version__
 from minran.errors import CheckpointError, expect
-from minran.files import expect_regular, write_atomically
+from minran.files import explained, write_atomically
 from minran.hints import checked
 
 FORMAT = "minran-checkpoint-2"
@@ -36,6 +36,8 @@ DTYPES = {
     "raw": ("F32", "F64"),
 }
 """The groups of arrays, and what they may be made of."""
+_BROKEN = (ValueError, KeyError, TypeError, RecursionError)
+"""What reading a text raises that is not what it should be."""
 
 
 @dataclass
@@ -135,25 +137,22 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     header, arrays = _read(path)
-    first = header["format"] == FIRST_FORMAT
-    expect(
-        header.pop("crc32" if first else "checksum", None) == _checksum(arrays, header),
-        f"{path} is damaged: its contents do not match their checksum",
-        CheckpointError,
-    )
+    checksum = header.pop("crc32" if header["format"] == FIRST_FORMAT else "checksum", None)
+    damaged = f"{path} is damaged: its contents do not match their checksum"
+    expect(checksum == _checksum(arrays, header), damaged, CheckpointError)
+    problem = _array_problem(arrays)
+    expect(not problem, f"{path} cannot be what minran wrote: {problem}", CheckpointError)
+    expect("recipe" in header, f"{path} has no recipe", CheckpointError)
+    with explained(CheckpointError, f"{path} does not name its classes: ", "", _BROKEN):
+        names = json.loads(header["class_names"])
+        if not isinstance(names, list) or not names or not all(type(n) is str for n in names):
+            raise ValueError("they are no list of texts")
     groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in DTYPES}
     for key, array in arrays.items():
         group, _, name = key.partition("/")
         groups[group][name] = array
-    problem = _array_problem(arrays)
-    expect(not problem, f"{path} cannot be what minran wrote: {problem}", CheckpointError)
-    expect("recipe" in header, f"{path} has no recipe", CheckpointError)
-    return Checkpoint(
-        recipe=header["recipe"],
-        class_names=_class_names(path, header),
-        progress=_progress(path, header),
-        **groups,
-    )
+    progress = _progress(path, header)
+    return Checkpoint(recipe=header["recipe"], class_names=names, progress=progress, **groups)
 
 
 def load_progress(path: str | Path) -> Progress:
@@ -170,30 +169,21 @@ def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[st
     expect(os.path.isfile(path), f"there is no checkpoint {path}", CheckpointError)
     from safetensors import SafetensorError, safe_open
 
-    size = expect_regular(path, CheckpointError)
-    try:
-        header, dtypes = _read_header(path, size)
+    kinds = (SafetensorError, OSError, *_BROKEN)
+    with explained(CheckpointError, f"{path} is damaged or not a checkpoint: ", "", kinds):
+        header, dtypes = _read_header(path)
         with safe_open(path, framework="numpy") as file:
-            expect(
-                header.get("format") in (FORMAT, FIRST_FORMAT),
-                f"{path} is a safetensors file but no checkpoint of this version of minran",
-                CheckpointError,
-            )
+            known = header.get("format") in (FORMAT, FIRST_FORMAT)
+            other = f"{path} is a safetensors file but no checkpoint of this version of minran"
+            expect(known, other, CheckpointError)
             for key, dtype in dtypes.items():
-                group = key.partition("/")[0]
-                expect(
-                    dtype in DTYPES.get(group, ()),
-                    f"{path} cannot be what minran wrote: the array {key:.90} is {dtype!s:.9}",
-                    CheckpointError,
-                )
+                good = dtype in DTYPES.get(key.partition("/")[0], ())
+                wrong = f"the array {key:.90} is {dtype!s:.9}"
+                expect(good, f"{path} cannot be what minran wrote: {wrong}", CheckpointError)
             return header, {key: file.get_tensor(key) for key in dtypes} if with_arrays else {}
-    except CheckpointError:
-        raise
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} is damaged or not a checkpoint: {error}") from error
 
 
-def _read_header(path: Path, size: int) -> tuple[dict[str, str], dict[str, str]]:
+def _read_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The texts of a safetensors file's header, and the dtype of every array.
 
     Read here too, and more strictly: with two entries of one name, what is checked and what is
@@ -201,7 +191,7 @@ def _read_header(path: Path, size: int) -> tuple[dict[str, str], dict[str, str]]
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > min(size - 8, MAX_HEADER):
+        if length > min(path.stat().st_size - 8, MAX_HEADER):
             raise ValueError(f"its header would have {length:,} bytes")
         entries = json.loads(file.read(length), object_pairs_hook=_each_once)
     texts = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
@@ -230,24 +220,11 @@ def _array_problem(arrays: dict[str, np.ndarray]) -> str:
     return ""
 
 
-def _class_names(path: Path, header: dict[str, str]) -> list[str]:
-    try:
-        names = json.loads(header["class_names"])
-        if not isinstance(names, list) or not names or not all(type(n) is str for n in names):
-            raise ValueError("they are no list of texts")
-    except (KeyError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} does not name its classes: {error}") from error
-    return names
-
-
 def _progress(path: Path, header: dict[str, str]) -> Progress:
-    try:
+    with explained(CheckpointError, f"{path} does not say where its run stands: ", "", _BROKEN):
         progress = Progress(**json.loads(header["progress"]))
-        problem = progress.problem()
-        if problem:
+        if problem := progress.problem():
             raise ValueError(problem)
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} does not say where its run stands: {error}") from error
     return progress
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import CheckpointError, expect
-from minran.files import read_bytes, write_atomically
+from minran.files import explained, read_bytes, write_atomically
 from minran.hints import checked
 
 Row = dict[str, Any]
@@ -17,10 +17,7 @@ Row = dict[str, Any]
 MAX_BYTES = 1 << 28
 """A million rows and more."""
 WHOLE_NUMBERS = ("step", "epoch")
-NUMBERS = (
-    *("loss", "lr", "seconds"),
-    *("train_loss", "train_accuracy", "test_loss", "test_accuracy"),
-)
+NUMBERS = ["loss", "lr", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 
 
 @checked(CheckpointError)
@@ -45,12 +42,8 @@ class History:
         self.path = path
         self.rows = read_history(path) if path.exists() else []
         if keep is not None:
-            expect(
-                keep <= len(self.rows),
-                f"{path} has {len(self.rows)} rows, but its checkpoint was made after {keep}; "
-                "was it shortened by hand?",
-                CheckpointError,
-            )
+            short = f"{path} has {len(self.rows)} rows, but its checkpoint was made after {keep}"
+            expect(keep <= len(self.rows), f"{short}; was it shortened by hand?", CheckpointError)
             self.rows = self.rows[:keep]
         # Later rows go, and so does a last line that a crash cut off: the next row must not be
         # written behind it.
@@ -68,20 +61,15 @@ class History:
         broken = [key for key, x in row.items() if isinstance(x, float) and not math.isfinite(x)]
         row = row | dict.fromkeys(broken)
         if self.writes:
-            expect(
-                not self.rows or self.path.exists(),
-                f"{self.path} was removed while training; without its rows the run cannot go on",
-                CheckpointError,
-            )
-            try:
+            there = not self.rows or self.path.exists()
+            gone = f"{self.path} was removed while training; without its rows the run cannot go on"
+            expect(there, gone, CheckpointError)
+            with explained(CheckpointError, f"could not write {self.path} (", ")"):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
                 with open(self.path, "a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
                     file.flush()
                     os.fsync(file.fileno())
-            except OSError as error:
-                reason = error.strerror or error
-                raise CheckpointError(f"could not write {self.path} ({reason})") from error
         self.rows.append(row)
         return row
 
@@ -102,37 +90,28 @@ def read_history(path: str | Path) -> list[Row]:
     expect(os.path.isfile(path), f"there is no history {path}", CheckpointError)
     text = read_bytes(path, MAX_BYTES, CheckpointError).decode("utf-8", errors="replace")
     *lines, cut_off = text.split("\n")
-    expect(
-        cut_off.strip("\0")[:1] in ("", "{"),  # else it is somebody's text, and would be lost
-        f"{path} ends in what is no row of a history: {cut_off[:60]!r}",
-        CheckpointError,
-    )
+    ours = cut_off.strip("\0")[:1] in ("", "{")  # else it is somebody's text, and would be lost
+    expect(ours, f"{path} ends in what is no row of a history: {cut_off[:60]!r}", CheckpointError)
     rows = []
     for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise CheckpointError(f"{path}, line {number} is damaged: {error!s:.300}") from error
-        problem = _row_problem(row)
-        expect(
-            not problem,
-            f"{path}, line {number} is no row of a history{problem}: {line[:60]!r}",
-            CheckpointError,
-        )
-        rows.append(row)
+        here = f"{path}, line {number} is"
+        with explained(CheckpointError, f"{here} damaged: ", "", (ValueError, RecursionError)):
+            rows.append(json.loads(line))
+        if problem := _row_problem(rows[-1]):
+            raise CheckpointError(f"{here} no row of a history ({problem}): {line[:60]!r}")
     return rows
 
 
 def _row_problem(row: Any) -> str:
     """What makes `row` none, or "" if it is one: a kind, and numbers under the known names."""
     if not isinstance(row, dict) or not isinstance(row.get("kind"), str):
-        return " (it has no kind)"
+        return "it has no kind"
     for name in WHOLE_NUMBERS:
         if name in row and (type(row[name]) is not int or not 0 <= row[name] < 2**53):
-            return f" ({name} is no whole number that can be)"
+            return f"{name} is no whole number that can be"
     for name in NUMBERS:
         # None stands for a number that was not finite.
         value = row.get(name)
         if value is not None and (type(value) not in (int, float) or not abs(value) < math.inf):
-            return f" ({name} is no number)"
+            return f"{name} is no number"
     return ""

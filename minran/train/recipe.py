@@ -19,8 +19,9 @@ kind is named with the nearest right one; nothing is guessed.
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-import typing
+import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -28,10 +29,22 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import RecipeError, did_you_mean, expect, nearest
-from minran.files import read_bytes
+from minran.files import explained, read_bytes
 from minran.hints import checked
-from minran.train.toml import MAX_BYTES, read_table, read_value, write_value
 
+MAX_BYTES = 1 << 16
+"""The longest recipe of minran has a fortieth of that."""
+_MAX_DOTS = 200
+_MAX_DEPTH = 20
+_FOLDER = resources.files("minran.train") / "recipes"
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    list: "a list of whole numbers",
+    dict: "a table",
+}
 LENGTH = ("training.epochs", "training.iterations")
 """What may change when a run goes on: how long it trains."""
 
@@ -139,13 +152,12 @@ class Recipe:
     def entries(self) -> dict[str, Any]:
         """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
         found: dict[str, Any] = {}
-        sections: dict[str, Any] = {}
         for name, value in vars(self).items():
-            if dataclasses.is_dataclass(value):
-                sections |= {f"{name}.{key}": entry for key, entry in vars(value).items()}
-            else:
-                found[name] = value
-        return found | sections
+            section = dataclasses.is_dataclass(value)
+            found |= (
+                {f"{name}.{k}": v for k, v in vars(value).items()} if section else {name: value}
+            )
+        return found
 
     def to_toml(self) -> str:
         """The recipe as TOML that `parse` reads back. Raises RecipeError for what TOML has not."""
@@ -177,8 +189,7 @@ class Recipe:
 
 def list_recipes() -> list[str]:
     """The names of the recipes that come with minran."""
-    folder = resources.files("minran.train") / "recipes"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name[-5:] == ".toml")
+    return sorted(f.name[:-5] for f in _FOLDER.iterdir() if f.name[-5:] == ".toml")
 
 
 @checked(RecipeError)
@@ -187,21 +198,16 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
 
     Raises RecipeError if there is none, or naming the entry that is wrong.
     """
-    path = Path(name_or_file)
-    shipped = list_recipes()
-    if str(name_or_file) in shipped:
-        folder = resources.files("minran.train") / "recipes"
-        text = (folder / f"{name_or_file}.toml").read_text(encoding="utf-8")
+    name, path, shipped = str(name_or_file), Path(name_or_file), list_recipes()
+    if name in shipped:
+        text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     elif path.suffix == ".toml" or path.is_file():
         expect(path.is_file(), f"there is no recipe file {path}", RecipeError)
-        try:
+        with explained(RecipeError, f"{path} is no text in UTF-8: ", "", UnicodeDecodeError):
             text = read_bytes(path, MAX_BYTES, RecipeError).decode()
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path} is no text in UTF-8: {error}") from error
     else:
-        advice = did_you_mean(path.name, shipped)
-        raise RecipeError(f"unknown recipe {str(name_or_file)!r}; {advice}")
-    return parse(text, str(name_or_file), changes)
+        raise RecipeError(f"unknown recipe {name!r}; {did_you_mean(path.name, shipped)}")
+    return parse(text, name, changes)
 
 
 @checked(RecipeError)
@@ -216,16 +222,16 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
     table.setdefault("name", Path(source).stem)
     changed = []
     for change in changes:
-        expect(isinstance(change, str), f"--set wants KEY=VALUE, got {change!r}", RecipeError)
-        key, equals, value = change.partition("=")
-        expect(equals == "=", f"--set wants KEY=VALUE, got {change!r}", RecipeError)
-        changed.append(key.strip())
-        *sections, last = changed[-1].split(".")
+        good = isinstance(change, str) and "=" in change
+        expect(good, f"--set wants KEY=VALUE, got {change!r}", RecipeError)
+        key, value = map(str.strip, change.split("=", 1))
+        changed.append(key)
+        *sections, last = key.split(".")
         inner = table
         for section in sections:
             inner = inner.setdefault(section, {})
             expect(isinstance(inner, dict), f"--set {key}: {section!r} is no table", RecipeError)
-        inner[last] = read_value(value.strip(), f"--set {changed[-1]}")
+        inner[last] = _read_value(value, f"--set {key}")
     recipe: Recipe = _build(Recipe, table, "")
     if "training.epochs" in changed and "training.iterations" not in changed:
         recipe.training.iterations = 0
@@ -238,41 +244,38 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
 
 
 def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
-    """A dataclass from a table, entry by entry."""
-    hints = typing.get_type_hints(kind)
+    """A dataclass from a table, entry by entry; what the table does not say keeps its default."""
+    made = kind()
     limits = {entry.name: entry.metadata for entry in dataclasses.fields(kind)}
-    arguments: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in hints:
-            raise RecipeError(f"unknown entry {prefix + key!r:.99}; {_advice(key, prefix, hints)}")
-        arguments[key] = _convert(hints[key], limits[key], value, prefix + key)
-    return kind(**arguments)
+        if key not in limits:
+            advice = _advice(key, prefix, limits)
+            raise RecipeError(f"unknown entry {prefix + key!r:.99}; {advice}")
+        setattr(made, key, _convert(getattr(made, key), limits[key], value, prefix + key))
+    return made
 
 
-def _convert(hint: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any:
+def _convert(default: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any:
     """`value` as the kind that the entry `name` wants; raises RecipeError if it is another."""
-    if dataclasses.is_dataclass(hint):
-        expect(isinstance(value, dict), f"{name} must be a table, got {value!r:.99}", RecipeError)
-        return _build(hint, value, name + ".")
-    kind = typing.get_origin(hint) or hint
-    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    wanted = words.get(kind, "a list of whole numbers" if kind is list else "a table")
-    # bool is a kind of int in Python, not in a recipe: `type`, not `isinstance`.
-    good = type(value) is kind or (kind is float and type(value) is int)
-    if good and kind is list:
-        good = all(type(item) is int for item in value)
-    if good and kind is float:
+    section = dataclasses.is_dataclass(default)
+    kind: Any = dict if section else type(default)
+    if kind is float and type(value) is int:
         value = float(value)
-        good = math.isfinite(value)
-    expect(good, f"{name} must be {wanted}, got {value!r:.99}", RecipeError)
+    # bool is a kind of int in Python, not in a recipe: `type`, not `isinstance`.
+    good = type(value) is kind
+    good = good and (kind is not float or math.isfinite(value))
+    good = good and (kind is not list or all(type(item) is int for item in value))
+    expect(good, f"{name} must be {_KINDS[kind]}, got {value!r:.99}", RecipeError)
+    if section:
+        return _build(type(default), value, name + ".")
     if "least" in limits:
         least, below = limits["least"], limits["below"]
-        words_of_range = f"at least {least}" + (f" and below {below}" if below < math.inf else "")
-        expect(least <= value < below, f"{name} must be {words_of_range}, got {value}", RecipeError)
+        words = f"at least {least}" + (f" and below {below}" if below < math.inf else "")
+        expect(least <= value < below, f"{name} must be {words}, got {value}", RecipeError)
     if "choices" in limits:
-        choices = " or ".join(map(repr, limits["choices"]))
+        words = " or ".join(map(repr, limits["choices"]))
         good = value in limits["choices"]
-        expect(good, f"{name} must be {choices}, got {value!r:.99}", RecipeError)
+        expect(good, f"{name} must be {words}, got {value!r:.99}", RecipeError)
     return value
 
 
@@ -286,3 +289,73 @@ def _advice(key: str, prefix: str, siblings: Collection[str]) -> str:
     known = ", ".join(prefix + sibling for sibling in siblings)
     hint = " (the network's own options are entries of model.options)" if prefix == "model." else ""
     return f"known: {known}{hint}"
+
+
+def read_table(text: str, source: str) -> dict[str, Any]:
+    """The table that `text` (TOML) describes.
+
+    Raises RecipeError naming the `source` if it is no TOML, or longer, deeper or with larger
+    numbers than any recipe: such a text could take memory and time without end.
+    """
+    expect(len(text) <= MAX_BYTES, f"{source} has more than {MAX_BYTES:,} characters", RecipeError)
+    # The time for a key with many dots grows with their square.
+    dots = max(line.count(".") for line in f"{text}\n".splitlines())
+    expect(dots <= _MAX_DOTS, f"{source} has a line with {dots} dots", RecipeError)
+    invalid = f"{source} is not valid TOML: "
+    with explained(RecipeError, invalid, "", (ValueError, RecursionError)):
+        table = tomllib.loads(text.removeprefix("\ufeff"))
+    _expect_plain(table, source)
+    return table
+
+
+def _read_value(text: str, name: str) -> Any:
+    """A value as TOML reads it (`0.1`, `true`, `[1, 2]`, `"text"`), or else the bare word.
+
+    Raises RecipeError with the entry's `name` for what `read_table` refuses but bare words.
+    """
+    none = f"{name} has no value that a recipe can have: "
+    with explained(RecipeError, none, "", (ValueError, RecursionError)):
+        try:
+            tomllib.loads(f"value = {text}")
+        except tomllib.TOMLDecodeError:
+            _expect_plain(text, name)
+            return text
+    return read_table(f"value = {text}", name)["value"]
+
+
+def _expect_plain(value: Any, source: str, depth: int = 0) -> None:
+    """Refuse what cannot be written again: numbers of more than 64 bits, text that is no UTF-8."""
+    expect(depth <= _MAX_DEPTH, f"{source} is nested too deeply", RecipeError)
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _expect_plain(item, source, depth + 1)
+    elif isinstance(value, int):
+        expect(abs(value) < 2**63, f"{source} has a number of more than 64 bits", RecipeError)
+    elif isinstance(value, str):
+        plain = not any("\ud800" <= letter <= "\udfff" for letter in value)
+        expect(plain, f"{source} has text that is no Unicode: {value!a:.99}", RecipeError)
+
+
+def write_value(value: Any, name: str) -> str:
+    """`value` as TOML writes it: text, numbers, true or false, lists and tables of them.
+
+    Raises RecipeError, with the entry's `name`, for anything else.
+    """
+    if isinstance(value, dict):
+        pairs = [f"{_key(str(k))} = {write_value(v, f'{name}.{k}')}" for k, v in value.items()]
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(write_value(item, name) for item in value) + "]"
+    good = isinstance(value, (str, bool, int, float))
+    expect(good, f"{name} cannot be written into a recipe: {value!r}", RecipeError)
+    _expect_plain(value, name)
+    # JSON's texts are TOML's, but for one control character; its numbers, but for their words.
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf")
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.isidentifier() else write_value(name, name)

@@ -45,23 +45,19 @@ class Reporter:
 
     def step(self, progress: Progress, loss: float) -> None:
         """After every step."""
-        if self.interactive:
-            try:
-                self._move_bar(progress, loss)
-            except Exception:  # whatever ails a bar, it is not worth a run
-                self.interactive = False
-
-    def _move_bar(self, progress: Progress, loss: float) -> None:
-        if self.bar is None:
-            pictures = self.steps * self.batch_size
-            done = (progress.step - 1) * self.batch_size
-            self.bar = progress_bar(
-                total=pictures, initial=done, unit="img", smoothing=0.05, output=self.errors
-            )
-        self.bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
-        accuracy = progress.correct / progress.seen
-        self.bar.set_postfix(loss=f"{loss:.3f}", acc=f"{accuracy:.1%}", refresh=False)
-        self.bar.update(self.batch_size)
+        if not self.interactive:
+            return
+        try:
+            if self.bar is None:
+                sizes = self.steps * self.batch_size, (progress.step - 1) * self.batch_size
+                look: Any = {"unit": "img", "smoothing": 0.05, "output": self.errors}
+                self.bar = progress_bar(total=sizes[0], initial=sizes[1], **look)
+            self.bar.set_description(f"epoch {progress.epoch + 1}", refresh=False)
+            accuracy = progress.correct / progress.seen
+            self.bar.set_postfix(loss=f"{loss:.3f}", acc=f"{accuracy:.1%}", refresh=False)
+            self.bar.update(self.batch_size)
+        except Exception:  # whatever ails a bar, it is not worth a run
+            self.interactive = False
 
     def epoch(self, row: dict[str, Any]) -> None:
         """After every epoch."""
@@ -73,14 +69,11 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """One line, above the bar if there is one."""
-        if self.quiet:
-            return
         if self.interactive:
             with suppress(Exception):
                 self.bar.clear()
-            print(text, file=self.errors, flush=True)
-        else:
-            print(text, file=self.output, flush=True)
+        if not self.quiet:
+            print(text, file=self.errors if self.interactive else self.output, flush=True)
 
 
 class StopRequest:
@@ -121,10 +114,10 @@ class StopRequest:
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True
-        if self.quiet:
-            return
         # The signal may have come in the middle of another print, or from a terminal that closes.
-        print("\nstopping after this step (once more to stop at once)", file=Output(sys.stderr))
+        if not self.quiet:
+            wait = "\nstopping after this step (once more to stop at once)"
+            print(wait, file=Output(sys.stderr))
 
 
 @dataclass
@@ -159,8 +152,7 @@ def compare(runs: list[RunSummary]) -> str:
     """A text table of runs, one a line."""
     if not runs:
         return "there are no runs yet; start one with minran train"
-    header = ("run", "model", "data", "epochs", "best", "last", "minutes", "status")
-    lines = [header]
+    lines = [("run", "model", "data", "epochs", "best", "last", "minutes", "status")]
     for run in runs:
         words = _cell(run.name), _cell(run.model), _cell(run.data), run.epochs
         tests = _percent(run.best_accuracy), _percent(run.last_accuracy)
@@ -170,30 +162,29 @@ def compare(runs: list[RunSummary]) -> str:
 
 def _summarise(folder: Path, name: str) -> RunSummary:
     """One run; a run that cannot be read is listed as damaged, and does not hide the others."""
-    run = Run(folder)
-    summary = RunSummary(name if name != "." else folder.resolve().name)
+    run, name = Run(folder), name if name != "." else folder.resolve().name
     try:
         recipe, progress = run.recipe(), run.progress()
         rows = read_history(run.history_file) if run.history_file.exists() else []
     except (MinranError, OSError) as error:
-        summary.status = f"damaged: {error}"
-        return summary
+        return RunSummary(name, status=f"damaged: {error}")
     epochs = [row for row in rows if row["kind"] == "epoch"]
     tests = [row["test_accuracy"] for row in epochs if row.get("test_accuracy") is not None]
-    summary.model, summary.data = recipe.model.name, recipe.data.name
-    every: Any = epochs[0].get("step") if epochs else None
     planned: Any = recipe.training.epochs
     if recipe.training.iterations:  # how many epochs that makes is known after the first
+        every = epochs[0].get("step") if epochs else None
         planned = -(-progress.total_steps // every) if every and progress.total_steps else "?"
-    summary.epochs = f"{len(epochs)}/{planned}"
-    if tests:
-        summary.best_accuracy, summary.last_accuracy = max(tests), tests[-1]
-    summary.minutes = max([progress.seconds, *(row.get("seconds") or 0 for row in epochs)]) / 60
-    if run.is_running():
-        summary.status = "running"
-    elif progress.finished:
-        summary.status = "finished"
-    return summary
+    ended = "finished" if progress.finished else "interrupted"
+    return RunSummary(
+        name,
+        recipe.model.name,
+        recipe.data.name,
+        f"{len(epochs)}/{planned}",
+        best_accuracy=max(tests, default=None),
+        last_accuracy=tests[-1] if tests else None,
+        minutes=max([progress.seconds, *(row.get("seconds") or 0 for row in epochs)]) / 60,
+        status="running" if run.is_running() else ended,
+    )
 
 
 def _cell(text: str, width: int = 60) -> str:

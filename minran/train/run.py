@@ -12,7 +12,7 @@ from typing import Any
 
 from minran import backend, distributed, machine
 from minran.errors import CheckpointError, RecipeError, expect
-from minran.files import is_temporary, make_folder, read_bytes, write_atomically
+from minran.files import explained, is_temporary, make_folder, read_bytes, write_atomically
 from minran.hints import checked
 from minran.train.checkpoint import (
     Checkpoint,
@@ -84,7 +84,7 @@ class Run:
         self.history_file = self.folder / "history.jsonl"
         self.last_file = self.folder / "last.safetensors"
         self.best_file = self.folder / "best.safetensors"
-        self._place: tuple[int, int] | None = None
+        self._locked: tuple[int, int] | None = None
 
     def epoch_file(self, epoch: int) -> Path:
         """The checkpoint that is kept of an epoch."""
@@ -123,12 +123,10 @@ class Run:
         """
         self.expect_free(force)
         own = (self.last_file, self.best_file, self.history_file, self.environment_file)
-        try:
+        with explained(CheckpointError, f"could not clear {self.folder} (", ")"):
             self.folder.mkdir(parents=True, exist_ok=True)
             for file in (*own, *self.epoch_files()):
                 file.unlink(missing_ok=True)
-        except OSError as error:
-            raise CheckpointError(f"could not clear {self.folder} ({error.strerror})") from error
         write_atomically(self.recipe_file, recipe.to_toml().encode())
 
     @contextmanager
@@ -139,18 +137,22 @@ class Run:
         CheckpointError if another process holds it.
         """
         make_folder(self.folder, CheckpointError)
-        handle = _lock_folder(self.folder)
-        busy = f"another process is training in {self.folder}; let it end or stop it first"
-        expect(handle is not None, busy, CheckpointError)
-        self._place = _place(self.folder)
-        try:
-            # What killed processes left; nobody else can be writing now.
-            for file in filter(is_temporary, self.folder.iterdir()):
-                file.unlink(missing_ok=True)
-            yield
-        finally:
-            self._place = None
-            _unlock(handle)
+        with _held(self.folder) as held:
+            busy = f"another process is training in {self.folder}; let it end or stop it first"
+            expect(held, busy, CheckpointError)
+            self._locked = _place(self.folder)
+            try:
+                # What killed processes left; nobody else can be writing now.
+                for file in filter(is_temporary, self.folder.iterdir()):
+                    file.unlink(missing_ok=True)
+                yield
+            finally:
+                self._locked = None
+
+    def is_running(self) -> bool:
+        """Whether a process trains in the folder at this moment."""
+        with _held(self.folder) as held:
+            return not held
 
     def expect_there(self) -> None:
         """Raise CheckpointError if the folder is no longer the one that `lock` has locked.
@@ -158,7 +160,7 @@ class Run:
         A new folder must not be made in its place, nor another run's folder be written to.
         """
         expect(
-            self._place is None or _place(self.folder) == self._place,
+            self._locked is None or _place(self.folder) == self._locked,
             f"{self.folder} was removed, moved or replaced while training; nothing more is "
             "written. A folder that was moved goes on from where it is now, with --resume",
             CheckpointError,
@@ -170,19 +172,11 @@ class Run:
             self.expect_there()
             save_checkpoint(path, checkpoint)
 
-    def is_running(self) -> bool:
-        """Whether a process trains in the folder at this moment."""
-        handle = _lock_folder(self.folder)
-        _unlock(handle)
-        return handle is None
-
     def recipe(self) -> Recipe:
         """The recipe the run was started with. Raises CheckpointError if there is no run."""
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
-        try:
+        with explained(CheckpointError, f"{self.recipe_file}: ", "", RecipeError):
             return load_recipe(self.recipe_file)
-        except RecipeError as error:
-            raise CheckpointError(f"{self.recipe_file}: {error}") from error
 
     def checkpoint(self) -> Checkpoint:
         """The newest checkpoint. Raises CheckpointError if none was written yet."""
@@ -191,6 +185,11 @@ class Run:
     def progress(self) -> Progress:
         """Where the run stands, by its newest checkpoint; at the start if there is none."""
         return load_progress(self.last_file) if self.last_file.exists() else Progress()
+
+    def started(self, checkpoint: Checkpoint | None) -> Recipe:
+        """The recipe of the run whose newest checkpoint this is, None if it came to none."""
+        # The checkpoint knows even where somebody has edited recipe.toml since.
+        return parse(checkpoint.recipe) if checkpoint else self.recipe()
 
     def continued(self, recipe: Recipe, any_length: bool = False) -> Checkpoint | None:
         """The checkpoint to go on from with `recipe`, None if the run did not come to one.
@@ -202,21 +201,15 @@ class Run:
         """
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
         checkpoint = self.checkpoint() if self.last_file.exists() else None
-        # The checkpoint knows even where somebody has edited recipe.toml since.
-        started = self.recipe() if checkpoint is None else parse(checkpoint.recipe)
         free = ("name", "description", *(LENGTH if any_length else ()))
-        before, now = started.entries(), recipe.entries()
-        changed = [
+        before = self.started(checkpoint).entries()
+        changed = ", ".join(
             f"{key} was {before[key]!r} and is {value!r} now"
-            for key, value in now.items()
+            for key, value in recipe.entries().items()
             if value != before[key] and key not in free
-        ]
-        expect(
-            not changed,
-            f"the run in {self.folder} was started with another recipe: {', '.join(changed)}; "
-            "start a new run for it",
-            CheckpointError,
         )
+        other = f"the run in {self.folder} was started with another recipe: {changed}"
+        expect(not changed, f"{other}; start a new run for it", CheckpointError)
         return checkpoint
 
     def change_length(self, recipe: Recipe, checkpoint: Checkpoint | None, steps: int) -> None:
@@ -227,10 +220,9 @@ class Run:
 
         Raises CheckpointError if the run has taken those steps already.
         """
-        started = self.recipe() if checkpoint is None else parse(checkpoint.recipe)
-        if started.length() == recipe.length():
+        if self.started(checkpoint).length() == recipe.length():
             return
-        progress = Progress() if checkpoint is None else checkpoint.progress
+        progress = checkpoint.progress if checkpoint else Progress()
         expect(
             steps > progress.step,
             f"the run in {self.folder} has taken {progress.step} steps ({progress.epoch} epochs) "
@@ -246,13 +238,10 @@ class Run:
         """Add what this session runs on to environment.json."""
         sessions = []
         if self.environment_file.exists():
-            try:
+            advice = "mend it, or move it away if what earlier sessions ran on need not be kept"
+            damaged = CheckpointError, f"{self.environment_file} is damaged (", f"); {advice}"
+            with explained(*damaged, (ValueError, TypeError, RecursionError)):
                 sessions = list(json.loads(read_bytes(self.environment_file, 1 << 24)))
-            except (ValueError, TypeError, RecursionError) as error:
-                raise CheckpointError(
-                    f"{self.environment_file} is damaged ({error!s:.200}); mend it, or move it "
-                    "away if what earlier sessions ran on need not be kept"
-                ) from error
         sessions.append(environment())
         write_atomically(self.environment_file, json.dumps(sessions, indent=2).encode())
 
@@ -266,21 +255,20 @@ def _place(folder: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _lock_folder(folder: Path) -> int | None:
-    """A file descriptor that holds the folder's lock; None if another process has it."""
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Within the block this process holds the folder's lock, unless another has it (False)."""
     if fcntl is None or not folder.is_dir():
-        return -1
-    handle = os.open(folder, os.O_RDONLY)
+        yield True
+        return
+    handle, held = os.open(folder, os.O_RDONLY), True
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(handle)
-        return None
+        held = False
     except OSError:
         pass  # a file system without locks: no protection, but no obstacle either
-    return handle
-
-
-def _unlock(handle: int | None) -> None:
-    if handle is not None and handle >= 0:
+    try:
+        yield held
+    finally:
         os.close(handle)

@@ -1,4 +1,4 @@
-"""From a recipe to the objects a run is made of: data, model, optimiser, schedule."""
+"""From a recipe, or a file, to the objects that a run is made of: data, model, optimiser."""
 
 from __future__ import annotations
 
@@ -6,20 +6,30 @@ import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from minran import backend, data, distributed, optim
 from minran.data import Dataset, Loader, Preprocess
-from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
+from minran.errors import (
+    CheckpointError,
+    DataError,
+    RecipeError,
+    ShapeError,
+    did_you_mean,
+    expect,
+)
+from minran.files import explained
 from minran.hints import checked
 from minran.models import create_model
 from minran.nn import Module, init
-from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint
+from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.recipe import Recipe, parse
 
+_WEIGHTS = resources.files("minran") / "weights"
 # First word of the random stream of label noise; 1 and 2 are the loader's.
 _NOISE_STREAM = 3
 _SMALL = 1 << 18
@@ -77,12 +87,9 @@ class Parts:
         if theirs:  # the first checkpoints knew neither labels nor classes' pictures
             same = same and np.array_equal(theirs.get("labels", ()), self.data["labels"])
             same = same and _alike(theirs.get("class_means"), self.data["class_means"])
-        expect(
-            same,
-            "the training pictures are not those that the run started with: pictures, labels or "
-            "classes were changed (or a folder was split by an earlier version of minran)",
-            CheckpointError,
-        )
+        other = "the training pictures are not those that the run started with: pictures, labels or"
+        other += " classes were changed (or a folder was split by an earlier version of minran)"
+        expect(same, other, CheckpointError)
         self.model.load_state_dict(checkpoint.model)
         if self.average:
             self.average.restart()
@@ -92,9 +99,8 @@ class Parts:
 
 def _alike(colours: np.ndarray | None, own: np.ndarray) -> bool:
     """Shapes pictures may differ in single roundings between processors, not by more."""
-    if colours is None or colours.shape != own.shape:
-        return False
-    return bool(np.abs(colours - own).max() < 0.05)
+    same = colours is not None and colours.shape == own.shape
+    return same and bool(np.abs(colours - own).max() < 0.05)
 
 
 @checked(RecipeError)
@@ -108,22 +114,19 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     preprocess = Preprocess.fit(train_data.images, recipe.data.std)
     training = recipe.training
     # With few pictures of one's own, the batch of a shipped recipe would never be full.
-    batch_size = min(training.batch_size, len(train_data))
-    if batch_size < training.batch_size and distributed.leads():
+    size = min(training.batch_size, len(train_data))
+    if size < training.batch_size and distributed.leads():
         warnings.warn(
-            f"training.batch_size is {training.batch_size}, but there are {batch_size} pictures to "
-            f"train on: all {batch_size} make one batch",
+            f"training.batch_size is {training.batch_size}, but there are {size} pictures to "
+            f"train on: all {size} make one batch",
             stacklevel=2,
         )
     processes = distributed.current().size
-    expect(
-        batch_size >= processes,
-        f"training.batch_size is {batch_size}: not a picture for each of the {processes} processes",
-        RecipeError,
-    )
+    few = f"training.batch_size is {size}: not a picture for each of the {processes} processes"
+    expect(size >= processes, few, RecipeError)
     train = Loader(
         train_data,
-        batch_size,
+        size,
         preprocess,
         augment=recipe.augment.pad_crop_flip,
         cutout=recipe.augment.cutout,
@@ -141,6 +144,22 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     schedule, facts = _schedule(recipe, total), _describe(train_data)
     return Parts(model, optimizer, schedule, train, test, preprocess, total, average, facts)
+
+
+def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
+    settings, lr = recipe.schedule, recipe.optimizer.lr
+    values, defaults = recipe.entries(), Recipe().entries()
+    for key, reason in recipe.unused().items():
+        # How long a run takes is said by iterations, if they are given: that stands in the recipe.
+        good = key == "training.epochs" or values[key] == defaults[key]
+        expect(good, f"{key} = {values[key]!r} would have no effect: {reason}", RecipeError)
+    schedules: dict[str, Any] = {
+        "constant": lambda: optim.constant(lr),
+        "multistep": lambda: optim.multistep(lr, settings.milestones, settings.factor),
+        "cosine": lambda: optim.cosine(lr, total, int(settings.warmup * total)),
+        "one_cycle": lambda: optim.one_cycle(lr, total, settings.warmup),
+    }
+    return schedules[settings.kind]()
 
 
 def _describe(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -163,9 +182,8 @@ def use_precision(recipe: Recipe) -> None:
         # "tf32" is the default and means: where the GPU has it.
         backend.current().set_precision(None if recipe.precision == "tf32" else recipe.precision)
     elif recipe.precision == "bf16":
-        warnings.warn(
-            "precision 'bf16' is for a GPU; on the CPU everything is float32", stacklevel=2
-        )
+        cpu = "precision 'bf16' is for a GPU; on the CPU everything is float32"
+        warnings.warn(cpu, stacklevel=2)
 
 
 @checked(RecipeError)
@@ -190,11 +208,8 @@ def _load(name: str, split: str, count: int, data_dir: str | Path | None) -> Dat
     if name == "shapes" and count:
         return data.load(name, split, count=count)
     dataset = data.load(name, split, data_dir)
-    expect(
-        count <= len(dataset),
-        f"data.{split}_count is {count}, but {name} has {len(dataset)} {split} pictures",
-        RecipeError,
-    )
+    few = f"data.{split}_count is {count}, but {name} has {len(dataset)} {split} pictures"
+    expect(count <= len(dataset), few, RecipeError)
     return dataset.subset(np.arange(count) * len(dataset) // count) if count else dataset
 
 
@@ -203,11 +218,8 @@ def make_model(recipe: Recipe, num_classes: int) -> Module:
     """The recipe's network with fresh weights. Raises RecipeError for a wrong option."""
     options = dict(recipe.model.options)
     for option, source in (("seed", "the recipe's seed"), ("num_classes", "the data")):
-        expect(
-            option not in options,
-            f"model.options.{option} must not be set: it comes from {source}",
-            RecipeError,
-        )
+        message = f"model.options.{option} must not be set: it comes from {source}"
+        expect(option not in options, message, RecipeError)
     return create_model(recipe.model.name, num_classes, seed=recipe.seed, **options)
 
 
@@ -219,7 +231,8 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     class names, progress). Raises CheckpointError.
     """
     checkpoint = load_checkpoint(path)
-    try:
+    kinds = (RecipeError, ShapeError, DataError, RecursionError)
+    with explained(CheckpointError, f"{path} does not fit this version of minran: ", "", kinds):
         recipe = parse(checkpoint.recipe, str(path))
         # A stranger's recipe may ask for any amount of memory and time.
         size = sum(array.size for array in checkpoint.model.values())
@@ -227,24 +240,40 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
             model = make_model(recipe, len(checkpoint.class_names))
         model.load_state_dict(checkpoint.model)
         return model.eval(), Preprocess.from_state(checkpoint.preprocess), checkpoint
-    except (RecipeError, ShapeError, DataError, RecursionError) as error:
-        raise CheckpointError(f"{path} does not fit this version of minran: {error}") from error
 
 
-def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
-    settings, lr = recipe.schedule, recipe.optimizer.lr
-    values, defaults = recipe.entries(), Recipe().entries()
-    for key, reason in recipe.unused().items():
-        # How long a run takes is said by iterations, if they are given: that stands in the recipe.
-        expect(
-            key == "training.epochs" or values[key] == defaults[key],
-            f"{key} = {values[key]!r} would have no effect: {reason}",
-            RecipeError,
-        )
-    schedules: dict[str, Any] = {
-        "constant": lambda: optim.constant(lr),
-        "multistep": lambda: optim.multistep(lr, settings.milestones, settings.factor),
-        "cosine": lambda: optim.cosine(lr, total, int(settings.warmup * total)),
-        "one_cycle": lambda: optim.one_cycle(lr, total, settings.warmup),
-    }
-    return schedules[settings.kind]()
+class Pretrained(NamedTuple):
+    """A trained network in evaluation mode, and what it takes to use it."""
+
+    model: Module
+    preprocess: Preprocess
+    class_names: list[str]
+
+
+def list_pretrained() -> list[str]:
+    """The names `load_pretrained` knows."""
+    return sorted(f.name[:-12] for f in _WEIGHTS.iterdir() if f.name[-12:] == ".safetensors")
+
+
+@checked(CheckpointError)
+def load_pretrained(name: str) -> Pretrained:
+    """A network that was trained with the recipe in its file, on the current backend.
+
+    `model(tensor(preprocess(images)))` gives logits for uint8 pictures (N, 32, 32, 3). What
+    each was trained on, and its accuracy, stands in `docs/results`.
+
+    Raises CheckpointError naming the known ones if there is none of that name.
+    """
+    known = list_pretrained()
+    none = f"there are no weights for {name!r}; {did_you_mean(name, known)}"
+    expect(name in known, none, CheckpointError)
+    with resources.as_file(_WEIGHTS / f"{name}.safetensors") as file:
+        model, preprocess, checkpoint = load_model(file)
+    return Pretrained(model, preprocess, checkpoint.class_names)
+
+
+@checked(CheckpointError)
+def export_weights(checkpoint: str | Path, target: str | Path) -> None:
+    """Write `checkpoint` to `target` without the optimiser's state: what is needed to predict."""
+    full = load_checkpoint(checkpoint)
+    save_checkpoint(Path(target), replace(full, optimizer={}, data={}, raw={}))

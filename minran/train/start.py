@@ -86,9 +86,8 @@ def train(
             told = on_row if leads else None
             session = Session(recipe, parts, steps, run, progress, history, stop, reporter, told)
             if not session.fit():
-                reporter.say(
-                    f"stopped after step {progress.step}; go on with --resume {run.folder}"
-                )
+                advice = f"go on with --resume {run.folder}"
+                reporter.say(f"stopped after step {progress.step}; {advice}")
     if parts.average:
         parts.average.apply()
     return Result(run, parts.model.eval(), history, progress.finished, parts)
@@ -107,10 +106,9 @@ def opened(
             lambda: _open(run, recipe, resume, force, parts.total_steps)
         )
         history.writes = distributed.leads()
-        progress = Progress()
         if checkpoint is not None:
             parts.restore(checkpoint)
-            progress = checkpoint.progress
+        progress = checkpoint.progress if checkpoint else Progress()
         progress.total_steps = parts.total_steps
         # The same seed makes the same weights, but perhaps not on another kind of processor.
         parts.model.load_state_dict(distributed.from_leader(parts.model.state_dict))
@@ -140,12 +138,11 @@ def expect_same_pictures(**datasets: Dataset) -> None:
     """
     if distributed.current().size == 1:
         return
-    facts: dict[str, Any] = {}
     for which, data in datasets.items():
-        facts |= {
+        facts = {
             f"the number of {which} pictures": len(data),
             f"the list of classes of {which} pictures": list(data.class_names),
             f"the checksum of the {which} labels": zlib.crc32(data.labels.tobytes()),
             f"the checksum of the {which} pictures": zlib.crc32(data.images.tobytes()),
         }
-    distributed.expect_alike(facts)
+        distributed.expect_alike(facts)

@@ -90,8 +90,7 @@ def ablate(args: argparse.Namespace) -> int:
 
 def _as_command(cell: Any, base: str) -> str:
     """The `minran train` command that makes the cell's run."""
-    from minran.train import load_recipe
-    from minran.train.toml import write_value
+    from minran.train.recipe import load_recipe, write_value
 
     before, folder = load_recipe(base).entries(), cell.folder
     words = ["minran", "train", "--recipe", base, "--runs", folder.parent, "--name", folder.name]
