@@ -1,22 +1,19 @@
 """Training on a GPU: a step only launches, may be recorded as one graph, and is read seldom.
 
 Between two looks at the losses the host only writes the learning rate and the number of the step
-to the device, then launches the step. Batches, losses and counts stay on the device.
+to the device, then launches the step. A step that is recorded once and replayed
 
-What must hold for a step that is recorded once and replayed:
-
-- It only launches: it does not wait for the device, read from it, or copy to it. Whatever changes
-  from step to step (learning rate, number of the step, seed, batch) lies in the device's memory.
-- It allocates from memory that nothing else uses: the recorder sees to it (`backend/gpu/graph`).
-- It ran before: kernels are compiled, memory is there. Those warm-up steps move the network, so
-  what they moved is put back.
+- only launches: it does not wait for the device, read from it, or copy to it. Whatever changes
+  from step to step (learning rate, number of the step, seed, batch) lies in the device's memory;
+- allocates from memory that nothing else uses: the recorder sees to it (`backend/gpu/graph`);
+- ran before: kernels are compiled, memory is there. What those warm-up steps moved is put back.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -109,7 +106,6 @@ class DeviceSteps(UnreadSteps):
         self._run()
 
     def read(self) -> np.ndarray:
-        """From the device."""
         return backend.to_host(self.outcomes)
 
     def step(self) -> None:
@@ -127,16 +123,13 @@ class DeviceSteps(UnreadSteps):
 
     def _recorded(self) -> Callable[[], Any]:
         """The step as a graph; if it cannot be recorded, the step itself and one warning."""
+        moved = what_a_step_moves(self.parts.model, self.optimizer)
+        moved += self.average.means if self.average else []
         try:
-            moved = what_a_step_moves(self.parts.model, self.optimizer)
-            moved += self.average.means if self.average else []
             return CapturedStep(self.step, moved, self.optimizer)
         except CaptureError as error:
-            warnings.warn(
-                f"the training step could not be recorded as a graph and runs launch by launch, "
-                f"which is slower ({error})",
-                stacklevel=2,
-            )
+            slower = "could not be recorded as a graph and runs launch by launch, which is slower"
+            warnings.warn(f"the training step {slower} ({error})", stacklevel=2)
             return self.step
 
 
@@ -221,13 +214,10 @@ class CapturedStep:
     ) -> None:
         # The graph knows where arrays lie and keeps none; the step does, its inputs among them.
         self.step = step
-        kernels = backend.current()
-        expect(
-            backend.has("recorder"),
-            f"a training step is recorded as a graph on a GPU only; the backend is {kernels.name}",
-            CaptureError,
-        )
-        self.recorder = kernels.recorder()
+        name = backend.current().name
+        message = f"a training step is recorded as a graph on a GPU only; the backend is {name}"
+        expect(backend.has("recorder"), message, CaptureError)
+        self.recorder = backend.current().recorder()
         self.operands = [RecordedOperands(optimizer) for optimizer in optimizers]
         before = [array.copy() for array in state]
         try:
@@ -242,15 +232,18 @@ class CapturedStep:
             operands.finish()
 
     def _record(self) -> None:
+        eager = [(operands.optimizer, operands.optimizer.operands) for operands in self.operands]
         try:
-            with ExitStack() as stack:
-                for operands in self.operands:
-                    stack.enter_context(operands.used())
-                stack.enter_context(self.recorder.recording())
+            for operands in self.operands:
+                operands.optimizer.operands = operands
+            with self.recorder.recording():
                 self.step()
         except Exception as error:
             reason = str(error).strip().splitlines()
             raise CaptureError(reason[0] if reason else type(error).__name__) from error
+        finally:
+            for optimizer, before in eager:
+                optimizer.operands = before
 
     def __call__(self) -> None:
         for operands in self.operands:
@@ -276,22 +269,12 @@ class RecordedOperands(Operands):
         self.lr = backend.current().xp.zeros(1, optimizer.flat.dtype)
         self.gradients: list[Array] = []
 
-    @contextmanager
-    def used(self) -> Iterator[None]:
-        """Within the block, the optimiser's step takes these."""
-        eager, self.optimizer.operands = self.optimizer.operands, self
-        try:
-            yield
-        finally:
-            self.optimizer.operands = eager
-
     def table(self, gradients: list[Array]) -> Array:
         """The table, empty: nothing can be copied to the device now (`finish`)."""
         self.gradients = gradients
         return self.on_device
 
     def rate(self, lr: float) -> Array:
-        """The array that holds the rate."""
         return self.lr
 
     def finish(self) -> None:

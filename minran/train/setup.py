@@ -81,12 +81,13 @@ class Parts:
 
         Raises CheckpointError if it does not belong to this network or these pictures.
         """
-        theirs = checkpoint.data
-        same = checkpoint.class_names == self.class_names
-        same = same and _alike(checkpoint.preprocess["mean"], self.preprocess.mean)
-        if theirs:  # the first checkpoints knew neither labels nor classes' pictures
-            same = same and np.array_equal(theirs.get("labels", ()), self.data["labels"])
-            same = same and _alike(theirs.get("class_means"), self.data["class_means"])
+        theirs = checkpoint.data or self.data  # the first checkpoints knew nothing of this
+        same = (
+            checkpoint.class_names == self.class_names
+            and _alike(checkpoint.preprocess["mean"], self.preprocess.mean)
+            and np.array_equal(theirs.get("labels", ()), self.data["labels"])
+            and _alike(theirs.get("class_means"), self.data["class_means"])
+        )
         other = "the training pictures are not those that the run started with: pictures, labels or"
         other += " classes were changed (or a folder was split by an earlier version of minran)"
         expect(same, other, CheckpointError)
