@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from numbers import Integral, Real
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -19,10 +22,13 @@ import numpy as np
 from minran import backend
 from minran.backend.geometry import Pair
 from minran.errors import (
+    CheckpointError,
     GradientError,
     MinranError,
     NoEntryError,
+    RecipeError,
     ShapeError,
+    did_you_mean,
     expect,
     expect_bool,
     expect_number,
@@ -481,3 +487,353 @@ def _expect_probabilities(targets: np.ndarray) -> None:
             "cross_entropy: probabilities must be at least 0 and sum to 1, but those of sample "
             f"{row} go from {targets[row].min():.6g} and sum to {sums[row]:.6g}"
         )
+
+
+# --- nn: modules and their state
+
+
+def expect_none_shared(kind: type, found: Iterable[tuple[str, Any]]) -> None:
+    """A class of modules holds no parts: all its instances would share them."""
+    for part, _ in found:
+        raise ShapeError(
+            f"{kind.__name__}.{part} belongs to the class, so all its instances would share it, "
+            "and none would train it; assign it in __init__: self.... = ..."
+        )
+
+
+def expect_in_sight(name: Any, value: Any, kinds: tuple[type, ...]) -> None:
+    """`value` hides nothing of these `kinds`, as a set or a generator would: they have no names."""
+    hides = isinstance(value, GeneratorType | map | filter | zip)
+    if isinstance(value, Collection) and not isinstance(value, (str, bytes, *kinds)):
+        # An array of numbers holds none, and looking would take long.
+        numbers = getattr(getattr(value, "dtype", None), "kind", "O") != "O"
+        hides = not numbers and any(isinstance(part, kinds) for part in value)
+    if hides:
+        what = f"{name} is a {type(value).__name__}"
+        raise ShapeError(f"{what}, whose parts have no names; make it a list")
+
+
+def expect_distinct(names: list[str], owner: str) -> None:
+    """No two parts have one name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ShapeError(f"two parts of this {owner} are named {name}")
+
+
+def expect_module(value: Any, module: type, place: str) -> None:
+    """`value` is a module; the sentence guesses what was meant."""
+    if isinstance(value, module):
+        return
+    if isinstance(value, list | tuple):
+        advice = f"a {type(value).__name__}; give its modules one by one: Sequential(*layers)"
+    elif isinstance(value, type):
+        advice = f"the class {value.__name__}; make an instance: {value.__name__}()"
+    elif callable(value):
+        name = getattr(value, "__name__", type(value).__name__)
+        advice = f"the function {name}; use a layer, as nn.ReLU() for ops.relu"
+    else:
+        advice = shortened(value)
+    raise ShapeError(f"{place} is for a Module, got {advice}")
+
+
+def fitting_state(own: dict[str, Array], given: Any) -> dict[str, np.ndarray]:
+    """The arrays of a state dict in the dtypes of a model's `own`, if all may take their places."""
+    if not isinstance(given, Mapping):
+        what = f"expected a dict of arrays, got {type(given).__name__}"
+        raise CheckpointError(f"load_state_dict: {what}")
+    missing = [name for name in own if name not in given]
+    unknown = [name for name in given if name not in own]
+    wrong = [
+        f"{what} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        for what, names in (("missing", missing), ("unknown", unknown))
+        if names
+    ]
+    if wrong:
+        raise CheckpointError(f"the state does not belong to this model: {'; '.join(wrong)}")
+    return {name: _fitting(name, given[name], array) for name, array in own.items()}
+
+
+def _fitting(name: str, given: Any, own: Array) -> np.ndarray:
+    """`given` in the dtype of `own`, if it may take its place."""
+    new = backend.to_host(given)
+    if new.shape != tuple(own.shape):
+        what = f"the model has shape {tuple(own.shape)}, the state {new.shape}"
+        raise ShapeError(f"{name}: {what}")
+    wrong = None
+    if not backend.is_floating(new.dtype):
+        wrong = f"expected floating-point numbers, the state has dtype {new.dtype}"
+    else:
+        with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused here
+            new = new.astype(own.dtype)
+        if not np.isfinite(new).all():
+            wrong = f"the state holds numbers that are not finite in {own.dtype}"
+        elif name.endswith("running_var") and (new < 0).any():
+            wrong = "the state holds a negative variance"
+    if wrong:
+        raise CheckpointError(f"{name}: {wrong}")
+    return new
+
+
+# --- nn: layers and their initial weights
+
+
+def expect_counts(layer: str, error: Kind = ShapeError, /, **sizes: Any) -> None:
+    """Numbers of channels, features, groups or units are whole and positive."""
+    for name, size in sizes.items():
+        expect_whole(size, f"{layer}: {name}", error=error)
+
+
+def expect_groups(layer: str, in_channels: Any, out_channels: Any, groups: Any) -> None:
+    """Both numbers of channels divide into the groups."""
+    expect_counts(layer, in_channels=in_channels, out_channels=out_channels, groups=groups)
+    if in_channels % groups or out_channels % groups:
+        what = f"{in_channels} input and {out_channels} output channels"
+        raise ShapeError(f"{layer}: {what} do not divide into {groups} groups")
+
+
+def expect_rates(layer: str, channels: Any, momentum: Any, eps: Any) -> None:
+    """What a batch norm is made with."""
+    expect_counts(layer, channels=channels)
+    expect_number(momentum, f"{layer}: momentum")
+    if momentum > 1:
+        raise ShapeError(f"{layer}: momentum must be at most 1, got {momentum}")
+    expect_number(eps, f"{layer}: eps")
+
+
+def sides(value: Any, what: str, least: int = 1) -> Pair:
+    """`value` as (rows, columns) of at least `least`."""
+    found = pair(value, what)
+    if min(found) < least:
+        raise ShapeError(f"{what} must be at least {least}, got {shortened(value)}")
+    return found
+
+
+def target_size(size: tuple[int, ...] | None) -> Pair:
+    """The height and width to interpolate to."""
+    if size is None or len(size) != 2:
+        raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
+    return size[0], size[1]
+
+
+def floating(dtype: Any, what: str) -> np.dtype[Any]:
+    """`dtype` if it has fractions."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise ShapeError(f"{what}: there is no dtype {shortened(dtype)}") from error
+    if not backend.is_floating(found):
+        raise ShapeError(f"{what} must be floating-point, got {found}")
+    return found
+
+
+def generator(rng: Any) -> np.random.Generator:
+    """The generator passed in; without one, a generator of fresh entropy, as PyTorch does."""
+    if rng is None:
+        return np.random.default_rng()
+    if not isinstance(rng, np.random.Generator):
+        what = "rng must be a NumPy Generator such as np.random.default_rng(0)"
+        raise ShapeError(f"{what}, got {shortened(rng)}")
+    return rng
+
+
+_left: ContextVar[int | None] = ContextVar("left", default=None)
+
+
+@contextmanager
+def at_most(numbers: int) -> Iterator[None]:
+    """Within the block, no more than so many numbers are made: for recipes of strangers.
+
+    What comes after them raises RecipeError before it takes memory or time.
+    """
+    before = _left.set(numbers)
+    try:
+        yield
+    finally:
+        _left.reset(before)
+
+
+def spend(shape: tuple[int, ...]) -> None:
+    """Count an array of weights that is about to be made, if a block of `at_most` is around it."""
+    left, size = _left.get(), math.prod(shape)
+    if left is not None:
+        _left.set(left - size)
+        if left < size:
+            what = "the network has more numbers than there are weights"
+            raise RecipeError(f"{what} (an array of {shape})")
+
+
+# --- models: widths, names and options
+
+
+def expect_width(unit: str, width: int, divisor: int) -> None:
+    """A unit's width divides into those of its layers."""
+    if width % divisor:
+        raise RecipeError(f"{unit}: width must divide by {divisor}, got {width}")
+
+
+def expect_grouped_width(unit: str, width: int, groups: int) -> None:
+    """Half the width divides into groups."""
+    if width % (2 * groups):
+        raise RecipeError(f"{unit}: half the width {width} must divide into {groups} groups")
+
+
+def expect_model(name: Any, known: Collection[str]) -> None:
+    """There is a network of this name."""
+    if not isinstance(name, str) or name not in known:
+        raise RecipeError(f"unknown model {name!r}; {did_you_mean(str(name), known)}")
+
+
+def model_options(name: str, options: dict[str, Any], spec: Any) -> dict[str, Any]:
+    """The options of a network, with tuples for lists, if each is of the kind of its default."""
+    for option, value in options.items():
+        if option not in vars(spec):
+            what = f"{name}: unknown option {option!r}"
+            raise RecipeError(f"{what}; {did_you_mean(option, vars(spec))}")
+        default, least = getattr(spec, option), 0 if option in ("modules", "tail_units") else 1
+        several = isinstance(default, tuple)
+        if isinstance(default, str):
+            good, wanted = isinstance(value, str), f"a word such as {default!r}"
+        elif several:
+            good = isinstance(value, tuple | list) and all(_is_size(n, least) for n in value)
+            wanted = f"whole numbers of at least {least} such as {default}"
+        else:
+            good, wanted = _is_size(value, least), f"a whole number of at least {least}"
+        if not good:
+            raise RecipeError(f"{name}: option {option!r} must be {wanted}, got {value!r}")
+    return {key: tuple(it) if isinstance(it, list) else it for key, it in options.items()}
+
+
+def _is_size(value: Any, least: int) -> bool:
+    return _is_whole(value) and value >= least
+
+
+def expect_stages(name: str, spec: Any) -> None:
+    """What a specification says of stages has an entry for each."""
+    per_stage = {field: value for field, value in vars(spec).items() if isinstance(value, tuple)}
+    if len({len(value) for value in per_stage.values()}) != 1:
+        listed = ", ".join(f"{field} {value}" for field, value in per_stage.items())
+        raise RecipeError(f"{name}: {listed} must have one entry per stage each")
+
+
+def precision(name: str, dtype: Any) -> np.dtype[Any]:
+    """The precision of a network."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise RecipeError(f"{name}: unknown dtype {dtype!r}") from error
+    if found not in (np.float32, np.float64):
+        raise RecipeError(f"{name}: dtype must be float32 or float64, got {found}")
+    return found
+
+
+# --- optim: gradient descent and schedules
+
+
+def trained(params: Any, tensor: Any) -> list[Any]:
+    """The parameters of an optimiser as a list, each of which can be trained."""
+    # A Tensor can be iterated over, too: its rows, which would not be what is trained.
+    if isinstance(params, tensor) or not isinstance(params, Iterable):
+        got = type(params).__name__
+        raise RecipeError(f"SGD: params must be a list of tensors, got one {got}")
+    found: list[Any] = list(params)
+    if not found:
+        raise RecipeError("SGD: there are no parameters to train")
+    for index, param in enumerate(found):
+        if not (isinstance(param, tensor) and param.requires_grad):
+            raise RecipeError(f"SGD: params[{index}] is no Tensor that requires a gradient")
+    if len({id(param) for param in found}) != len(found):
+        raise RecipeError("SGD: a parameter is listed twice; each step would move it twice")
+    return found
+
+
+def expect_decays(momentum: Any, nesterov: Any, weight_decay: Any) -> None:
+    """The numbers of an optimiser."""
+    expect_number(momentum, "SGD: momentum", 0, 1, RecipeError)
+    expect_number(weight_decay, "SGD: weight_decay", error=RecipeError)
+    expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
+
+
+def expect_all_gradients(params: list[Any]) -> None:
+    """Each parameter has a gradient of its shape."""
+    for param in params:
+        if param.grad is None:
+            raise GradientError(
+                f"SGD.step: a parameter of shape {param.shape} has no gradient; call "
+                "loss.backward() first, and check that the loss depends on it"
+            )
+        if getattr(param.grad, "shape", None) != param.shape:
+            raise GradientError(
+                f"SGD.step: a parameter of shape {param.shape} has the gradient "
+                f"{shortened(param.grad)}, which is no array of that shape"
+            )
+
+
+def expect_velocities(own: dict[str, Array], given: Any) -> None:
+    """The arrays of an optimiser's state may take the places of its `own`."""
+    found = given if isinstance(given, Mapping) else {}
+    shapes = {name: tuple(array.shape) for name, array in own.items()}
+    if {name: np.shape(array) for name, array in found.items()} != shapes:
+        count = len(given) if found is given else "no"
+        what = f"the optimiser's state ({count} velocities)"
+        raise CheckpointError(f"{what} does not belong to these {len(own)} parameters")
+    for name, array in found.items():
+        if not (backend.is_floating(np.asarray(array).dtype) and np.isfinite(array).all()):
+            what = "the optimiser's state must be finite floating-point numbers"
+            raise CheckpointError(f"{name}: {what}")
+
+
+def expect_plan(schedule: str, lr: Any, total: Any = 1, **shares: Any) -> None:
+    """The rate of a schedule, its number of steps, and its factors, which are numbers from 0 on."""
+    expect_number(lr, f"{schedule}: lr", error=RecipeError)
+    expect_whole(total, f"{schedule}: total", error=RecipeError)
+    for name, share in shares.items():
+        expect_number(share, f"{schedule}: {name}", error=RecipeError)
+
+
+def expect_milestones(milestones: Any) -> None:
+    """The steps at which `multistep` lowers the rate."""
+    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
+        what = "multistep: milestones must be a list of steps"
+        raise RecipeError(f"{what}, got {shortened(milestones)}")
+    for milestone in milestones:
+        expect_whole(milestone, "multistep: a milestone", 0, error=RecipeError)
+
+
+def expect_warmup(warmup: Any, total: int) -> None:
+    """The warm-up of `cosine` is a part of its steps."""
+    expect_whole(warmup, "cosine: warmup", 0, error=RecipeError)
+    if warmup > total:
+        what = "cosine: needs 0 <= warmup <= total and total > 0"
+        raise RecipeError(f"{what}, got {warmup} of {total} steps")
+
+
+# --- train: batches
+
+
+def expect_batch(batch: Any) -> None:
+    """Prepared pictures and labels, and perhaps soft labels, of one number."""
+    good = len(batch) in (2, 3) and len({len(part) for part in batch}) == 1
+    if not (good and batch[0].ndim == 4 and batch[0].dtype.kind == "f"):
+        shapes = ", ".join(f"{part.shape} {part.dtype}" for part in batch)
+        what = "train_step: batch must be prepared images (N, H, W, C) and labels"
+        raise ShapeError(f"{what}, got {shapes}")
+
+
+# --- distributed: what is summed over processes
+
+
+def tensors(given: Any, tensor: Any, what: str) -> list[Any]:
+    """Several tensors as a list."""
+    # A Tensor can be iterated over, too: its rows.
+    many = isinstance(given, Iterable) and not isinstance(given, tensor)
+    found = list(given) if many else []
+    if not many or not all(isinstance(each, tensor) for each in found):
+        raise ShapeError(f"{what} must be a list of tensors, got {shortened(found)}")
+    return found
+
+
+def expect_numbers(what: str, numbers: tuple[Any, ...]) -> None:
+    """Each is a number, or True or False."""
+    for number in numbers:
+        if not isinstance(number, Real | np.bool_):
+            raise ShapeError(f"{what}: each must be a number, got {shortened(number)}")

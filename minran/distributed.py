@@ -30,26 +30,17 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from numbers import Real
 from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from minran import backend, machine
+from minran import backend, checks, machine
 from minran.autograd import Array, Tensor
 from minran.backend.cpu.memory import empty
 from minran.backend.world import World, current, install
-from minran.errors import (
-    BackendError,
-    MinranError,
-    ShapeError,
-    expect,
-    expect_whole,
-    pip_install,
-    shortened,
-)
+from minran.errors import BackendError, MinranError, expect, expect_whole, pip_install
 from minran.hints import checked
 from minran.streams import Output
 
@@ -83,14 +74,11 @@ def start() -> World:
     if alone or current().size > 1:
         return current()
     mpi = _import_mpi()
-    comm, library = mpi.COMM_WORLD, mpi.Get_library_version().splitlines()[0].strip()
-    expect(
-        comm.Get_size() > 1 or not told,
-        f"mpiexec has started {told and told[0]} processes, but mpi4py's {library} sees one: this "
-        "mpiexec belongs to another MPI",
-        BackendError,
-    )
+    comm = mpi.COMM_WORLD
     if comm.Get_size() == 1:
+        library = mpi.Get_library_version().splitlines()[0].strip()
+        what = f"mpiexec has started {told and told[0]} processes, but mpi4py's {library} sees one"
+        expect(not told, f"{what}: this mpiexec belongs to another MPI", BackendError)
         return current()
     neighbours = comm.Split_type(mpi.COMM_TYPE_SHARED)
     on_gpu = backend.current().name == "cupy"
@@ -142,12 +130,7 @@ def weight(count: int) -> float:
 
 def sum_gradients(parameters: Iterable[Tensor]) -> None:
     """Replace each parameter's gradient by its sum over all processes: one message for all."""
-    many = isinstance(parameters, Iterable) and not isinstance(parameters, Tensor)
-    parameters = list(parameters) if many else []
-    if not many or not all(isinstance(each, Tensor) for each in parameters):
-        # Not `expect`: it takes its message ready, and each step would print all parameters.
-        what = shortened(parameters)
-        raise ShapeError(f"sum_gradients: parameters must be a list of tensors, got {what}")
+    parameters = checks.tensors(parameters, Tensor, "sum_gradients: parameters")
     world = current()
     if world.size == 1:
         return
@@ -162,9 +145,7 @@ def sum_gradients(parameters: Iterable[Tensor]) -> None:
 
 def sum_numbers(*numbers: float) -> list[float]:
     """Each number summed over all processes, in float64."""
-    for number in numbers:
-        if not isinstance(number, Real | np.bool_):
-            raise ShapeError(f"sum_numbers: each must be a number, got {shortened(number)}")
+    checks.expect_numbers("sum_numbers", numbers)
     return [float(total) for total in current().sum(np.array(numbers, np.float64))]
 
 
@@ -176,15 +157,12 @@ def leads() -> bool:
 @checked()
 def from_leader(function: Callable[[], Value]) -> Value:
     """`function()`, which only process 0 calls: all get its result, or its MinranError."""
-    world = current()
-    if world.size == 1:
-        return function()
     result: Any = None
     try:
         result = (function(), None) if leads() else None
     except MinranError as error:
         result = None, error
-    value, error_of_leader = world.broadcast(result)
+    value, error_of_leader = current().broadcast(result)
     if error_of_leader is not None:
         raise error_of_leader
     return value  # type: ignore[no-any-return]
@@ -199,12 +177,9 @@ def expect_alike(facts: Mapping[str, Any]) -> None:
     first, *others = current().collect(dict(facts))
     for rank, theirs in enumerate(others, 1):
         for name, here in first.items():
-            expect(
-                theirs.get(name) == here,
-                f"all processes must do the same: {name} is {theirs.get(name)!r} in process {rank} "
-                f"and {here!r} in process 0",
-                BackendError,
-            )
+            there = theirs.get(name)
+            what = f"{name} is {there!r} in process {rank} and {here!r} in process 0"
+            expect(there == here, f"all processes must do the same: {what}", BackendError)
 
 
 @contextmanager
@@ -260,35 +235,35 @@ class MPIWorld(World):
         self.begun = np.frombuffer(self.window, np.int64)
         self.begun[0] = 0
 
+    def _all(self, message: Callable[..., Any], *arguments: Any) -> Any:
+        """A message of all to all, counted before this process waits for the others in it."""
+        self.begun[0] += 1
+        return message(*arguments)
+
     def counts(self, count: int) -> list[int]:
         return self.gather(np.array([count], np.int64)).ravel().tolist()
 
     def gather(self, array: Array) -> Array:
-        self.begun[0] += 1
         every = empty((self.size, *array.shape), array.dtype)
-        self.comm.Allgather(np.ascontiguousarray(array), every)
+        self._all(self.comm.Allgather, np.ascontiguousarray(array), every)
         return every
 
     def sum(self, array: Array) -> Array:
         if array.nbytes <= SMALL:
             return self.gather(array).sum(0)
-        self.begun[0] += 1
         # Process k adds up part k of everybody's array, and tells everybody the result.
         length = -(-array.size // self.size)
         mine, parts = (empty((self.size, length), array.dtype) for _ in range(2))
         mine.ravel()[: array.size] = array.ravel()
         mine.ravel()[array.size :] = 0
-        self.comm.Alltoall(mine, parts)
-        total = self.gather(parts.sum(0)).ravel()[: array.size]
-        return total.reshape(array.shape)
+        self._all(self.comm.Alltoall, mine, parts)
+        return self.gather(parts.sum(0)).ravel()[: array.size].reshape(array.shape)
 
     def broadcast(self, value: Any) -> Any:
-        self.begun[0] += 1
-        return self.comm.bcast(value)
+        return self._all(self.comm.bcast, value)
 
     def collect(self, value: Any) -> list[Any]:
-        self.begun[0] += 1
-        return list(self.comm.allgather(value))
+        return list(self._all(self.comm.allgather, value))
 
     def part(self) -> int | None:
         """Wait until all processes part; at once the number of one that waits for this in vain."""
@@ -324,12 +299,8 @@ class NCCLWorld(MPIWorld):
         from cupy.cuda import nccl
 
         found = cupy.cuda.runtime.getDeviceCount()
-        expect(
-            local_rank < found,
-            f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s); "
-            "start one process for each GPU",
-            BackendError,
-        )
+        what = f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s)"
+        expect(local_rank < found, f"{what}; start one process for each GPU", BackendError)
         self.cupy = cupy
         cupy.cuda.Device(local_rank).use()
         identity = self.broadcast(nccl.get_unique_id() if self.rank == 0 else None)
@@ -351,8 +322,7 @@ class NCCLWorld(MPIWorld):
         self, send: Callable[..., Any], array: Array, shape: tuple[int, ...], *how: Any
     ) -> Array:
         """What `send` makes of the arrays of all processes, behind the GPU's other work."""
-        self.begun[0] += 1
         source, target = self.cupy.ascontiguousarray(array), self.cupy.empty(shape, array.dtype)
         stream, kind = self.cupy.cuda.get_current_stream().ptr, self.types[array.dtype.char]
-        send(source.data.ptr, target.data.ptr, source.size, kind, *how, stream)
+        self._all(send, source.data.ptr, target.data.ptr, source.size, kind, *how, stream)
         return target

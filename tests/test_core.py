@@ -16,16 +16,16 @@ CORE = {
     "autograd.py": 503,
     "ops": 1077,
     "gradcheck/check.py": 230,
-    "nn": 650,
-    "models": 600,
-    "optim/sgd.py": 150,
-    "optim/schedules.py": 100,
-    "train/steps.py": 135,
-    "train/loop.py": 165,
+    "nn": 500,
+    "models": 535,
+    "optim/sgd.py": 95,
+    "optim/schedules.py": 85,
+    "train/steps.py": 130,
+    "train/loop.py": 160,
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_427
+LIMIT = 4_132
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

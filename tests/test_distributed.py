@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from train.train_helpers import assert_same_run
 
-from minran import distributed, tensor
+from minran import checks, distributed, tensor
 from minran.backend import world
 from minran.cli import main
 from minran.train import Run, load_checkpoint, read_history
@@ -145,7 +145,7 @@ def test_alone_nothing_changes() -> None:
 
 def test_a_step_prints_no_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     """A message that is made ready although nobody needs it took a third of a step."""
-    monkeypatch.setattr(distributed, "shortened", None)
+    monkeypatch.setattr(checks, "shortened", None)
     distributed.sum_gradients([tensor([1.0], requires_grad=True)])
 
 

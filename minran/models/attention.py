@@ -7,11 +7,9 @@ every position. Some summaries swap the two names; the code goes by the directio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from minran import nn, ops
+from minran import checks, nn, ops
 from minran.autograd import Tensor
-from minran.errors import RecipeError, expect
+from minran.errors import RecipeError, expect_whole
 from minran.models.units import Build, unit, units
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -37,7 +35,7 @@ class Hourglass(nn.Module):
     """
 
     def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
-        expect(depth >= 1, f"Hourglass: depth must be at least 1, got {depth}", RecipeError)
+        expect_whole(depth, "Hourglass: depth", error=RecipeError)
         self.pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
         self.down = units(build, channels, r)
         if depth > 1:
@@ -50,7 +48,6 @@ class Hourglass(nn.Module):
         self.interpolate = nn.UpsampleBilinear2d(align_corners=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         d = self.down(self.pool(x))
         y = self.up(self.skip(d) + self.inner(d)) if self.depth > 1 else self.bottom(d)
         return self.interpolate(y, x)
@@ -71,7 +68,7 @@ class MaskBranch(nn.Module):
     def __init__(
         self, build: Build, channels: int, depth: int, r: int, attention: str, mask: str
     ) -> None:
-        _expect_one_of(ACTIVATIONS, "attention", attention)
+        checks.expect_one_of(attention, ACTIVATIONS, "attention", RecipeError)
         local = mask == "local"
         self.body = units(build, channels, 3) if local else Hourglass(build, channels, depth, r)
         first = [build.norm_relu(channels)] if build.pre_activation else []
@@ -108,10 +105,9 @@ class AttentionModule(nn.Module):
         attention: str = "mixed",
         mask: str = "hourglass",
     ) -> None:
-        _expect_one_of(MASKS, "mask", mask)
-        _expect_one_of(ops.LEARNING, "learning", learning)
-        for name, value in (("p", p), ("t", t), ("r", r)):
-            expect(value >= 1, f"{name} must be at least 1, got {value}", RecipeError)
+        checks.expect_one_of(mask, MASKS, "mask", RecipeError)
+        checks.expect_one_of(learning, ops.LEARNING, "learning", RecipeError)
+        checks.expect_counts("AttentionModule", RecipeError, p=p, t=t, r=r)
         self.learning = learning
         self.before = units(build, channels, p)
         self.trunk = units(build, channels, t)
@@ -126,8 +122,3 @@ class AttentionModule(nn.Module):
         if self.mask is not None:
             h = ops.gate(self.mask(u), h, self.learning)
         return self.after(h)
-
-
-def _expect_one_of(known: Iterable[str], name: str, given: str) -> None:
-    words = tuple(known)
-    expect(given in words, f"{name} must be one of {words}, got {given!r}", RecipeError)

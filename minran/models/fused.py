@@ -50,7 +50,6 @@ class FusedNormReLU(BatchNormReLU):
     """Batch norm and ReLU, with the moments that come with the map."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         return ops.batch_norm_relu(x, *self.arguments(), moments=moments_of(x))
 
 
@@ -63,7 +62,6 @@ class FusedPreActUnit(PreActUnit):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
         s = self.stride
         norms = self.norm1, self.norm2, self.norm3
         convs = (self.conv1, 1, 1), (self.conv2, 3, s), (self.conv3, 1, 1), (self.shortcut, 1, s)
@@ -77,15 +75,12 @@ class FusedPreActUnit(PreActUnit):
 
     def _fused(self, x: Tensor) -> Tensor:
         if self.shortcut is None:
-            y, moments = _norm_conv(self.norm1, self.conv1, x, moments_of(x))
-            shortcut = x
+            y, shortcut = _norm_conv(self.norm1, self.conv1, x), x
         else:
             a = self.norm1(x)
-            y, moments = self.conv1(a), None
-            shortcut = self.shortcut(a)
-        y, moments = _norm_conv(self.norm2, self.conv2, y, moments)
-        y, moments = _norm_conv(self.norm3, self.conv3, y, moments, shortcut)
-        return y if moments is None else Summed(y, moments)
+            y, shortcut = self.conv1(a), self.shortcut(a)
+        y = _norm_conv(self.norm2, self.conv2, y)
+        return _norm_conv(self.norm3, self.conv3, y, shortcut)
 
     def _folded(self, x: Tensor) -> Tensor:
         norms = self.norm1, self.norm2, self.norm3
@@ -103,7 +98,6 @@ class FusedHead(Head):
     """A mask's `Head`, each norm in one pass with the convolution behind it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         layers: list[Any] = list(self)
         activation = layers.pop()
         # Behind post-activation units the first layer is a convolution without a norm.
@@ -114,9 +108,8 @@ class FusedHead(Head):
             return super().forward(x)
         for layer in first:
             x = layer(x)
-        moments = moments_of(x)
         for norm, conv in zip(norms, convs, strict=True):
-            x, moments = _norm_conv(norm, conv, x, moments)
+            x = _norm_conv(norm, conv, x)
         return activation(x)
 
 
@@ -136,16 +129,12 @@ class FusedBuild(Build):
 
 
 def _norm_conv(
-    norm: BatchNormReLU,
-    conv: Conv2d,
-    x: Tensor,
-    moments: Moments | None,
-    residual: Tensor | None = None,
-) -> tuple[Tensor, Moments | None]:
-    """conv(norm(x)) + residual, and its moments; `moments` are those of x, if they are known."""
-    op = NormReLUConv2d(norm.arguments()[2:], conv.stride[0], conv.padding[0], moments)
+    norm: BatchNormReLU, conv: Conv2d, x: Tensor, residual: Tensor | None = None
+) -> Tensor:
+    """conv(norm(x)) + residual, with its moments where they were summed on the way."""
+    op = NormReLUConv2d(norm.arguments()[2:], conv.stride[0], conv.padding[0], moments_of(x))
     y = op(x, norm.gamma, norm.beta, conv.weight, residual)
-    return y, op.moments_of_y
+    return y if op.moments_of_y is None else Summed(y, op.moments_of_y)
 
 
 def _may_fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int, int]]) -> bool:

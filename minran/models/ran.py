@@ -1,17 +1,20 @@
-"""The Residual Attention Networks: one class, one table of specifications."""
+"""The networks: the Residual Attention Networks, a baseline without attention, and their table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from minran import checks
 from minran.autograd import Tensor
-from minran.errors import RecipeError, expect
+from minran.errors import RecipeError
 from minran.models.attention import AttentionModule
 from minran.models.fused import FusedBuild
-from minran.models.units import Build, unit
+from minran.models.units import Build, unit, units
 from minran.nn import GlobalAvgPool, Linear, MaxPool2d, Module, Sequential
 
 
@@ -50,13 +53,24 @@ class Spec:
     image_size: int = 32
 
 
+@dataclass(frozen=True)
+class ResNetSpec:
+    """Widths and number of units of each stage."""
+
+    stem_width: int = 16
+    widths: tuple[int, ...] = (64, 128, 256)
+    units: tuple[int, ...] = (18, 18, 18)
+    num_classes: int = 10
+    image_size: int = 32
+
+
 # Stem and its width; of each stage the width, modules and depth of the masks; width of the tail.
 _IMAGENET = Spec("imagenet", 64, (256, 512, 1024), (1, 1, 1), (3, 2, 1), 2048, tail_stride=2)
 _IMAGENET = replace(_IMAGENET, num_classes=1000, image_size=224)
 _CIFAR = Spec("cifar", 16, (64, 128, 256), (1, 1, 1), (3, 2, 1), 256)
 _SMALL = Spec("pooled", 32, (32, 64, 128), (1, 1, 1), (2, 1, 1), 128, tail_units=1)
 
-SPECS: dict[str, Spec] = {
+SPECS: dict[str, Any] = {
     # ImageNet (paper Tables 2 and 7; the authors' published network files)
     "attention56": _IMAGENET,
     "attention92": replace(_IMAGENET, modules=(1, 2, 3)),
@@ -73,7 +87,10 @@ SPECS: dict[str, Spec] = {
     # For CPUs and lessons
     "attention_small_cifar": _SMALL,
     "attention_nano": Spec("pooled", 16, (16, 32), (1, 1), (2, 1), 32, tail_units=1),
+    # The baseline the paper compares with in Table 5 (He et al. 2016)
+    "resnet164_cifar": ResNetSpec(),
 }
+"""Every network by its name."""
 
 
 class ResidualAttentionNetwork(Module):
@@ -85,22 +102,21 @@ class ResidualAttentionNetwork(Module):
     def __init__(self, spec: Spec, seed: int = 0, dtype: Any = np.float32) -> None:
         self.spec = spec
         build = FusedBuild(np.random.default_rng(seed), dtype, spec.unit, spec.groups)
-        kind = {
-            name: getattr(spec, name) for name in ("p", "t", "r", "learning", "attention", "mask")
-        }
+        names = ("p", "t", "r", "learning", "attention", "mask")
+        options = {name: getattr(spec, name) for name in names}
+
+        def modules(stage: int, width: int) -> Iterable[Module]:
+            for _ in range(spec.modules[stage]):
+                yield AttentionModule(build, width, spec.depths[stage], **options)
+
         self.stem = _stem(build, spec)
-        stages: list[Module] = []
+        self.stages = _stages(build, spec, modules)
+        width = (spec.stem_width, *spec.widths)[-1]
         tail: list[Module] = []
-        width = spec.stem_width
-        for channels, modules, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
-            first = unit(build, width, channels, stride=2 if stages else 1)
-            others = (AttentionModule(build, channels, depth, **kind) for _ in range(modules))
-            stages.append(Sequential(first, *others))
-            width = channels
         for _ in range(spec.tail_units):
             tail.append(unit(build, width, spec.tail_width, 1 if tail else spec.tail_stride))
             width = spec.tail_width
-        self.stages, self.tail = Sequential(*stages), Sequential(*tail)
+        self.tail = Sequential(*tail)
         # Pre-activation units end in a sum: the last batch norm and ReLU are still to come.
         self.norm = build.norm_relu(width) if build.pre_activation else None
         self.pool = GlobalAvgPool()
@@ -114,16 +130,44 @@ class ResidualAttentionNetwork(Module):
         return self.fc(self.pool(x))
 
 
+class ResNet(Module):
+    """Stem conv3x3, stages of pre-activation units, BN-ReLU, pool, classifier.
+
+    x: (N, H, W, 3) -> logits (N, num_classes).
+    """
+
+    def __init__(self, spec: ResNetSpec, seed: int = 0, dtype: Any = np.float32) -> None:
+        self.spec = spec
+        build = FusedBuild(np.random.default_rng(seed), dtype)
+        self.stem = Sequential(build.conv(3, spec.stem_width, 3, padding=1))
+        self.stages = _stages(build, spec, lambda i, width: units(build, width, spec.units[i] - 1))
+        width = (spec.stem_width, *spec.widths)[-1]
+        self.norm = build.norm_relu(width)
+        self.pool = GlobalAvgPool()
+        self.fc = Linear(width, spec.num_classes, rng=build.rng, dtype=dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.pool(self.norm(self.stages(self.stem(x)))))
+
+
 def _stem(build: Build, spec: Spec) -> Sequential:
     """The first layers; only ImageNet's has a norm (on CIFAR the first unit's own comes next)."""
+    checks.expect_one_of(spec.stem, ("imagenet", "cifar", "pooled"), "stem", RecipeError)
     width = spec.stem_width
     if spec.stem == "imagenet":
         conv = build.conv(3, width, 7, stride=2, padding=3)
         return Sequential(conv, build.norm_relu(width), MaxPool2d(3, stride=2, ceil_mode=True))
-    expect(
-        spec.stem in ("cifar", "pooled"),
-        f"stem must be one of ('imagenet', 'cifar', 'pooled'), got {spec.stem!r}",
-        RecipeError,
-    )
     conv = build.conv(3, width, 3, padding=1)
     return Sequential(conv) if spec.stem == "cifar" else Sequential(conv, MaxPool2d(2))
+
+
+def _stages(build: Build, spec: Any, others: Callable[[int, int], Iterable[Module]]) -> Sequential:
+    """Each stage is a unit, which halves the picture but in the first, and the `others` behind it.
+
+    others: those of a stage, from its number and width.
+    """
+    stages: list[Module] = []
+    for stage, (before, width) in enumerate(pairwise((spec.stem_width, *spec.widths))):
+        first = unit(build, before, width, stride=2 if stage else 1)
+        stages.append(Sequential(first, *others(stage, width)))
+    return Sequential(*stages)

@@ -12,9 +12,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minran import ops
+from minran import checks, ops
 from minran.autograd import Tensor
-from minran.errors import RecipeError, expect
 from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential
 
 Kind = TypeVar("Kind", bound=type[Module])
@@ -66,7 +65,7 @@ class PreActUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        expect(cout % 4 == 0, f"PreActUnit: width must divide by 4, got {cout}", RecipeError)
+        checks.expect_width("PreActUnit", cout, 4)
         inner = cout // 4
         self.norm1 = build.norm_relu(cin)
         self.conv1 = build.conv(cin, inner, 1)
@@ -91,11 +90,7 @@ class ResNeXtUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        expect(
-            cout % (2 * build.groups) == 0,
-            f"ResNeXtUnit: half the width {cout} must divide into {build.groups} groups",
-            RecipeError,
-        )
+        checks.expect_grouped_width("ResNeXtUnit", cout, build.groups)
         inner = cout // 2
         self.conv1 = build.conv(cin, inner, 1)
         self.norm1 = build.norm_relu(inner)
@@ -107,9 +102,7 @@ class ResNeXtUnit(Module):
         self.shortcut_norm = None if self.shortcut is None else build.norm(cout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
-        y = self.norm2(self.conv2(self.norm1(self.conv1(x))))
-        y = self.norm3(self.conv3(y))
+        y = self.norm3(self.conv3(self.norm2(self.conv2(self.norm1(self.conv1(x))))))
         return ops.relu(y + _project(x, self.shortcut, self.shortcut_norm))
 
 
@@ -123,7 +116,7 @@ class InceptionUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        expect(cout % 16 == 0, f"InceptionUnit: width must divide by 16, got {cout}", RecipeError)
+        checks.expect_width("InceptionUnit", cout, 16)
         b = cout // 8
 
         def branch(*steps: tuple[int, int]) -> Sequential:
@@ -145,10 +138,8 @@ class InceptionUnit(Module):
         self.shortcut_norm = None if self.shortcut is None else build.norm(cout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, Cin) -> (N, H/stride, W/stride, C)."""
         y = ops.concat([self.branch1(x), self.branch2(x), self.branch3(x)])
-        y = self.norm(self.conv(y))
-        return ops.relu(y + _project(x, self.shortcut, self.shortcut_norm))
+        return ops.relu(self.norm(self.conv(y)) + _project(x, self.shortcut, self.shortcut_norm))
 
 
 def _project(x: Tensor, shortcut: Conv2d | None, norm: BatchNorm2d | None) -> Tensor:

@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from minran import backend, ops
+from minran import checks, ops
 from minran.autograd import Array, Tensor
-from minran.checks import pair
-from minran.errors import ShapeError, expect, expect_bool, expect_number, expect_whole, shortened
+from minran.errors import expect_bool
 from minran.nn import init
 from minran.nn.module import Module, Parameter
 
@@ -37,26 +36,46 @@ class Conv2d(Module):
         rng: np.random.Generator | None = None,
         dtype: Any = np.float32,
     ) -> None:
-        expect_whole(in_channels, "Conv2d: in_channels")
-        expect_whole(out_channels, "Conv2d: out_channels")
-        expect_whole(groups, "Conv2d: groups")
-        expect(
-            in_channels % groups == 0 and out_channels % groups == 0,
-            f"Conv2d: {in_channels} input and {out_channels} output channels do not divide "
-            f"into {groups} groups",
-        )
-        self.stride = _sides(stride, "Conv2d: stride", 1)
-        self.padding = _sides(padding, "Conv2d: padding", 0)
+        checks.expect_groups("Conv2d", in_channels, out_channels, groups)
+        self.stride = checks.sides(stride, "Conv2d: stride")
+        self.padding = checks.sides(padding, "Conv2d: padding", 0)
         self.groups = groups
-        kernel = _sides(kernel_size, "Conv2d: kernel_size", 1)
+        kernel = checks.sides(kernel_size, "Conv2d: kernel_size")
         shape = (*kernel, in_channels // groups, out_channels)
-        dtype = _dtype(dtype, "Conv2d: dtype")
-        self.weight = Parameter(init.he_normal(_generator(rng), shape, dtype))
+        dtype = checks.floating(dtype, "Conv2d: dtype")
+        self.weight = Parameter(init.he_normal(checks.generator(rng), shape, dtype))
         self.bias = Parameter(init.constant((out_channels,), 0, dtype)) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, Cin) -> (N, Ho, Wo, Cout)."""
         return ops.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.groups)
+
+
+class Linear(Module):
+    """`ops.linear` with weight (in, out) and bias (out,).
+
+    >>> nn.Linear(4, 10)(tensor(np.zeros((2, 4), "float32"))).shape
+    (2, 10)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        *,
+        rng: np.random.Generator | None = None,
+        dtype: Any = np.float32,
+    ) -> None:
+        checks.expect_counts("Linear", in_features=in_features, out_features=out_features)
+        dtype = checks.floating(dtype, "Linear: dtype")
+        shape = in_features, out_features
+        self.weight = Parameter(init.uniform_fan_in(checks.generator(rng), shape, dtype))
+        self.bias = Parameter(init.constant((out_features,), 0, dtype)) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
+        return ops.linear(x, self.weight, self.bias)
 
 
 class BatchNorm2d(Module):
@@ -74,11 +93,8 @@ class BatchNorm2d(Module):
     def __init__(
         self, channels: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32
     ) -> None:
-        expect_whole(channels, "BatchNorm2d: channels")
-        expect_number(momentum, "BatchNorm2d: momentum")
-        expect(momentum <= 1, f"BatchNorm2d: momentum must be at most 1, got {momentum}")
-        expect_number(eps, "BatchNorm2d: eps")
-        dtype = _dtype(dtype, "BatchNorm2d: dtype")
+        checks.expect_rates("BatchNorm2d", channels, momentum, eps)
+        dtype = checks.floating(dtype, "BatchNorm2d: dtype")
         self.momentum, self.eps = momentum, eps
         self.gamma = Parameter(init.constant((channels,), 1, dtype))
         self.beta = Parameter(init.constant((channels,), 0, dtype))
@@ -104,7 +120,6 @@ class BatchNormReLU(BatchNorm2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H, W, C)."""
         return ops.batch_norm_relu(x, *self.arguments())
 
 
@@ -136,8 +151,15 @@ class SpatialAttention(Module):
         return ops.spatial_attention(x)
 
 
+class GlobalAvgPool(Module):
+    """`ops.global_avg_pool`: (N, H, W, C) -> (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.global_avg_pool(x)
+
+
 class MaxPool2d(Module):
-    """`ops.max_pool2d`.
+    """`ops.max_pool2d`: (N, H, W, C) -> (N, Ho, Wo, C).
 
     >>> pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)  # of the masks
     >>> pool(tensor(np.zeros((1, 32, 32, 4), "float32"))).shape
@@ -151,14 +173,13 @@ class MaxPool2d(Module):
         padding: Size = 0,
         ceil_mode: bool = False,
     ) -> None:
-        self.kernel_size = _sides(kernel_size, "MaxPool2d: kernel_size", 1)
-        self.stride = None if stride is None else _sides(stride, "MaxPool2d: stride", 1)
-        self.padding = _sides(padding, "MaxPool2d: padding", 0)
+        self.kernel_size = checks.sides(kernel_size, "MaxPool2d: kernel_size")
+        self.stride = None if stride is None else checks.sides(stride, "MaxPool2d: stride")
+        self.padding = checks.sides(padding, "MaxPool2d: padding", 0)
         expect_bool(ceil_mode, "MaxPool2d: ceil_mode")
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, Ho, Wo, C)."""
         return ops.max_pool2d(x, self.kernel_size, self.stride, self.padding, self.ceil_mode)
 
 
@@ -172,73 +193,10 @@ class UpsampleBilinear2d(Module):
 
     def __init__(self, size: Size | None = None, align_corners: bool = True) -> None:
         expect_bool(align_corners, "UpsampleBilinear2d: align_corners")
-        self.size = None if size is None else _sides(size, "UpsampleBilinear2d: size", 1)
+        self.size = None if size is None else checks.sides(size, "UpsampleBilinear2d: size")
         self.align_corners = align_corners
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """(N, h, w, C) -> (N, H, W, C), with the height and width of `like` if it is given."""
-        size = self.size if like is None else like.shape[1:3]
-        if size is None:
-            raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
-        return ops.upsample_bilinear2d(x, (size[0], size[1]), self.align_corners)
-
-
-class GlobalAvgPool(Module):
-    """`ops.global_avg_pool`: (N, H, W, C) -> (N, C)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.global_avg_pool(x)
-
-
-class Linear(Module):
-    """`ops.linear` with weight (in, out) and bias (out,).
-
-    >>> nn.Linear(4, 10)(tensor(np.zeros((2, 4), "float32"))).shape
-    (2, 10)
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        bias: bool = True,
-        *,
-        rng: np.random.Generator | None = None,
-        dtype: Any = np.float32,
-    ) -> None:
-        expect_whole(in_features, "Linear: in_features")
-        expect_whole(out_features, "Linear: out_features")
-        dtype = _dtype(dtype, "Linear: dtype")
-        weight = init.uniform_fan_in(_generator(rng), (in_features, out_features), dtype)
-        self.weight = Parameter(weight)
-        self.bias = Parameter(init.constant((out_features,), 0, dtype)) if bias else None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, in) -> (N, out)."""
-        return ops.linear(x, self.weight, self.bias)
-
-
-def _generator(rng: np.random.Generator | None) -> np.random.Generator:
-    """The generator passed in; without one, a generator of fresh entropy, as PyTorch does."""
-    if rng is None:
-        return np.random.default_rng()
-    expect(
-        isinstance(rng, np.random.Generator),
-        f"rng must be a NumPy Generator such as np.random.default_rng(0), got {shortened(rng)}",
-    )
-    return rng
-
-
-def _sides(value: Any, name: str, least: int) -> tuple[int, int]:
-    sides = pair(value, name)
-    expect(min(sides) >= least, f"{name} must be at least {least}, got {shortened(value)}")
-    return sides
-
-
-def _dtype(dtype: Any, name: str) -> np.dtype[Any]:
-    try:
-        found = np.dtype(dtype)
-    except TypeError as error:
-        raise ShapeError(f"{name}: there is no dtype {shortened(dtype)}") from error
-    expect(backend.is_floating(found), f"{name} must be floating-point, got {found}")
-    return found
+        size = checks.target_size(self.size if like is None else like.shape[1:3])
+        return ops.upsample_bilinear2d(x, size, self.align_corners)

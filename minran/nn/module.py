@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from types import GeneratorType
 from typing import Any, Self
 
 import numpy as np
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Tensor
-from minran.errors import CheckpointError, ShapeError, expect, shortened
+from minran.errors import expect, shortened
 
 
 class Parameter(Tensor):
@@ -52,15 +51,11 @@ class Module:
         return output
 
     def __init_subclass__(cls) -> None:
-        for name, _ in parts(vars(cls), (Module, Parameter)):
-            raise ShapeError(
-                f"{cls.__name__}.{name} belongs to the class, so all its instances would share it, "
-                "and none would train it; assign it in __init__: self.... = ..."
-            )
+        checks.expect_none_shared(cls, parts(vars(cls), (Module, Parameter)))
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The direct sub-modules with their names, those in lists, tuples and dicts too."""
-        yield from parts(vars(self), Module)
+        return parts(vars(self), Module)
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """This module ("") and all below it, parents first, with dotted names."""
@@ -123,90 +118,35 @@ class Module:
         Raises CheckpointError naming the missing and unknown entries, ShapeError naming the
         first entry of another shape.
         """
-        expect(
-            isinstance(state, Mapping),
-            f"load_state_dict: expected a dict of arrays, got {type(state).__name__}",
-            CheckpointError,
-        )
         own = self._state()
-        missing = [name for name in own if name not in state]
-        unknown = [name for name in state if name not in own]
-        wrong = "; ".join(_some("missing", missing) + _some("unknown", unknown))
-        expect(not wrong, f"the state does not belong to this model: {wrong}", CheckpointError)
-        new = {name: _fitting(name, state[name], array) for name, array in own.items()}
-        for name, array in own.items():
-            array[...] = backend.to_device(new[name])
+        for name, array in checks.fitting_state(own, state).items():
+            own[name][...] = backend.to_device(array)
         for parameter in self.parameters():
             parameter.changed_in_place()
 
     def _state(self) -> dict[str, Array]:
         """The arrays of parameters and buffers themselves, by name."""
-        parameters = [(name, parameter.data) for name, parameter in self.named_parameters()]
-        state: dict[str, Array] = {}
-        for name, array in (*parameters, *self.named_buffers()):
-            expect(name not in state, f"two parts of this {type(self).__name__} are named {name}")
-            state[name] = array
-        return state
+        named = [(name, parameter.data) for name, parameter in self.named_parameters()]
+        named += self.named_buffers()
+        checks.expect_distinct([name for name, _ in named], type(self).__name__)
+        return dict(named)
 
 
 def parts(attributes: Mapping[Any, Any], kinds: Any, above: tuple[int, ...] = ()) -> Any:
-    """(name, part) for what is of `kinds` among `attributes`, and in their lists and dicts.
-
-    Raises ShapeError for parts in a collection that gives them no names.
-    """
+    """(name, part) for what is of `kinds` among `attributes`, and in their lists and dicts."""
     for key, value in attributes.items():
         if isinstance(value, kinds):
             yield key, value
-        elif isinstance(value, dict | list | tuple):
-            # A list may contain itself; then it has been seen.
-            if id(value) not in above:
-                inside = value if isinstance(value, dict) else dict(enumerate(value))
-                for name, part in parts(inside, kinds, (*above, id(value))):
-                    yield f"{key}.{name}", part
-        elif isinstance(value, GeneratorType | map | filter | zip) or _hides_parts(value):
-            raise ShapeError(
-                f"{key} is a {type(value).__name__}, whose parts have no names; make it a list"
-            )
+        elif not isinstance(value, dict | list | tuple):
+            checks.expect_in_sight(key, value, (Module, Parameter))
+        elif id(value) not in above:  # a list may contain itself
+            inside = value if isinstance(value, dict) else dict(enumerate(value))
+            for name, part in parts(inside, kinds, (*above, id(value))):
+                yield f"{key}.{name}", part
 
 
 def _dotted(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
-
-
-def _hides_parts(value: Any) -> bool:
-    """Whether `value` is a collection of modules or parameters, as a set may be."""
-    if not isinstance(value, Collection) or isinstance(value, str | bytes | Module | Tensor):
-        return False
-    # An array of numbers holds none, and looking would take long.
-    numbers = getattr(getattr(value, "dtype", None), "kind", "O") != "O"
-    return not numbers and any(isinstance(part, Module | Parameter) for part in value)
-
-
-def _fitting(name: str, given: Any, own: Array) -> np.ndarray:
-    """`given` in the dtype of `own`, if it may take its place."""
-    new = backend.to_host(given)
-    expect(
-        new.shape == tuple(own.shape),
-        f"{name}: the model has shape {tuple(own.shape)}, the state {new.shape}",
-    )
-    expect(
-        backend.is_floating(new.dtype),
-        f"{name}: expected floating-point numbers, the state has dtype {new.dtype}",
-        CheckpointError,
-    )
-    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused here
-        new = new.astype(own.dtype)
-    expect(
-        bool(np.isfinite(new).all()),
-        f"{name}: the state holds numbers that are not finite in {own.dtype}",
-        CheckpointError,
-    )
-    expect(
-        not name.endswith("running_var") or bool((new >= 0).all()),
-        f"{name}: the state holds a negative variance",
-        CheckpointError,
-    )
-    return new
 
 
 class Sequential(Module):
@@ -224,10 +164,8 @@ class Sequential(Module):
             setattr(self, str(index), module)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name.isdigit() and not isinstance(value, Module):
-            raise ShapeError(
-                f"{type(self).__name__}: place {name} is for a Module, {_advice(value)}"
-            )
+        if name.isdigit():
+            checks.expect_module(value, Module, f"{type(self).__name__}: place {name}")
         super().__setattr__(name, value)
 
     def __iter__(self) -> Iterator[Module]:
@@ -245,18 +183,6 @@ class Sequential(Module):
         for module in self:
             x = module(x)
         return x
-
-
-def _advice(value: Any) -> str:
-    """What came instead of a Module, and what was meant."""
-    if isinstance(value, list | tuple):
-        return f"got a {type(value).__name__}; give its modules one by one: Sequential(*layers)"
-    if isinstance(value, type):
-        return f"got the class {value.__name__}; make an instance: {value.__name__}()"
-    if callable(value):
-        name = getattr(value, "__name__", type(value).__name__)
-        return f"got the function {name}; use a layer, as nn.ReLU() for ops.relu"
-    return f"got {shortened(value)}"
 
 
 @contextmanager
@@ -296,10 +222,3 @@ def observe(callback: Observer) -> Iterator[None]:
 def is_observed() -> bool:
     """Whether an `observe` block is active."""
     return bool(_observers.get())
-
-
-def _some(what: str, names: list[str]) -> list[str]:
-    if not names:
-        return []
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{what} {', '.join(names[:3])}{more}"]

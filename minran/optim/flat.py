@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Tensor
 from minran.errors import RecipeError, expect
 from minran.optim.sgd import SGD
@@ -27,11 +27,8 @@ class FlatSGD(SGD):
     def __init__(self, params: Iterable[Tensor], lr: float, *args: Any, **options: Any) -> None:
         super().__init__(params, lr, *args, **options)
         dtype = self.params[0].dtype
-        expect(
-            all(param.dtype == dtype for param in self.params),
-            f"FlatSGD: all parameters must be {dtype}, as the first is",
-            RecipeError,
-        )
+        alike = all(param.dtype == dtype for param in self.params)
+        expect(alike, f"FlatSGD: all parameters must be {dtype}, as the first is", RecipeError)
         xp, step = backend.current().xp, 16 // dtype.itemsize
         sizes = [param.size for param in self.params]
         ends = list(itertools.accumulate(math.ceil(size / step) * step for size in sizes))
@@ -66,19 +63,12 @@ class FlatSGD(SGD):
 
     def step(self) -> None:
         """Move every parameter along its gradient. Raises GradientError if one has none."""
-        self.expect_gradients()
+        checks.expect_all_gradients(self.params)
         kernels, dtype = backend.current(), self.params[0].dtype
         gradients = [kernels.xp.asarray(param.grad, dtype, order="C") for param in self.params]
         kernels.gather(self.operands.table(gradients), self.places, self.gradient)
-        kernels.sgd_update(
-            self.flat,
-            self.gradient,
-            self.flat_velocity,
-            self.operands.rate(self.lr),
-            self.momentum,
-            self.weight_decay,
-            self.nesterov,
-        )
+        numbers = self.operands.rate(self.lr), self.momentum, self.weight_decay, self.nesterov
+        kernels.sgd_update(self.flat, self.gradient, self.flat_velocity, *numbers)
         self.version[0] += 1
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from minran.errors import RecipeError, expect, expect_number, expect_whole, shortened
+from minran import checks
+from minran.errors import RecipeError, expect_number
 
 Schedule = Callable[[int], float]
 
 
 def constant(lr: float) -> Schedule:
     """lr, always."""
-    _expect_rate("constant", lr)
+    checks.expect_plan("constant", lr)
     return lambda step: lr
 
 
@@ -29,15 +30,8 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     >>> [round(schedule(step), 4) for step in (0, 64_000, 96_000)]
     [0.1, 0.01, 0.001]
     """
-    _expect_rate("multistep", lr)
-    expect_number(factor, "multistep: factor", error=RecipeError)
-    expect(
-        isinstance(milestones, Sequence) and not isinstance(milestones, str),
-        f"multistep: milestones must be a list of steps, got {shortened(milestones)}",
-        RecipeError,
-    )
-    for milestone in milestones:
-        expect_whole(milestone, "multistep: a milestone", 0, error=RecipeError)
+    checks.expect_plan("multistep", lr, factor=factor)
+    checks.expect_milestones(milestones)
     return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
 
 
@@ -47,21 +41,14 @@ def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedu
     lr(s) = final + (1 - final) (1 + cos(pi u)) / 2 times lr, u = (s - warmup)/(total - warmup).
     Raises RecipeError unless there are steps, and warm-up is a part of them.
     """
-    _expect_rate("cosine", lr)
-    expect_number(final, "cosine: final", error=RecipeError)
-    expect_whole(total, "cosine: total", error=RecipeError)
-    expect_whole(warmup, "cosine: warmup", 0, error=RecipeError)
-    expect(
-        warmup <= total,
-        f"cosine: needs 0 <= warmup <= total and total > 0, got {warmup} of {total} steps",
-        RecipeError,
-    )
+    checks.expect_plan("cosine", lr, total, final=final)
+    checks.expect_warmup(warmup, total)
 
     def at(step: int) -> float:
         if step < warmup:
             return lr * (step + 1) / warmup
         u = min(1.0, (step - warmup) / max(1, total - warmup))
-        return lr * (final + (1 - final) * (1 + math.cos(math.pi * u)) / 2)
+        return lr * (final + (1 - final) * _falling(math.pi * u))
 
     return at
 
@@ -77,20 +64,19 @@ def one_cycle(lr: float, total: int, warmup: float = 0.25, start: float = 0.04) 
 
     Raises RecipeError unless there are steps, and the share is in [0, 1).
     """
-    expect_whole(total, "one_cycle: total", error=RecipeError)
+    checks.expect_plan("one_cycle", lr, total, start=start)
     expect_number(warmup, "one_cycle: warmup", 0, 1, RecipeError)
-    _expect_rate("one_cycle", lr)
-    expect_number(start, "one_cycle: start", error=RecipeError)
     peak = warmup * total
 
     def at(step: int) -> float:
         if step < peak:
-            return lr * (1 - (1 - start) * (1 + math.cos(math.pi * step / peak)) / 2)
+            return lr * (1 - (1 - start) * _falling(math.pi * step / peak))
         u = min(1.0, (step - peak) / (total - peak))
-        return lr * max(1e-4, (1 + math.cos(math.pi * u)) / 2)
+        return lr * max(1e-4, _falling(math.pi * u))
 
     return at
 
 
-def _expect_rate(schedule: str, lr: float) -> None:
-    expect_number(lr, f"{schedule}: lr", error=RecipeError)
+def _falling(angle: float) -> float:
+    """From 1 to 0 along half a cosine, between the angles 0 and pi."""
+    return (1 + math.cos(angle)) / 2

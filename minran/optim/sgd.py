@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Tensor
-from minran.errors import (
-    CheckpointError,
-    GradientError,
-    RecipeError,
-    expect,
-    expect_number,
-    shortened,
-)
+from minran.errors import RecipeError, expect_number
 
 
 class SGD:
@@ -46,10 +39,8 @@ class SGD:
         nesterov: bool = False,
         weight_decay: float = 0.0,
     ) -> None:
-        self.params = _distinct(params)
-        expect_number(momentum, "SGD: momentum", 0, 1, RecipeError)
-        expect_number(weight_decay, "SGD: weight_decay", error=RecipeError)
-        expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
+        self.params: list[Tensor] = checks.trained(params, Tensor)
+        checks.expect_decays(momentum, nesterov, weight_decay)
         self.lr = lr
         self.momentum, self.weight_decay = float(momentum), float(weight_decay)
         self.nesterov = nesterov
@@ -60,34 +51,13 @@ class SGD:
         """The arrays that a step moves."""
         return [param.data for param in self.params]
 
-    def expect_gradients(self) -> None:
-        """Raise GradientError if a parameter has no gradient, or one of another shape."""
-        for param in self.params:
-            if param.grad is None:
-                raise GradientError(
-                    f"SGD.step: a parameter of shape {param.shape} has no gradient; call "
-                    "loss.backward() first, and check that the loss depends on it"
-                )
-            if getattr(param.grad, "shape", None) != param.shape:
-                raise GradientError(
-                    f"SGD.step: a parameter of shape {param.shape} has the gradient "
-                    f"{shortened(param.grad)}, which is no array of that shape"
-                )
-
     def step(self) -> None:
         """Move every parameter along its gradient. Raises GradientError if one has none."""
-        self.expect_gradients()
-        kernels = backend.current()
+        checks.expect_all_gradients(self.params)
+        update = backend.current().sgd_update
+        numbers = self.lr, self.momentum, self.weight_decay, self.nesterov
         for param, velocity in zip(self.params, self.velocity, strict=True):
-            kernels.sgd_update(
-                param.data,
-                param.grad,
-                velocity,
-                self.lr,
-                self.momentum,
-                self.weight_decay,
-                self.nesterov,
-            )
+            update(param.data, param.grad, velocity, *numbers)
             param.changed_in_place()
 
     @property
@@ -108,40 +78,14 @@ class SGD:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Copies of the velocities, in the order of the parameters."""
-        return {
-            f"velocity.{index}": np.array(backend.to_host(velocity))
-            for index, velocity in enumerate(self.velocity)
-        }
+        return {name: np.array(backend.to_host(array)) for name, array in self._state().items()}
 
     def load_state_dict(self, state: dict[str, np.ndarray]) -> None:
         """Continue with these velocities. Raises CheckpointError if they do not fit."""
-        given = state if isinstance(state, Mapping) else {}
-        own = {f"velocity.{i}": velocity for i, velocity in enumerate(self.velocity)}
-        shapes = {name: tuple(array.shape) for name, array in own.items()}
-        expect(
-            {name: np.shape(array) for name, array in given.items()} == shapes,
-            f"the optimiser's state ({len(given) if given is state else 'no'} velocities) does not "
-            f"belong to these {len(shapes)} parameters",
-            CheckpointError,
-        )
-        for name, array in given.items():
-            good = backend.is_floating(np.asarray(array).dtype) and np.isfinite(array).all()
-            message = f"{name}: the optimiser's state must be finite floating-point numbers"
-            expect(bool(good), message, CheckpointError)
+        own = self._state()
+        checks.expect_velocities(own, state)
         for name, velocity in own.items():
-            velocity[...] = backend.to_device(given[name])
+            velocity[...] = backend.to_device(state[name])
 
-
-def _distinct(params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters as a list, each of which can be trained."""
-    # A Tensor can be iterated over, too: its rows, which would not be what is trained.
-    what = f"SGD: params must be a list of tensors, got one {type(params).__name__}"
-    expect(isinstance(params, Iterable) and not isinstance(params, Tensor), what, RecipeError)
-    found = list(params)
-    expect(len(found) > 0, "SGD: there are no parameters to train", RecipeError)
-    for index, param in enumerate(found):
-        what = f"SGD: params[{index}] is no Tensor that requires a gradient"
-        expect(isinstance(param, Tensor) and param.requires_grad, what, RecipeError)
-    what = "SGD: a parameter is listed twice; each step would move it twice"
-    expect(len({id(param) for param in found}) == len(found), what, RecipeError)
-    return found
+    def _state(self) -> dict[str, Array]:
+        return {f"velocity.{index}": array for index, array in enumerate(self.velocity)}

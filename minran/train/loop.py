@@ -105,37 +105,34 @@ class Session:
 
     def _close_epoch(self) -> None:
         """The epoch's row: averages over its batches, and the test if it is due."""
-        progress, training = self.progress, self.recipe.training
+        progress = self.progress
         self._expect_finite_state()
         values: dict[str, Any] = {
             "train_loss": progress.loss_sum / progress.seen,
             "train_accuracy": progress.correct / progress.seen,
             "lr": self.parts.schedule(progress.step - 1),
         }
-        accuracy = -1.0
         if self._test_is_due():
-            values["test_loss"], accuracy = self.steps.test()
-            values["test_accuracy"] = accuracy
-        values["seconds"] = round(progress.seconds, 2)
-        self.reporter.epoch(self._log("epoch", **values))
+            values["test_loss"], values["test_accuracy"] = self.steps.test()
+        accuracy = values.get("test_accuracy", -1.0)
+        self.reporter.epoch(self._log("epoch", **values, seconds=round(progress.seconds, 2)))
 
         progress.epoch += 1
-        progress.batch = progress.seen = progress.correct = 0
-        progress.loss_sum = 0.0
+        progress.batch, progress.seen, progress.correct, progress.loss_sum = 0, 0, 0, 0.0
         # Best before last: killed in between, the run goes on from the last one before, tests
         # this epoch again and writes the same best file again.
         if accuracy > progress.best_accuracy:
             progress.best_accuracy = accuracy
             self._save(self.run.best_file)
-        if _divides(training.keep_every, progress.epoch):
+        if _divides(self.recipe.training.keep_every, progress.epoch):
             self._save(self.run.epoch_file(progress.epoch))
 
     def _log(self, kind: str, **values: Any) -> dict[str, Any]:
         """Add a row to the history, and tell whoever wants to know."""
         progress = self.progress
-        row = {"kind": kind, "step": progress.step, "epoch": progress.epoch + 1, **values}
         self.run.expect_there()
-        row = self.history.append(row)
+        now = {"kind": kind, "step": progress.step, "epoch": progress.epoch + 1}
+        row = self.history.append({**now, **values})
         progress.rows = len(self.history.rows)
         if self.on_row is not None:
             self.on_row(row)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minran import backend, distributed, ops
+from minran import backend, checks, distributed, ops
 from minran.autograd import Array, Tensor, no_grad, tensor
 from minran.data import Batch, Loader
-from minran.errors import expect
 from minran.hints import checked
 from minran.nn import Module
 from minran.nn.module import evaluating
@@ -53,10 +52,7 @@ def train_step(
     which the loss is then taken against. With several processes all call this with the same
     batch, and each takes its share; the step, and what is returned, are those of the batch.
     """
-    good = len(batch) in (2, 3) and len({len(part) for part in batch}) == 1
-    good = good and batch[0].ndim == 4 and batch[0].dtype.kind == "f"
-    shapes = ", ".join(f"{part.shape} {part.dtype}" for part in batch)
-    expect(good, f"train_step: batch must be prepared images (N, H, W, C) and labels, got {shapes}")
+    checks.expect_batch(batch)
     mine, weight = distributed.share(len(batch[0])), distributed.weight(len(batch[0]))
     images, labels, targets = batch[0][mine], batch[1][mine], batch[-1][mine]
     optimizer.zero_grad()
@@ -80,12 +76,11 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
         for batch in batches:
             mine = distributed.share(len(batch[0]))
             images, labels = batch[0][mine], batch[1][mine]
-            if len(labels) == 0:  # the last batch may be too small for a share of each
-                continue
-            logits = model(_inputs(model, images))
-            loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
-            correct += _count_correct(logits, labels)
-            seen += len(labels)
+            if len(labels):  # the last batch may be too small for a share of each
+                logits = model(_inputs(model, images))
+                loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
+                correct += _count_correct(logits, labels)
+                seen += len(labels)
     loss, right, total = distributed.sum_numbers(loss_sum, correct, seen)
     return loss / total, right / total
 

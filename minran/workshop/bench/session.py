@@ -260,11 +260,10 @@ class Session:
 
 def network_options(model: str, batch: int) -> dict[str, Any]:
     """The options of a network's jobs. Raises RecipeError for a model that does not exist."""
-    from minran.models import ran, resnet
+    from minran.models.ran import SPECS
 
-    specs: dict[str, Any] = {**ran.SPECS, **resnet.SPECS}
-    expect(model in specs, f"no model {model!r}; there are {', '.join(specs)}", RecipeError)
-    spec = specs[model]
+    expect(model in SPECS, f"no model {model!r}; there are {', '.join(SPECS)}", RecipeError)
+    spec = SPECS[model]
     return {"model": model, "batch": batch, "size": spec.image_size, "classes": spec.num_classes}
 
 
