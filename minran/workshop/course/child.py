@@ -78,14 +78,22 @@ class Student:
             return _raised(error)
         pairs = enumerate(zip(before, arrays, strict=True))
         changed = {k: new for k, (old, new) in pairs if old.tobytes() != new.tobytes()}
-        return {"value": Steps(value, arrays) if isgenerator(value) else value, "changed": changed}
+        steps = isgenerator(value)
+        return {
+            "value": _goer(value, arrays) if steps else value,
+            "steps": steps,
+            "changed": changed,
+        }
 
     def _lend(self, value: Any) -> list[Any] | None:
         if not callable(value):
             return None
-        kind = "class" if isinstance(value, type) else "function"
         self.lent.append(value)
-        return ["steps" if type(value) is Steps else kind, len(self.lent) - 1, *_home(value)]
+        kind = "class" if isinstance(value, type) else "function"
+        while isinstance(value, functools.partial):
+            value = value.func  # what is called in the end
+        home = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
+        return [kind, len(self.lent) - 1, *map(str, home)]
 
     def _borrow(self, note: list[Any]) -> Any:
         kind, what = note
@@ -94,35 +102,33 @@ class Student:
         if kind == "named":
             module, name = what.split(":")
             return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-        return self._calling_back(what)
 
-    def _calling_back(self, number: int) -> Callable[..., Any]:
-        def function(*args: Any, **options: Any) -> Any:
-            self.send({"back": number, "args": args, "options": options})
+        def call_back(*args: Any, **options: Any) -> Any:
+            self.send({"back": what, "args": args, "options": options})
             reply = self.receive()
             if "raised" in reply:
                 name, text, _ = reply["raised"]
-                kind = getattr(builtins, name, RuntimeError)
-                raise kind(text)
+                raise getattr(builtins, name, RuntimeError)(text)
             return reply["value"]
 
-        return function
+        return call_back
 
 
-class Steps:
-    """A generator as a function; what it is called with stands for the arrays that it works on."""
+def _goer(generator: Any, arrays: list[np.ndarray]) -> Callable[..., bool]:
+    """A generator as a function that goes to the next `yield` and says whether there was none.
 
-    def __init__(self, generator: Any, arrays: list[np.ndarray]) -> None:
-        self.generator, self.arrays = generator, arrays
+    It is called with the grader's arrays, which stand for those that the generator works on.
+    """
 
-    def __call__(self, *now: np.ndarray) -> bool:
-        """Go on to the next `yield`; returns whether the generator has ended."""
-        for own, array in zip(self.arrays, now, strict=True):
+    def go_on(*now: np.ndarray) -> bool:
+        for own, array in zip(arrays, now, strict=True):
             own[...] = array
-        ended = next(self.generator, self) is self
-        for own, array in zip(self.arrays, now, strict=True):
+        ended = next(generator, generator) is generator
+        for own, array in zip(arrays, now, strict=True):
             array[...] = own
         return ended
+
+    return go_on
 
 
 def _raised(error: BaseException) -> dict[str, Any]:
@@ -135,19 +141,10 @@ def _raised(error: BaseException) -> dict[str, Any]:
     return {"raised": (name, text, place_of(error))}
 
 
-def _home(value: Any) -> tuple[str, str]:
-    """The module and the name of what is called in the end."""
-    while isinstance(value, functools.partial):
-        value = value.func
-    module, name = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
-    return str(module), str(name)
-
-
 def _shell() -> Any:
     """IPython without a terminal: magics, `await`, and no history on disk."""
-    kind = need("IPython.core.interactiveshell").InteractiveShell
     need("IPython.core.history").HistoryManager.enabled = False
-    shell = kind.instance()
+    shell = need("IPython.core.interactiveshell").InteractiveShell.instance()
     shell.showtraceback = shell.showsyntaxerror = lambda *args, **options: None
     shell.enable_gui = lambda gui=None: None
     shell.enable_matplotlib = lambda gui=None: (gui, "agg")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,12 +35,13 @@ START_SECONDS = 120
 TOO_MUCH_MEMORY = 97
 """The exit status that says so."""
 
-_UNREADABLE = "what its process sent back cannot be read"
-_WALL = Path(__file__).with_name("wall.py")
 _KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-_SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix")
-_ETC = ("ld.so.cache", "localtime", "fonts", "passwd", "group", "nsswitch.conf", "alternatives")
-_DEVICES = ("null", "zero", "full", "random", "urandom")
+_SYSTEM = (
+    *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/etc/fonts", "/etc/passwd", "/etc/group"),
+    *("/etc/nsswitch.conf", "/etc/alternatives"),
+    *("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,30 +64,23 @@ class Walls:
 
     def missing(self) -> tuple[str, ...]:
         """What there is no wall against."""
-        if self.namespaces:
-            return ()
-        own = ("reaching the network", "reading your files")
-        if self.nobody:
-            return own
-        return (*own, "changing your files and the installed package", "ending your processes")
+        without_namespaces = ("reaching the network", "reading your files")
+        as_you = ("changing your files and the installed package", "ending your processes")
+        return () if self.namespaces else without_namespaces + (() if self.nobody else as_you)
 
 
 def strengths() -> tuple[Walls, ...]:
     """The walls that may be tried here, the strongest first."""
-    linux = sys.platform == "linux"
-    root = hasattr(os, "getuid") and os.getuid() == 0
-    return (
-        *([Walls(True, True)] if linux else []),
-        *([Walls(False, True)] if root else []),
-        Walls(False, False),
-    )
+    linux, root = sys.platform == "linux", hasattr(os, "getuid") and os.getuid() == 0
+    known = (Walls(True, True), linux), (Walls(False, True), root), (Walls(False, False), True)
+    return tuple(walls for walls, offered in known if offered)
 
 
 class Stopped(BaseException):
     """The student's process is gone, or had to be stopped."""
 
 
-class Process:
+class Process(AbstractContextManager["Process"]):
     """A student's process in an empty folder; a context manager that leaves nothing behind."""
 
     _found: Walls | None = None
@@ -96,18 +92,11 @@ class Process:
         for self.walls in [known] if known else strengths():
             problem = self._start()
             if not problem:
-                if not known:
-                    Process._found = self.walls
+                Process._found = Process._found if walls else self.walls
                 return
         raise MinranError(f"the student's process cannot be started: {problem}")
 
-    def __enter__(self) -> Process:
-        return self
-
     def __exit__(self, *unused: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """End every process of the student's, and remove the folder."""
         self._line.end.close()
         self._process.send_signal(signal.SIGTERM)
@@ -122,10 +111,7 @@ class Process:
         """Run a cell; returns the name and the text of the error that it raised, if any."""
         self._within(seconds)
         reply = self._ask({"do": "cell", "source": source})
-        if "raised" not in reply:
-            return None
-        name, text, _ = _texts(reply["raised"])
-        return name, text
+        return _texts(reply["raised"])[:2] if "raised" in reply else None
 
     def answer(self, name: str) -> Any:
         """What a name stands for in the notebook; KeyError if for nothing. Starts a judgement."""
@@ -133,30 +119,27 @@ class Process:
         return self._ask({"do": "get", "name": name})["value"]
 
     def call(self, target: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """Call something in the student's process with arguments from here."""
+        """Call something in the student's process with arguments from here.
+
+        Raises what the student's code raised, else puts what it wrote into our arrays.
+        """
         arrays = [one for one in (*args, *options.values()) if isinstance(one, np.ndarray)]
         reply = self._ask({"do": "call", "target": target, "args": args, "options": options})
         if "wrong" in reply:
             raise Wrong(*_texts(reply["wrong"]))
-        self._take(reply, arrays)
-        value = reply.get("value")
-        if isinstance(value, Remote) and value.kind == "steps":
-            return _steps(value, arrays)
-        return value
-
-    def _take(self, reply: dict[str, Any], arrays: list[np.ndarray]) -> None:
-        """Raise what the student's code raised, or put what it wrote into our arrays."""
         if "raised" in reply:
             name, text, where = _texts(reply["raised"])
             if name == "NotImplementedError":
                 raise NotImplementedError(text)
             raise Raised(name, text, where)
-        changed = reply.get("changed")
-        for place, new in changed.items() if isinstance(changed, dict) else ():
-            if isinstance(place, int) and 0 <= place < len(arrays):
-                old = arrays[place]
-                if isinstance(new, np.ndarray) and (new.shape, new.dtype) == (old.shape, old.dtype):
-                    old[...] = new
+        changed, value = reply.get("changed"), reply.get("value")
+        for place, old in enumerate(arrays) if isinstance(changed, dict) else ():
+            new = changed.get(place)
+            if isinstance(new, np.ndarray) and (new.shape, new.dtype) == (old.shape, old.dtype):
+                old[...] = new
+        if isinstance(value, Remote) and reply.get("steps") is True:
+            return _steps(value, arrays)
+        return value
 
     # --- the line
 
@@ -220,59 +203,55 @@ class Process:
             prefix="minran-course-", ignore_cleanup_errors=True
         )
         place = Path(self._folder.name)
+        root, work, said = place / "root", place / "work", place / "said"
+        root.mkdir()
+        work.mkdir()
+        # Without Matplotlib's list of fonts every start would look for all fonts again.
+        cache = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
+        for file in Path(cache).glob("fontlist-*.json"):
+            shutil.copyfile(file, work / file.name)
+        if self.walls == Walls(namespaces=False, nobody=True):
+            place.chmod(0o711)
+            work.chmod(0o777)
         ours, theirs = socket.socketpair()
         self._line = Line(ours)
-        with (place / "said").open("wb") as said:
+        settings = {
+            **asdict(self.walls),
+            **asdict(self.limits),
+            "line": theirs.fileno(),
+            "root": str(root),
+            "work": str(work),
+            "too_much": TOO_MUCH_MEMORY,
+            "visible": _visible(),
+        }
+        with said.open("wb") as file, theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", str(_WALL), json.dumps(self._settings(place, theirs))],
+                [sys.executable, "-P", Path(__file__).with_name("wall.py"), json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=file,
+                stderr=file,
                 env=_environment(),
                 cwd=place,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
-        theirs.close()
         try:
             self._within(START_SECONDS)
             loads(self._line.receive(), self._borrow)
             return ""
         except (EOFError, OSError, ValueError):
-            text = (place / "said").read_text(errors="replace").strip()
-            self.close()
+            text = said.read_text(errors="replace").strip()
+            self.__exit__()
             return text.rpartition("\n")[2] or "it did not start"
-
-    def _settings(self, place: Path, line: socket.socket) -> dict[str, Any]:
-        """What wall.py is told; makes the folders for the process in `place`."""
-        root, work = place / "root", place / "work"
-        root.mkdir()
-        work.mkdir()
-        # Without Matplotlib's list of fonts every start would look for all fonts again.
-        cache = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
-        fonts = sorted(Path(cache).glob("fontlist-*.json"))
-        if not self.walls.namespaces:
-            for file in fonts:
-                (work / file.name).write_bytes(file.read_bytes())
-            if self.walls.nobody:
-                place.chmod(0o711)
-                work.chmod(0o777)
-        return {
-            **asdict(self.walls),
-            **asdict(self.limits),
-            "line": line.fileno(),
-            "root": str(root),
-            "work": str(work),
-            "too_much": TOO_MUCH_MEMORY,
-            "visible": _visible(),
-            "fonts": [str(file) for file in fonts],
-        }
 
 
 def _steps(go_on: Remote, arrays: list[np.ndarray]) -> Iterator[None]:
     """A generator of the student's; `go_on` says whether it has ended."""
     while go_on(*arrays) is False:
         yield
+
+
+_UNREADABLE = "what its process sent back cannot be read"
 
 
 def _texts(values: Any) -> tuple[str, str, str]:
@@ -285,9 +264,8 @@ def _environment() -> dict[str, str]:
     """The environment of the process: none of our own but what Python and its threads need."""
     root, here = str(PACKAGE.parent), os.getcwd()
     places = [one for one in sys.path if os.path.isabs(one) and one not in (root, here)]
-    kept = {key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key}
     return {
-        **kept,
+        **{key: value for key, value in os.environ.items() if key in _KEPT or "BLAS" in key},
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join([root, *places]),
@@ -304,5 +282,4 @@ def _visible() -> list[str]:
     packages = [one for one in sys.path if one.endswith(("site-packages", "dist-packages"))]
     packages += [str(Path(np.__file__).parents[1]), str(PACKAGE)]
     places = [sys.prefix, sys.base_prefix, sys.exec_prefix, *packages, *_SYSTEM]
-    places += [f"/etc/{name}" for name in _ETC] + [f"/dev/{name}" for name in _DEVICES]
     return [one for one in places if os.path.exists(one)]

@@ -1,11 +1,11 @@
-"""Put walls around the student's process. A script that `start` starts; standard library only.
+"""Put walls around the student's process. A script that `process` starts; standard library only.
 
     grader - this script - first process of the namespaces - the student's process
 
 With namespaces (Linux) the student's process sees no network, no process but its own, and of the
 files Python and its packages, which it cannot change, and an empty folder in memory. When the
-first process of the namespaces ends, the kernel ends all others. Without them (`plain`) there are
-limits only, and this script looks for what is left and ends it.
+first process of the namespaces ends, the kernel ends all others. Without them there are limits
+only, and this script looks for what is left and ends it.
 """
 
 from __future__ import annotations
@@ -25,54 +25,41 @@ from typing import Any
 
 NOBODY = 65534
 
-_NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NET = (
-    0x20000,
-    0x8000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+_NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_PIDS = 0x20000, 0x8000000, 0x10000000, 0x20000000
+_NEW_NET = 0x40000000
 _BIND, _REC, _PRIVATE, _NOSUID, _NODEV = 4096, 16384, 1 << 18, 2, 4
-_SET_DEATH_SIGNAL, _SUBREAPER, _NO_NEW_PRIVILEGES = 1, 36, 38
+_DEATH_SIGNAL, _SUBREAPER, _NO_NEW_PRIVILEGES = 1, 36, 38
 _MOUNT_SETATTR, _RECURSIVE, _PIVOT_ROOT = 442, 0x8000, {"x86_64": 155, "aarch64": 41}
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LINUX = sys.platform == "linux"
 
 
 def main() -> None:
     """Build the walls that the settings ask for, run the student's process, leave nothing."""
     settings = json.loads(sys.argv[1])
-    linux = sys.platform == "linux"
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    if linux:
-        _prctl(_SET_DEATH_SIGNAL, signal.SIGTERM)
     inside = settings["namespaces"]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    os.umask(0o022)
+    if _LINUX:
+        _call("prctl", _DEATH_SIGNAL, signal.SIGTERM, 0, 0, 0)
     if inside:
         _new_namespaces()
-    elif linux:
-        _prctl(_SUBREAPER, 1)
+    elif _LINUX:
+        _call("prctl", _SUBREAPER, 1, 0, 0, 0)
     first = os.fork()
     if first == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        if inside:
-            _first_process(settings)
-        else:
-            _student(settings)
-    os.close(settings["line"])
+        if inside:  # as process 1 of the namespaces
+            _call("prctl", _DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+            _new_root(settings)
+            if student := os.fork():
+                os._exit(_watch(student, settings, settings["memory"]))
+        _student(settings)
     try:
-        status = _watch(first, {} if inside else settings)
+        status = _watch(first, settings, 0 if inside else settings["memory"])
     finally:
         _end_all(first, inside)
     sys.exit(status)
-
-
-def _first_process(settings: dict[str, Any]) -> None:
-    """Process 1 of the namespaces: a root of its own, then the student's process."""
-    _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
-    _new_root(settings)
-    student = os.fork()
-    if student == 0:
-        _student(settings)
-    os.close(settings["line"])
-    os._exit(_watch(student, settings))
 
 
 def _student(settings: dict[str, Any]) -> None:
@@ -83,13 +70,12 @@ def _student(settings: dict[str, Any]) -> None:
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-        if sys.platform == "linux":
-            no_rights = (ctypes.c_uint32 * 6)()
+        if settings["namespaces"]:
             header = (ctypes.c_uint32 * 2)(0x20080522, 0)
-            if settings["namespaces"]:
-                _expect(_LIBC.capset(header, no_rights), "capset")
-            _prctl(_NO_NEW_PRIVILEGES, 1)
-            _prctl(_SET_DEATH_SIGNAL, signal.SIGKILL)
+            _call("capset", header, (ctypes.c_uint32 * 6)())
+        if _LINUX:
+            _call("prctl", _NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+            _call("prctl", _DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
         _limit("AS", settings["memory"])
         _limit("FSIZE", settings["disk"])
         _limit("NOFILE", settings["files"])
@@ -114,12 +100,9 @@ def _student(settings: dict[str, Any]) -> None:
 
 
 def _limit(name: str, most: int) -> None:
-    which = getattr(resource, f"RLIMIT_{name}", None)
-    if which is None:
-        return
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        most = min(most, hard)
+    which = getattr(resource, f"RLIMIT_{name}")
+    hard = resource.getrlimit(which)[1]
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     try:
         resource.setrlimit(which, (most, most))
     except (ValueError, OSError):
@@ -133,7 +116,7 @@ def _limit(name: str, most: int) -> None:
 def _new_namespaces() -> None:
     uid, gid = os.getuid(), os.getgid()
     flags = _NEW_MOUNTS | _NEW_IPC | _NEW_PIDS | _NEW_NET
-    _expect(_LIBC.unshare(flags | (_NEW_USER if uid else 0)), "unshare")
+    _call("unshare", flags | (_NEW_USER if uid else 0))
     if uid:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
@@ -151,7 +134,13 @@ def _new_root(settings: dict[str, Any]) -> None:
             os.symlink(os.readlink(place), f"{root}{place}")  # /lib is /usr/lib
         elif place.exists() and not any(place.is_relative_to(other) for other in seen):
             seen.append(place)
-            _show(place, root, read_only=not str(place).startswith("/dev/"))
+            target = Path(f"{root}{place}")
+            (target if place.is_dir() else target.parent).mkdir(parents=True, exist_ok=True)
+            if not place.is_dir():
+                target.touch()
+            _mount(str(place), str(target), flags=_BIND | _REC)
+            if not place.is_relative_to("/dev"):
+                _read_only(str(target), _RECURSIVE)
     for name in ("proc", "work", "dev/pts", "dev/shm"):
         os.makedirs(f"{root}/{name}", exist_ok=True)
     if not os.path.exists(f"{root}/tmp"):
@@ -160,60 +149,45 @@ def _new_root(settings: dict[str, Any]) -> None:
     for name, target in links:
         os.symlink(target, f"{root}/dev/{name}")
     for kind, where, data in (("proc", "proc", ""), ("devpts", "dev/pts", "ptmxmode=0666")):
-        try:
+        with suppress(OSError):  # within a container it may be forbidden; Python does without
             _mount(kind, f"{root}/{where}", kind, _NOSUID, data)
-        except OSError:
-            continue  # within a container it may be forbidden; Python does without
-    size = f"size={settings['disk']},nr_inodes=20000,mode=700"
+    size = f"size={settings['disk']},nr_inodes=20000,mode=777"
     _mount("tmpfs", f"{root}/work", "tmpfs", _NOSUID | _NODEV, size)
-    for file in settings["fonts"]:
-        shutil.copy(file, f"{root}/work")
-    os.makedirs(f"{root}/work/.shm")
+    for file in Path(settings["work"]).iterdir():
+        shutil.copyfile(file, f"{root}/work/{file.name}")
+    os.mkdir(f"{root}/work/.shm")
+    os.chmod(f"{root}/work/.shm", 0o777)
     _mount(f"{root}/work/.shm", f"{root}/dev/shm", flags=_BIND)
-    if os.getuid() == 0:
-        for folder, _, files in os.walk(f"{root}/work"):
-            for one in (folder, *(os.path.join(folder, name) for name in files)):
-                os.chown(one, NOBODY, NOBODY)
     os.chdir(root)
-    number = _PIVOT_ROOT.get(os.uname().machine)
-    if number is None:
-        raise OSError("pivot_root: unknown machine")
-    _expect(_LIBC.syscall(number, b".", b"."), "pivot_root")
-    _expect(_LIBC.umount2(b".", 2), "umount")
+    _call("syscall", _PIVOT_ROOT[os.uname().machine], b".", b".")
+    _call("umount2", b".", 2)
     os.chdir("/")
-    _read_only("/", recursive=False)
+    _read_only("/")
 
 
-def _show(place: Path, root: str, read_only: bool) -> None:
-    target = f"{root}{place}"
-    if place.is_dir():
-        os.makedirs(target, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        Path(target).touch()
-    _mount(str(place), target, flags=_BIND | _REC)
-    if read_only:
-        _read_only(target)
-
-
-def _read_only(place: str, recursive: bool = True) -> None:
+def _read_only(place: str, how: int = 0) -> None:
     attributes = (ctypes.c_uint64 * 4)(1 | 2)  # read only, no set-uid
-    how = _RECURSIVE if recursive else 0
-    done = _LIBC.syscall(_MOUNT_SETATTR, -100, place.encode(), how, attributes, 32)
-    _expect(done, f"mount_setattr {place}")
+    _call("syscall", _MOUNT_SETATTR, -100, place.encode(), how, attributes, 32)
 
 
 def _mount(what: str, where: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    words = (what.encode(), where.encode(), kind.encode() or None, flags, data.encode() or None)
-    _expect(_LIBC.mount(*words), f"mount {where}")
+    words = (what.encode(), where.encode(), kind.encode() or None)
+    _call("mount", *words, flags, data.encode() or None)
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """Call a function of the C library; OSError if it says no."""
+    if getattr(_LIBC, name)(*arguments) != 0:
+        raise OSError(number := ctypes.get_errno(), f"{name}{arguments}: {os.strerror(number)}")
 
 
 # --- watching and ending
 
 
-def _watch(student: int, settings: dict[str, Any]) -> int:
-    """Wait for the student's process; end it where all processes together take too much."""
-    memory, turn = settings.get("memory", 0), 0
+def _watch(student: int, settings: dict[str, Any], memory: int) -> int:
+    """Wait for a process; its status, or `too_much` where all below here take more memory."""
+    os.close(settings["line"])
+    turn = 0
     while True:
         try:
             ended, status = os.waitpid(-1, os.WNOHANG)
@@ -231,62 +205,45 @@ def _watch(student: int, settings: dict[str, Any]) -> int:
 def _resident() -> int:
     """Bytes of memory of the processes below this one."""
     pages = 0
-    for pid in _below(os.getpid()):
-        try:
+    for pid in _below():
+        with suppress(OSError, ValueError, IndexError):
             sizes = Path(f"/proc/{pid}/statm").read_text().split()
             pages += int(sizes[1]) - int(sizes[2])  # without what files share
-        except (OSError, ValueError, IndexError):
-            continue
     return pages * resource.getpagesize()
 
 
-def _below(above: int) -> list[int]:
-    """The processes that descend from one, as /proc has it."""
+def _below() -> set[int]:
+    """The processes that descend from this one, as /proc has it."""
     parents = {}
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        if name.isdigit():
-            try:
-                text = Path(f"/proc/{name}/stat").read_text(errors="replace")
-                parents[int(name)] = int(text.rpartition(")")[2].split()[1])
-            except (OSError, ValueError, IndexError):
-                continue
-    found = {above}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError, IndexError):
+            text = (folder / "stat").read_text(errors="replace")
+            parents[int(folder.name)] = int(text.rpartition(")")[2].split()[1])
+    found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    return sorted(found - {above})
+    return found - {os.getpid()}
 
 
 def _end_all(first: int, inside: bool) -> None:
     """Kill what is below this process until nothing is left: it inherits orphans."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    linux = sys.platform == "linux"
+    gone = suppress(ProcessLookupError, PermissionError)
     for _ in range(500):
-        if not linux:
-            with suppress(ProcessLookupError, PermissionError):
+        if not _LINUX:
+            with gone:
                 os.killpg(first, signal.SIGKILL)
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
-        if linux:  # inside, /proc shows the namespaces only, and all in them end with the first
-            for pid in [first] if inside else _below(os.getpid()):
-                with suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        # Inside, /proc shows the namespaces only, and all in them end with the first.
+        for pid in {first} if inside else _below():
+            with gone:
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.01)
 
-
-def _prctl(what: int, value: int) -> None:
-    _expect(_LIBC.prctl(what, value, 0, 0, 0), "prctl")
-
-
-def _expect(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 if __name__ == "__main__":
     main()

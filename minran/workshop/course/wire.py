@@ -1,21 +1,19 @@
 """Plain data between the grader and the student's process: bytes that hold no code.
 
-A message is JSON with the numbers of its arrays behind it, in order. Numbers, texts and lists stand
-for themselves, {"kind": ...} for all else. What is neither a number, a text, an array nor a list,
-tuple or dictionary of those arrives as an object that says its type and nothing else. Functions
-stay where they are: `lend` turns one into a note, `borrow` a note into something to call. Whatever
-bytes come, `loads` returns data or raises ValueError.
+A message is JSON. Texts, numbers and lists stand for themselves, {kind: ...} for all else. What is
+of no kind here arrives as an object that says its type and nothing else. Functions stay where they
+are: `lend` turns one into a note, `borrow` a note into something to call. Whatever bytes come,
+`loads` returns data or raises ValueError.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import math
 import re
 import socket
 import struct
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -26,101 +24,80 @@ from minran.autograd import Tensor
 MOST_BYTES = 1 << 26
 """A message may be so long."""
 
-_DTYPE = re.compile(r"[<>|][fiubcU]\d{1,5}")
+_DTYPE = re.compile(r"[<>|][fiubcU][1-9]\d{0,4}")
 _DEPTH = 30
-_HEAD = struct.Struct(">QI")
-_MARK = 0x6D696E72
+_HEAD = struct.Struct(">Q")
+
+
+def _packed(array: np.ndarray) -> list[Any] | None:
+    kind, shape = array.dtype.str, list(array.shape)
+    return [kind, shape, b64encode(array.tobytes()).decode()] if _DTYPE.fullmatch(kind) else None
+
+
+def _array(dtype: str, shape: list[int], numbers: str) -> np.ndarray:
+    if not _DTYPE.fullmatch(dtype) or min(shape, default=0) < 0:
+        raise ValueError(f"an array of {dtype}")
+    return np.ndarray(shape, dtype, b64decode(numbers)).copy()
+
+
+_KINDS: dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]] = {
+    "scalar": (np.generic, lambda it: _packed(np.asarray(it)), lambda said: _array(*said)[()]),
+    "array": (np.ndarray, _packed, lambda said: _array(*said)),
+    "tensor": (Tensor, lambda it: _packed(it.numpy()), lambda said: Tensor(_array(*said))),
+    "complex": (complex, lambda it: [it.real, it.imag], lambda said: complex(*map(float, said))),
+    "ellipsis": (type(...), lambda it: 0, lambda said: ...),
+    "bytes": (bytes, lambda it: b64encode(it).decode(), b64decode),
+}
+"""What it is; what is said of it, or None; what is made of that."""
 
 
 def dumps(value: Any, lend: Callable[[Any], list[Any] | None]) -> bytes:
     """The value as bytes. `lend(object)` gives the note for what can be called, or None."""
-    behind = bytearray()
-
-    def array(kind: str, value: np.ndarray) -> Any:
-        if not _DTYPE.fullmatch(value.dtype.str):
-            return {"other": type(value).__name__}
-        behind.extend(value.tobytes())
-        return {kind: [value.dtype.str, list(value.shape)]}
-
-    def octets(value: bytes) -> Any:
-        behind.extend(value)
-        return {"bytes": len(value)}
-
-    def number(value: int) -> Any:
-        return value if abs(value) < 1 << 256 else {"other": "very large int"}
-
-    def all_of(values: Iterable[Any], depth: int) -> list[Any]:
-        return [tree(one, depth + 1) for one in values]
-
-    writers: tuple[tuple[Any, Callable[[Any, int], Any]], ...] = (
-        (np.generic, lambda value, _: array("scalar", np.asarray(value))),
-        ((type(None), bool, str, float), lambda value, _: value),
-        (int, lambda value, _: number(value)),
-        (complex, lambda value, _: {"complex": [value.real, value.imag]}),
-        (type(...), lambda value, _: {"ellipsis": 0}),
-        (bytes, lambda value, _: octets(value)),
-        (np.ndarray, lambda value, _: array("array", np.asarray(value))),
-        (Tensor, lambda value, _: array("tensor", value.numpy())),
-        ((list, range), all_of),
-        (tuple, lambda value, depth: {"tuple": all_of(value, depth)}),
-        (dict, lambda value, depth: {"dict": [all_of(one, depth) for one in value.items()]}),
-    )
 
     def tree(value: Any, depth: int) -> Any:
-        if depth <= _DEPTH:
-            for types, write in writers:
-                if isinstance(value, types):
-                    return write(value, depth)
-            if (note := lend(value)) is not None:
-                return {"lent": note}
-        return {"other": type(value).__name__}
+        def all_of(values: Iterable[Any]) -> list[Any]:
+            return [tree(one, depth + 1) for one in values]
 
-    front = json.dumps(tree(value, 0)).encode()
-    return struct.pack(">I", len(front)) + front + behind
+        other = {"other": type(value).__name__}
+        if depth > _DEPTH:
+            return other
+        for kind, (types, write, _) in _KINDS.items():
+            if isinstance(value, types):
+                said = write(value)
+                return other if said is None else {kind: said}
+        if value is None or isinstance(value, (bool, str, float)):
+            return value
+        if isinstance(value, int):
+            return value if abs(value) < 1 << 256 else other
+        if isinstance(value, (list, range)):
+            return all_of(value)
+        if isinstance(value, tuple):
+            return {"tuple": all_of(value)}
+        if isinstance(value, dict):
+            return {"dict": [all_of(item) for item in value.items()]}
+        return other if (note := lend(value)) is None else {"lent": note}
+
+    return json.dumps(tree(value, 0)).encode()
 
 
 def loads(data: bytes, borrow: Callable[[list[Any]], Any]) -> Any:
     """The value of these bytes. `borrow(note)` gives what stands for a lent function."""
+    readers: dict[str, Callable[[Any], Any]] = {
+        **{kind: read for kind, (_, _, read) in _KINDS.items()},
+        "tuple": tuple,
+        "dict": dict,
+        "lent": borrow,
+        "other": lambda said: type(str(said).replace("\0", "")[:80], (), {})(),
+    }
+
+    def value(node: dict[str, Any]) -> Any:
+        ((kind, said),) = node.items()
+        return readers[kind](said)
+
     try:
-        (length,) = struct.unpack_from(">I", data)
-        behind = io.BytesIO(data[4 + length :])
-        readers: dict[str, Callable[[Any], Any]] = {
-            "array": lambda rest: _array(behind, *rest),
-            "scalar": lambda rest: _array(behind, *rest)[()],
-            "tensor": lambda rest: Tensor(_array(behind, *rest)),
-            "complex": lambda rest: complex(float(rest[0]), float(rest[1])),
-            "ellipsis": lambda rest: ...,
-            "bytes": lambda rest: behind.read(_whole(rest)),
-            "tuple": tuple,
-            "dict": dict,
-            "lent": borrow,
-            "other": lambda rest: type(str(rest).replace("\0", "")[:80], (), {})(),
-        }
-
-        def value(node: dict[str, Any]) -> Any:
-            ((kind, rest),) = node.items()
-            return readers[kind](rest)
-
-        return json.loads(data[4 : 4 + length], object_hook=value)
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError, struct.error) as e:
+        return json.loads(data, object_hook=value)
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as e:
         raise ValueError(f"no message: {e}") from e
-
-
-def _array(behind: io.BytesIO, dtype: Any, shape: Any) -> np.ndarray:
-    if not _DTYPE.fullmatch(dtype) or len(shape) > 32:
-        raise ValueError(f"an array of {dtype}")
-    kind = np.dtype(dtype)
-    sizes = [_whole(size) for size in shape]
-    count = math.prod(sizes)
-    if count == 0 and max(sizes) < 1 << 40:
-        return np.zeros(sizes, kind)
-    return np.frombuffer(behind.read(count * kind.itemsize), kind, count).reshape(sizes).copy()
-
-
-def _whole(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{value!r} is no size")
-    return value
 
 
 class Line:
@@ -135,12 +112,12 @@ class Line:
         if len(data) > MOST_BYTES:
             raise ValueError(f"a message of {len(data) / 1e6:.0f} MB is too long")
         self._wait()
-        self.end.sendall(_HEAD.pack(len(data), _MARK) + data)
+        self.end.sendall(_HEAD.pack(len(data)) + data)
 
     def receive(self) -> bytes:
         """The next message; EOFError if there will be none, TimeoutError if time is up."""
-        length, mark = _HEAD.unpack(self._read(_HEAD.size))
-        if mark != _MARK or length > MOST_BYTES:
+        (length,) = _HEAD.unpack(self._read(_HEAD.size))
+        if length > MOST_BYTES:
             raise ValueError("this is no message")
         return self._read(length)
 
