@@ -110,13 +110,13 @@ def test_copies_are_the_same_every_time(tmp_path: Path) -> None:
 
 def test_pairs_drift(tmp_path: Path) -> None:
     write(tmp_path, TITLE + TASK)
-    assert drifted_pairs(tmp_path) == ["01_small.ipynb"]
+    assert list(drifted_pairs(tmp_path)) == ["01_small.ipynb"]
     assert [file.name for file in build_pairs(tmp_path)] == ["01_small.ipynb"]
-    assert build_pairs(tmp_path) == drifted_pairs(tmp_path) == []
+    assert build_pairs(tmp_path) == list(drifted_pairs(tmp_path)) == []
     pair = tmp_path / "01_small.ipynb"
     pair.write_text(pair.read_text(encoding="utf-8").replace("double it", "double"), "utf-8")
     (tmp_path / "02_gone.ipynb").write_text("{}", "utf-8")
-    assert drifted_pairs(tmp_path) == ["01_small.ipynb", "02_gone.ipynb"]
+    assert list(drifted_pairs(tmp_path)) == ["01_small.ipynb", "02_gone.ipynb"]
 
 
 @pytest.mark.parametrize(

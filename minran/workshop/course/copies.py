@@ -19,6 +19,7 @@ from __future__ import annotations
 import ast
 import copy
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,6 @@ from minran.errors import DataError, MinranError, expect, import_extra
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 COPIES = ("student", "solution", "teacher")
 
-_KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 _TASK = re.compile(r"# Task (\d\d\.\d+): (.+)")
 _BLOCK = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$\n?", re.M | re.S)
 _NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
@@ -48,7 +48,7 @@ class Task:
     sentence: str
     exercise: int
     check: int
-    points: int
+    points: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,10 +84,7 @@ def notebook_files(folder: str | Path) -> list[Path]:
 def read_notebook(path: str | Path) -> Notebook:
     """Read a source notebook. DataError names what is missing or out of place in it."""
     path = Path(path)
-
-    def demand(condition: Any, words: str) -> None:
-        expect(bool(condition), f"{path.name}: {words}", DataError)
-
+    demand = _demands(path.name)
     demand(_NAME.fullmatch(path.name), "a notebook is named like 03_convolution.py")
     node = need("jupytext").reads(path.read_text(encoding="utf-8"), fmt="py:percent")
     about = dict(node.metadata.get("minran", {}))
@@ -99,43 +96,37 @@ def read_notebook(path: str | Path) -> Notebook:
     first = node.cells[0].source if node.cells else ""
     heading = f"# {number:02} · "
     demand(re.match(f"{heading}.", first), f'the first cell must begin with "{heading}TITLE"')
-    return Notebook(
-        path,
-        number,
-        first.removeprefix(heading).split("\n")[0].strip(),
-        float(about["minutes"]),
-        float(about["seconds"]),
-        list(node.cells),
-        about,
-        find_tasks(node.cells, path.name),
-    )
+    title = first.removeprefix(heading).split("\n")[0].strip()
+    minutes, seconds = float(about["minutes"]), float(about["seconds"])
+    tasks = find_tasks(node.cells, path.name)
+    return Notebook(path, number, title, minutes, seconds, list(node.cells), about, tasks)
 
 
 def find_tasks(cells: list[Any], where: str) -> list[Task]:
     """The tasks of some cells, checked: each exercise has its check, blocks are closed."""
-
-    def demand(condition: Any, words: str) -> None:
-        expect(bool(condition), f"{where}: {words}", DataError)
-
-    tasks = []
+    demand, tasks = _demands(where), []
     tags = [cell.metadata.get("tags", []) for cell in cells]
     for index, cell in enumerate(cells):
         if "check" in tags[index]:
             demand(index and "exercise" in tags[index - 1], "a check without an exercise before it")
-        if "exercise" not in tags[index]:
-            continue
-        match = _TASK.match(cell.source)
-        demand(match, 'an exercise must begin with "# Task NN.k: sentence"')
-        name, sentence = match.groups() if match else ("", "")
-        following = cells[min(index + 1, len(cells) - 1)]
-        demand(
-            "check" in following.metadata.get("tags", []) and f'check("{name}"' in following.source,
-            f'the cell after task {name} must be tagged "check" and call check("{name}", ...)',
-        )
-        demand(_BLOCK.search(cell.source), f"task {name} has no block from {BEGIN} to {END}")
-        points = int(following.metadata.get("points", 1))
-        tasks.append(Task(name, sentence.strip(), index, index + 1, points))
+        if "exercise" in tags[index]:
+            match = _TASK.match(cell.source)
+            demand(match, 'an exercise must begin with "# Task NN.k: sentence"')
+            name, sentence = match.groups() if match else ("", "")
+            check = min(index + 1, len(cells) - 1)
+            call = f'check("{name}"'
+            demand(
+                "check" in tags[check] and call in cells[check].source,
+                f'the cell after task {name} must be tagged "check" and call {call}, ...)',
+            )
+            demand(_BLOCK.search(cell.source), f"task {name} has no block from {BEGIN} to {END}")
+            points = int(cells[check].metadata.get("points", 1))
+            tasks.append(Task(name, sentence.strip(), index, check, points))
     return tasks
+
+
+def _demands(where: str) -> Callable[[Any, str], None]:
+    return lambda condition, words: expect(bool(condition), f"{where}: {words}", DataError)
 
 
 # --- blanks
@@ -161,16 +152,13 @@ def _stubs(block: str, nothing: str) -> list[str]:
     """What stands in a blank for the statements of a block at the top level."""
     lines: list[str] = []
     for node in ast.parse(block).body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            names = [
-                part.id
-                for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
-                for part in (target.elts if isinstance(target, ast.Tuple) else [target])
-                if isinstance(part, ast.Name)
-            ]
-            lines += [f"{name} = ...  # your code here" for name in names]
-        elif isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef):
             lines.append(f"def {node.name}({ast.unparse(node.args)}):\n    {nothing}")
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                parts = target.elts if isinstance(target, ast.Tuple) else [target]
+                names = [part.id for part in parts if isinstance(part, ast.Name)]
+                lines += [f"{name} = ...  # your code here" for name in names]
     return list(dict.fromkeys(lines)) or [nothing]
 
 
@@ -187,16 +175,14 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
     kinds = ("pair", *COPIES)
     expect(kind in kinds, f"a copy is one of {', '.join(kinds)}, got {kind!r}", DataError)
     nbformat = need("nbformat")
-    node = nbformat.v4.new_notebook()
-    node.metadata = nbformat.from_dict(
-        {
-            "kernelspec": _KERNEL,
+    node = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
             "minran": {**notebook.metadata, "copy": kind},
         }
     )
-    exercises = {task.exercise: task for task in notebook.tasks}
-    checks = {task.check: task for task in notebook.tasks}
+    tasks = {task.exercise: task for task in notebook.tasks}
     for index, original in enumerate(notebook.cells):
         if "teacher" in original.metadata.get("tags", []) and kind != "teacher":
             continue
@@ -205,17 +191,21 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         node.cells.append(cell)
-        if task := exercises.get(index):
-            if kind != "teacher":
-                cell.source = (
-                    solved(cell.source) if kind == "solution" else blank(cell.source, task.name)
-                )
-            cell.metadata["nbgrader"] = nbgrader(task, "task")
-        elif task := checks.get(index):
-            cell.metadata["nbgrader"] = nbgrader(task, "check")
+        if task := tasks.get(index):
+            cell.metadata["nbgrader"] = _nbgrader(task, "task")
+            if kind == "solution":
+                cell.source = solved(cell.source)
+            elif kind != "teacher":
+                cell.source = blank(cell.source, task.name)
+        elif task := tasks.get(index - 1):
+            cell.metadata["nbgrader"] = _nbgrader(task, "check")
             cell.metadata.pop("points", None)
             if kind == "pair":
-                text = folded(task, notebook.cells[task.exercise].source)
+                code = re.sub(r"^# Task [^\n]*\n", "", solved(notebook.cells[index - 1].source))
+                text = (
+                    f"<details>\n<summary>Solution of task {task.name}</summary>\n\n"
+                    f"```python\n{code}\n```\n\n</details>"
+                )
                 more = nbformat.v4.new_markdown_cell(text, metadata={"tags": ["solution"]})
                 more.id = f"{cell.id}-solution"
                 node.cells.append(more)
@@ -223,12 +213,12 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
     return node
 
 
-def nbgrader(task: Task, role: str) -> dict[str, Any]:
+def _nbgrader(task: Task, role: str) -> dict[str, Any]:
     """nbgrader's metadata for a task's answer ("task") or its test ("check")."""
     is_check = role == "check"
     metadata: dict[str, Any] = {
         "grade": is_check,
-        "grade_id": f"{role}-{task.name.replace('.', '-')}",
+        "grade_id": grade_id(task.name, role),
         "locked": is_check,
         "schema_version": 3,
         "solution": not is_check,
@@ -238,13 +228,9 @@ def nbgrader(task: Task, role: str) -> dict[str, Any]:
     return {**metadata, "points": task.points} if is_check else metadata
 
 
-def folded(task: Task, source: str) -> str:
-    """Markdown that shows the solution when one clicks on it."""
-    code = re.sub(r"^# Task [^\n]*\n", "", solved(source))
-    return (
-        f"<details>\n<summary>Solution of task {task.name}</summary>\n\n"
-        f"```python\n{code}\n```\n\n</details>"
-    )
+def grade_id(task: str, role: str) -> str:
+    """nbgrader's name for the cell of a task's answer ("task") or test ("check")."""
+    return f"{role}-{task.replace('.', '-')}"
 
 
 def to_text(node: Any) -> str:
@@ -256,35 +242,32 @@ def to_text(node: Any) -> str:
 # --- files
 
 
-def _drifted(folder: str | Path) -> dict[Path, str]:
-    """By .ipynb that is missing, or is not what its source makes: what it makes."""
+def drifted_pairs(folder: str | Path) -> dict[str, str]:
+    """The .ipynb files that are missing or not what their source makes.
+
+    By name: what the source makes, or nothing where there is no source.
+    """
     found = {}
+    orphans = {file.name for file in Path(folder).glob("*.ipynb")}
     for file in notebook_files(folder):
-        pair = file.with_suffix(".ipynb")
-        text = to_text(make_copy(read_notebook(file), "pair"))
+        pair, text = file.with_suffix(".ipynb"), to_text(make_copy(read_notebook(file), "pair"))
+        orphans.discard(pair.name)
         if not pair.exists() or pair.read_text(encoding="utf-8") != text:
-            found[pair] = text
-    return found
-
-
-def drifted_pairs(folder: str | Path) -> list[str]:
-    """The .ipynb files that are missing, differ from what their source makes, or have none."""
-    sources = {file.stem for file in notebook_files(folder)}
-    orphans = [file.name for file in Path(folder).glob("*.ipynb") if file.stem not in sources]
-    return [pair.name for pair in _drifted(folder)] + sorted(orphans)
+            found[pair.name] = text
+    return found | dict.fromkeys(sorted(orphans), "")
 
 
 def build_pairs(folder: str | Path) -> list[Path]:
     """Write the .ipynb beside every source that differs from it; returns those written."""
-    return [_write(pair, text) for pair, text in _drifted(folder).items()]
+    drifted = drifted_pairs(folder).items()
+    return [_write(Path(folder) / name, text) for name, text in drifted if text]
 
 
 def build_copies(folder: str | Path, out: str | Path) -> list[Path]:
     """Write out/student, out/solution and out/teacher; returns the files."""
     return [
-        _write(Path(out) / kind / f"{file.stem}.ipynb", to_text(make_copy(notebook, kind)))
-        for file in notebook_files(folder)
-        for notebook in [read_notebook(file)]
+        _write(Path(out) / kind / f"{notebook.path.stem}.ipynb", to_text(make_copy(notebook, kind)))
+        for notebook in map(read_notebook, notebook_files(folder))
         for kind in COPIES
     ]
 

@@ -14,8 +14,8 @@ import re
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from minran.workshop.course.checking import (
     Outcome,
     answer_of,
     checks_of,
+    find_check,
     judge,
     secret_inputs,
 )
-from minran.workshop.course.copies import Task, need, notebook_files, read_notebook
+from minran.workshop.course.copies import Task, grade_id, need, notebook_files, read_notebook
 from minran.workshop.course.process import Limits, Process, Stopped, Walls
 from minran.workshop.course.show import PACKAGE
 
@@ -47,6 +48,9 @@ DRAWS = 3
 
 MOST_REPEATS = 3
 """Cells that run again after a start do not count, until all took so many times the time."""
+
+MOST_BYTES = 1 << 26
+"""A notebook file may be so long."""
 
 
 @dataclass(frozen=True)
@@ -131,15 +135,16 @@ def grade(
     walls: one of `process.strengths()`; without it the strongest that this system offers.
     Raises DataError if the file is no notebook of the course.
     """
-    submission = read_submission(Path(file), number)
-    checks = checks_of(submission.number)
-    what = f"{file}: notebook {str(submission.number)[:20]:0>2} of the course has no tasks"
+    number, cells = read_cells(Path(file), number)
+    checks = checks_of(number)
+    what = f"{file}: notebook {str(number)[:20]:0>2} of the course has no tasks"
     expect(bool(checks), what, DataError)
-    known = {task.name: task for task in _tasks(submission.number, source)}
+    tasks = {name: find_task(cells, name) for name in checks}
+    asked = {**tasks, **_source_tasks(number, source)}
     _fingerprint()
-    limits = Limits(memory=int(memory * 2**30), seconds=cell_timeout)
-    run = Run(submission, limits, timeout, walls)
-    run.go({name: answer_of(check)[0] for name, check in checks.items()})
+    run = Run(cells, tasks, Limits(memory=int(memory * 2**30), seconds=cell_timeout), timeout)
+    if cells:
+        run.go(walls)
     changed = _fingerprint() ^ _read_package() if run.no_wall_against else frozenset()
     if changed:
         raise MinranError(
@@ -147,79 +152,71 @@ def grade(
             f"when grading began, seen after {file}; install it again, and grade as a user who may "
             "not write there"
         )
-    tasks = []
+    why = "time ran out before, or its process ended too often"
+    why = why if cells else "the notebook has no code cells"
+    grades = []
     for name in checks:
-        task = known.get(name)
-        sentence = task.sentence if task else printable(submission.sentence(name), 200)
-        worth = task.points if task else 1
-        tasks.append(TaskGrade(**asdict(run.outcome(name)), sentence=sentence, worth=worth))
-    return Grade(str(file), submission.number, tasks, run.seconds, run.no_wall_against)
+        found = run.outcomes.get(name) or Outcome(name, NOT_REACHED, why)
+        message, where, hint = map(printable, (found.message, found.where, found.hint))
+        sentence, worth = printable(asked[name].sentence, 200), asked[name].points
+        grades.append(TaskGrade(name, found.status, message, where, hint, sentence, worth))
+    return Grade(str(file), number, grades, run.seconds, run.no_wall_against)
 
 
 @dataclass
 class Run:
     """A notebook that runs: what came out so far."""
 
-    submission: Submission
+    cells: list[Cell]
+    tasks: dict[str, Task]
     limits: Limits
     timeout: float
-    walls: Walls | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    raised: dict[int, tuple[str, str]] = field(default_factory=dict)
-    """By cell: the error that it raised."""
-    left_out: dict[int, str] = field(default_factory=dict)
-    """By cell: why it is not run again."""
+    fates: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """By cell that did not end well: the outcome of its task, if the cell left no answer."""
+    left_out: set[int] = field(default_factory=set)
+    """The cells that are not run again."""
     seconds: float = 0.0
     """Time spent in cells and judgements; starts and what runs again are not counted."""
     no_wall_against: tuple[str, ...] = ()
 
-    def go(self, answers: dict[str, str]) -> None:
-        """Run all cells, judge the tasks at their places; start again after a bad end.
-
-        answers: by task, the name of its answer.
-        """
-        if not self.submission.cells:
-            return
-        self.answers = answers
-        places: dict[int, list[str]] = {}
-        for task in answers:
-            places.setdefault(self.submission.place(task), []).append(task)
+    def go(self, walls: Walls | None) -> None:
+        """Run all cells, judge the tasks at their places; start again after a bad end."""
         done: set[int] = set()
         end = time.monotonic() + MOST_REPEATS * self.timeout
         for _ in range(MOST_STARTS):
-            with Process(self.limits, self.walls) as process:
+            with Process(self.limits, walls) as process, suppress(Stopped):
                 self.no_wall_against = process.walls.missing()
-                if self._once(process, places, done, end):
-                    return
+                return self._once(process, done, end)
 
-    def _once(
-        self, process: Process, places: dict[int, list[str]], done: set[int], end: float
-    ) -> bool:
-        """Run in a fresh process; False if it came to a bad end and there is more to do."""
-        for index, cell in enumerate(self.submission.cells):
+    def _once(self, process: Process, done: set[int], end: float) -> None:
+        """Run in a fresh process; raises Stopped if that came to a bad end."""
+        for index, cell in enumerate(self.cells):
             left = min(self.timeout - self.seconds, end - time.monotonic())
             if left <= 0:
-                return True
+                return
             if index not in self.left_out:
                 try:
                     with self._timed(count=index not in done):
                         error = process.run(cell.source, min(self.limits.seconds, left))
                 except Stopped as why:
-                    self.left_out[index] = str(why)
-                    return False
+                    self.left_out.add(index)
+                    self.fates[index] = ERROR, "the exercise did not end well", str(why)
+                    raise
                 done.add(index)
                 if error is not None:
-                    self.raised[index] = error
-            for task in places.get(index, ()):
-                if task not in self.outcomes:
+                    fate = ERROR, f"the exercise raised {error[0]}: {error[1]}", "its cell"
+                    blank = BLANK, "the answer is still blank"
+                    self.fates[index] = blank if error[0] == "NotImplementedError" else fate
+            for name, task in self.tasks.items():
+                if task.check == index and name not in self.outcomes:
                     try:
                         with self._timed(count=True):
-                            self.outcomes[task] = self._judge(process, task)
+                            self.outcomes[name] = self._judge(process, task)
                     except Stopped as why:
                         what = "the check did not end well"
-                        self.outcomes[task] = Outcome(task, ERROR, what, str(why))
-                        return False
-        return True
+                        self.outcomes[name] = Outcome(name, ERROR, what, str(why))
+                        raise
 
     @contextmanager
     def _timed(self, count: bool) -> Iterator[None]:
@@ -229,49 +226,30 @@ class Run:
         finally:
             self.seconds += (time.monotonic() - started) * count
 
-    def _judge(self, process: Process, task: str) -> Outcome:
+    def _judge(self, process: Process, task: Task) -> Outcome:
+        name = answer_of(find_check(task.name))[0]
         try:
-            answer = process.answer(self.answers[task])
+            answer = process.answer(name)
         except KeyError:
-            return self._nothing(task)
+            nothing = NOT_REACHED, f"the notebook defines no {name}"
+            return Outcome(task.name, *self.fates.get(task.exercise, nothing))
         outcomes = []
         for _ in range(DRAWS):
             with secret_inputs(secrets.randbits(64)), np.errstate(all="ignore"):
-                outcomes.append(judge(task, answer))
+                outcomes.append(judge(task.name, answer))
             if outcomes[-1].status != WRONG:
                 break
         # A wrong answer keeps the words of its first draw.
         return outcomes[-1] if outcomes[-1].passed else outcomes[0]
 
-    def _nothing(self, task: str) -> Outcome:
-        """The outcome where the task's name stands for nothing."""
-        exercise = self.submission.exercise(task)
-        if exercise in self.left_out:
-            why = self.left_out[exercise]
-            return Outcome(task, ERROR, "the exercise did not end well", why)
-        if exercise in self.raised:
-            kind, text = self.raised[exercise]
-            if kind == "NotImplementedError":
-                return Outcome(task, BLANK, "the answer is still blank")
-            return Outcome(task, ERROR, f"the exercise raised {kind}: {text}", "its cell")
-        return Outcome(task, NOT_REACHED, f"the notebook defines no {self.answers[task]}")
 
-    def outcome(self, task: str) -> Outcome:
-        """How a task stands, in words that can be printed."""
-        if not self.submission.cells:
-            return Outcome(task, NOT_REACHED, "the notebook has no code cells")
-        why = "time ran out before, or its process ended too often"
-        found = self.outcomes.get(task) or Outcome(task, NOT_REACHED, why)
-        texts = {key: printable(getattr(found, key)) for key in ("message", "where", "hint")}
-        return replace(found, **texts)
-
-
-def _tasks(number: int, source: str | Path | None) -> list[Task]:
+def _source_tasks(number: int, source: str | Path | None) -> dict[str, Task]:
+    """The tasks of a notebook as its source in a folder has them."""
     if source is None:
-        return []
+        return {}
     for file in notebook_files(source):
         if file.name.startswith(f"{number:02}_"):
-            return read_notebook(file).tasks
+            return {task.name: task for task in read_notebook(file).tasks}
     raise DataError(f"there is no notebook {number:02} in {source}")
 
 
@@ -289,110 +267,76 @@ def _read_package() -> frozenset[tuple[str, str]]:
 
 # --- the file
 
-MOST_BYTES = 1 << 26
-"""A notebook file may be so long."""
-
 
 @dataclass(frozen=True)
 class Cell:
     """A code cell: its text, and nbgrader's name for it if it has one."""
 
     source: str
-    name: str = ""
+    name: Any = None
 
 
-@dataclass(frozen=True)
-class Submission:
-    """A handed-in notebook: its code cells, in order, and which of the course's it is."""
+def find_task(cells: list[Cell], name: str) -> Task:
+    """Where a task stands in a handed-in notebook; `check` is the cell after which it is judged.
 
-    path: Path
-    number: int
-    cells: list[Cell]
+    Its exercise is the last cell that claims to be it, or else the one before its check, or -1.
+    """
 
-    def sentence(self, task: str) -> str:
-        """What a task asks, as its cell says."""
-        for cell in self.cells:
-            if match := re.match(rf"# Task {re.escape(task)}: (.+)", cell.source):
-                return match.group(1).strip()
-        return ""
+    def last(pattern: str, role: str) -> int:
+        known = grade_id(name, role)
+        found = (cell.name == known or re.match(pattern, cell.source) for cell in cells)
+        return max((place for place, good in enumerate(found) if good), default=-1)
 
-    def exercise(self, task: str) -> int:
-        """The last cell that claims to be the task's, or else the one before its check, or -1."""
-        named = self._last(rf"# Task {re.escape(task)}:", f"task-{task.replace('.', '-')}")
-        return named if named >= 0 else max(self._check(task) - 1, -1)
-
-    def place(self, task: str) -> int:
-        """The cell after which the task is judged: its last check, or else its exercise."""
-        place = max(self._check(task), self.exercise(task))
-        return place if place >= 0 else len(self.cells) - 1
-
-    def _check(self, task: str) -> int:
-        pattern = rf"(?s).*\bcheck\(\s*[\"']{re.escape(task)}[\"']"
-        return self._last(pattern, f"check-{task.replace('.', '-')}")
-
-    def _last(self, pattern: str, name: str) -> int:
-        """The last cell with such a beginning or name; -1 if there is none."""
-        cells = enumerate(self.cells)
-        found = [k for k, cell in cells if cell.name == name or re.match(pattern, cell.source)]
-        return found[-1] if found else -1
+    start = rf"# Task {re.escape(name)}:"
+    check = last(rf"(?s).*\bcheck\(\s*[\"']{re.escape(name)}[\"']", "check")
+    exercise = last(start, "task")
+    exercise = exercise if exercise >= 0 else max(check - 1, -1)
+    place = max(check, exercise)
+    asked = (re.match(rf"{start} (.+)", cell.source) for cell in cells)
+    sentence = next((found.group(1).strip() for found in asked if found), "")
+    return Task(name, sentence, exercise, place if place >= 0 else len(cells) - 1)
 
 
-def read_submission(path: Path, number: int | None = None) -> Submission:
-    """Read an .ipynb or a percent .py; `number` says which notebook it is, whatever it claims."""
+def read_cells(path: Path, number: int | None = None) -> tuple[int, list[Cell]]:
+    """Read an .ipynb or a percent .py: which notebook it is, and its code cells.
+
+    number: which it is, whatever its metadata and its name say, which else must agree.
+    """
     expect(path.is_file(), f"there is no notebook {path}", DataError)
-    size = path.stat().st_size
-    expect(
-        size <= MOST_BYTES,
-        f"{path} has {size / 1e6:.0f} MB, expected at most {MOST_BYTES / 1e6:.0f}",
-        DataError,
-    )
+    size, most = path.stat().st_size / 1e6, MOST_BYTES / 1e6
+    expect(size <= most, f"{path} has {size:.0f} MB, expected at most {most:.0f}", DataError)
     try:
         text = path.read_text(encoding="utf-8-sig")
-        if path.suffix == ".py":
-            node = need("jupytext").reads(text, fmt="py:percent")
-        else:
-            node = json.loads(text)
+        percent = path.suffix == ".py"
+        node = need("jupytext").reads(text, fmt="py:percent") if percent else json.loads(text)
     except (ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         reason = str(error)[:200] or type(error).__name__
         raise DataError(f"{path} is no Jupyter notebook: {reason}") from error
-    cells = node.get("cells") if isinstance(node, dict) else None
-    if not isinstance(cells, list):
+    found = _inside(node, "cells")
+    if not isinstance(found, list):
         raise DataError(f"{path} is no Jupyter notebook of format 4: it has no list of cells")
     if number is None:
-        number = number_of(_dict(_dict(node.get("metadata")).get("minran")).get("number"), path)
-    return Submission(path, number, [_cell(one) for one in cells if _is_code(one)])
+        claimed, named = _inside(node, "metadata", "minran", "number"), path.name[:3]
+        numbers = [claimed] if type(claimed) is int else []
+        numbers += [int(named[:2])] if re.fullmatch(r"\d\d_", named) else []
+        lacks = "its metadata lacks minran.number, and its name does not begin like 03_"
+        what = f"{path} does not say which notebook of the course it is: {lacks}"
+        expect(bool(numbers), what, DataError)
+        number, other = numbers[0], numbers[-1]
+        what = f"{path}: its metadata says notebook {str(number)[:20]}, its name {other:02}; "
+        expect(number == other, f"{what}say which it is with --notebook", DataError)
+    cells = []
+    for one in found:
+        if _inside(one, "cell_type") == "code":
+            lines = _inside(one, "source")
+            lines = lines if isinstance(lines, list) else [lines]
+            source = "".join(line for line in lines if isinstance(line, str))
+            cells.append(Cell(source, _inside(one, "metadata", "nbgrader", "grade_id")))
+    return number, cells
 
 
-def number_of(claimed: Any, path: Path) -> int:
-    """Which notebook of the course a file is, by its metadata and by its name; both must agree."""
-    named = re.match(r"(\d\d)_", path.name)
-    numbers = [claimed] if type(claimed) is int else []
-    numbers += [int(named.group(1))] if named else []
-    if not numbers:
-        raise DataError(
-            f"{path} does not say which notebook of the course it is: its metadata lacks "
-            "minran.number, and its name does not begin like 03_"
-        )
-    expect(
-        numbers[0] == numbers[-1],
-        f"{path}: its metadata says notebook {str(numbers[0])[:20]}, its name {numbers[-1]:02}; "
-        "say which it is with --notebook",
-        DataError,
-    )
-    return int(numbers[0])
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _is_code(cell: Any) -> bool:
-    return isinstance(cell, dict) and cell.get("cell_type") == "code"
-
-
-def _cell(cell: dict[str, Any]) -> Cell:
-    source = cell.get("source")
-    if isinstance(source, list):
-        source = "".join(line for line in source if isinstance(line, str))
-    name = _dict(_dict(cell.get("metadata")).get("nbgrader")).get("grade_id")
-    return Cell(source if isinstance(source, str) else "", name if isinstance(name, str) else "")
+def _inside(value: Any, *keys: str) -> Any:
+    """What stands under these keys, one in the other; None where there is no such thing."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -35,6 +35,7 @@ START_SECONDS = 120
 TOO_MUCH_MEMORY = 97
 """The exit status that says so."""
 
+_WALL = str(Path(__file__).with_name("wall.py"))
 _KEPT = ("LD_LIBRARY_PATH", "MINRAN_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt", "/nix"),
@@ -133,8 +134,8 @@ class Process(AbstractContextManager["Process"]):
                 raise NotImplementedError(text)
             raise Raised(name, text, where)
         changed, value = reply.get("changed"), reply.get("value")
-        for place, old in enumerate(arrays) if isinstance(changed, dict) else ():
-            new = changed.get(place)
+        for place, old in enumerate(arrays):
+            new = changed.get(place) if isinstance(changed, dict) else None
             if isinstance(new, np.ndarray) and (new.shape, new.dtype) == (old.shape, old.dtype):
                 old[...] = new
         if isinstance(value, Remote) and reply.get("steps") is True:
@@ -224,12 +225,12 @@ class Process(AbstractContextManager["Process"]):
             "too_much": TOO_MUCH_MEMORY,
             "visible": _visible(),
         }
-        with said.open("wb") as file, theirs:
+        with said.open("wb") as told, theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", Path(__file__).with_name("wall.py"), json.dumps(settings)],
+                [sys.executable, "-P", _WALL, json.dumps(settings)],
                 stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=file,
+                stdout=told,
+                stderr=told,
                 env=_environment(),
                 cwd=place,
                 pass_fds=[theirs.fileno()],

@@ -53,62 +53,57 @@ def run_cells(node: Any, timeout: float = 600, cell_timeout: float = 120) -> Exe
 
     timeout: seconds for all cells together, cell_timeout: for one.
     """
+    exceptions = need("nbclient.exceptions")
+    need("ipykernel")
     result = Execution(copy.deepcopy(node))
+    cells, left_out = result.node.cells, result.left_out
+    client = need("nbclient").NotebookClient(
+        result.node, allow_errors=True, kernel_name="python3", shutdown_kernel="immediate"
+    )
     with tempfile.TemporaryDirectory(prefix="minran-course-", ignore_cleanup_errors=True) as folder:
         record, work = Path(folder) / "outcomes.jsonl", Path(folder) / "work"
         record.touch()
         work.mkdir()
-        _run(result, work, record, time.monotonic() + timeout, cell_timeout)
+        # What the process itself says, IPython's start-up warnings, is of no use here.
+        quiet = subprocess.DEVNULL
+        with client.setup_kernel(env=_environment(record), cwd=str(work), stderr=quiet):
+            client.timeout = 120  # a busy machine may need long to import NumPy
+            cells.append(need("nbformat").v4.new_code_cell(_OFFLINE))
+            client.execute_cell(cells[-1], len(cells) - 1)
+            cells.pop()
+            deadline = time.monotonic() + timeout
+            for index, cell in enumerate(cells):
+                if cell.cell_type != "code":
+                    continue
+                started = time.monotonic()
+                left = min(cell_timeout, deadline - started)
+                if left <= 0:
+                    left_out[index] = "the whole notebook's time ran out"
+                    break
+                client.timeout = math.ceil(left)  # nbclient wants whole seconds
+                try:
+                    client.execute_cell(cell, index)
+                except exceptions.CellTimeoutError:
+                    left_out[index] = f"it was stopped after {client.timeout} seconds"
+                    break
+                except exceptions.DeadKernelError:
+                    left_out[index] = "it ended the Python process"
+                    break
+                result.seconds += time.monotonic() - started
         rows = map(json.loads, record.read_text(encoding="utf-8").splitlines())
         result.records = {row["task"]: row for row in rows}
     return result
 
 
-def _run(result: Execution, work: Path, record: Path, deadline: float, cell_timeout: float) -> None:
-    exceptions = need("nbclient.exceptions")
-    need("ipykernel")
-    cells = result.node.cells
-    client = need("nbclient").NotebookClient(
-        result.node, allow_errors=True, kernel_name="python3", shutdown_kernel="immediate"
-    )
-    # What the process itself says, IPython's start-up warnings, is of no use here.
-    quiet = subprocess.DEVNULL
-    with client.setup_kernel(env=_environment(record), cwd=str(work), stderr=quiet):
-        client.timeout = 120  # a busy machine may need long to import NumPy
-        cells.append(need("nbformat").v4.new_code_cell(_OFFLINE))
-        client.execute_cell(cells[-1], len(cells) - 1)
-        cells.pop()
-        for index, cell in enumerate(cells):
-            if cell.cell_type != "code":
-                continue
-            left = min(cell_timeout, deadline - time.monotonic())
-            if left <= 0:
-                result.left_out[index] = "the whole notebook's time ran out"
-                return
-            client.timeout = math.ceil(left)  # nbclient wants whole seconds
-            started = time.monotonic()
-            try:
-                client.execute_cell(cell, index)
-            except exceptions.CellTimeoutError:
-                result.left_out[index] = f"it was stopped after {client.timeout} seconds"
-                return
-            except exceptions.DeadKernelError:
-                result.left_out[index] = "it ended the Python process"
-                return
-            result.seconds += time.monotonic() - started
-
-
 def _environment(record: Path) -> dict[str, str]:
     """The environment of the process: minran importable, outcomes recorded, nothing to fetch."""
-    places = [str(PACKAGE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    unreachable = "http://127.0.0.1:9"
+    places = str(PACKAGE.parent), os.environ.get("PYTHONPATH")
     return {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join(places),
+        "PYTHONPATH": os.pathsep.join(filter(None, places)),
         RECORD: str(record),
         STATIC: "1",
-        "http_proxy": unreachable,
-        "https_proxy": unreachable,
+        **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"),  # nobody is there
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
 
@@ -117,12 +112,11 @@ def go_offline() -> None:
     """From now on, Python sockets of this process reach this machine only."""
 
     def refuse(event: str, args: tuple[Any, ...]) -> None:
+        host: Any = None
         if event == "socket.connect" and isinstance(args[1], tuple):
             host = args[1][0]
         elif event == "socket.getaddrinfo":
             host = args[0]
-        else:
-            return
         if host not in (None, "", "localhost", "127.0.0.1", "::1"):
             raise OSError(f"the course's notebooks run offline; {host} was asked for")
 

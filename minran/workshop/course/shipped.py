@@ -40,22 +40,15 @@ def ablation(name: str) -> list[dict[str, Any]]:
 
 def collect(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What `ablation` hands out, from the reports in a folder that `minran ablate` has written."""
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        report = json.loads(path.read_text(encoding="utf-8"))
-        found[path.stem] = [{key: cell.get(key) for key in KEPT} for cell in report["cells"]]
-    return found
-
-
-def main(folder: str) -> None:
-    """Write the file of the package anew."""
-    lines = [
-        f" {json.dumps(name)}: [\n  " + ",\n  ".join(json.dumps(cell) for cell in cells) + "\n ]"
-        for name, cells in collect(Path(folder)).items()
-    ]
-    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-    print(FILE)
+    reports = {
+        path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))
+    }
+    return {
+        name: [{key: cell.get(key) for key in KEPT} for cell in report["cells"]]
+        for name, report in reports.items()
+    }
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    FILE.write_text(json.dumps(collect(Path(sys.argv[1])), indent=1) + "\n", encoding="utf-8")
+    print(FILE)

@@ -146,8 +146,8 @@ def _new_root(settings: dict[str, Any]) -> None:
     if not os.path.exists(f"{root}/tmp"):
         os.symlink("work", f"{root}/tmp")
     links = ("fd", "/proc/self/fd"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")
-    for name, target in links:
-        os.symlink(target, f"{root}/dev/{name}")
+    for name, end in links:
+        os.symlink(end, f"{root}/dev/{name}")
     for kind, where, data in (("proc", "proc", ""), ("devpts", "dev/pts", "ptmxmode=0666")):
         with suppress(OSError):  # within a container it may be forbidden; Python does without
             _mount(kind, f"{root}/{where}", kind, _NOSUID, data)
