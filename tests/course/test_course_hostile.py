@@ -245,8 +245,8 @@ def test_accidents_cost_no_task(graded: Callable[..., Grade]) -> None:
 
 
 def test_forks_without_end_cost_no_task(graded: Callable[..., Grade]) -> None:
-    # Alone: its processes go on beside the cells that follow and slow them down.
-    result = graded(SETUP, *RIGHT[:2], "while True: os.fork()", *RIGHT[2:], memory=1.5)
+    # Alone: its processes, 1.5 GB, go on beside the cells that follow and slow them down.
+    result = graded(SETUP, *RIGHT[:2], "while True: os.fork()", *RIGHT[2:])
     assert result.points == 2, told(result)
 
 
