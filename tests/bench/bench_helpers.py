@@ -7,14 +7,16 @@ from typing import Any
 
 from minran.bench import add_arguments
 from minran.workshop.bench.contenders import Contender
-from minran.workshop.bench.processes import WorkerError
+from minran.workshop.bench.rounds import Machine
+from minran.workshop.bench.worker import WorkerError
 
 
-class ScriptedMachine:
-    """A machine whose counters stand where a list says, one pair a reading."""
+class ScriptedMachine(Machine):
+    """A machine whose counters stand where a list says, one pair a reading; none if it is empty."""
 
-    def __init__(self, busy: list[float], used: list[float]) -> None:
-        self._busy, self._used = iter(busy), iter(used)
+    def __init__(self, busy: list[float] | None = None, used: list[float] | None = None) -> None:
+        self._busy, self._used = iter(busy or []), iter(used or [])
+        self.psutil = busy
 
     def busy(self) -> float:
         return next(self._busy)
@@ -47,7 +49,7 @@ class FakeWorker:
     def __init__(self, contender: Contender, *rest: Any) -> None:
         if contender.name not in self.seconds:
             raise WorkerError(f"{contender.label}: cannot start")
-        self.contender = contender
+        self.contender, self.label = contender, contender.label
 
     def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
         name = self.contender.name

@@ -17,10 +17,11 @@ from minran.backend.cpu.blocks import TUNING
 from minran.inspect import summary
 from minran.models import create_model
 from minran.workshop.bench import session, worker
-from minran.workshop.bench.adapters import Adapter, NotHere, kernels, load, ours
+from minran.workshop.bench.adapters import Adapter, NotHere, load, ours
 from minran.workshop.bench.adapters.floors import Products, bytes_of_step, convolutions
-from minran.workshop.bench.adapters.ours import Minran, MinranMPI
+from minran.workshop.bench.adapters.ours import Minran
 from minran.workshop.bench.adapters.pytorch import PyTorch
+from minran.workshop.bench.contenders import CONTENDERS
 
 NANO = {"model": "attention_nano", "batch": 2, "size": 32, "classes": 10}
 CASES = [
@@ -75,18 +76,21 @@ def undone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "_pool", None)
 
 
-@pytest.mark.parametrize("decision", ours.DECISIONS)
+DECISIONS = [each.options["without"] for each in CONTENDERS.values() if "without" in each.options]
+
+
+@pytest.mark.parametrize("decision", DECISIONS)
 def test_without_a_decision_the_step_is_the_same(decision: str, undone: None) -> None:
     with_it = Minran().prepare("step", NANO)
     expected = [with_it() for _ in range(3)]
-    without = load("ours:Without", decision=decision).prepare("step", NANO)
+    without = load("ours:Minran", without=decision).prepare("step", NANO)
     np.testing.assert_allclose([without() for _ in range(3)], expected, rtol=2e-3)
 
 
 @pytest.mark.parametrize(
     ("decision", "threads", "blas", "count", "reused"),
     [
-        (None, 2, 1, 4, True),
+        ("", 2, 1, 4, True),
         ("fusion", 2, 1, 4, True),
         ("cache_blocks", 2, 1, 2, True),
         ("python_threads", 1, 2, 1, True),
@@ -95,11 +99,10 @@ def test_without_a_decision_the_step_is_the_same(decision: str, undone: None) ->
     ],
 )
 def test_what_a_decision_takes_back(
-    undone: None, decision: str | None, threads: int, blas: int, count: int, reused: bool
+    undone: None, decision: str, threads: int, blas: int, count: int, reused: bool
 ) -> None:
     blocks.set_threads(2)
-    if decision:
-        ours.DECISIONS[decision]()
+    ours.take_back(decision)
     assert backend.has("norm_relu_conv2d") == (decision != "fusion")
     assert blocks.threads() == threads
 
@@ -136,7 +139,7 @@ def test_the_threads_share_the_rows_of_a_product(threads: int) -> None:
     adapter = Products(threads=threads)
     case = {"shape": [1, 5, 5, 4], "out": 7, "kernel": 3, "stride": 1}
     adapter.prepare("op", {"kind": "conv2d", "backward": False, **case})()
-    left, right, result = (adapter.arrays[shape] for shape in [(25, 36), (36, 7), (25, 7)])
+    left, right, result = (adapter.array(*shape) for shape in [(25, 36), (36, 7), (25, 7)])
     np.testing.assert_allclose(result, left @ right, rtol=1e-4, atol=1e-4)
 
 
@@ -165,23 +168,20 @@ class Line:
 
 
 def test_process_0_tells_the_others_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    adapter = MinranMPI()
-    assert adapter.speaks
-    assert list(adapter.asks(["a", "b"])) == ["a", "b"]
+    assert list(worker.heard(["a", "b"])) == ["a", "b"]
     line = Line()
-    adapter.world = SimpleNamespace(size=2, comm=line)
-    assert list(adapter.asks(["a", "b"])) == ["a", "b"]
-    monkeypatch.setattr(ours.distributed, "leads", lambda: False)
-    assert list(adapter.asks([])) == ["a", "b"]
+    for rank in (0, 1):
+        world = SimpleNamespace(size=2, rank=rank, comm=line)
+        monkeypatch.setattr(worker.distributed, "current", lambda world=world: world)
+        assert list(worker.heard([] if rank else ["a", "b"])) == ["a", "b"]
     assert line.sent == []
 
 
 def test_alone_the_parallel_step_is_the_plain_one() -> None:
-    adapter = MinranMPI()
+    adapter = Minran(parallel=True)
     parallel, plain = adapter.prepare("step", NANO), Minran().prepare("step", NANO)
     assert [parallel() for _ in range(2)] == [plain() for _ in range(2)]
     assert adapter.prepare("inference", NANO)().shape == (2, 10)  # type: ignore[attr-defined]
-    assert adapter.total(3) == 3
 
 
 class Counter(Adapter):
@@ -264,12 +264,10 @@ class Events:
         return end.at - start.at
 
 
-def test_steps_on_a_gpu_are_timed_by_events(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_on_a_gpu_are_timed_by_events() -> None:
     adapter = Minran()
     adapter.device = "gpu"
-    monkeypatch.setattr(
-        backend, "current", lambda: SimpleNamespace(xp=SimpleNamespace(cuda=Events))
-    )
+    adapter.event, adapter.elapsed = Events.Event, Events.get_elapsed_time
 
     def work() -> None:
         Events.now += 10.0
@@ -284,16 +282,16 @@ def test_kernels_are_summed_by_name() -> None:
         has_tf32=True,
         launch=lambda program, kernel, grid, block, args: launched.append(kernel),
     )
-    with kernels.launch.using(device):  # type: ignore[arg-type]
+    with ours.launch.using(device):  # type: ignore[arg-type]
 
         def work() -> None:
-            now = kernels.launch.device()
+            now = ours.launch.device()
             assert now.has_tf32
             for kernel in ("relu<float>", "relu<double>", "pool<float>"):
                 now.launch(None, kernel, (1,), (1,), [])  # type: ignore[arg-type]
 
-        assert kernels._by_events(work, 2) == {"relu": pytest.approx(0.002), "pool": 0.001}
-        assert kernels.launch.device() is device
+        assert ours._by_events(work, 2) == {"relu": pytest.approx(0.002), "pool": 0.001}
+        assert ours.launch.device() is device
     assert launched == ["relu<float>", "relu<double>", "pool<float>"] * 2
 
 

@@ -20,9 +20,6 @@ from minran.workshop.bench.rounds import (
     in_turn,
     paired_ratios,
     spread,
-    this_machine,
-    wait_until_quiet,
-    watch,
 )
 
 
@@ -47,17 +44,17 @@ def test_the_watch_subtracts_what_was_watched() -> None:
     # 10 s passed; all cores worked 14 s, the watched process 11 s of them.
     machine = ScriptedMachine(busy=[100.0, 114.0], used=[20.0, 31.0])
     clock = iter([0.0, 10.0])
-    with watch(7, machine, lambda: next(clock)) as seen:
+    with machine.watch(7, lambda: next(clock)) as seen:
         pass
     assert seen.others == pytest.approx(0.3)
 
 
 def test_the_watch_never_sees_less_than_nobody_and_may_not_see_at_all() -> None:
     clock = iter([0.0, 1.0])
-    with watch(7, ScriptedMachine([5.0, 6.0], [1.0, 2.02]), lambda: next(clock)) as seen:
+    with ScriptedMachine([5.0, 6.0], [1.0, 2.02]).watch(7, lambda: next(clock)) as seen:
         pass
     assert seen.others == 0.0
-    with watch(7, None) as blind:
+    with ScriptedMachine().watch(7) as blind:
         pass
     assert blind.others is None
 
@@ -104,21 +101,20 @@ def test_waiting_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_this_machine_counts_or_is_none() -> None:
-    machine = this_machine()
-    if machine is not None:
-        assert machine.busy() > 0
+    machine = Machine()
+    assert machine.psutil is None or machine.busy() > 0
 
 
 def test_waiting_for_a_quiet_moment() -> None:
     slept: list[float] = []
     # Readings come in pairs; the third half second is the first quiet one.
     machine = ScriptedMachine(busy=[0, 9e9, 0, 9e9, 0, 0], used=[0, 0, 0, 0, 0, 0])
-    assert wait_until_quiet(machine, 10.0, 0.1, slept.append)
+    assert machine.wait_until_quiet(10.0, 0.1, slept.append)
     assert slept == [0.5, 0.5, 0.5]
     loud = ScriptedMachine(busy=[0, 9e9] * 4, used=[0] * 8)
-    assert not wait_until_quiet(loud, 1.0, 0.1, slept.append)
-    assert wait_until_quiet(loud, 0.0, 0.1, slept.append)
-    assert wait_until_quiet(None, 10.0, 0.1)
+    assert not loud.wait_until_quiet(1.0, 0.1, slept.append)
+    assert loud.wait_until_quiet(0.0, 0.1, slept.append)
+    assert ScriptedMachine().wait_until_quiet(10.0, 0.1)
 
 
 def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[list, list[Round]]:
@@ -131,7 +127,8 @@ def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[l
         return float(len(order))
 
     done = in_turn(
-        {"a": lambda: work("a"), "b": lambda: work("b")},
+        ["a", "b"],
+        work,
         lambda name: Watched(next(seen) if name == "b" else 0.0),
         Settings(rounds=rounds, extra_rounds=repeats, limit=0.1),
     )

@@ -12,10 +12,10 @@ from bench_helpers import arguments
 from test_bench_session import check_document
 
 from minran.bench import run
-from minran.workshop.bench import contenders, processes
+from minran.workshop.bench import contenders, worker
 from minran.workshop.bench.contenders import CONTENDERS, Contender
-from minran.workshop.bench.processes import Worker, WorkerError
 from minran.workshop.bench.rounds import Settings
+from minran.workshop.bench.worker import Worker, WorkerError
 
 NANO = ["--model", "attention_nano", "--batch", "4", "--rounds", "1", "--threads", "1"]
 NANO += ["--extra-rounds", "0", "--patience", "0"]
@@ -38,7 +38,7 @@ def test_beside_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_in_two_processes(capsys: pytest.CaptureFixture[str]) -> None:
-    if CONTENDERS["minran_mpi"].missing:
+    if not all(map(contenders.is_installed, CONTENDERS["minran_mpi"].needs)):
         pytest.skip("no mpi4py with an mpiexec here")
     assert run(arguments(*NANO, "--jobs", "step", "--only", "minran_mpi")) == 0
     assert "minran, 2 processes" in capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
     missing += ("platformdirs", "PIL", "cupy", "psutil")
     (tmp_path / "sitecustomize.py").write_text(BLOCK.format(names=missing))
     file = tmp_path / "bench.json"
-    root = Path(processes.minran.__file__).parents[1]
+    root = Path(worker.minran.__file__).parents[1]
     path = os.pathsep.join([str(tmp_path), str(root)])
     done = subprocess.run(
         [sys.executable, "-m", "minran.bench", *NANO, "--json", str(file)],
@@ -110,14 +110,14 @@ def _product() -> dict[str, object]:
 
 
 def test_workers_get_this_minran_and_the_threads() -> None:
-    environment = processes.environment(3)
-    assert environment["PYTHONPATH"].startswith(str(Path(processes.minran.__file__).parents[1]))
+    environment = worker.environment(3)
+    assert environment["PYTHONPATH"].startswith(str(Path(worker.minran.__file__).parents[1]))
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "3"
 
 
 def test_every_contender_names_an_adapter_that_is_there() -> None:
     folder = Path(contenders.__file__).parent / "adapters"
-    for contender in CONTENDERS.values():
+    for contender in (*CONTENDERS.values(), *contenders.IMPORTS):
         module, _, kind = contender.adapter.partition(":")
         assert f"class {kind}(" in (folder / f"{module}.py").read_text()
 
@@ -129,7 +129,7 @@ def test_recorded_commands_have_a_door(door: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", door, *words],
         cwd=Path(__file__).parents[2],
-        env={**os.environ, "PYTHONPATH": str(Path(processes.minran.__file__).parents[1])},
+        env={**os.environ, "PYTHONPATH": str(Path(worker.minran.__file__).parents[1])},
         capture_output=True,
         text=True,
         check=True,

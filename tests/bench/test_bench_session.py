@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench_helpers import FakeWorker, arguments
+from bench_helpers import FakeWorker, ScriptedMachine, arguments
 
 from minran.bench import run
 from minran.errors import RecipeError
 from minran.workshop.bench import compare, contenders, report, session
-from minran.workshop.bench.compare import summary, team_of
-from minran.workshop.bench.contenders import CONTENDERS, available
+from minran.workshop.bench.compare import Team, summary, team_of
+from minran.workshop.bench.contenders import CONTENDERS, named
 from minran.workshop.bench.report import markdown, median, points, row
 from minran.workshop.bench.rounds import Settings
 
@@ -24,9 +24,8 @@ def workers(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
     FakeWorker.seconds = dict.fromkeys(CONTENDERS, 1.0)
     FakeWorker.closed, FakeWorker.asked = [], []
     monkeypatch.setattr(compare, "Worker", FakeWorker)
-    monkeypatch.setattr(compare, "this_machine", lambda: None)
-    monkeypatch.setattr(contenders, "is_installed", lambda package: True)
-    monkeypatch.setattr(contenders, "find_mpiexec", lambda: "mpiexec")
+    monkeypatch.setattr(compare, "Machine", ScriptedMachine)
+    monkeypatch.setattr(contenders, "is_installed", lambda need: True)
     return FakeWorker
 
 
@@ -38,7 +37,7 @@ def turn(
 
 
 def test_a_measurement_counts_calls_and_ratios() -> None:
-    chosen, _ = available(["minran", "torch"], [])
+    chosen = named("minran", "torch")
     turns = [(4.0, 1.0, True), (9.0, 1.5, True), (1.0, 9.0, False)]
     rounds = [turn({"minran": a, "torch": b}, 0.0, False, kept) for a, b, kept in turns]
     result = summary("step", {}, chosen, rounds, {"minran": 2, "torch": 1}, {}, [])
@@ -53,7 +52,7 @@ def test_a_measurement_counts_calls_and_ratios() -> None:
 
 def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> None:
     workers.seconds = {"minran": 0.2, "torch": 2.0}
-    with team_of(("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
+    with team_of(named("minran", "torch"), Settings(rounds=2, turn_seconds=0.5)) as team:
         result = team.measure("step", {"model": "m"})
     assert [each["calls_per_turn"] for each in result["contenders"]] == [3, 1]
     assert [name for name, do, _ in workers.asked if do == "run"] == ["minran", "torch"] * 2
@@ -63,7 +62,8 @@ def test_short_jobs_are_repeated_until_a_turn_is_long_enough(workers: Any) -> No
 
 def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
     workers.seconds = {"minran": 1.0, "torch": "out of memory", "torch_channels_last": -1.0}
-    with team_of(("minran", "torch", "torch_channels_last", "jax"), Settings(rounds=1)) as team:
+    who = named("minran", "torch", "torch_channels_last", "jax")
+    with team_of(who, Settings(rounds=1)) as team:
         first = team.measure("step", {})
         second = team.measure("step", {})
     for result in (first, second):
@@ -78,7 +78,7 @@ def test_who_fails_is_left_out_with_a_note(workers: Any) -> None:
 
 
 def test_nothing_is_started_when_the_time_is_up(workers: Any) -> None:
-    with team_of(("minran",), Settings(rounds=1, deadline=0.0)) as team:
+    with team_of(named("minran"), Settings(rounds=1, deadline=0.0)) as team:
         result = team.measure("step", {"model": "m", "batch": 1})
     assert result["rounds"] == []
     assert result["notes"] == ["minran: not started, the time is up"]
@@ -86,17 +86,15 @@ def test_nothing_is_started_when_the_time_is_up(workers: Any) -> None:
 
 
 def test_what_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contenders, "is_installed", lambda package: package != "torch")
-    monkeypatch.setattr(contenders, "find_mpiexec", lambda: None)
-    chosen, notes = available(contenders.NETWORKS)
-    assert [each.name for each in chosen] == ["minran", "products"]
-    assert notes[:2] == [
+    monkeypatch.setattr(contenders, "is_installed", lambda need: need not in ("torch", "mpiexec"))
+    team = Team(contenders.NETWORKS, Settings())
+    assert [each.name for each in team.contenders] == ["minran", "products"]
+    assert team.notes[:2] == [
         "minran, several processes: mpiexec not installed",
         "PyTorch eager, NCHW: torch not installed",
     ]
-    assert [each.name for each in available(contenders.NETWORKS, ["minran"])[0]] == ["minran"]
-    with pytest.raises(RecipeError, match="no contender 'pytorch'; there are minran"):
-        available(contenders.NETWORKS, ["pytorch"])
+    only = Team(contenders.NETWORKS, Settings(only=("minran", "torch")))
+    assert [each.name for each in only.contenders] == ["minran"] and len(only.notes) == 1
 
 
 def check_document(path: Path) -> dict[str, Any]:
@@ -187,7 +185,7 @@ def test_the_gpu_section(workers: Any, tmp_path: Path, capsys: pytest.CaptureFix
         (["--model", "attention57"], "no model 'attention57'"),
         (["--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["--batch", "64", "0"], r"--batch must be at least 1, got \[64, 0\]"),
-        (["--only", "caffe"], "no contender 'caffe'"),
+        (["--only", "caffe"], "no contender 'caffe'; there are minran"),
     ],
 )
 def test_wrong_options_are_named(workers: Any, words: list[str], message: str) -> None:
@@ -196,7 +194,7 @@ def test_wrong_options_are_named(workers: Any, words: list[str], message: str) -
 
 
 def test_a_disturbed_measurement_says_so() -> None:
-    chosen, _ = available(["minran"], [])
+    chosen = named("minran")
     rounds = [
         turn({"minran": 1.0}, 0.9, True, False),
         turn({"minran": 1.0}, 0.4, True, True),

@@ -6,24 +6,17 @@ A measurement is what stands in the JSON, whose format `docs/results` relies on.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
+from threading import TIMEOUT_MAX
 from typing import Any
 
-from minran.workshop.bench.contenders import CONTENDERS, REFERENCE, TORCH, Contender, available
-from minran.workshop.bench.processes import Starter, Worker, WorkerError
-from minran.workshop.bench.rounds import (
-    Round,
-    Settings,
-    in_turn,
-    paired_ratios,
-    spread,
-    this_machine,
-    wait_until_quiet,
-    watch,
-)
+from minran.workshop.bench import contenders
+from minran.workshop.bench.contenders import REFERENCE, TORCH, Contender
+from minran.workshop.bench.rounds import Machine, Round, Settings, in_turn, paired_ratios, spread
+from minran.workshop.bench.worker import Worker, WorkerError
 
 Measurement = dict[str, Any]
 """A job with its options, a row for each contender, and all rounds: see `summary`."""
@@ -32,7 +25,7 @@ Measurement = dict[str, Any]
 def summary(
     job: str,
     options: dict[str, Any],
-    contenders: Sequence[Contender],
+    who: Sequence[Contender],
     rounds: Sequence[Round],
     calls: Mapping[str, int],
     facts: Mapping[str, dict[str, Any]],
@@ -71,7 +64,7 @@ def summary(
                 "calls_per_turn": calls.get(name),
                 **facts.get(name, {}),
             }
-            for contender in contenders
+            for contender in who
             for name in [contender.name]
         ],
         "kept_rounds": len(kept),
@@ -87,109 +80,81 @@ class Team:
     Who cannot start or fails is left out with a note; the others go on.
     """
 
-    def __init__(
-        self, names: Sequence[str], settings: Settings, among: Mapping[str, Contender]
-    ) -> None:
-        self.settings = settings
-        found, self.notes = available(names, settings.only, among)
-        count = str(settings.processes)
-        self.contenders = [replace(c, label=c.label.replace("several", count)) for c in found]
-        self.workers: dict[str, Worker | Starter] = {}
-        self.machine = this_machine()
+    def __init__(self, who: Sequence[Contender], settings: Settings) -> None:
+        self.settings, self.machine = settings, Machine()
+        self.workers: dict[str, Worker] = {}
+        self.contenders: list[Contender] = []
+        self.notes: list[str] = []
+        for contender in who:
+            if settings.only and contender.name not in settings.only:
+                continue
+            missing = [need for need in contender.needs if not contenders.is_installed(need)]
+            if missing:
+                self.notes.append(f"{contender.label}: {', '.join(missing)} not installed")
+                continue
+            label = contender.label.replace("several", str(settings.processes))
+            self.contenders.append(replace(contender, label=label))
 
     def measure(self, job: str, options: dict[str, Any], kernels: bool = False) -> Measurement:
         """Prepare the job everywhere, measure it in turn, ask for memory and versions.
 
         kernels: also ask for the time of each GPU kernel, where an adapter can tell.
         """
-        settings, notes = self.settings, list(self.notes)
-        calls = {}
-        for name, worker in list(self.workers.items()):
-            seconds = self._prepare(worker, job, options, notes)
-            if seconds is not None:
-                calls[name] = max(1, math.ceil(settings.turn_seconds / max(seconds, 1e-7)))
-        rounds: list[Round] = []
+        settings, workers, machine = self.settings, self.workers, self.machine
+        calls: dict[str, int] = {}
         facts: dict[str, dict[str, Any]] = {}
+        rounds: list[Round] = []
         extra: dict[str, Any] = {}
+        remarks: list[str] = []
+        for name, worker in list(workers.items()):
+            how = {"job": job, "options": options, "warmup": settings.warmup}
+            try:
+                answer = worker.ask("prepare", self.time_left(worker.label), **how)
+            except WorkerError as error:
+                # It may hold memory, or be beyond an answer: a fresh start is for the next team.
+                self.notes.append(str(error))
+                workers.pop(name).close()
+                continue
+            if "seconds" in answer:
+                calls[name] = math.ceil(settings.turn_seconds / max(answer["seconds"], 1e-7)) or 1
+            elif answer.get("why"):
+                remarks.append(f"{worker.label}: {answer['why']}")
         try:
-            if calls:
-
-                def run(name: str) -> float:
-                    return float(self.workers[name].ask("run", repeat=calls[name])["seconds"])
-
-                rounds = in_turn(
-                    {name: partial(run, name) for name in calls},
-                    lambda name: watch(self.workers[name].pid, self.machine),
-                    settings,
-                    lambda: wait_until_quiet(self.machine, settings.patience, settings.limit),
-                )
+            rounds = in_turn(
+                calls,
+                lambda name: float(workers[name].ask("run", repeat=calls[name])["seconds"]),
+                lambda name: machine.watch(workers[name].pid),
+                settings,
+                lambda: machine.wait_until_quiet(settings.patience, settings.limit),
+            )
             for name in calls:
-                facts[name] = self.workers[name].ask("facts")
+                facts[name] = workers[name].ask("facts")
                 if kernels and not extra:
-                    answer = self.workers[name].ask("kernels")
+                    answer = workers[name].ask("kernels")
                     extra = {"kernels": answer["kernels"]} if "kernels" in answer else {}
         except WorkerError as error:
-            notes.append(str(error))
+            remarks.append(str(error))
+        notes = [*self.notes, *remarks]
         return summary(job, options, self.contenders, rounds, calls, facts, notes) | extra
 
-    def _prepare(
-        self, worker: Worker | Starter, job: str, options: dict[str, Any], notes: list[str]
-    ) -> float | None:
-        """Seconds of one call of the prepared job; None if there is no such job there."""
-        contender = worker.contender
-        try:
-            answer = worker.ask(
-                "prepare",
-                self.timeout(contender),
-                job=job,
-                options=options,
-                warmup=self.settings.warmup,
-            )
-        except WorkerError as error:
-            # It may hold memory, or be beyond an answer: a fresh start is for the next team.
-            notes.append(str(error))
-            self.notes.append(str(error))
-            del self.workers[contender.name]
-            worker.close()
-            return None
-        if answer.get("why"):
-            notes.append(f"{contender.label}: {answer['why']}")
-        return answer.get("seconds")
-
-    def timeout(self, contender: Contender) -> float | None:
-        """Seconds that are left, None for no end. Raises WorkerError if there are none."""
-        left = self.settings.time_left
-        if left is not None and left <= 0:
-            raise WorkerError(f"{contender.label}: not started, the time is up")
-        return left
+    def time_left(self, label: str) -> float:
+        """Seconds until the deadline. Raises WorkerError if there are none."""
+        left = self.settings.deadline - time.monotonic()
+        if left <= 0:
+            raise WorkerError(f"{label}: not started, the time is up")
+        return min(left, TIMEOUT_MAX)
 
 
 @contextmanager
-def team_of(
-    names: Sequence[str], settings: Settings, among: Mapping[str, Contender] = CONTENDERS
-) -> Iterator[Team]:
+def team_of(who: Sequence[Contender], settings: Settings) -> Iterator[Team]:
     """Contenders in processes of their own, which end with the block."""
-    team = Team(names, settings, among)
+    team = Team(who, settings)
     with ExitStack() as stack:
         for contender in team.contenders:
-            kind: type[Worker | Starter] = Starter if contender.imports else Worker
             try:
-                worker = kind(contender, settings, team.timeout(contender))
+                worker = Worker(contender, settings, team.time_left(contender.label))
             except WorkerError as error:
                 team.notes.append(str(error))
             else:
-                stack.enter_context(worker)
-                team.workers[contender.name] = worker
+                team.workers[contender.name] = stack.enter_context(worker)
         yield team
-
-
-def compare(
-    job: str,
-    options: dict[str, Any],
-    names: Sequence[str],
-    settings: Settings,
-    among: Mapping[str, Contender] = CONTENDERS,
-) -> Measurement:
-    """One job, with fresh workers: so the peak memory of each is the peak of this job."""
-    with team_of(names, settings, among) as team:
-        return team.measure(job, options)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from minran.errors import DataError
 from minran.files import make_folder, write_atomically
@@ -21,7 +24,7 @@ FORMAT = 1
 JOBS = {
     "step": "training step",
     "inference": "inference",
-    "units": "pre-activation units, forward and backward",
+    "units": "{count} pre-activation units, forward and backward, {size} x {size} x {width}",
     "data": "next augmented batch",
     "copy": "copy of a large array",
     "import": "start of Python",
@@ -40,30 +43,21 @@ def save(path: str | Path, document: dict[str, Any]) -> None:
 
 def describe(measured: Measurement) -> str:
     """What was measured: `attention56_cifar, training step, batch 64`."""
-    options = measured["options"]
-    if measured["job"] == "op":
-        return describe_op(options)
-    parts = [JOBS[measured["job"]]]
-    if measured["job"] == "units":
-        size = options["size"]
-        parts = [f"{options['count']} {parts[0]}, {size} x {size} x {options['width']}"]
-    if "model" in options:
-        parts = [options["model"], *parts]
-    if "batch" in options:
-        parts.append(f"batch {options['batch']}")
-    return ", ".join(parts)
+    job, options = measured["job"], measured["options"]
+    if job == "op":
+        return describe_op(**options)
+    batch = f"batch {options['batch']}" if "batch" in options else ""
+    return ", ".join(filter(None, [options.get("model"), JOBS[job].format(**options), batch]))
 
 
-def describe_op(options: dict[str, Any]) -> str:
+def describe_op(
+    kind: str, shape: Sequence[int], out: int = 0, kernel: int = 0, stride: int = 1, **rest: Any
+) -> str:
     """An operation with its shape: `conv2d 3x3 16->16 at 32x32`."""
-    shape = options["shape"]
-    words = [options["kind"]]
-    if "kernel" in options:
-        k, stride = options["kernel"], options["stride"]
-        words.append(f"{k}x{k}" + (f"/{stride}" if stride > 1 else ""))
-        words.append(f"{shape[-1]}->{options['out']}")
-    else:
-        words.append(f"{shape[-1]}")
+    words = [kind, f"{shape[-1]}"]
+    if kernel:
+        size = f"{kernel}x{kernel}" + (f"/{stride}" if stride > 1 else "")
+        words = [kind, size, f"{shape[-1]}->{out}"]
     if len(shape) == 4:
         words.append(f"at {shape[1]}x{shape[2]}")
     return " ".join(words)
@@ -117,23 +111,30 @@ def _to_torch(measured: Measurement) -> str:
     return f"{ratio['median']:.2f}" if ratio else ""
 
 
-def _op_row(forward: Measurement, both: Measurement) -> list[str]:
-    """The cells of an operation, from a measurement forward alone and one forward and backward."""
-    ours, product = median(both, "minran"), median(both, "products")
-    return [
-        describe_op(both["options"]),
-        milliseconds(median(forward, "minran")),
-        _to_torch(forward),
-        milliseconds(ours),
-        milliseconds(median(both, TORCH)),
-        _to_torch(both),
-        milliseconds(product),
-        f"{100 * product / ours:.0f}%" if ours and product else "",
-    ]
+def _flag(measured: Measurement, mark: str = " (!)") -> str:
+    return mark if measured["disturbed_rounds"] else ""
 
 
-def _op_pairs(measurements: Sequence[Measurement]) -> Iterable[tuple[Measurement, Measurement]]:
-    return zip(measurements[::2], measurements[1::2], strict=True)
+def _op_rows(
+    measurements: Sequence[Measurement], mark: str = "{}", flag: str = ""
+) -> list[list[str]]:
+    """A row for each operation: measured forward alone, then forward and backward, and so on."""
+    rows = []
+    for forward, both in zip(measurements[::2], measurements[1::2], strict=True):
+        ours, product = median(both, "minran"), median(both, "products")
+        rows.append(
+            [
+                mark.format(describe(both)) + (_flag(forward, flag) or _flag(both, flag)),
+                milliseconds(median(forward, "minran")),
+                _to_torch(forward),
+                milliseconds(ours),
+                milliseconds(median(both, TORCH)),
+                _to_torch(both),
+                milliseconds(product),
+                f"{100 * product / ours:.0f}%" if ours and product else "",
+            ]
+        )
+    return rows
 
 
 # On the screen
@@ -142,7 +143,7 @@ def _op_pairs(measurements: Sequence[Measurement]) -> Iterable[tuple[Measurement
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Columns as wide as they must be, the first to the left, the others to the right."""
     lines = text_table([headings, *rows], right=range(1, len(headings)))
-    return "\n".join(f"  {line}" for line in lines)
+    return textwrap.indent("\n".join(lines), "  ")
 
 
 def text(measured: Measurement) -> str:
@@ -153,8 +154,7 @@ def text(measured: Measurement) -> str:
         return "\n".join([title, *(f"  - {note}" for note in notes)])
     memory = measured["job"] in ("step", "inference", "units")
     headings = ["", "median ms", "min..max", "quartiles", f"{measured['reference'] or '-'} / it"]
-    headings += ["it / torch c.l."]
-    headings += ["peak MB", "beyond import"] if memory else []
+    headings += ["it / torch c.l.", *(["peak MB", "beyond import"] if memory else [])]
     parts = [f"{title} ({measured['kept_rounds']} rounds in turn)"]
     parts.append(table(headings, [_line(row, memory) for row in rows if row["seconds"]]))
     counts = {row.get("parameters") for row in rows} - {None}
@@ -164,10 +164,8 @@ def text(measured: Measurement) -> str:
 
 
 def _line(row: dict[str, Any], memory: bool) -> list[str]:
-    low, first, middle, third, high = (
-        milliseconds(row["seconds"][name])
-        for name in ("low", "first_quartile", "median", "third_quartile", "high")
-    )
+    names = ("low", "first_quartile", "median", "third_quartile", "high")
+    low, first, middle, third, high = (milliseconds(row["seconds"][name]) for name in names)
     cells = [row["label"], middle, f"{low}..{high}", f"{first}..{third}"]
     cells += [_times(row["ratio"]), _times(row["to_torch"])]
     if memory and row.get("device_bytes") is not None:
@@ -198,15 +196,13 @@ def remarks(measured: Measurement) -> list[str]:
 
 
 def ops_text(measurements: Sequence[Measurement]) -> str:
-    """The table of operations; measurements: forward alone, forward and backward, and so on."""
-    rows = [_op_row(forward, both) for forward, both in _op_pairs(measurements)]
+    """The table of operations."""
     headings = ["operation", "forward", "/ torch", "fwd+bwd", "torch", "/ torch", "products"]
-    lines = [table([*headings, "share"], rows), "  milliseconds; share: products of minran's time"]
-    disturbed = sum(bool(each["disturbed_rounds"]) for each in measurements)
-    if disturbed:
-        lines.append(
-            f"  ! {disturbed} of {len(measurements)} lines were DISTURBED by other programs"
-        )
+    lines = [table([*headings, "share"], _op_rows(measurements))]
+    lines.append("  milliseconds; share: products of minran's time")
+    if disturbed := sum(bool(each["disturbed_rounds"]) for each in measurements):
+        count = f"{disturbed} of {len(measurements)} lines"
+        lines.append(f"  ! {count} were DISTURBED by other programs")
     return "\n".join(lines)
 
 
@@ -215,10 +211,9 @@ def scaling_text(measurements: Iterable[Measurement]) -> str:
     rows = []
     for each in measurements:
         ours, batch = median(each, "minran"), each["options"]["batch"]
-        flag = " !" if each["disturbed_rounds"] else ""
         rows.append(
             [
-                f"{each['options']['model']}, batch {batch}{flag}",
+                f"{each['options']['model']}, batch {batch}{_flag(each, ' !')}",
                 milliseconds(ours),
                 milliseconds(ours / batch if ours else None),
                 milliseconds(median(each, TORCH)),
@@ -242,89 +237,72 @@ def print_markdown(files: Iterable[str]) -> None:
 
 def markdown(document: dict[str, Any]) -> str:
     """Every section as a table, with where, when and how it was measured in front."""
-    facts, settings = document["environment"], document["settings"]
+    facts, settings, sections = (document[k] for k in ("environment", "settings", "sections"))
     versions: dict[str, str] = {}
-    for measurements in document["sections"].values():
-        for each in measurements:
-            for contender in each["contenders"]:
-                versions |= contender.get("versions", {})
-    head = (
+    for each in itertools.chain(*sections.values()):
+        for contender in each["contenders"]:
+            versions |= contender.get("versions", {})
+    parts = [
         f"`{facts['command']}`: {_place(facts)}, {settings['threads']} threads, Python "
         f"{facts['python']}, {', '.join(f'{name} {v}' for name, v in versions.items())}; median of "
         f"{settings['rounds']} rounds in turn, in brackets the range; {facts['date']}, commit "
         f"{facts['commit']}."
-    )
-    parts = [head]
-    for section, measurements in document["sections"].items():
-        lines = _ops_page(measurements) if section == "ops" else _contenders_page(measurements)
-        rule = ["---", *["---:"] * (len(lines[0]) - 1)]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in [lines[0], rule, *lines[1:]]))
+    ]
+    for section, measurements in sections.items():
+        page = _ops_page if section == "ops" else _contenders_page
+        headings, rows = page(measurements)
+        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         if any(map(_flag, measurements)):
             parts.append("(!): other programs were at work in some of the rounds that count.")
     return "\n\n".join(parts) + "\n"
 
 
-def _contenders_page(measurements: Sequence[Measurement]) -> list[list[str]]:
-    return [
-        ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"],
-        *(
-            [
-                each["title"] + _flag(each),
-                row["label"],
-                milliseconds(row["seconds"]["median"]),
-                _times(row["to_torch"], "-"),
-                _times(row["ratio"], "-"),
-                megabytes(row.get("device_bytes") or row.get("peak_bytes")),
-            ]
-            for each in measurements
-            for row in each["contenders"]
-            if row["seconds"]
-        ),
+Page = tuple[list[str], list[list[str]]]
+
+
+def _contenders_page(measurements: Sequence[Measurement]) -> Page:
+    rows = [
+        [
+            each["title"] + _flag(each),
+            row["label"],
+            milliseconds(row["seconds"]["median"]),
+            _times(row["to_torch"], "-"),
+            _times(row["ratio"], "-"),
+            megabytes(row.get("device_bytes") or row.get("peak_bytes")),
+        ]
+        for each in measurements
+        for row in each["contenders"]
+        if row["seconds"]
     ]
+    return ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"], rows
 
 
-def _ops_page(measurements: Sequence[Measurement]) -> list[list[str]]:
+def _ops_page(measurements: Sequence[Measurement]) -> Page:
     headings = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch"]
-    lines = [[*headings, "products alone"]]
-    for forward, both in _op_pairs(measurements):
-        name, *numbers, _, share = _op_row(forward, both)
-        lines.append([f"`{name}`" + (_flag(forward) or _flag(both)), *numbers, share])
-    return lines
-
-
-def _flag(measured: Measurement) -> str:
-    return " (!)" if measured["disturbed_rounds"] else ""
+    rows = [[*cells[:6], cells[7]] for cells in _op_rows(measurements, "`{}`", " (!)")]
+    return [*headings, "products alone"], rows
 
 
 # As a picture
-
-DRAWN = (
-    "minran",
-    "minran_mpi",
-    "minran_captured",
-    "torch",
-    "torch_compiled",
-    "jax",
-    "tinygrad",
-    "dezero",
-    "products",
-)
-"""Contenders beside the line at 1, which is PyTorch channels_last; the others have tables."""
 
 TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 50)
 
 
 def points(document: dict[str, Any]) -> list[tuple[str, str, float, float, float]]:
-    """(measurement, contender, median, lowest, highest time) of everything measured beside it."""
+    """(measurement, contender, median, lowest, highest time) of everything beside PyTorch.
+
+    A decision taken back is left out: for that there are tables.
+    """
     found = []
     for section, measurements in document["sections"].items():
         for each in measurements if section != "import" else []:
             if section == "ops" and not each["options"]["backward"]:
                 continue
+            label = each["title"] + _flag(each, " (disturbed)")
             for contender in each["contenders"]:
                 time = contender["to_torch"]
-                if time and contender["name"] in DRAWN:
-                    label = each["title"] + (" (disturbed)" if each["disturbed_rounds"] else "")
+                if time and not contender["name"].startswith("without_"):
                     numbers = time["median"], time["low"], time["high"]
                     found.append((label, contender["label"], *numbers))
     return found
@@ -340,8 +318,8 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     labels = list(dict.fromkeys(label for label, *_ in found))
     names = list(dict.fromkeys(name for _, name, *_ in found))
     colours = theme()
-    row_height = 0.2 + 0.11 * len(names)
-    figure = new_figure(10, 1.3 + row_height * len(labels), dark=False)
+    height = 0.2 + 0.11 * len(names)
+    figure = new_figure(10, 1.3 + height * len(labels), dark=False)
     axes = dress(
         figure.add_subplot(),
         colours,
@@ -350,14 +328,12 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     )
     for k, name in enumerate(names):
         mine = [point for point in found if point[1] == name]
+        middle, low, high = np.array([numbers for _, _, *numbers in mine]).T
         shift = 0.7 * ((k + 0.5) / len(names) - 0.5)
         axes.errorbar(
-            [middle for _, _, middle, _, _ in mine],
+            middle,
             [labels.index(label) + shift for label, *_ in mine],
-            xerr=[
-                [middle - low for _, _, middle, low, _ in mine],
-                [high - middle for _, _, middle, _, high in mine],
-            ],
+            xerr=[middle - low, high - middle],
             fmt="o",
             markersize=5,
             elinewidth=1.2,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -20,6 +20,9 @@ from typing import Any
 import numpy as np
 
 from minran.errors import expect
+
+LOOK = 0.5
+"""Seconds of a look for a quiet moment."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,6 @@ class Settings:
     deadline: float = math.inf
     processes: int = 2
 
-    @property
-    def time_left(self) -> float | None:
-        """Seconds until the deadline, None if there is none."""
-        return None if math.isinf(self.deadline) else self.deadline - time.monotonic()
-
 
 def spread(values: Sequence[float]) -> dict[str, float]:
     """Median, quartiles (interpolated between neighbours), extremes. ShapeError if empty."""
@@ -67,24 +65,26 @@ def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]
     A machine that slows down for a while slows both sides of a pair, so the ratio of a pair is
     steadier than the ratio of two medians. Raises ShapeError for lists of different length.
     """
-    expect(
-        len(ours) == len(theirs),
-        f"paired_ratios: {len(ours)} rounds on one side, {len(theirs)} on the other",
-    )
+    counts = f"{len(ours)} rounds on one side, {len(theirs)} on the other"
+    expect(len(ours) == len(theirs), f"paired_ratios: {counts}")
     return [a / b for a, b in zip(ours, theirs, strict=True)]
 
 
 class Machine:
-    """Seconds of processor time, as psutil reads them. ImportError without psutil."""
+    """Seconds of processor time, as psutil reads them; where it cannot, nobody watches."""
 
     WORK = ("user", "nice", "system", "irq", "softirq", "steal")
     """Waiting is left out, and so is guests' time, which is within user. Steal is what the host of
     a virtual machine takes."""
 
-    def __init__(self) -> None:
-        import psutil
+    psutil: Any = None
 
-        self.psutil = psutil
+    def __init__(self) -> None:
+        with suppress(ImportError, OSError):
+            import psutil
+
+            psutil.cpu_times()
+            self.psutil = psutil
 
     def busy(self) -> float:
         """That all cores have worked since the start of the machine."""
@@ -103,54 +103,38 @@ class Machine:
                     total += times.children_user + times.children_system
         return total
 
+    @contextmanager
+    def watch(
+        self, pid: int, clock: Callable[[], float] = time.perf_counter
+    ) -> Iterator[SimpleNamespace]:
+        """What others use while a block runs: afterwards `others` has their cores, on average.
 
-def this_machine() -> Machine | None:
-    """The counters of this machine, or None: then nobody watches."""
-    try:
-        machine = Machine()
-        machine.busy()
-    except (ImportError, OSError):
-        return None
-    return machine
-
-
-@contextmanager
-def watch(
-    pid: int, machine: Machine | None, clock: Callable[[], float] = time.perf_counter
-) -> Iterator[SimpleNamespace]:
-    """What others use while a block runs: afterwards `others` has their cores, on average.
-
-    None if nobody can tell. Times come in steps of a hundredth of a second, so a block
-    should last half a second or more.
-    """
-    seen = SimpleNamespace(others=None)
-    before = machine and (clock(), machine.busy(), machine.used(pid))
-    yield seen
-    if machine and before:
-        after = clock(), machine.busy(), machine.used(pid)
+        None if nobody can tell. Times come in steps of a hundredth of a second, so a block
+        should last half a second or more.
+        """
+        seen = SimpleNamespace(others=None)
+        if self.psutil is None:
+            yield seen
+            return
+        before = clock(), self.busy(), self.used(pid)
+        yield seen
+        after = clock(), self.busy(), self.used(pid)
         seconds, busy, used = (now - then for now, then in zip(after, before))
         seen.others = max(0.0, (busy - used) / seconds) if seconds > 0 else 0.0
 
+    def wait_until_quiet(
+        self, patience: float, limit: float, sleep: Callable[[float], None] = time.sleep
+    ) -> bool:
+        """Wait at most `patience` seconds for a moment in which others use less than `limit` cores.
 
-def wait_until_quiet(
-    machine: Machine | None,
-    patience: float,
-    limit: float,
-    sleep: Callable[[float], None] = time.sleep,
-    interval: float = 0.5,
-) -> bool:
-    """Wait at most `patience` seconds for a moment in which others use less than `limit` cores.
-
-    Returns whether the moment came (True at once where nobody can tell).
-    """
-    waited = 0.0
-    while machine is not None and waited < patience:
-        with watch(os.getpid(), machine) as seen:
-            sleep(interval)
-        if seen.others <= limit:
-            return True
-        waited += interval
-    return machine is None or patience <= 0
+        Returns whether the moment came (True at once where nobody can tell).
+        """
+        for _ in range(math.ceil(patience / LOOK) if self.psutil else 0):
+            with self.watch(os.getpid()) as seen:
+                sleep(LOOK)
+            if seen.others <= limit:
+                return True
+        return self.psutil is None or patience <= 0
 
 
 Round = dict[str, Any]
@@ -164,28 +148,29 @@ def worst(each: Round) -> float:
 
 
 def in_turn(
-    contenders: dict[str, Callable[[], float]],
+    names: Collection[str],
+    work: Callable[[str], float],
     watched: Callable[[str], AbstractContextManager[Any]],
     settings: Settings,
     before_round: Callable[[], object] = lambda: None,
 ) -> list[Round]:
     """Measure until enough rounds were quiet, or the extra rounds are spent.
 
-    contenders: name -> a function that works and returns its seconds; watched(name) watches
-    the machine meanwhile. A round is disturbed if others used more than the limit in any of
-    its turns: then no ratio of it can be trusted, so it is measured again as a whole.
+    work(name) does the contender's work and returns its seconds; watched(name) watches the machine
+    meanwhile. A round is disturbed if others used more than the limit in any of its turns: then no
+    ratio of it can be trusted, so it is measured again as a whole.
 
     Returns all rounds. Kept are the quiet ones; if there are too few, the least disturbed ones
     fill up, and they stay marked as disturbed.
     """
     done: list[Round] = []
     wanted, most = settings.rounds, settings.rounds + settings.extra_rounds
-    while sum(not each["disturbed"] for each in done) < wanted and len(done) < most:
+    while names and sum(not each["disturbed"] for each in done) < wanted and len(done) < most:
         before_round()
         now: Round = {"seconds": {}, "others_cores": {}}
-        for name, work in contenders.items():
+        for name in names:
             with watched(name) as seen:
-                now["seconds"][name] = work()
+                now["seconds"][name] = work(name)
             now["others_cores"][name] = seen.others
         done.append({**now, "disturbed": worst(now) > settings.limit, "kept": False})
     # Quiet ones first, then the least disturbed; in the order of time among equals.

@@ -8,7 +8,8 @@ import math
 import shlex
 import sys
 import time
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
 from minran.train import environment
 from minran.workshop.bench import contenders, report
-from minran.workshop.bench.compare import Measurement, compare, team_of
+from minran.workshop.bench.compare import Measurement, team_of
+from minran.workshop.bench.contenders import CONTENDERS, Contender
 from minran.workshop.bench.rounds import Settings
 
 STAGES = ((64, 32), (128, 16), (256, 8))
@@ -36,18 +38,11 @@ COPY_BYTES = 1 << 28
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and save as `args` say; 1 if not a single job could be measured."""
-    for name in ("rounds", "warmup", "threads", "processes"):
+    for name in ("rounds", "warmup", "threads", "processes", "batch"):
         value = getattr(args, name)
-        expect(
-            value is None or value >= 1,
-            f"bench: --{name} must be at least 1, got {value}",
-            RecipeError,
-        )
-    expect(
-        all(batch >= 1 for batch in args.batch or []),
-        f"bench: --batch must be at least 1, got {args.batch}",
-        RecipeError,
-    )
+        numbers = value if isinstance(value, list) else [value]
+        good = all(number is None or number >= 1 for number in numbers)
+        expect(good, f"bench: --{name} must be at least 1, got {value}", RecipeError)
     _expect_used(args)
     for name, endings in (("json", (".json",)), ("plot", PICTURES)):
         if getattr(args, name) is not None:
@@ -55,7 +50,6 @@ def run(args: argparse.Namespace) -> int:
     session = Session(args)
     print(report.facts(session.environment, asdict(session.settings)), flush=True)
     (session.on_gpu if args.device == "gpu" else session.on_cpu)()
-    session.save()
     if args.plot:
         report.plot(session.document(), args.plot)
         print(f"picture: {args.plot}")
@@ -66,27 +60,34 @@ def run(args: argparse.Namespace) -> int:
 
 def _expect_used(args: argparse.Namespace) -> None:
     """Refuse options that what is measured has no use for."""
-    always = ["only", "rounds", "warmup", "threads", "device", "json", "plot"]
+    always = "only rounds warmup threads device json plot"
     if args.device == "gpu":
-        takes(args, "bench --device gpu", *always, "model", "batch", "precision", "budget")
+        takes(args, "bench --device gpu", always, "model batch precision budget")
         return
-    tables = [name for name in TABLES if getattr(args, name)]
-    jobs = set(args.jobs or ([] if tables else JOBS))
-    models = bool(jobs.intersection(NETWORK_JOBS))
-    batches = models or "data" in jobs
-    used = [*always, "limit", "extra_rounds", "patience", "jobs", *tables]
-    used += ["model"] if models or args.decisions else []
-    used += ["batch"] if batches or set(tables) - {"scaling"} else []
-    used += ["processes"] if models else []
-    mode = " ".join(f"--{name}" for name in [*tables, *(["jobs"] if args.jobs else [])])
-    takes(args, f"bench {mode or '--device cpu'}", *used)
-    for name, several in (("model", models), ("batch", batches)):
+    tables, jobs = _asked(args)
+    networks = not set(NETWORK_JOBS).isdisjoint(jobs)
+    batches = networks or "data" in jobs
+    used = {
+        "model": networks or args.decisions,
+        "batch": batches or set(tables) - {"scaling"},
+        "processes": networks,
+    }
+    options = [f"--{name}" for name in [*tables, *(["jobs"] if args.jobs else [])]]
+    mode = " ".join(["bench", *(options or ["--device cpu"])])
+    takes(args, mode, always, "limit extra_rounds patience jobs", *tables, *filter(used.get, used))
+    for name, several in (("model", networks), ("batch", batches)):
         values = getattr(args, name) or []
         expect(
             several or len(values) <= 1,
-            f"bench {mode} takes one --{name}, got {' and '.join(map(str, values))}",
+            f"{mode} takes one --{name}, got {' and '.join(map(str, values))}",
             RecipeError,
         )
+
+
+def _asked(args: argparse.Namespace) -> tuple[list[str], Sequence[str]]:
+    """The tables and the jobs that were asked for; all jobs if nothing was."""
+    tables = [name for name in TABLES if getattr(args, name)]
+    return tables, args.jobs or (() if tables else JOBS)
 
 
 class Session:
@@ -95,19 +96,17 @@ class Session:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         gpu = args.device == "gpu"
-        self.settings = Settings(
-            rounds=args.rounds,
-            extra_rounds=args.extra_rounds,
-            warmup=args.warmup,
-            threads=args.threads or len(machine.cores()),
-            limit=args.limit,
-            patience=args.patience,
-            processes=args.processes,
-            device=args.device,
-            precision=args.precision if gpu else "fp32",
-            only=tuple(args.only),
-            **({"deadline": time.monotonic() + args.budget} if gpu else {}),
-        )
+        there = ", ".join(CONTENDERS)
+        for name in args.only:
+            expect(name in CONTENDERS, f"no contender {name!r}; there are {there}", RecipeError)
+        known = [each.name for each in fields(Settings)]
+        told = {name: value for name, value in vars(args).items() if name in known}
+        told["threads"] = args.threads or len(machine.cores())
+        if gpu:
+            told["deadline"] = time.monotonic() + args.budget
+        else:
+            told["precision"] = "fp32"
+        self.settings = Settings(**told)
         self.models: list[str] = args.model or ["attention56_cifar"]
         for model in self.models:
             network_options(model, 1)  # an unknown name is told before anything runs
@@ -121,59 +120,51 @@ class Session:
 
     def on_cpu(self) -> None:
         """The sections that were asked for; networks, data and import if none was."""
-        args, settings = self.args, self.settings
-        if args.ops:
+        tables, jobs = _asked(self.args)
+        models, batches, first = self.models, self.batches, self.batches[0]
+        if "ops" in tables:
             self.ops()
-        if args.peers:
+        if "peers" in tables:
             # Pre-activation units at the width and size of each stage, forward and backward.
             for width, size in STAGES:
-                options = {"batch": self.batches[0], "width": width, "size": size, "count": 3}
-                self.add("peers", compare("units", options, contenders.PEERS, settings))
-        if args.scaling:
-            self.scaling()
-        if args.decisions:
-            options = network_options(self.models[0], self.batches[0])
-            self.add("decisions", compare("step", options, contenders.DECISIONS, settings))
-        jobs = args.jobs or ([] if any(getattr(args, table) for table in TABLES) else JOBS)
+                options = {"batch": first, "width": width, "size": size, "count": 3}
+                self.compare("peers", "units", options, contenders.PEERS)
+        if "scaling" in tables:
+            # By batch size, then by depth.
+            sizes = [(SCALING_MODELS[0], batch) for batch in SCALING_BATCHES]
+            for model, batch in [*sizes, *((model, 64) for model in SCALING_MODELS[1:])]:
+                options = network_options(model, batch)
+                self.compare("scaling", "step", options, contenders.SCALING)
+            print("\n" + report.scaling_text(self.found["scaling"]))
+        if "decisions" in tables:
+            options = network_options(models[0], first)
+            self.compare("decisions", "step", options, contenders.DECISIONS)
         asked = [job for job in jobs if job in NETWORK_JOBS]
-        for model, batch, job in itertools.product(self.models, self.batches, asked):
-            options = network_options(model, batch)
-            self.add("networks", compare(job, options, contenders.NETWORKS, settings))
+        for model, batch, job in itertools.product(models, batches, asked):
+            self.compare("networks", job, network_options(model, batch), contenders.NETWORKS)
         if "step" in jobs:
             self.add_roofline()
-        if "data" in jobs:
-            for batch in self.batches:
-                self.add("data", compare("data", {"batch": batch}, ("minran",), settings))
+        for batch in batches if "data" in jobs else ():
+            self.compare("data", "data", {"batch": batch}, contenders.OURS)
         if "import" in jobs:
             # A start lasts a tenth of a second, in which the counters move by tenths themselves.
-            limit = max(settings.limit, 0.3)
-            once = replace(settings, turn_seconds=0.0, limit=limit, only=())
-            names = tuple(contenders.IMPORTS)
-            self.add("import", compare("import", {}, names, once, contenders.IMPORTS))
+            limit = max(self.settings.limit, 0.3)
+            once = replace(self.settings, turn_seconds=0.0, limit=limit, only=())
+            self.compare("import", "import", {}, contenders.IMPORTS, once)
 
     def ops(self) -> None:
         """Every case forward alone, then forward and backward; the workers stay for all of them."""
         # Shorter turns; a disturbed one is repeated, not waited for. In a short turn the hundredths
         # of a second of the counters weigh more: the limit is wider.
-        settings = self.settings
-        limit = max(settings.limit, 0.15)
-        quick = replace(settings, turn_seconds=0.3, patience=0.0, limit=limit)
+        limit = max(self.settings.limit, 0.15)
+        quick = replace(self.settings, turn_seconds=0.3, patience=0.0, limit=limit)
         with team_of(contenders.OPS, quick) as team:
             for number, case in enumerate(op_cases(self.batches[0]), 1):
                 for backward in (False, True):
-                    measured = team.measure("op", {**case, "backward": backward})
-                    self.add("ops", measured, show=False)
+                    self.add("ops", team.measure("op", {**case, "backward": backward}))
                 if sys.stdout.isatty():
                     print(f"\r  operations: {number}", end="", flush=True)
         print("\n" + report.ops_text(self.found["ops"]))
-
-    def scaling(self) -> None:
-        """The training step by batch size, then by depth."""
-        sizes = [(SCALING_MODELS[0], batch) for batch in SCALING_BATCHES]
-        for model, batch in [*sizes, *((model, 64) for model in SCALING_MODELS[1:])]:
-            options, names = network_options(model, batch), ("minran", contenders.TORCH)
-            self.add("scaling", compare("step", options, names, self.settings))
-        print("\n" + report.scaling_text(self.found["scaling"]))
 
     def on_gpu(self) -> None:
         """The training step, most important batch first, until the time is up; then the roofline.
@@ -183,29 +174,38 @@ class Session:
         settings = replace(
             self.settings, extra_rounds=0, patience=0.0, warmup=max(5, self.settings.warmup)
         )
-        for model in self.models:
-            # The second group compiles for minutes: what was measured before is safe.
-            for group in (contenders.GPU, contenders.GPU_COMPILED):
-                for batch in self.batches:
-                    with team_of(group, settings) as team:
-                        options = network_options(model, batch)
-                        measured = team.measure("step", options, group == contenders.GPU)
-                    self.add("networks", measured)
-                    if "kernels" in measured:
-                        rows = [
-                            [name, report.milliseconds(seconds)]
-                            for name, seconds in measured["kernels"].items()
-                        ]
-                        print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
+        # The second group compiles for minutes: what was measured before is safe.
+        groups = (contenders.GPU, contenders.GPU_COMPILED)
+        for model, who, batch in itertools.product(self.models, groups, self.batches):
+            options, kernels = network_options(model, batch), who is contenders.GPU
+            measured = self.compare("networks", "step", options, who, settings, kernels)
+            if "kernels" in measured:
+                seconds = measured["kernels"].items()
+                rows = [[name, report.milliseconds(each)] for name, each in seconds]
+                print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
         self.add_roofline()
 
-    def add(self, section: str, measured: Measurement, show: bool = True) -> None:
-        """Keep a measurement, show it, save what there is."""
+    def compare(
+        self,
+        section: str,
+        job: str,
+        options: dict[str, Any],
+        who: Sequence[Contender],
+        settings: Settings | None = None,
+        kernels: bool = False,
+    ) -> Measurement:
+        """Measure a job, with fresh workers, so that the peak memory of each is the peak of it."""
+        with team_of(who, settings or self.settings) as team:
+            measured = self.add(section, team.measure(job, options, kernels))
+        print("\n" + report.text(measured), flush=True)
+        return measured
+
+    def add(self, section: str, measured: Measurement) -> Measurement:
+        """Keep a measurement, save what there is."""
         measured = {"title": report.describe(measured), **measured}
         self.found.setdefault(section, []).append(measured)
-        if show:
-            print("\n" + report.text(measured), flush=True)
         self.save()
+        return measured
 
     def add_roofline(self) -> None:
         """How near each step comes to the time in which its bytes could be moved.
@@ -213,41 +213,32 @@ class Session:
         Copying a large array shows at which rate this machine moves bytes: each is read and
         written.
         """
-        steps = [each for each in self.found.get("networks", []) if each["job"] == "step"]
-        copied = compare("copy", {"bytes": COPY_BYTES}, ("minran",), self.settings)
-        self.found["copy"] = [{"title": report.describe(copied), **copied}]
+        with team_of(contenders.OURS, self.settings) as team:
+            copied = self.add("copy", team.measure("copy", {"bytes": COPY_BYTES}))
         rate = 2 * COPY_BYTES / (report.median(copied, "minran") or math.inf)
-        for measured in steps:
+        for measured in self.found.get("networks", []):
             options, name = measured["options"], measured["reference"]
             seconds = report.median(measured, name)
             size = report.row(measured, "minran").get("step_bytes")
-            if not (seconds and rate and size):
+            if measured["job"] != "step" or not (seconds and rate and size):
                 continue
             share = size / rate / seconds
-            self.roofline.append(
-                {
-                    **options,
-                    "contender": name,
-                    "bytes": size,
-                    "bytes_per_second": rate,
-                    "share": share,
-                }
-            )
+            found = {"contender": name, "bytes": size, "bytes_per_second": rate, "share": share}
+            self.roofline.append({**options, **found})
             print(
                 f"\n{options['model']}, batch {options['batch']}: a step moves about "
                 f"{size / 1e9:.1f} GB of maps; copying runs at {rate / 1e9:.1f} GB/s, so "
                 f"{report.milliseconds(size / rate)} ms, {100 * share:.0f}% of the step",
                 flush=True,
             )
+        self.save()
 
     def document(self) -> dict[str, Any]:
         """What the JSON holds."""
-        settings = {**asdict(self.settings), "deadline": None}
-        if self.args.device == "gpu":
-            settings["budget"] = self.args.budget
+        budget = {"budget": self.args.budget} if self.args.device == "gpu" else {}
         return {
             "environment": self.environment,
-            "settings": settings,
+            "settings": {**asdict(self.settings), "deadline": None, **budget},
             "sections": self.found,
             "roofline": self.roofline,
         }
@@ -277,19 +268,12 @@ def op_cases(batch: int) -> list[dict[str, Any]]:
     for width, size in STAGES:
         narrow = width // 4
         for kind in ("conv2d", "norm_relu_conv2d"):
-            cases += [
-                op(kind, size, width, out=narrow, kernel=1, stride=1),
-                op(kind, size, narrow, out=narrow, kernel=3, stride=1),
-                op(kind, size, narrow, out=width, kernel=1, stride=1),
-            ]
-        cases += [
-            op("norm_relu_conv2d", size, width, out=width, kernel=1, stride=1),
-            op("batch_norm_relu", size, width),
-            op("max_pool2d", size, width),
-            op("upsample_bilinear2d", size // 2, width, out=size),
-            op("sigmoid", size, width),
-            op("gate", size, width),
-        ]
+            for cin, cout, kernel in ((width, narrow, 1), (narrow, narrow, 3), (narrow, width, 1)):
+                cases.append(op(kind, size, cin, out=cout, kernel=kernel, stride=1))
+        cases.append(op("norm_relu_conv2d", size, width, out=width, kernel=1, stride=1))
+        cases += [op(kind, size, width) for kind in ("batch_norm_relu", "max_pool2d")]
+        cases.append(op("upsample_bilinear2d", size // 2, width, out=size))
+        cases += [op(kind, size, width) for kind in ("sigmoid", "gate")]
     return [
         *cases,
         op("norm_relu_conv2d", 32, 32, out=32, kernel=3, stride=2),

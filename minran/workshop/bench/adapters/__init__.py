@@ -12,6 +12,7 @@ once; what is measured is that function.
 | op        | one operation forward, maybe backward          | kind, shape, backward, ...  |
 | data      | the next augmented batch                       | batch                       |
 | copy      | a copy of a large array                        | bytes                       |
+| import    | the start of a Python that imports a module    |                             |
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -38,9 +39,6 @@ class Adapter:
     threads: processor threads to use; device: "cpu" or "gpu"; precision: "fp32", "tf32" or "bf16".
     """
 
-    speaks = True
-    """Whether this process answers; of several, one does."""
-
     packages: tuple[str, ...] = ("numpy",)
     """What is measured."""
 
@@ -50,10 +48,15 @@ class Adapter:
     no_grad: Callable[[], AbstractContextManager[Any]]
     """The framework's context in which nothing is noted for a backward pass."""
 
+    event: Callable[[], Any]
+    elapsed: Callable[[Any, Any], float]
+    """On a GPU: an event, which notes when the GPU comes to it; milliseconds between two."""
+
+    parameters: int | None = None
+    step_bytes: int | None = None
+
     def __init__(self, threads: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
         self.threads, self.device, self.precision = threads, device, precision
-        self.parameters: int | None = None
-        self.step_bytes: int | None = None
 
     def versions(self) -> dict[str, str]:
         """The versions of what is measured."""
@@ -74,10 +77,9 @@ class Adapter:
         trained, fixed = operands(kind, shape, **options)
         leaves = {name: self.leaf(name, array) for name, array in trained.items()}
         rest = {name: self.place(array) for name, array in fixed.items()}
-        call = self.ops[kind]
 
         def forward() -> Any:
-            return call(**leaves, **rest, **options)
+            return self.ops[kind](**leaves, **rest, **options)
 
         def without_backward() -> object:
             with self.no_grad():
@@ -100,41 +102,27 @@ class Adapter:
         raise NotImplementedError
 
     def timed(self, work: Work, repeat: int) -> float:
-        """Seconds that `repeat` calls of `work` take together."""
-        start = time.perf_counter()
+        """Seconds that `repeat` calls of `work` take together; on a GPU between two events."""
+        if self.device == "cpu":
+            begin = time.perf_counter()
+            for _ in range(repeat):
+                work()
+            return time.perf_counter() - begin
+        start, end = self.event(), self.event()
+        start.record()
         for _ in range(repeat):
             work()
-        return time.perf_counter() - start
+        end.record()
+        end.synchronize()
+        return float(self.elapsed(start, end)) / 1e3
 
     def kernels(self, work: Work, repeat: int) -> dict[str, float]:
         """Seconds by GPU kernel of one call of `work`. Raises NotHere where nobody can tell."""
         raise NotHere
 
-    def asks(self, lines: Iterable[str]) -> Iterable[str]:
-        """The lines that this process should answer; several processes tell each other."""
-        return lines
-
-    def total(self, number: int) -> int:
-        """The sum of a number over the processes of this contender."""
-        return number
-
-    def failed(self, error: Exception) -> None:
-        """Called when a job has failed, before the answer that says so."""
-
     def device_bytes(self) -> int | None:
         """Bytes of the GPU's memory that the framework has taken, None on a CPU."""
         return None
-
-
-def launched(event: Callable[[], Any], work: Work, repeat: int) -> tuple[Any, Any]:
-    """The GPU's events before and behind `repeat` calls of `work`, when it has come there."""
-    start, end = event(), event()
-    start.record()
-    for _ in range(repeat):
-        work()
-    end.record()
-    end.synchronize()
-    return start, end
 
 
 def both_passes(function: Callable[[], Any], leaves: Sequence[Any], gy: Any) -> Work:
@@ -168,6 +156,12 @@ def maps(*shape: int) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape, dtype=np.float32)
 
 
+def bottleneck(width: int) -> tuple[tuple[int, int, int], ...]:
+    """Channels in, channels out and kernel of the convolutions of a unit, each behind a norm."""
+    narrow = width // 4
+    return (width, narrow, 1), (narrow, narrow, 3), (narrow, width, 1)
+
+
 def operands(
     kind: str, shape: Sequence[int], out: int = 0, kernel: int = 1, stride: int = 1
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -180,8 +174,6 @@ def operands(
     ones, zeros = np.ones(channels, np.float32), np.zeros(channels, np.float32)
     trained: dict[str, np.ndarray] = {"x": x}
     fixed: dict[str, np.ndarray] = {}
-    if kind == "linear":
-        trained["w"] = 0.05 * maps(channels, out)
     if kind == "gate":
         trained["mask"] = x.copy()
     if kind == "cross_entropy":
@@ -189,6 +181,8 @@ def operands(
     if "norm" in kind:
         trained |= {"gamma": ones, "beta": zeros}
         fixed |= {"mean": zeros.copy(), "var": ones.copy()}
+    if kind == "linear":
+        trained["w"] = 0.05 * maps(channels, out)
     if "conv2d" in kind:
         trained["w"] = 0.05 * maps(kernel, kernel, channels, out)
     if kind == "norm_relu_conv2d":

@@ -16,6 +16,7 @@ moves less, one that fuses nothing moves more: it is a measuring stick, no hard 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -34,8 +35,7 @@ from minran.models import create_model
 from minran.nn import BatchNorm2d, Conv2d, Module
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, maps, pictures
 
-Shape = tuple[int, int]
-Factors = tuple[Shape, Shape]
+Factors = tuple[tuple[int, int], tuple[int, int]]
 """The shapes of the two matrices of a product."""
 
 
@@ -46,7 +46,7 @@ class Products(Adapter):
         super().__init__(**options)
         threadpool_limits(1, "blas")
         self.pool = ThreadPoolExecutor(self.threads)
-        self.arrays: dict[Shape, np.ndarray] = {}
+        self.array = functools.cache(maps)
 
     def versions(self) -> dict[str, str]:
         blas = [f"{lib['internal_api']} {lib['version']}" for lib in threadpool_info()]
@@ -72,7 +72,7 @@ class Products(Adapter):
     def _all(self, products: Sequence[Factors]) -> Work:
         # Made now, in this thread: what is timed finds its operands ready.
         plans = [
-            (self._array(left), self._array(right), self._array((left[0], right[1])))
+            (self.array(*left), self.array(*right), self.array(left[0], right[1]))
             for left, right in products
         ]
 
@@ -85,11 +85,6 @@ class Products(Adapter):
                     tall_product(a[rows], b, out[rows])
 
         return lambda: list(self.pool.map(share, range(self.threads)))
-
-    def _array(self, shape: Shape) -> np.ndarray:
-        if shape not in self.arrays:
-            self.arrays[shape] = maps(*shape)
-        return self.arrays[shape]
 
 
 def _products(pixels: int, cin: int, taps: int, cout: int) -> tuple[Factors, Factors, Factors]:

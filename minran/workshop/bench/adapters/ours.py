@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import time
+import json
+import re
+import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +16,9 @@ import numpy as np
 from minran import backend, distributed, ops
 from minran._version import __version__
 from minran.autograd import Array, Tensor, no_grad, tensor
+from minran.backend.cpu import blocks
 from minran.backend.cpu.blocks import TUNING
+from minran.backend.gpu import launch
 from minran.models import create_model
 from minran.models.fused import FusedBuild
 from minran.models.units import units
@@ -20,19 +26,10 @@ from minran.nn import Module
 from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
 from minran.train.steps import forward_backward
-from minran.workshop.bench.adapters import (
-    Adapter,
-    NotHere,
-    Work,
-    both_passes,
-    launched,
-    maps,
-    pictures,
-)
+from minran.workshop.bench.adapters import Adapter, NotHere, Work, both_passes, maps, pictures
 from minran.workshop.bench.adapters.floors import bytes_of_step
 
 COPY_PIECES = 64
-
 
 OPS: dict[str, Callable[..., Tensor]] = {
     "conv2d": lambda x, w, out, kernel, stride: ops.conv2d(x, w, None, stride, kernel // 2),
@@ -55,22 +52,40 @@ OPS: dict[str, Callable[..., Tensor]] = {
 
 
 class Minran(Adapter):
-    """The current tree. captured: replay the step as one CUDA graph."""
+    """The current tree.
+
+    captured: replay the step as one CUDA graph. parallel: `mpiexec` may have started several.
+    without: the decision that is taken back, to see what it is worth.
+    """
 
     ops = OPS
     no_grad = no_grad
+    graph: Any = None
 
-    def __init__(self, captured: bool = False, **options: Any) -> None:
+    def __init__(
+        self, captured: bool = False, parallel: bool = False, without: str = "", **options: Any
+    ) -> None:
         super().__init__(**options)
-        self.captured = captured
-        self.graph: Any = None
+        self.captured, self.parallel = captured, parallel
         backend.use(self.device)
         if self.device == "gpu":
             backend.current().set_precision(self.precision)
+            cuda = backend.current().xp.cuda
+            self.event, self.elapsed = cuda.Event, cuda.get_elapsed_time
+        if parallel:
+            distributed.start()
+        take_back(without)
 
     def versions(self) -> dict[str, str]:
         xp = backend.current().xp
-        return {"minran": __version__, xp.__name__: xp.__version__}
+        versions = {"minran": __version__, xp.__name__: xp.__version__}
+        if self.parallel:
+            import mpi4py
+
+            count = distributed.current().size
+            versions["mpi4py"] = mpi4py.__version__
+            versions["mpi"] = f"{count} processes, {self.threads} thread(s) each"
+        return versions
 
     def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
         network = self._network(model)
@@ -133,17 +148,8 @@ class Minran(Adapter):
         loader = Loader(
             load_shapes(count=max(2000, batch)), batch, augment=True, shuffle=True, prefetch=0
         )
-        batches = loader.epoch(0)
-
-        def following() -> object:
-            nonlocal batches
-            try:
-                return next(batches)
-            except StopIteration:
-                batches = loader.epoch(0)
-                return next(batches)
-
-        return following
+        batches = itertools.chain.from_iterable(loader.epoch(0) for _ in itertools.count())
+        return lambda: next(batches)
 
     def make_copy(self, bytes: int) -> Work:
         xp = backend.current().xp
@@ -151,26 +157,16 @@ class Minran(Adapter):
         target = xp.empty_like(source)
         if self.device == "gpu":
             return lambda: xp.copyto(target, source)
-        from minran.backend.cpu import blocks
 
         def piece(rows: slice) -> None:
             np.copyto(target[rows], source[rows])
 
         return lambda: blocks.map_blocks(piece, COPY_PIECES, source[:1].nbytes)
 
-    def timed(self, work: Work, repeat: int) -> float:
-        if self.device == "cpu":
-            return super().timed(work, repeat)
-        cuda = backend.current().xp.cuda
-        start, end = launched(cuda.Event, work, repeat)
-        return float(cuda.get_elapsed_time(start, end)) / 1e3
-
     def kernels(self, work: Work, repeat: int) -> dict[str, float]:
         """Seconds by kernel of one call of `work`; only for an eager step on a GPU."""
         if self.device != "gpu" or self.captured:
             raise NotHere
-        from minran.workshop.bench.adapters.kernels import by_kernel
-
         return by_kernel(work, repeat)
 
     def device_bytes(self) -> int | None:
@@ -190,91 +186,88 @@ class Minran(Adapter):
         return network
 
 
-NAP = 0.001
-"""Seconds between two looks for a message. MPI itself waits without ever sleeping, which would
-take a core from the contender whose turn it is."""
+def take_back(decision: str) -> None:
+    """Let this process compute without one of minran's decisions."""
+    if decision == "fusion":
+        # Norm, ReLU, convolution and addition one after the other, each result kept.
+        del backend.current().norm_relu_conv2d  # a kernel that a backend need not have
+    if decision in ("cache_blocks", "python_threads"):
+        # Each thread gets one block, its whole share of the batch, whatever its size.
+        TUNING.cache_blocks = False
+    if decision == "python_threads":
+        # One Python thread; BLAS uses the cores instead, and only the products are shared.
+        TUNING.blas_threads = backend.current().threads()
+    if decision in ("python_threads", "second_core"):
+        backend.current().set_threads(1)
+    if decision == "reuse":
+        # Every array is fresh memory from the system.
+        TUNING.reuse = False
 
 
-class MinranMPI(Minran):
-    """Started by mpiexec; process 0 is asked and answers, the others do what it is told."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.world: Any = distributed.start()
-        self.speaks = distributed.leads()
-
-    def versions(self) -> dict[str, str]:
-        import mpi4py
-
-        processes = f"{self.world.size} processes, {self.threads} thread(s) each"
-        return {**super().versions(), "mpi4py": mpi4py.__version__, "mpi": processes}
-
-    def asks(self, lines: Iterable[str]) -> Iterator[str]:
-        """The lines that process 0 reads, in all processes."""
-        if self.world.size == 1:
-            yield from lines
-        elif distributed.leads():
-            for line in itertools.chain(lines, [None]):
-                for rank in range(1, self.world.size):
-                    self.world.comm.send(line, rank)
-                if line is not None:
-                    yield line
-        else:
-            while True:
-                while not self.world.comm.Iprobe(source=0):
-                    time.sleep(NAP)
-                told = self.world.comm.recv(source=0)
-                if told is None:
-                    return
-                yield told
-
-    def total(self, number: int) -> int:
-        return int(distributed.sum_numbers(number)[0])
-
-    def failed(self, error: Exception) -> None:
-        """The others would wait for ever: end them all, with the reason."""
-        if self.world.size > 1:
-            distributed.fail(f"{type(error).__name__}: {error}", 1)
+# The time of each GPU kernel
 
 
-class Without(Minran):
-    """minran with one of its decisions taken back, to see what the decision is worth."""
+class TimedDevice:
+    """A device that notes two events with each launch; anything else is the device's own."""
 
-    def __init__(self, decision: str, **options: Any) -> None:
-        super().__init__(**options)
-        DECISIONS[decision]()
+    def __init__(self, device: Any) -> None:
+        self._device = device
+        self._events: list[tuple[str, Any, Any]] = []
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._device, name)
 
-def without_fusion() -> None:
-    """Batch norm, ReLU, convolution and addition one after the other, each result kept."""
-    del backend.current().norm_relu_conv2d  # a kernel that a backend need not have
+    def launch(self, program: Any, kernel: str, *rest: Any) -> None:
+        """Launch on the device, between two events."""
+        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
+        start.record()
+        self._device.launch(program, kernel, *rest)
+        end.record()
+        self._events.append((kernel, start, end))
 
-
-def without_cache_blocks() -> None:
-    """Each thread gets one block, its whole share of the batch, whatever its size."""
-    TUNING.cache_blocks = False
-
-
-def without_python_threads() -> None:
-    """One Python thread; BLAS uses the cores instead, and only the products are shared."""
-    TUNING.cache_blocks, TUNING.blas_threads = False, backend.current().threads()
-    without_second_core()
-
-
-def without_second_core() -> None:
-    """Everything on one thread."""
-    backend.current().set_threads(1)
+    def seconds(self) -> Iterator[tuple[str, float]]:
+        """Kernel and seconds of each launch."""
+        for name, start, end in self._events:
+            end.synchronize()
+            yield name, self.xp.cuda.get_elapsed_time(start, end) / 1e3
 
 
-def without_reuse() -> None:
-    """Every array is fresh memory from the system."""
-    TUNING.reuse = False
+def by_kernel(work: Work, repeat: int) -> dict[str, float]:
+    """Mean seconds of one call of `work` in each kernel, template arguments left out.
+
+    By NVIDIA's own tracing, which PyTorch's profiler gives access to, whoever launched. Without
+    PyTorch by events around our launches: then what the host takes to launch counts too, a few
+    microseconds each, and CuPy's own few kernels do not.
+    """
+    try:
+        from torch.profiler import ProfilerActivity, profile
+    except ImportError:
+        return _by_events(work, repeat)
+    device = launch.device()
+    with profile(activities=[ProfilerActivity.CUDA]) as trace:
+        for _ in range(repeat):
+            work()
+        device.xp.cuda.Device().synchronize()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "trace.json"
+        trace.export_chrome_trace(str(file))
+        events = json.loads(file.read_text(encoding="utf-8"))["traceEvents"]
+    launches = ((each["name"], each["dur"] / 1e6) for each in events if each.get("cat") == "kernel")
+    return _means(launches, repeat)
 
 
-DECISIONS: dict[str, Callable[[], None]] = {
-    "fusion": without_fusion,
-    "cache_blocks": without_cache_blocks,
-    "python_threads": without_python_threads,
-    "second_core": without_second_core,
-    "reuse": without_reuse,
-}
+def _by_events(work: Work, repeat: int) -> dict[str, float]:
+    timed = TimedDevice(launch.device())
+    with launch.using(timed):
+        for _ in range(repeat):
+            work()
+        return _means(timed.seconds(), repeat)
+
+
+def _means(launches: Iterable[tuple[str, float]], repeat: int) -> dict[str, float]:
+    """Seconds of a call by kernel, the longest first."""
+    total: Any = Counter()
+    for name, seconds in launches:
+        found = re.match(r"(?:void )?([\w:]+)", name)
+        total[found.group(1) if found else name] += seconds / repeat
+    return dict(total.most_common())

@@ -1,14 +1,29 @@
-"""Other frameworks: pre-activation units, written as their users would write them."""
+"""Other frameworks, with pre-activation units as their users would write them; a fresh Python."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
 
 from minran import machine
-from minran.workshop.bench.adapters import Adapter, Work, maps
+from minran.workshop.bench.adapters import Adapter, Work, bottleneck, maps
+
+
+class Start(Adapter):
+    """A fresh Python that imports a module; its memory is not looked at."""
+
+    packages = ()
+
+    def __init__(self, module: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.command = [sys.executable, "-c", f"import {module}"]
+
+    def make_import(self) -> Work:
+        return lambda: subprocess.run(self.command, check=True)
 
 
 class Jax(Adapter):
@@ -20,8 +35,7 @@ class Jax(Adapter):
         super().__init__(**options)
         # XLA has no setting for this: it starts a thread for each core that it may use.
         if hasattr(os, "sched_setaffinity"):
-            cores = sorted(machine.cores())
-            os.sched_setaffinity(0, cores[: self.threads])
+            os.sched_setaffinity(0, sorted(machine.cores())[: self.threads])
         os.environ.setdefault("JAX_PLATFORMS", "cpu")
         import jax
 
@@ -30,19 +44,17 @@ class Jax(Adapter):
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         jax, jnp = self.jax, self.jax.numpy
         x, gy = (jnp.asarray(maps(batch, size, size, width)) for _ in range(2))
-        parameters = [_unit_parameters(width, seed) for seed in range(count)]
 
         def stack(parameters: Any, x: Any) -> tuple[Any, Any]:
             statistics = []
-            for p in parameters:
+            for unit in parameters:
                 y = x
-                for k in range(3):
+                for w, gamma, beta in unit:
                     mean, var = y.mean((0, 1, 2)), y.var((0, 1, 2))
                     statistics.append((mean, var))  # what a network would track
-                    scale = p["gamma"][k] * jax.lax.rsqrt(var + 1e-5)
-                    y = jnp.maximum((y - mean) * scale + p["beta"][k], 0)
+                    y = jnp.maximum((y - mean) * (gamma * jax.lax.rsqrt(var + 1e-5)) + beta, 0)
                     y = jax.lax.conv_general_dilated(
-                        y, p["w"][k], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                        y, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
                     )
                 x = y + x
             return x, statistics
@@ -52,19 +64,12 @@ class Jax(Adapter):
             _, pull, statistics = jax.vjp(stack, parameters, x, has_aux=True)
             return pull(gy), statistics
 
+        layers = [
+            (0.05 * maps(k, k, cin, cout), np.ones(cin, np.float32), np.zeros(cin, np.float32))
+            for cin, cout, k in bottleneck(width)
+        ]
+        parameters = [layers] * count
         return lambda: jax.block_until_ready(both(parameters, x, gy))
-
-
-def _unit_parameters(width: int, seed: int) -> dict[str, list[np.ndarray]]:
-    """1x1 to width/4, 3x3, 1x1 back, each behind a norm."""
-    rng = np.random.default_rng(seed)
-    narrow = width // 4
-    shapes = [(1, 1, width, narrow), (3, 3, narrow, narrow), (1, 1, narrow, width)]
-    return {
-        "w": [0.05 * rng.standard_normal(shape, dtype=np.float32) for shape in shapes],
-        "gamma": [np.ones(shape[2], np.float32) for shape in shapes],
-        "beta": [np.zeros(shape[2], np.float32) for shape in shapes],
-    }
 
 
 class Tinygrad(Adapter):
@@ -83,37 +88,29 @@ class Tinygrad(Adapter):
         from tinygrad import Device, Tensor, TinyJit, nn
         from tinygrad.helpers import Context
 
-        def unit() -> list[tuple[Any, Any]]:
-            narrow = width // 4
-            convs = [
-                nn.Conv2d(width, narrow, 1, bias=False),
-                nn.Conv2d(narrow, narrow, 3, padding=1, bias=False),
-                nn.Conv2d(narrow, width, 1, bias=False),
+        stack = [
+            [
+                (nn.BatchNorm(cin), nn.Conv2d(cin, cout, k, padding=k // 2, bias=False))
+                for cin, cout, k in bottleneck(width)
             ]
-            return [(nn.BatchNorm(c), conv) for c, conv in zip((width, narrow, narrow), convs)]
-
-        stack = [unit() for _ in range(count)]
-        picture = maps(batch, size, size, width).transpose(0, 3, 1, 2).copy()
-        x, gy = Tensor(picture).realize(), Tensor(picture).realize()
-        layers = [pair for each in stack for pair in each]
-        leaves = [x]
-        for norm, conv in layers:
-            leaves += [norm.weight, norm.bias, conv.weight]
+            for _ in range(count)
+        ]
+        layers = [pair for unit in stack for pair in unit]
+        x, gy = (Tensor(_nchw(batch, size, width)).realize() for _ in range(2))
+        leaves = [x, *(leaf for n, c in layers for leaf in (n.weight, n.bias, c.weight))]
+        running = [each for norm, _ in layers for each in (norm.running_mean, norm.running_var)]
         for leaf in leaves:
             leaf.realize()
 
         @TinyJit
         def both() -> Any:
             y = x
-            for each in stack:
+            for unit in stack:
                 shortcut = y
-                for norm, conv in each:
+                for norm, conv in unit:
                     y = conv(norm(y).relu())
                 y = y + shortcut
             gradients = (y * gy).sum().gradient(*leaves)
-            running = [
-                array for norm, _ in layers for array in (norm.running_mean, norm.running_var)
-            ]
             return Tensor.realize(*gradients, *running)
 
         def work() -> object:
@@ -134,35 +131,30 @@ class DeZero(Adapter):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         # DeZero is older than NumPy 1.24, which took these names away.
-        for name, kind in (("int", int), ("float", float), ("bool", bool)):
-            if name not in vars(np):
-                setattr(np, name, kind)
+        for kind in (int, float, bool):
+            vars(np).setdefault(kind.__name__, kind)
         import dezero
 
         self.dezero = dezero
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
-        import dezero.functions as functions
-        import dezero.layers as layers
+        from dezero import functions, layers
 
-        def unit() -> list[tuple[Any, Any]]:
-            convs = [
-                layers.Conv2d(width // 4, 1, 1, 0, nobias=True),
-                layers.Conv2d(width // 4, 3, 1, 1, nobias=True),
-                layers.Conv2d(width, 1, 1, 0, nobias=True),
+        stack = [
+            [
+                (layers.BatchNorm(), layers.Conv2d(cout, k, 1, k // 2, nobias=True))
+                for _, cout, k in bottleneck(width)
             ]
-            return [(layers.BatchNorm(), conv) for conv in convs]
-
-        stack = [unit() for _ in range(count)]
-        picture = maps(batch, size, size, width).transpose(0, 3, 1, 2).copy()
-        x, gy = self.dezero.Variable(picture), self.dezero.Variable(picture)
+            for _ in range(count)
+        ]
+        x, gy = (self.dezero.Variable(_nchw(batch, size, width)) for _ in range(2))
 
         def both() -> object:
             x.cleargrad()
             y = x
-            for each in stack:
+            for unit in stack:
                 shortcut = y
-                for norm, conv in each:
+                for norm, conv in unit:
                     norm.cleargrads()
                     conv.cleargrads()
                     y = conv(functions.relu(norm(y)))
@@ -172,3 +164,7 @@ class DeZero(Adapter):
             return x.grad
 
         return both
+
+
+def _nchw(batch: int, size: int, width: int) -> np.ndarray:
+    return maps(batch, size, size, width).transpose(0, 3, 1, 2).copy()

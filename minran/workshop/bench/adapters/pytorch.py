@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,10 @@ import torch.nn.functional as F
 
 from minran.interop import create_twin
 from minran.interop.twin import PreActUnit, chain
-from minran.workshop.bench.adapters import Adapter, Work, both_passes, launched, maps, pictures
+from minran.workshop.bench.adapters import Adapter, Work, both_passes, maps, pictures
 
 
-def _norm_relu(
-    x: torch.Tensor,
-    gamma: torch.Tensor,
-    beta: torch.Tensor,
-    mean: torch.Tensor,
-    var: torch.Tensor,
-) -> torch.Tensor:
+def _norm_relu(x: Any, gamma: Any, beta: Any, mean: Any, var: Any) -> torch.Tensor:
     return F.relu(F.batch_norm(x, mean, var, gamma, beta, True), inplace=True)
 
 
@@ -47,14 +42,21 @@ class PyTorch(Adapter):
 
     ops = OPS
     no_grad = torch.no_grad
+    event = staticmethod(partial(torch.cuda.Event, enable_timing=True))
+    elapsed = staticmethod(torch.cuda.Event.elapsed_time)
 
     def __init__(self, channels_last: bool = False, compiled: bool = False, **options: Any) -> None:
         super().__init__(**options)
         torch.set_num_threads(self.threads)
         torch.manual_seed(0)
-        self.compiled = compiled
+        self.compile: Callable[[Any], Any] = lambda function: function
+        if compiled:
+            self.compile = partial(torch.compile, mode="max-autotune")
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.where = torch.device("cuda" if self.device == "gpu" else "cpu")
+        # PyTorch's own way to store maps in bfloat16, if that is asked for.
+        short = self.device == "gpu" and self.precision == "bf16"
+        self.autocast = partial(torch.autocast, self.where.type, torch.bfloat16, enabled=short)
         if self.device == "gpu":
             tf32 = self.precision != "fp32"
             torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
@@ -74,14 +76,12 @@ class PyTorch(Adapter):
         optimizer = torch.optim.SGD(
             network.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4
         )
-        x, labels = self._batch(batch, size, classes)
+        x, labels = map(self.place, pictures(batch, size, classes))
 
+        @self.compile
         def loss_of(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-            with self._autocast():
+            with self.autocast():
                 return F.cross_entropy(network(x), labels)
-
-        if self.compiled:
-            loss_of = torch.compile(loss_of, mode="max-autotune")
 
         def step() -> object:
             loss = loss_of(x, labels)
@@ -93,20 +93,14 @@ class PyTorch(Adapter):
         return step
 
     def make_inference(self, model: str, batch: int, size: int, classes: int) -> Work:
-        network = self._network(model).eval()
-        x, _ = self._batch(batch, size, classes)
-        call = torch.compile(network, mode="max-autotune") if self.compiled else network
+        network = self.compile(self._network(model).eval())
+        x = self.place(pictures(batch, size, classes)[0])
 
         def forward() -> object:
-            with torch.inference_mode(), self._autocast():
-                return call(x)
+            with torch.inference_mode(), self.autocast():
+                return network(x)
 
         return forward
-
-    def _autocast(self) -> torch.autocast:
-        """PyTorch's own way to store maps in bfloat16, if that is asked for."""
-        short = self.device == "gpu" and self.precision == "bf16"
-        return torch.autocast(self.where.type, torch.bfloat16, enabled=short)
 
     def make_units(self, batch: int, width: int, size: int, count: int) -> Work:
         stack = self._settle(chain(PreActUnit, width, count))
@@ -128,31 +122,20 @@ class PyTorch(Adapter):
     def copy(self, y: torch.Tensor) -> torch.Tensor:
         return y.detach().clone()
 
+    def device_bytes(self) -> int | None:
+        """The most that PyTorch's pool ever took from the GPU."""
+        return None if self.device == "cpu" else int(torch.cuda.max_memory_reserved())
+
     def _settled(self, x: torch.Tensor) -> torch.Tensor:
         format = self.format if x.ndim == 4 else torch.contiguous_format
         return x.to(self.where).contiguous(memory_format=format)
 
-    def timed(self, work: Work, repeat: int) -> float:
-        if self.device == "cpu":
-            return super().timed(work, repeat)
-        start, end = launched(lambda: torch.cuda.Event(enable_timing=True), work, repeat)
-        return float(start.elapsed_time(end)) / 1e3
-
-    def device_bytes(self) -> int | None:
-        """The most that PyTorch's pool ever took from the GPU."""
-        return None if self.device == "cpu" else int(torch.cuda.max_memory_reserved())
+    def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
+        """The module on the device, its weights in this contender's memory order."""
+        # PyTorch's stubs do not know that a Module takes a memory format.
+        return module.to(self.where, memory_format=self.format)  # type: ignore[call-overload,no-any-return]
 
     def _network(self, model: str) -> torch.nn.Module:
         network = self._settle(create_twin(model))
         self.parameters = sum(p.numel() for p in network.parameters())
         return network
-
-    def _settle(self, module: torch.nn.Module) -> torch.nn.Module:
-        """The module on the device, its weights in this contender's memory order."""
-        # PyTorch's stubs do not know that a Module takes a memory format.
-        module.to(self.where, memory_format=self.format)  # type: ignore[call-overload]
-        return module
-
-    def _batch(self, batch: int, size: int, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
-        images, labels = pictures(batch, size, classes)
-        return self.place(images), self.place(labels)
