@@ -16,12 +16,11 @@ from minran.data.augment import (
     per_pixel_mean,
 )
 from minran.data.cifar import data_folder, load_cifar10, load_cifar100
-from minran.data.dataset import Dataset
+from minran.data.dataset import Dataset, corrupt_labels, label_noise_matrix, need
 from minran.data.folder import load_folder, read_pictures
 from minran.data.loader import Batch, Loader
-from minran.data.noise import corrupt_labels, label_noise_matrix
 from minran.data.shapes import load_shapes
-from minran.errors import DataError, expect
+from minran.errors import DataError
 from minran.hints import checked
 
 __all__ = [
@@ -46,6 +45,13 @@ __all__ = [
     "read_pictures",
 ]
 
+_LOADERS: dict[str, Any] = {
+    "shapes": load_shapes,
+    "cifar10": load_cifar10,
+    "cifar100": load_cifar100,
+    "folder": load_folder,
+}
+
 
 @checked(DataError)
 def load(
@@ -62,24 +68,14 @@ def load(
     Raises DataError for an unknown name or option, and whatever the loader itself raises.
     """
     kind, _, path = name.partition(":")
-    loaders = {
-        "shapes": load_shapes,
-        "cifar10": load_cifar10,
-        "cifar100": load_cifar100,
-        "folder": load_folder,
-    }
     # Only a folder takes a path, and it must have one.
-    expect(
-        kind in loaders and bool(path) == (kind == "folder"),
-        f'unknown data set {name!r}: expected "shapes", "cifar10", "cifar100" or "folder:PATH"',
-        DataError,
-    )
-    loader: Any = loaders[kind]
-    taken = {"split", "data_dir", "path"}
-    known = set(inspect.signature(loader).parameters) - taken
-    unknown = sorted(set(options) - known)
-    message = f"{kind} has no option {', '.join(unknown)}; it has {', '.join(sorted(known))}"
-    expect(not unknown, message, DataError)
+    good = kind in _LOADERS and bool(path) == (kind == "folder")
+    known = '"shapes", "cifar10", "cifar100" or "folder:PATH"'
+    need(good, f"unknown data set {name!r}: expected {known}")
+    loader = _LOADERS[kind]
+    takes = set(inspect.signature(loader).parameters) - {"split", "data_dir", "path"}
+    unknown = ", ".join(sorted(set(options) - takes))
+    need(not unknown, f"{kind} has no option {unknown}; it has {', '.join(sorted(takes))}")
     if kind == "folder":
         options["path"] = path
     elif kind != "shapes":

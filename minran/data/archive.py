@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
+from minran.data.dataset import need
 from minran.errors import DataError
 from minran.files import expect_regular
 from minran.streams import progress_bar
@@ -101,9 +102,8 @@ def _stream(url: str, part: Path, progress: bool | None, timeout: float, size: i
         done = have if response.status == 206 else 0
         sent = response.headers.get("Content-Range", "")
         if response.status == 206 and not sent.startswith(f"bytes {have}-"):
-            raise http.client.HTTPException(
-                f"asked for the bytes from {have} on, the server sent {sent!r}"
-            )
+            asked = f"asked for the bytes from {have} on"
+            raise http.client.HTTPException(f"{asked}, the server sent {sent!r}")
         # The length is None if the server did not say, or said nonsense.
         total = None if response.length is None else done + response.length
         bar = progress_bar(
@@ -115,9 +115,8 @@ def _stream(url: str, part: Path, progress: bool | None, timeout: float, size: i
                 try:
                     chunk = response.read(_CHUNK)
                 except (OSError, http.client.IncompleteRead) as error:
-                    raise _ConnectionCutError(
-                        f"the connection broke after {done} bytes ({type(error).__name__})"
-                    ) from error
+                    broke = f"the connection broke after {done} bytes ({type(error).__name__})"
+                    raise _ConnectionCutError(broke) from error
                 if not chunk:
                     break
                 file.write(chunk)
@@ -152,21 +151,19 @@ def extract(archive: Path, folder: str) -> Path:
             # No owners, sane rights: from Python 3.11.4 on.
             tar.extraction_filter = getattr(tarfile, "data_filter", None)
             for number, entry in enumerate(tar, 1):
-                if number > MAX_ENTRIES:
-                    raise DataError(f"{archive}: more than {MAX_ENTRIES} entries")
+                need(number <= MAX_ENTRIES, f"{archive}: more than {MAX_ENTRIES} entries")
                 _expect_harmless(entry, archive.name)
                 tar.extract(entry, temporary)
-        if not (temporary / folder).is_dir():
-            raise DataError(f"{archive}: expected a folder {folder} in it, found none")
+        there = (temporary / folder).is_dir()
+        need(there, f"{archive}: expected a folder {folder} in it, found none")
         (temporary / folder).rename(target)
     except DataError:
         raise
     except Exception as error:  # A damaged archive can raise nearly anything.
         if isinstance(error, OSError) and not isinstance(error, gzip.BadGzipFile):
             raise DataError(f"{archive}: cannot be unpacked to {target}: {error}") from error
-        raise DataError(
-            f"{archive}: not a complete .tar.gz archive ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{archive}: not a complete .tar.gz archive ({reason})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return target
@@ -182,8 +179,7 @@ class _Bounded:
     def read(self, size: int) -> bytes:
         content = self.stream.read(size)
         self.left -= len(content)
-        if self.left < 0:
-            raise DataError(f"the archive holds more than {MAX_BYTES:,} bytes")
+        need(self.left >= 0, f"the archive holds more than {MAX_BYTES:,} bytes")
         return content
 
 
@@ -191,8 +187,8 @@ def _expect_harmless(entry: tarfile.TarInfo, archive: str) -> None:
     """Raise DataError unless the entry is a plain file or a folder within the archive's folder."""
     # Sharper than tarfile's own filter: that unpacks links, and files of holes only. "\\" and ":"
     # mean nothing in a tar, but separate folders and drives on Windows.
-    rooted = entry.name.startswith("/") or any(c in entry.name for c in "\\:")
-    if rooted or ".." in PurePosixPath(entry.name).parts:
-        raise DataError(f"{archive}: entry {entry.name!r} leads outside the archive's folder")
-    if not (entry.isfile() or entry.isdir()) or entry.issparse():
-        raise DataError(f"{archive}: entry {entry.name!r} is neither a plain file nor a folder")
+    name, named = entry.name, f"{archive}: entry {entry.name!r}"
+    outside = name.startswith("/") or ".." in PurePosixPath(name).parts or set(name) & set("\\:")
+    need(not outside, f"{named} leads outside the archive's folder")
+    plain = (entry.isfile() or entry.isdir()) and not entry.issparse()
+    need(plain, f"{named} is neither a plain file nor a folder")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from minran.errors import DataError, expect, expect_whole
+from minran.files import explained
 from minran.hints import checked
 
 # About the standard deviation of CIFAR-10's training pixels around their per-pixel mean.
@@ -107,14 +108,11 @@ def mixup(
 
     Raises ShapeError when images are not floats, targets are not (N, K), or alpha <= 0.
     """
-    expect(
-        images.dtype.kind == "f", f"mixup: images must be floats (preprocess), got {images.dtype}"
-    )
-    expect(
-        targets.ndim == 2 and len(targets) == len(images) and targets.dtype.kind == "f",
-        f"mixup: targets must be ({len(images)}, K) probabilities, got {targets.shape} "
-        f"{targets.dtype}",
-    )
+    kind, count = images.dtype, len(images)
+    expect(kind.kind == "f", f"mixup: images must be floats (preprocess), got {kind}")
+    good = targets.ndim == 2 and len(targets) == count and targets.dtype.kind == "f"
+    found = f"{targets.shape} {targets.dtype}"
+    expect(good, f"mixup: targets must be ({count}, K) probabilities, got {found}")
     expect(alpha > 0, f"mixup: alpha must be positive, got {alpha}")
     share = rng.beta(alpha, alpha)
     partner = rng.permutation(len(images))
@@ -207,10 +205,8 @@ class Preprocess:
 
     def expect_size(self, images: np.ndarray) -> None:
         """Raise ShapeError when the pictures have another size than the mean."""
-        expect(
-            images.shape[1:] == self.mean.shape,
-            f"Preprocess: pictures of shape {self.mean.shape} expected, got {images.shape[1:]}",
-        )
+        size, own = images.shape[1:], self.mean.shape
+        expect(size == own, f"Preprocess: pictures of shape {own} expected, got {size}")
 
     @checked()
     def undo(self, inputs: np.ndarray) -> np.ndarray:
@@ -231,8 +227,7 @@ class Preprocess:
         """
         message = f"Preprocess: expected the entries mean and std, got {sorted(state)}"
         expect(set(state) == {"mean", "std"}, message, DataError)
-        try:
+        wrong = "Preprocess: mean and std must be numbers: "
+        with explained(DataError, wrong, kinds=(TypeError, ValueError)):
             mean, std = np.asarray(state["mean"], dtype=np.float32), float(state["std"])
-        except (TypeError, ValueError) as error:
-            raise DataError(f"Preprocess: mean and std must be numbers: {error}") from error
         return cls(mean, std)

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from minran.data.archive import extract, fetch, md5_of
-from minran.data.dataset import Dataset, check_labels, check_split
+from minran.data.dataset import Dataset, check_labels, check_split, need
 from minran.data.unpickle import load_pickle
-from minran.errors import DataError, expect
+from minran.errors import DataError
 from minran.hints import checked
 
 BASE_URL = "https://www.cs.toronto.edu/~kriz/"
@@ -52,17 +52,19 @@ class Edition:
 
 @dataclass(frozen=True)
 class Collection:
-    """CIFAR-10 or CIFAR-100."""
+    """CIFAR-10 or CIFAR-100.
+
+    archive: the name of each archive, with {} for the form; files: those of each split, which end
+    in .bin in the binary edition; classes: of each kind of label, in the order of a record's
+    bytes, its key in a pickle and its names.
+    """
 
     name: str
     archive: str
-    """The name of each archive, with {} for the form."""
     editions: tuple[Edition, ...]
     files: dict[str, tuple[str, ...]]
-    """The files of each split; in the binary edition they end in .bin."""
     records_per_file: dict[str, int]
     classes: dict[str, tuple[str, ...]]
-    """Of each kind of label, in the order of a record's bytes: its key in a pickle, its names."""
 
     def files_of(self, edition: Edition, *splits: str) -> list[str]:
         """The files of some splits in that edition."""
@@ -126,8 +128,8 @@ def load_cifar100(
     label_kind: "fine" for the 100 classes, "coarse" for the 20 groups of five. Everything else,
     the errors too, is as in `load_cifar10`.
     """
-    message = f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}'
-    expect(label_kind in ("fine", "coarse"), message, DataError)
+    known = label_kind in ("fine", "coarse")
+    need(known, f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}')
     return _load(CIFAR100, f"{label_kind}_labels", data_dir, split, download)
 
 
@@ -151,18 +153,16 @@ def _load(
 ) -> Dataset:
     """The pictures of a split, with the labels of the kind `key`."""
     check_split(split)
-    root = data_folder(data_dir)
+    root, class_names = data_folder(data_dir), collection.classes[key]
     message = f"{collection.name}: {root} is a file; name the folder that holds it"
-    expect(root.is_dir() or not root.exists(), message, DataError)
+    need(root.is_dir() or not root.exists(), message)
     edition, folder = _find(collection, root, split) or _provide(collection, root, download)
     read = _read_binary if edition.form == "binary" else _read_pickle
-    class_names = collection.classes[key]
     parts = []
     for name in collection.files_of(edition, split):
         path = folder / name
-        pixels, labels = read(path, collection.records_per_file[split], collection, key)
-        check_labels(labels, len(class_names), str(path))
-        parts.append((pixels, labels))
+        parts.append(read(path, collection.records_per_file[split], list(collection.classes), key))
+        check_labels(parts[-1][1], len(class_names), str(path))
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     images = np.ascontiguousarray(images.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return Dataset(images, labels, class_names, collection.name)
@@ -175,52 +175,45 @@ def _find(collection: Collection, root: Path, split: str) -> tuple[Edition, Path
     """
     complaints = []
     for edition in collection.editions:
-        wanted = collection.files_of(edition, split)
         known = collection.files_of(edition, *collection.files)
         for folder in (root / edition.folder, root):
+            wanted = collection.files_of(edition, split)
             missing = [name for name in wanted if not (folder / name).is_file()]
             if not missing:
                 return edition, folder
-            has_some = any((folder / name).is_file() for name in known)
-            if has_some or (folder.name == edition.folder and folder.is_dir()):
+            some = any((folder / name).is_file() for name in known)
+            if some or (folder.name == edition.folder and folder.is_dir()):
                 # A file that is missing and one that is not known: the same, renamed?
                 others = [
                     f"{path.name} ({path.stat().st_size} bytes)"
                     for path in sorted(folder.iterdir())
                     if path.is_file() and path.name not in known
                 ]
-                complaints.append(
-                    f"{folder} lacks {', '.join(missing)}; unknown files there: "
-                    f"{', '.join(others) or 'none'}"
-                )
-    if complaints:
-        raise DataError(f"{collection.name}: " + "; ".join(complaints))
+                unknown = f"unknown files there: {', '.join(others) or 'none'}"
+                complaints.append(f"{folder} lacks {', '.join(missing)}; {unknown}")
+    need(not complaints, f"{collection.name}: " + "; ".join(complaints))
     return None
 
 
 def _provide(collection: Collection, root: Path, download: bool) -> tuple[Edition, Path]:
     """Unpack an archive that lies in `root`, or download one there first."""
-    editions = collection.editions
-    archives = [root / collection.archive.format(edition.form) for edition in editions]
-    for edition, archive in zip(editions, archives, strict=True):
+    archives = {one: root / collection.archive.format(one.form) for one in collection.editions}
+    for edition, archive in archives.items():
         if archive.is_file():
             wanted, size = edition.archive_size, archive.stat().st_size
-            message = f"{archive}: expected {wanted} bytes, got {size}"
-            expect(size == wanted, message, DataError)
+            need(size == wanted, f"{archive}: expected {wanted} bytes, got {size}")
             md5 = md5_of(archive)
-            message = f"{archive}: expected MD5 {edition.md5}, got {md5}"
-            expect(md5 == edition.md5, message, DataError)
+            need(md5 == edition.md5, f"{archive}: expected MD5 {edition.md5}, got {md5}")
             return edition, extract(archive, edition.folder)
-    edition, archive = editions[0], archives[0]
-    pairs = zip(editions, archives, strict=True)
-    searched = ", ".join(f"{edition.folder}, {archive.name}" for edition, archive in pairs)
+    searched = ", ".join(f"{edition.folder}, {file.name}" for edition, file in archives.items())
+    edition, archive = next(iter(archives.items()))
     advice = (
         f"Put {archive.name} or its folder {edition.folder} into {root}, or name the "
         "folder that has it with --data-dir or the environment variable MINRAN_DATA. "
         "The built-in shapes need no download: --data shapes"
     )
     problem = f"{collection.name} is not in {root} (looked for {searched})"
-    expect(download, f"{problem}, and downloading was not allowed. {advice}", DataError)
+    need(download, f"{problem}, and downloading was not allowed. {advice}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         fetch(BASE_URL + archive.name, archive, edition.md5, size=edition.archive_size)
@@ -231,41 +224,31 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
     return edition, folder
 
 
-def _read_binary(
-    path: Path, count: int, collection: Collection, key: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_binary(path: Path, count: int, keys: list[str], key: str) -> tuple[np.ndarray, ...]:
     """Read a binary file: pixels (count, 3072) uint8 and labels (count,) int64."""
-    keys = list(collection.classes)
-    record = len(keys) + _PIXELS
-    size = path.stat().st_size
-    message = f"{path}: expected {count * record} bytes ({count} records of {record}), got {size}"
-    expect(size == count * record, message, DataError)
+    record, size = len(keys) + _PIXELS, path.stat().st_size
+    wanted = f"{count * record} bytes ({count} records of {record})"
+    need(size == count * record, f"{path}: expected {wanted}, got {size}")
     records = np.fromfile(path, np.uint8).reshape(count, record)
     return records[:, len(keys) :], records[:, keys.index(key)].astype(np.int64)
 
 
-def _read_pickle(
-    path: Path, count: int, collection: Collection, key: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _read_pickle(path: Path, count: int, keys: list[str], key: str) -> tuple[np.ndarray, ...]:
     """Read a file of the Python edition: pixels (count, 3072) uint8 and labels (count,) int64."""
     batch = load_pickle(path)
     for entry in ("data", key):
-        message = f"{path}: expected the entry {entry}, got {sorted(batch)}"
-        expect(entry in batch, message, DataError)
-    pixels = batch["data"]
+        need(entry in batch, f"{path}: expected the entry {entry}, got {sorted(batch)}")
+    pixels, labels = batch["data"], batch[key]
     fits = isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8
-    expect(
+    need(
         fits and pixels.shape == (count, _PIXELS),
         f"{path}: data must be ({count}, {_PIXELS}) uint8, got "
         f"{getattr(pixels, 'shape', type(pixels).__name__)} {getattr(pixels, 'dtype', '')}",
-        DataError,
     )
-    raw = batch[key]
-    whole = isinstance(raw, list) and all(type(label) is int for label in raw)
-    expect(
-        whole and len(raw) == count,
-        f"{path}: {key} must be a list of {count} whole numbers, got "
-        f"{type(raw).__name__} of {len(raw) if hasattr(raw, '__len__') else 'no'} entries",
-        DataError,
+    whole = isinstance(labels, list) and all(type(label) is int for label in labels)
+    need(
+        whole and len(labels) == count,
+        f"{path}: {key} must be a list of {count} whole numbers, got {type(labels).__name__} "
+        f"of {len(labels) if hasattr(labels, '__len__') else 'no'} entries",
     )
-    return pixels, np.array(raw, dtype=np.int64)
+    return pixels, np.array(labels, dtype=np.int64)

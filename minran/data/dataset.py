@@ -1,4 +1,4 @@
-"""The one container that every loader of pictures returns."""
+"""The one container that every loader of pictures returns, and noise in its labels."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from minran.errors import DataError, expect, shortened
 from minran.hints import checked
 
 SPLITS = ("train", "test")
+
+
+def need(condition: bool, message: str) -> None:
+    """Raise DataError(message) unless `condition` holds."""
+    expect(condition, message, DataError)
 
 
 @checked(DataError)
@@ -31,26 +36,18 @@ class Dataset:
     masks: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        images, labels = self.images, self.labels
-        expect(
-            images.ndim == 4 and images.dtype == np.uint8,
-            f"{self.name}: images must be (N, H, W, C) uint8, got {images.shape} {images.dtype}",
-            DataError,
-        )
-        expect(
-            labels.shape == images.shape[:1] and labels.dtype == np.int64,
-            f"{self.name}: labels must be ({len(images)},) int64, "
-            f"got {labels.shape} {labels.dtype}",
-            DataError,
-        )
-        check_labels(labels, len(self.class_names), self.name)
-        expect(
-            self.masks is None
-            or (self.masks.shape == images.shape[:3] and self.masks.dtype == np.bool_),
-            f"{self.name}: masks must be {images.shape[:3]} bool, got "
-            f"{getattr(self.masks, 'shape', None)} {getattr(self.masks, 'dtype', None)}",
-            DataError,
-        )
+        shape = self.images.shape
+        for what, kind, wanted in (
+            ("images", np.uint8, shape if len(shape) == 4 else "(N, H, W, C)"),
+            ("labels", np.int64, shape[:1]),
+            ("masks", np.bool_, shape[:3]),
+        ):
+            array = getattr(self, what)
+            if array is not None:
+                good = array.shape == wanted and array.dtype == kind
+                message = f"{what} must be {wanted} {np.dtype(kind)}"
+                need(good, f"{self.name}: {message}, got {array.shape} {array.dtype}")
+        check_labels(self.labels, len(self.class_names), self.name)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -66,35 +63,74 @@ class Dataset:
         if not isinstance(indices, slice):
             index = np.asarray(indices)
             # A mask of the pictures' own length is an index too.
-            expect(
-                index.ndim == 1 and (index.dtype.kind in "iub" or not index.size),
-                f"{self.name}: indices must be whole numbers, got {shortened(indices)}",
-                DataError,
-            )
+            whole = index.ndim == 1 and (index.dtype.kind in "iub" or not index.size)
+            need(whole, f"{self.name}: indices must be whole numbers, got {shortened(indices)}")
             index = index if index.size else index.astype(int)
-            try:
-                self.labels[index]
-            except IndexError as error:
-                raise DataError(f"{self.name}: indices do not fit: {error}") from error
-        return replace(
-            self,
-            images=self.images[index],
-            labels=self.labels[index],
-            masks=None if self.masks is None else self.masks[index],
-        )
+        try:
+            images, labels = self.images[index], self.labels[index]
+        except IndexError as error:
+            raise DataError(f"{self.name}: indices do not fit: {error}") from error
+        masks = None if self.masks is None else self.masks[index]
+        return replace(self, images=images, labels=labels, masks=masks)
 
 
 def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
     """Raise DataError naming `source` and the first label outside [0, num_classes)."""
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
     if wrong.size:
-        first = int(wrong[0])
-        raise DataError(
-            f"{source}: label {int(labels[first])} of record {first} is out of range "
-            f"(expected 0..{num_classes - 1}; {wrong.size} such labels)"
-        )
+        first, words = (int(wrong[0]), f"(expected 0..{num_classes - 1}; {wrong.size} such labels)")
+        label = f"label {int(labels[first])} of record {first}"
+        raise DataError(f"{source}: {label} is out of range {words}")
 
 
 def check_split(split: str) -> None:
     """Raise DataError unless `split` is "train" or "test"."""
-    expect(split in SPLITS, f'split must be "train" or "test", got {split!r}', DataError)
+    need(split in SPLITS, f'split must be "train" or "test", got {split!r}')
+
+
+@checked(DataError)
+def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
+    """Return the transition matrix of Eq. 7: a label stays with probability r = clean_ratio.
+
+    Q[i, i] = r and Q[i, j] = (1 - r) / (K - 1) elsewhere: row i holds the probabilities of the
+    labels that a picture of class i gets. Returns (K, K) float64. The paper's Table 5 prints the
+    noise level 1 - r.
+
+    Raises DataError unless K >= 2 and 0 <= r <= 1.
+
+    >>> data.label_noise_matrix(3, clean_ratio=0.5)
+    array([[0.5 , 0.25, 0.25],
+           [0.25, 0.5 , 0.25],
+           [0.25, 0.25, 0.5 ]])
+    """
+    need(num_classes >= 2, f"num_classes must be at least 2, got {num_classes}")
+    need(0 <= clean_ratio <= 1, f"clean_ratio must lie in [0, 1], got {clean_ratio}")
+    matrix = np.full((num_classes, num_classes), (1 - clean_ratio) / (num_classes - 1))
+    np.fill_diagonal(matrix, clean_ratio)
+    return matrix
+
+
+@checked(DataError)
+def corrupt_labels(labels: np.ndarray, matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw a new label for every label from its row of the transition matrix.
+
+    labels: (N,) integers in [0, K); matrix: (K, K), rows summing to 1; returns (N,) int64.
+
+    Raises DataError when the matrix is not a transition matrix or a label has no row in it.
+    """
+    square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    need(square, f"the transition matrix must be square, got shape {matrix.shape}")
+    rows = "every row of the transition matrix must hold probabilities that sum to 1"
+    sums = matrix.sum(axis=1)
+    need(bool((matrix >= 0).all()) and np.allclose(sums, 1), f"{rows}, got row sums {sums}")
+    whole = labels.ndim == 1 and labels.dtype.kind in "iu"
+    need(whole, f"labels must be (N,) integers, got {labels.shape} {labels.dtype}")
+    if labels.size:
+        low, high = labels.min(), labels.max()
+        message = f"labels must lie in 0..{len(matrix) - 1}, got {low}..{high}"
+        need(bool(low >= 0) and bool(high < len(matrix)), message)
+    # Inverse transform sampling: the new label is the number of cumulative probabilities that a
+    # uniform number has passed. The last one, 1 up to rounding, is left out: nothing passes it.
+    cumulative = np.cumsum(matrix, axis=1)[:, :-1]
+    uniform = rng.random((len(labels), 1))
+    return (uniform >= cumulative[labels]).sum(axis=1, dtype=np.int64)

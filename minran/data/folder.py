@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from minran.data.dataset import SPLITS, Dataset, check_split
-from minran.errors import DataError, expect, import_extra
+from minran.data.dataset import Dataset, check_split, need
+from minran.errors import DataError, import_extra
 from minran.files import expect_regular
 from minran.hints import checked
 from minran.streams import progress_bar
@@ -43,18 +43,12 @@ _NAMED = 20
 _DEPTH = 8
 """How many single folders around everything are stepped into (a link may go in a circle)."""
 
-Pair = tuple[int, Path]
-"""A label and a file."""
-
 # Parts of a split as people call them: Train, training_set, seg_test, test1, validation, ...
-_PARTS = {
-    part: re.compile(rf"(\w+[-_ ])?({names})([-_ ]?(set|data|images|pictures))?[-_ ]?\d*", re.I)
-    for part, names in {
-        "train": "train(ing)?",
-        "test": "test(ing)?",
-        "val": "val(id|idation)?",
-    }.items()
-}
+_PART = re.compile(
+    r"(\w+[-_ ])?((?P<train>train(ing)?)|(?P<test>test(ing)?)|(?P<val>val(id|idation)?))"
+    r"([-_ ]?(set|data|images|pictures))?[-_ ]?\d*",
+    re.IGNORECASE,
+)
 # What systems leave beside people's folders; other such names begin with a dot.
 _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
@@ -65,12 +59,12 @@ def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
 
     Raises DataError naming the files that cannot be read, or when Pillow is missing.
     """
-    expect(len(files) > 0, "read_pictures: expected at least one file, got none", DataError)
-    expect(size >= 1, f"read_pictures: size must be at least 1, got {size}", DataError)
+    need(len(files) > 0, "read_pictures: expected at least one file, got none")
+    need(size >= 1, f"read_pictures: size must be at least 1, got {size}")
     paths = [Path(file) for file in files]
     pictures, bad = _read_all(paths, size)
     named = [f"{paths[place]} ({reason})" for place, reason in bad.items()]
-    expect(not bad, f"could not read {_some(named, ', ')}", DataError)
+    need(not bad, f"could not read {_some(named, ', ')}")
     return np.stack(list(pictures.values()))
 
 
@@ -105,10 +99,10 @@ def load_folder(
     """
     if split is not None:
         check_split(split)
-    expect(size >= 1, f"load_folder: size must be at least 1, got {size}", DataError)
-    message = f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}"
-    expect(0 < test_fraction < 1, message, DataError)
-    expect(seed >= 0, f"load_folder: seed must not be negative, got {seed}", DataError)
+    need(size >= 1, f"load_folder: size must be at least 1, got {size}")
+    between = 0 < test_fraction < 1
+    need(between, f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}")
+    need(seed >= 0, f"load_folder: seed must not be negative, got {seed}")
     root = Path(path).expanduser()
     try:
         class_names, pairs = _list_split(root, split, test_fraction, seed)
@@ -117,39 +111,30 @@ def load_folder(
     files, name = [file for _, file in pairs], root.resolve().name
     pictures, bad = _read_all(files, size, name)
     named = [f"{files[place].relative_to(root)}: {reason}" for place, reason in bad.items()]
-    expect(
-        not bad or skip_bad,
-        f"load_folder: {len(bad)} of {len(files)} pictures in {root} cannot be read "
-        f"(skip_bad=True leaves them out): {_some(named, '; ')}",
-        DataError,
-    )
-    message = f"load_folder: no picture in {root} can be read: {named[:1]}"
-    expect(len(pictures) > 0, message, DataError)
+    some = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
+    advice = "(skip_bad=True leaves them out)"
+    need(not bad or skip_bad, f"load_folder: {some} {advice}: {_some(named, '; ')}")
+    need(len(pictures) > 0, f"load_folder: no picture in {root} can be read: {named[:1]}")
     labels = np.array([pairs[place][0] for place in pictures], dtype=np.int64)
     return Dataset(np.stack(list(pictures.values())), labels, class_names, name)
 
 
 def _list_split(
     root: Path, split: str | None, test_fraction: float, seed: int
-) -> tuple[tuple[str, ...], list[Pair]]:
+) -> tuple[tuple[str, ...], list[tuple[int, Path]]]:
     """Return the class names, and (label, file) of every picture of the split."""
-    expect(root.is_dir(), f"load_folder: {root} is not a folder", DataError)
+    need(root.is_dir(), f"load_folder: {root} is not a folder")
     for _ in range(_DEPTH):
         root = _single_folder(root) or root
-    parts = _ready_made(root)
-    if parts is not None:
-        train, test = (_sub_folders(parts[part]) for part in SPLITS)
-        expect(
-            list(train) == list(test),
-            f"load_folder: {parts['train']} and {parts['test']} must have the same classes, "
-            f"only one has {sorted(set(train) ^ set(test))}",
-            DataError,
-        )
+    if parts := _ready_made(root):
+        train, test = map(_sub_folders, parts)
+        odd, both = sorted(set(train) ^ set(test)), f"{parts[0]} and {parts[1]}"
+        need(not odd, f"load_folder: {both} must have the same classes, only one has {odd}")
         chosen = {"train": [train], "test": [test], None: [train, test]}[split]
         return tuple(train), [pair for classes in chosen for pair in _list_pictures(classes)]
     classes = _sub_folders(root)
     message = f"load_folder: {root} must have one sub-folder for each class, found none"
-    expect(len(classes) > 0, message, DataError)
+    need(len(classes) > 0, message)
     pairs = _list_pictures(classes)
     if split is not None:
         tested: set[Path] = set()
@@ -169,23 +154,18 @@ def _single_folder(root: Path) -> Path | None:
     if len(folders) != 1:
         return None
     name, inner = folders[0]
-    message = f"load_folder: {root} has the folder {name} and none to train on"
-    expect(_part_of(name) in ("", "train"), message, DataError)
+    alone = _part_of(name) in ("", "train")
+    need(alone, f"load_folder: {root} has the folder {name} and none to train on")
     return inner if _sub_folders(inner) and not any(map(_is_picture, inner.iterdir())) else None
-
-
-def _inside(part: Path) -> Path:
-    """A part of a split, or the folder of the same name that an archive put inside it."""
-    inner = part / part.name
-    return inner if list(_sub_folders(part).values()) == [inner] else part
 
 
 def _part_of(name: str) -> str:
     """Which part of a split a folder's name says it is: "train", "test", "val", or ""."""
-    return next((part for part, pattern in _PARTS.items() if pattern.fullmatch(name)), "")
+    match = _PART.fullmatch(name)
+    return next(part for part, text in match.groupdict().items() if text) if match else ""
 
 
-def _ready_made(root: Path) -> dict[str, Path] | None:
+def _ready_made(root: Path) -> tuple[Path, Path] | None:
     """The folders that somebody has split into train and test, or None if `root` holds classes.
 
     Raises DataError where it cannot be told, or where one of the two is missing.
@@ -199,28 +179,28 @@ def _ready_made(root: Path) -> dict[str, Path] | None:
     vehicle = others and "test" not in parts and "train" not in map(_part_of, with_classes)
     if vehicle or not splits:
         return None
-    flat = [name for name in splits if name not in with_classes]
+    flat, named = ([name for name in splits if name not in with_classes], ", ".join(splits))
     problem = ""
     if others:
-        problem = f"the folders {', '.join(splits)} of a split and beside them {', '.join(others)}"
+        problem = f"the folders {named} of a split and beside them {', '.join(others)}"
     elif flat:
         problem = f"no class folders in {' and '.join(flat)}"
     elif len(set(parts)) < len(parts) or "train" not in parts or len(parts) < 2:
-        problem = f"the folders {', '.join(splits)}, not one to train on and one to test on"
-    advice = f", or name {folders[with_classes[0]]} alone to have it split" if with_classes else ""
-    expect(
-        not problem,
-        f"load_folder: {root} has {problem}. Leave train and test there, with one folder in each "
-        f"for each class{advice}",
-        DataError,
-    )
+        problem = f"the folders {named}, not one to train on and one to test on"
+    advice = "Leave train and test there, with one folder in each for each class"
+    if with_classes:
+        advice += f", or name {folders[with_classes[0]]} alone to have it split"
+    need(not problem, f"load_folder: {root} has {problem}. {advice}")
     found = {part: folders[name] for name, part in splits.items()}
     if len(found) == 3:
         warnings.warn(f"{found['val']} is left out: {found['test']} is there", stacklevel=4)
-    return {
-        "train": _inside(found["train"]),
-        "test": _inside(found["test"] if "test" in found else found["val"]),
-    }
+    return _inside(found["train"]), _inside(found["test"] if "test" in found else found["val"])
+
+
+def _inside(part: Path) -> Path:
+    """A part of a split, or the folder of the same name that an archive put inside it."""
+    inner = part / part.name
+    return inner if list(_sub_folders(part).values()) == [inner] else part
 
 
 def _sub_folders(root: Path) -> dict[str, Path]:
@@ -235,24 +215,21 @@ def _sub_folders(root: Path) -> dict[str, Path]:
         if _is_litter(path.name) or not path.is_dir():
             continue
         name = unicodedata.normalize("NFC", path.name)
-        if name in found:
-            raise DataError(
-                f"load_folder: {root} has two folders called {name}, written with other characters "
-                f"({found[name].name!a}, {path.name!a}): put them together"
-            )
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
-            raise DataError(f"load_folder: {root} has a folder whose name is no text: {name!a}")
+        pair = f"({found[name].name!a}, {path.name!a})" if name in found else ""
+        twice = f"two folders called {name}, written with other characters {pair}"
+        need(not pair, f"load_folder: {root} has {twice}: put them together")
+        printed = all(unicodedata.category(character) not in ("Cc", "Cs") for character in name)
+        need(printed, f"load_folder: {root} has a folder whose name is no text: {name!a}")
         found[name] = path
-    return dict(sorted(found.items()))
+    return found
 
 
-def _list_pictures(classes: dict[str, Path]) -> list[Pair]:
+def _list_pictures(classes: dict[str, Path]) -> list[tuple[int, Path]]:
     """Return (label, file) of every picture below the class folders, sorted."""
-    pairs: list[Pair] = []
+    pairs = []
     for label, folder in enumerate(classes.values()):
-        files = _files(folder)
-        message = f"load_folder: the class folder {folder} has no pictures ({', '.join(_SUFFIXES)})"
-        expect(len(files) > 0, message, DataError)
+        files, kinds = _files(folder), ", ".join(_SUFFIXES)
+        need(bool(files), f"load_folder: the class folder {folder} has no pictures ({kinds})")
         pairs += [(label, file) for file in files]
     return pairs
 
@@ -287,8 +264,8 @@ def _test_part(
     files: list[Path], folder: Path, name: str, test_fraction: float, seed: int
 ) -> set[Path]:
     """The pictures of one class that are for testing, by their names alone."""
-    message = f"load_folder: {folder} needs at least 2 pictures to be split, has {len(files)}"
-    expect(len(files) >= 2, message, DataError)
+    few = f"load_folder: {folder} needs at least 2 pictures to be split, has {len(files)}"
+    need(len(files) >= 2, few)
     ranks = {}
     for file in files:
         inner = unicodedata.normalize("NFC", file.relative_to(folder).as_posix())
@@ -305,13 +282,11 @@ def _read_all(
 
     name: what a progress bar is about; no bar without one.
     """
-    needs = "load_folder: reading pictures needs Pillow"
-    pillow = import_extra("PIL", "images", needs, DataError)
+    pillow = import_extra("PIL", "images", "load_folder: reading pictures needs Pillow", DataError)
     pictures: dict[int, np.ndarray] = {}
     bad: dict[int, str] = {}
-    show = None if name else False
-    bar = progress_bar(files, show=show, desc=name, leave=False, unit="picture")
-    for place, file in enumerate(bar):
+    options: Any = {"show": None if name else False, "desc": name, "leave": False}
+    for place, file in enumerate(progress_bar(files, unit="picture", **options)):
         try:
             pictures[place] = _read_picture(file, size)
         except pillow.UnidentifiedImageError:
@@ -339,8 +314,8 @@ def _read_picture(file: Path, size: int) -> np.ndarray:
         opened = Image.open(file, formats=list(_FORMATS))
     with opened:
         width, height = opened.size
-        message = f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller"
-        expect(width * height <= MAX_PIXELS, message, DataError)
+        many = f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller"
+        need(width * height <= MAX_PIXELS, many)
         ImageOps.exif_transpose(opened, in_place=True)
         picture: Any = opened
         if picture.mode.startswith(("I", "F")):
@@ -365,12 +340,11 @@ def _eight_bits(picture: Any) -> Any:
     """
     from PIL import Image
 
-    expect(
-        picture.mode.startswith("I;16")
-        or (picture.mode == "I" and picture.format in ("PNG", "PPM")),
-        f"its pixels are numbers of 32 bits (mode {picture.mode}), of which nobody knows which is "
+    mode = picture.mode
+    need(
+        mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")),
+        f"its pixels are numbers of 32 bits (mode {mode}), of which nobody knows which is "
         "white: save it with 8 or 16 bits",
-        DataError,
     )
     values = np.asarray(picture)
     table = np.rint(np.arange(65536) / 257).astype(np.uint8)

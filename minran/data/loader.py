@@ -11,8 +11,8 @@ import numpy as np
 
 from minran.data import augment as augmentation
 from minran.data.augment import Preprocess
-from minran.data.dataset import Dataset
-from minran.errors import DataError, expect
+from minran.data.dataset import Dataset, need
+from minran.errors import DataError
 from minran.hints import checked
 
 # (images, labels), or (images, labels, soft labels) with mixup.
@@ -57,31 +57,23 @@ class Loader:
         mixup: float = 0.0,
         prefetch: int = 3,
     ) -> None:
-        expect(len(dataset) > 0, f"Loader: the data set {dataset.name} is empty", DataError)
-        expect(
-            batch_size >= 1, f"Loader: batch_size must be at least 1, got {batch_size}", DataError
-        )
+        need(len(dataset) > 0, f"Loader: the data set {dataset.name} is empty")
+        need(batch_size >= 1, f"Loader: batch_size must be at least 1, got {batch_size}")
         numbers = {"seed": seed, "cutout": cutout, "mixup": mixup, "prefetch": prefetch}
         for name, value in numbers.items():
-            expect(value >= 0, f"Loader: {name} must not be negative, got {value}", DataError)
-        expect(
+            need(value >= 0, f"Loader: {name} must not be negative, got {value}")
+        need(
             not drop_last or len(dataset) >= batch_size,
             f"Loader: batch_size {batch_size} is more than the {len(dataset)} pictures of "
             f"{dataset.name}, and drop_last leaves out a batch that is not full: choose "
             f"at most {len(dataset)}",
-            DataError,
         )
-        self.dataset = dataset
-        self.batch_size = batch_size
+        self.dataset, self.batch_size = dataset, batch_size
         self.preprocess = preprocess or Preprocess.fit(dataset.images)
         size, own = self.preprocess.mean.shape, dataset.images.shape[1:]
-        expect(size == own, f"Loader: preprocess is for pictures {size}, not {own}", DataError)
-        self.augment = augment
-        self.shuffle = shuffle
-        self.seed = seed
-        self.drop_last = drop_last
-        self.cutout = cutout
-        self.mixup = mixup
+        need(size == own, f"Loader: preprocess is for pictures {size}, not {own}")
+        self.augment, self.cutout, self.mixup = augment, cutout, mixup
+        self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.prefetch = prefetch
 
     def __len__(self) -> int:
@@ -92,7 +84,7 @@ class Loader:
     @checked(DataError)
     def order(self, epoch: int) -> np.ndarray:
         """Return the order in which `epoch` visits the pictures: a permutation of 0..N-1."""
-        expect(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}", DataError)
+        need(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}")
         if not self.shuffle:
             return np.arange(len(self.dataset))
         rng = np.random.default_rng([_ORDER_STREAM, self.seed, epoch])
@@ -104,8 +96,7 @@ class Loader:
 
         Raises DataError when `epoch` is negative or `start` is not in 0..len(self).
         """
-        message = f"Loader: start must lie in 0..{len(self)}, got {start}"
-        expect(0 <= start <= len(self), message, DataError)
+        need(0 <= start <= len(self), f"Loader: start must lie in 0..{len(self)}, got {start}")
         order = self.order(epoch)
         batches = (self._batch(order, epoch, i) for i in range(start, len(self)))
         return _prepare_ahead(batches, self.prefetch) if self.prefetch else batches
@@ -165,12 +156,10 @@ def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, Non
         while (batch := ahead.popleft().result()) is not None:
             ahead.append(thread.submit(next, batches, None))
             yield batch
-            expect(
-                os.getpid() == process,
-                "Loader: this epoch was begun before a fork, in another process; begin it again "
-                "with epoch(..., start=...)",
-                DataError,
+            forked = (
+                "Loader: this epoch was begun before a fork, in another process; begin it again"
             )
+            need(os.getpid() == process, f"{forked} with epoch(..., start=...)")
     finally:
         # A child has no thread to wait for, and locks that it held at the fork stay held.
         if os.getpid() == process:

@@ -13,8 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minran.data.dataset import SPLITS, Dataset, check_split
-from minran.errors import DataError, expect
+from minran.data.dataset import SPLITS, Dataset, check_split, need
+from minran.errors import DataError
 from minran.hints import checked
 
 DEFAULT_COUNTS = {"train": 8000, "test": 2000}
@@ -43,12 +43,10 @@ def load_shapes(
     ((20, 32, 32, 3), (20, 32, 32), 'bars')
     """
     check_split(split)
-    if count is None:
-        count = DEFAULT_COUNTS[split]
-    expect(count >= 1, f"load_shapes: count must be at least 1, got {count}", DataError)
-    expect(size >= 16, f"load_shapes: size must be at least 16, got {size}", DataError)
-    expect(seed >= 0, f"load_shapes: seed must not be negative, got {seed}", DataError)
-
+    count = DEFAULT_COUNTS[split] if count is None else count
+    need(count >= 1, f"load_shapes: count must be at least 1, got {count}")
+    need(size >= 16, f"load_shapes: size must be at least 16, got {size}")
+    need(seed >= 0, f"load_shapes: seed must not be negative, got {seed}")
     images = np.empty((count, size, size, 3), np.uint8)
     labels = np.empty(count, np.int64)
     masks = np.empty((count, size, size), np.bool_)
@@ -63,27 +61,22 @@ def load_shapes(
 def _draw_block(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw BLOCK pictures: background, then distractors, then the object, then sensor noise."""
     labels = rng.permutation(np.arange(BLOCK) % len(OUTLINES))
-    object_lightness, background_lightness = _contrasting_lightness(rng)
+    # Bright on dark or the reverse; a dark object is drawn a little lighter than a dark
+    # background: near black, hues vanish.
+    bright_object = rng.random(BLOCK) < 0.5
+    bright, dark = uniform(rng, 0.72, 0.88, BLOCK), uniform(rng, 0.28, 0.45, BLOCK)
+    pairs = (bright, dark), (dark + 0.12, bright + 0.04)
+    lightness, background_lightness = np.where(bright_object, *pairs)
     canvas = paint_backgrounds(rng, background_lightness, size)
-    canvas = paint_distractors(rng, canvas, object_lightness)
+    canvas = paint_distractors(rng, canvas, lightness)
 
     coverage = _object_coverage(rng, labels, size)
     chroma, hue = uniform(rng, 0.12, 0.22, BLOCK), uniform(rng, 0, 2 * np.pi, BLOCK)
-    colour = oklch_to_srgb(object_lightness, chroma, hue)[:, None, None]
+    colour = oklch_to_srgb(lightness, chroma, hue)[:, None, None]
     canvas = blend(canvas, coverage, _shading(rng, size) * colour)
     noise = rng.standard_normal(canvas.shape, dtype=np.float32)
     canvas += uniform(rng, 0.005, 0.02, (BLOCK, 1, 1, 1)) * noise
     return np.rint(255 * np.clip(canvas, 0, 1)).astype(np.uint8), labels, coverage >= 0.5
-
-
-def _contrasting_lightness(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose lightnesses of object and background, (BLOCK,) each, bright on dark or the reverse."""
-    bright_object = rng.random(BLOCK) < 0.5
-    bright, dark = uniform(rng, 0.72, 0.88, BLOCK), uniform(rng, 0.28, 0.45, BLOCK)
-    # A dark object is drawn a little lighter than a dark background: near black, hues vanish.
-    on_dark, on_bright = (bright, dark), (dark + 0.12, bright + 0.04)
-    object_lightness, background_lightness = np.where(bright_object, on_dark, on_bright)
-    return object_lightness, background_lightness
 
 
 def _shading(rng: np.random.Generator, size: int) -> np.ndarray:

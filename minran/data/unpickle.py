@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from minran.data.dataset import need
 from minran.errors import DataError
 from minran.files import read_bytes
 
@@ -43,15 +44,14 @@ def load_pickle(path: Path) -> dict[str, Any]:
     program = read_bytes(path, MAX_BYTES)
     try:
         content = _run(program)
-        if not isinstance(content, dict):
-            raise DataError(f"expected a dictionary, got {type(content).__name__}")
+        found = isinstance(content, dict)
+        need(found, f"expected a dictionary, got {type(content).__name__}")
         return {key: _finished(value) for key, value in content.items()}
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # A damaged pickle can raise nearly anything.
-        raise DataError(
-            f"{path}: not a readable pickle ({type(error).__name__}: {error!s:.200})"
-        ) from error
+        reason = f"{type(error).__name__}: {error!s:.200}"
+        raise DataError(f"{path}: not a readable pickle ({reason})") from error
 
 
 @dataclass
@@ -67,8 +67,8 @@ class _DType:
 
     def numpy(self) -> np.dtype[Any]:
         text = _text(self.order) + _text(self.name)
-        if not re.fullmatch("[=<>|]([iu][1248]|f[248]|b1)", text):
-            raise DataError(f"refused: an array of dtype {text:.99}")
+        known = re.fullmatch("[=<>|]([iu][1248]|f[248]|b1)", text)
+        need(known is not None, f"refused: an array of dtype {text:.99}")
         return np.dtype(text)
 
 
@@ -87,18 +87,18 @@ class _Array:
         self.order = "F" if by_columns else "C"
 
     def numpy(self) -> np.ndarray:
-        if not isinstance(self.dtype, _DType) or not isinstance(self.content, (bytes, bytearray)):
-            raise DataError("refused: an array without a plain dtype or without bytes")
-        if not isinstance(self.shape, tuple):
-            raise DataError(f"refused: an array whose shape is a {type(self.shape).__name__}")
+        plain = isinstance(self.dtype, _DType) and isinstance(self.content, (bytes, bytearray))
+        need(plain, "refused: an array without a plain dtype or without bytes")
+        kind = type(self.shape).__name__
+        need(kind == "tuple", f"refused: an array whose shape is a {kind}")
         flat = np.frombuffer(self.content, self.dtype.numpy())
         return flat.reshape(self.shape, order=self.order)
 
 
 def _encode(text: Any, encoding: Any = "utf-8") -> bytes:
     """Stand in for _codecs.encode, with which Python 3 writes bytes into old pickles."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise DataError(f"refused: bytes in the encoding {encoding!s:.99}")
+    known = encoding == "latin1" and isinstance(text, str)
+    need(known, f"refused: bytes in the encoding {encoding!s:.99}")
     return text.encode("latin-1")
 
 
@@ -119,12 +119,10 @@ class _Function:
     """A stand-in on the stack, where nothing else can be called."""
 
     def __init__(self, module: Any, name: Any) -> None:
-        if not isinstance(module, str) or not isinstance(name, str):
-            raise DataError("refused: the pickle asks for something that has no name")
-        if (module, name) not in _STAND_INS:
-            raise DataError(
-                f"refused: the pickle asks for {module:.99}.{name:.99}, which no array needs"
-            )
+        named = isinstance(module, str) and isinstance(name, str)
+        need(named, "refused: the pickle asks for something that has no name")
+        asked = f"the pickle asks for {module:.99}.{name:.99}"
+        need((module, name) in _STAND_INS, f"refused: {asked}, which no array needs")
         self.call = _STAND_INS[module, name]
 
 
@@ -186,8 +184,8 @@ def _run(program: bytes) -> Any:
             stack[-1] = _Function(stack[-1], function)
         elif name == "REDUCE":
             arguments = stack.pop()
-            if not isinstance(stack[-1], _Function):
-                raise DataError("refused: the pickle calls something that is no function")
+            is_function = isinstance(stack[-1], _Function)
+            need(is_function, "refused: the pickle calls something that is no function")
             stack[-1] = stack[-1].call(*arguments)
         elif name == "BUILD":
             state = stack.pop()
@@ -226,12 +224,12 @@ def _extend(target: Any, items: list[Any], kind: type[Any]) -> None:
 
 
 def _text(key: Any) -> str:
-    if not isinstance(key, (str, bytes)):
-        raise DataError(f"expected text, such as a dictionary's key, got {type(key).__name__}")
+    kind = type(key).__name__
+    need(isinstance(key, (str, bytes)), f"expected text, such as a dictionary's key, got {kind}")
     return key if isinstance(key, str) else key.decode("latin-1")
 
 
 def _finished(value: Any) -> Any:
-    if isinstance(value, (_DType, _Function)):
-        raise DataError("refused: what belongs into an array stands alone")
+    alone = isinstance(value, (_DType, _Function))
+    need(not alone, "refused: what belongs into an array stands alone")
     return value.numpy() if isinstance(value, _Array) else value
