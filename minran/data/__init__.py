@@ -55,10 +55,7 @@ _LOADERS: dict[str, Any] = {
 
 @checked(DataError)
 def load(
-    name: str,
-    split: str = "train",
-    data_dir: str | os.PathLike[str] | None = None,
-    **options: Any,
+    name: str, split: str = "train", data_dir: str | os.PathLike[str] | None = None, **options: Any
 ) -> Dataset:
     """Load a data set by name: "shapes", "cifar10", "cifar100" or "folder:PATH".
 

@@ -133,16 +133,9 @@ def _list_split(
         chosen = {"train": [train], "test": [test], None: [train, test]}[split]
         return tuple(train), [pair for classes in chosen for pair in _list_pictures(classes)]
     classes = _sub_folders(root)
-    message = f"load_folder: {root} must have one sub-folder for each class, found none"
-    need(len(classes) > 0, message)
-    pairs = _list_pictures(classes)
-    if split is not None:
-        tested: set[Path] = set()
-        for label, (name, folder) in enumerate(classes.items()):
-            files = [file for other, file in pairs if other == label]
-            tested |= _test_part(files, folder, name, test_fraction, seed)
-        pairs = [pair for pair in pairs if (pair[1] in tested) == (split == "test")]
-    return tuple(classes), pairs
+    none = f"load_folder: {root} must have one sub-folder for each class, found none"
+    need(len(classes) > 0, none)
+    return tuple(classes), _list_pictures(classes, split, test_fraction, seed)
 
 
 def _single_folder(root: Path) -> Path | None:
@@ -224,12 +217,17 @@ def _sub_folders(root: Path) -> dict[str, Path]:
     return found
 
 
-def _list_pictures(classes: dict[str, Path]) -> list[tuple[int, Path]]:
-    """Return (label, file) of every picture below the class folders, sorted."""
+def _list_pictures(
+    classes: dict[str, Path], split: str | None = None, test_fraction: float = 0, seed: int = 0
+) -> list[tuple[int, Path]]:
+    """Return (label, file) of every picture, or of a split's, below the class folders, sorted."""
     pairs = []
-    for label, folder in enumerate(classes.values()):
+    for label, (name, folder) in enumerate(classes.items()):
         files, kinds = _files(folder), ", ".join(_SUFFIXES)
         need(bool(files), f"load_folder: the class folder {folder} has no pictures ({kinds})")
+        if split is not None:
+            tested = _test_part(files, folder, name, test_fraction, seed)
+            files = [file for file in files if (file in tested) == (split == "test")]
         pairs += [(label, file) for file in files]
     return pairs
 

@@ -9,7 +9,6 @@ file, without the optimiser's part.
 from __future__ import annotations
 
 import json
-import math
 import os
 import zlib
 from dataclasses import asdict, dataclass, field
@@ -65,7 +64,7 @@ class Progress:
             whole = type(getattr(Progress, name)) is int
             kinds: tuple[type, ...] = (int,) if whole else (int, float)
             # bool is a kind of int in Python: `type`, not `isinstance`.
-            if type(value) not in kinds or not math.isfinite(value) or abs(value) >= 2**53:
+            if type(value) not in kinds or not abs(value) < 2**53:
                 return f"{name} is no {'whole ' if whole else ''}number that can be"
             if value < 0 and name not in ("loss_sum", "best_accuracy"):
                 return f"{name} is negative"
@@ -143,7 +142,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     problem = _array_problem(arrays)
     expect(not problem, f"{path} cannot be what minran wrote: {problem}", CheckpointError)
     expect("recipe" in header, f"{path} has no recipe", CheckpointError)
-    with explained(CheckpointError, f"{path} does not name its classes: ", "", _BROKEN):
+    with explained(CheckpointError, f"{path} does not name its classes: ", kinds=_BROKEN):
         names = json.loads(header["class_names"])
         if not isinstance(names, list) or not names or not all(type(n) is str for n in names):
             raise ValueError("they are no list of texts")
@@ -170,7 +169,7 @@ def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[st
     from safetensors import SafetensorError, safe_open
 
     kinds = (SafetensorError, OSError, *_BROKEN)
-    with explained(CheckpointError, f"{path} is damaged or not a checkpoint: ", "", kinds):
+    with explained(CheckpointError, f"{path} is damaged or not a checkpoint: ", kinds=kinds):
         header, dtypes = _read_header(path)
         with safe_open(path, framework="numpy") as file:
             known = header.get("format") in (FORMAT, FIRST_FORMAT)
@@ -221,7 +220,7 @@ def _array_problem(arrays: dict[str, np.ndarray]) -> str:
 
 
 def _progress(path: Path, header: dict[str, str]) -> Progress:
-    with explained(CheckpointError, f"{path} does not say where its run stands: ", "", _BROKEN):
+    with explained(CheckpointError, f"{path} does not say where its run stands: ", kinds=_BROKEN):
         progress = Progress(**json.loads(header["progress"]))
         if problem := progress.problem():
             raise ValueError(problem)

@@ -95,7 +95,7 @@ def read_history(path: str | Path) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         here = f"{path}, line {number} is"
-        with explained(CheckpointError, f"{here} damaged: ", "", (ValueError, RecursionError)):
+        with explained(CheckpointError, f"{here} damaged: ", kinds=(ValueError, RecursionError)):
             rows.append(json.loads(line))
         if problem := _row_problem(rows[-1]):
             raise CheckpointError(f"{here} no row of a history ({problem}): {line[:60]!r}")

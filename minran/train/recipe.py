@@ -153,10 +153,10 @@ class Recipe:
         """Every entry by its dotted name, as `--set` takes it: {"optimizer.lr": 0.1, ...}."""
         found: dict[str, Any] = {}
         for name, value in vars(self).items():
-            section = dataclasses.is_dataclass(value)
-            found |= (
-                {f"{name}.{k}": v for k, v in vars(value).items()} if section else {name: value}
-            )
+            if dataclasses.is_dataclass(value):
+                found |= {f"{name}.{key}": entry for key, entry in vars(value).items()}
+            else:
+                found[name] = value
         return found
 
     def to_toml(self) -> str:
@@ -203,7 +203,7 @@ def load_recipe(name_or_file: str | Path, changes: Iterable[str] = ()) -> Recipe
         text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     elif path.suffix == ".toml" or path.is_file():
         expect(path.is_file(), f"there is no recipe file {path}", RecipeError)
-        with explained(RecipeError, f"{path} is no text in UTF-8: ", "", UnicodeDecodeError):
+        with explained(RecipeError, f"{path} is no text in UTF-8: ", kinds=UnicodeDecodeError):
             text = read_bytes(path, MAX_BYTES, RecipeError).decode()
     else:
         raise RecipeError(f"unknown recipe {name!r}; {did_you_mean(path.name, shipped)}")
@@ -232,7 +232,8 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
             inner = inner.setdefault(section, {})
             expect(isinstance(inner, dict), f"--set {key}: {section!r} is no table", RecipeError)
         inner[last] = _read_value(value, f"--set {key}")
-    recipe: Recipe = _build(Recipe, table, "")
+    recipe = Recipe()
+    _fill(recipe, table)
     if "training.epochs" in changed and "training.iterations" not in changed:
         recipe.training.iterations = 0
     for key, reason in recipe.unused().items():
@@ -243,22 +244,22 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
     return recipe
 
 
-def _build(kind: Any, table: dict[str, Any], prefix: str) -> Any:
-    """A dataclass from a table, entry by entry; what the table does not say keeps its default."""
-    made = kind()
-    limits = {entry.name: entry.metadata for entry in dataclasses.fields(kind)}
+def _fill(section: Any, table: dict[str, Any], prefix: str = "") -> None:
+    """Set the entries of a recipe, or of a section of one, that the table has."""
+    limits = {entry.name: entry.metadata for entry in dataclasses.fields(section)}
     for key, value in table.items():
+        name = prefix + key
         if key not in limits:
-            advice = _advice(key, prefix, limits)
-            raise RecipeError(f"unknown entry {prefix + key!r:.99}; {advice}")
-        setattr(made, key, _convert(getattr(made, key), limits[key], value, prefix + key))
-    return made
+            raise RecipeError(f"unknown entry {name!r:.99}; {_advice(key, prefix, limits)}")
+        default = getattr(section, key)
+        if not dataclasses.is_dataclass(default):
+            setattr(section, key, _convert(type(default), limits[key], value, name))
+        else:
+            _fill(default, _convert(dict, {}, value, name), name + ".")
 
 
-def _convert(default: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any:
+def _convert(kind: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any:
     """`value` as the kind that the entry `name` wants; raises RecipeError if it is another."""
-    section = dataclasses.is_dataclass(default)
-    kind: Any = dict if section else type(default)
     if kind is float and type(value) is int:
         value = float(value)
     # bool is a kind of int in Python, not in a recipe: `type`, not `isinstance`.
@@ -266,15 +267,12 @@ def _convert(default: Any, limits: Mapping[str, Any], value: Any, name: str) -> 
     good = good and (kind is not float or math.isfinite(value))
     good = good and (kind is not list or all(type(item) is int for item in value))
     expect(good, f"{name} must be {_KINDS[kind]}, got {value!r:.99}", RecipeError)
-    if section:
-        return _build(type(default), value, name + ".")
     if "least" in limits:
         least, below = limits["least"], limits["below"]
         words = f"at least {least}" + (f" and below {below}" if below < math.inf else "")
         expect(least <= value < below, f"{name} must be {words}, got {value}", RecipeError)
     if "choices" in limits:
-        words = " or ".join(map(repr, limits["choices"]))
-        good = value in limits["choices"]
+        words, good = " or ".join(map(repr, limits["choices"])), value in limits["choices"]
         expect(good, f"{name} must be {words}, got {value!r:.99}", RecipeError)
     return value
 
@@ -301,8 +299,8 @@ def read_table(text: str, source: str) -> dict[str, Any]:
     # The time for a key with many dots grows with their square.
     dots = max(line.count(".") for line in f"{text}\n".splitlines())
     expect(dots <= _MAX_DOTS, f"{source} has a line with {dots} dots", RecipeError)
-    invalid = f"{source} is not valid TOML: "
-    with explained(RecipeError, invalid, "", (ValueError, RecursionError)):
+    broken = f"{source} is not valid TOML: "
+    with explained(RecipeError, broken, kinds=(ValueError, RecursionError)):
         table = tomllib.loads(text.removeprefix("\ufeff"))
     _expect_plain(table, source)
     return table
@@ -314,7 +312,7 @@ def _read_value(text: str, name: str) -> Any:
     Raises RecipeError with the entry's `name` for what `read_table` refuses but bare words.
     """
     none = f"{name} has no value that a recipe can have: "
-    with explained(RecipeError, none, "", (ValueError, RecursionError)):
+    with explained(RecipeError, none, kinds=(ValueError, RecursionError)):
         try:
             tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:

@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -175,7 +175,7 @@ class Run:
     def recipe(self) -> Recipe:
         """The recipe the run was started with. Raises CheckpointError if there is no run."""
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
-        with explained(CheckpointError, f"{self.recipe_file}: ", "", RecipeError):
+        with explained(CheckpointError, f"{self.recipe_file}: ", kinds=RecipeError):
             return load_recipe(self.recipe_file)
 
     def checkpoint(self) -> Checkpoint:
@@ -248,11 +248,9 @@ class Run:
 
 def _place(folder: Path) -> tuple[int, int] | None:
     """What tells one folder from another of the same name."""
-    try:
-        found = folder.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+    with suppress(OSError):
+        return (found := folder.stat()).st_dev, found.st_ino
+    return None
 
 
 @contextmanager

@@ -14,14 +14,7 @@ import numpy as np
 
 from minran import backend, data, distributed, optim
 from minran.data import Dataset, Loader, Preprocess
-from minran.errors import (
-    CheckpointError,
-    DataError,
-    RecipeError,
-    ShapeError,
-    did_you_mean,
-    expect,
-)
+from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, did_you_mean, expect
 from minran.files import explained
 from minran.hints import checked
 from minran.models import create_model
@@ -194,24 +187,21 @@ def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Datas
     Of a data set with more pictures than `data.train_count` (or `test_count`) every so many-th
     is taken, so that a folder of pictures, which is sorted by class, keeps all its classes.
     """
-    wanted = recipe.data
-    train = _load(wanted.name, "train", wanted.train_count, data_dir)
-    test = _load(wanted.name, "test", wanted.test_count, data_dir)
+    wanted, found = recipe.data, []
+    for split, count in (("train", wanted.train_count), ("test", wanted.test_count)):
+        if wanted.name == "shapes" and count:
+            found.append(data.load("shapes", split, count=count))
+            continue
+        whole = data.load(wanted.name, split, data_dir)
+        few = f"data.{split}_count is {count}, but {wanted.name} has {len(whole)} {split} pictures"
+        expect(count <= len(whole), few, RecipeError)
+        found.append(whole.subset(np.arange(count) * len(whole) // count) if count else whole)
+    train, test = found
     if wanted.label_noise:
         matrix = data.label_noise_matrix(train.num_classes, 1 - wanted.label_noise)
         rng = np.random.default_rng([_NOISE_STREAM, recipe.seed])
         train = replace(train, labels=data.corrupt_labels(train.labels, matrix, rng))
     return train, test
-
-
-def _load(name: str, split: str, count: int, data_dir: str | Path | None) -> Dataset:
-    """One split, with `count` pictures (0: all)."""
-    if name == "shapes" and count:
-        return data.load(name, split, count=count)
-    dataset = data.load(name, split, data_dir)
-    few = f"data.{split}_count is {count}, but {name} has {len(dataset)} {split} pictures"
-    expect(count <= len(dataset), few, RecipeError)
-    return dataset.subset(np.arange(count) * len(dataset) // count) if count else dataset
 
 
 @checked(RecipeError)
@@ -233,7 +223,7 @@ def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     """
     checkpoint = load_checkpoint(path)
     kinds = (RecipeError, ShapeError, DataError, RecursionError)
-    with explained(CheckpointError, f"{path} does not fit this version of minran: ", "", kinds):
+    with explained(CheckpointError, f"{path} does not fit this version of minran: ", kinds=kinds):
         recipe = parse(checkpoint.recipe, str(path))
         # A stranger's recipe may ask for any amount of memory and time.
         size = sum(array.size for array in checkpoint.model.values())
