@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -513,13 +512,6 @@ def expect_in_sight(name: Any, value: Any, kinds: tuple[type, ...]) -> None:
         raise ShapeError(f"{what}, whose parts have no names; make it a list")
 
 
-def expect_distinct(names: list[str], owner: str) -> None:
-    """No two parts have one name."""
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise ShapeError(f"two parts of this {owner} are named {name}")
-
-
 def expect_module(value: Any, module: type, place: str) -> None:
     """`value` is a module; the sentence guesses what was meant."""
     if isinstance(value, module):
@@ -591,28 +583,12 @@ def expect_groups(layer: str, in_channels: Any, out_channels: Any, groups: Any) 
         raise ShapeError(f"{layer}: {what} do not divide into {groups} groups")
 
 
-def expect_rates(layer: str, channels: Any, momentum: Any, eps: Any) -> None:
-    """What a batch norm is made with."""
-    expect_counts(layer, channels=channels)
-    expect_number(momentum, f"{layer}: momentum")
-    if momentum > 1:
-        raise ShapeError(f"{layer}: momentum must be at most 1, got {momentum}")
-    expect_number(eps, f"{layer}: eps")
-
-
 def sides(value: Any, what: str, least: int = 1) -> Pair:
     """`value` as (rows, columns) of at least `least`."""
     found = pair(value, what)
     if min(found) < least:
         raise ShapeError(f"{what} must be at least {least}, got {shortened(value)}")
     return found
-
-
-def target_size(size: tuple[int, ...] | None) -> Pair:
-    """The height and width to interpolate to."""
-    if size is None or len(size) != 2:
-        raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
-    return size[0], size[1]
 
 
 def floating(dtype: Any, what: str) -> np.dtype[Any]:
@@ -663,24 +639,6 @@ def spend(shape: tuple[int, ...]) -> None:
 
 
 # --- models: widths, names and options
-
-
-def expect_width(unit: str, width: int, divisor: int) -> None:
-    """A unit's width divides into those of its layers."""
-    if width % divisor:
-        raise RecipeError(f"{unit}: width must divide by {divisor}, got {width}")
-
-
-def expect_grouped_width(unit: str, width: int, groups: int) -> None:
-    """Half the width divides into groups."""
-    if width % (2 * groups):
-        raise RecipeError(f"{unit}: half the width {width} must divide into {groups} groups")
-
-
-def expect_model(name: Any, known: Collection[str]) -> None:
-    """There is a network of this name."""
-    if not isinstance(name, str) or name not in known:
-        raise RecipeError(f"unknown model {name!r}; {did_you_mean(str(name), known)}")
 
 
 def model_options(name: str, options: dict[str, Any], spec: Any) -> dict[str, Any]:
@@ -746,13 +704,6 @@ def trained(params: Any, tensor: Any) -> list[Any]:
     return found
 
 
-def expect_decays(momentum: Any, nesterov: Any, weight_decay: Any) -> None:
-    """The numbers of an optimiser."""
-    expect_number(momentum, "SGD: momentum", 0, 1, RecipeError)
-    expect_number(weight_decay, "SGD: weight_decay", error=RecipeError)
-    expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
-
-
 def expect_all_gradients(params: list[Any]) -> None:
     """Each parameter has a gradient of its shape."""
     for param in params:
@@ -797,14 +748,6 @@ def expect_milestones(milestones: Any) -> None:
         raise RecipeError(f"{what}, got {shortened(milestones)}")
     for milestone in milestones:
         expect_whole(milestone, "multistep: a milestone", 0, error=RecipeError)
-
-
-def expect_warmup(warmup: Any, total: int) -> None:
-    """The warm-up of `cosine` is a part of its steps."""
-    expect_whole(warmup, "cosine: warmup", 0, error=RecipeError)
-    if warmup > total:
-        what = "cosine: needs 0 <= warmup <= total and total > 0"
-        raise RecipeError(f"{what}, got {warmup} of {total} steps")
 
 
 # --- train: batches

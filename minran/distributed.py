@@ -162,7 +162,7 @@ def from_leader(function: Callable[[], Value]) -> Value:
         result = (function(), None) if leads() else None
     except MinranError as error:
         result = None, error
-    value, error_of_leader = current().broadcast(result)
+    value, error_of_leader = current().collect(result)[0]
     if error_of_leader is not None:
         raise error_of_leader
     return value  # type: ignore[no-any-return]
@@ -185,14 +185,13 @@ def expect_alike(facts: Mapping[str, Any]) -> None:
 @contextmanager
 def leader_first() -> Iterator[None]:
     """The block runs on process 0, then on the others: who downloads, and who finds it done."""
-    world = current()
     if not leads():
-        world.broadcast(None)
+        current().collect(None)
     try:
         yield
     finally:
         if leads():
-            world.broadcast(None)
+            current().collect(None)
 
 
 @checked()
@@ -259,9 +258,6 @@ class MPIWorld(World):
         self._all(self.comm.Alltoall, mine, parts)
         return self.gather(parts.sum(0)).ravel()[: array.size].reshape(array.shape)
 
-    def broadcast(self, value: Any) -> Any:
-        return self._all(self.comm.bcast, value)
-
     def collect(self, value: Any) -> list[Any]:
         return list(self._all(self.comm.allgather, value))
 
@@ -303,7 +299,7 @@ class NCCLWorld(MPIWorld):
         expect(local_rank < found, f"{what}; start one process for each GPU", BackendError)
         self.cupy = cupy
         cupy.cuda.Device(local_rank).use()
-        identity = self.broadcast(nccl.get_unique_id() if self.rank == 0 else None)
+        identity = self.collect(nccl.get_unique_id() if self.rank == 0 else None)[0]
         self.nccl = nccl.NcclCommunicator(self.size, identity, self.rank)
         self.types = {"f": nccl.NCCL_FLOAT32, "d": nccl.NCCL_FLOAT64}
         self.add = nccl.NCCL_SUM

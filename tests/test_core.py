@@ -16,7 +16,7 @@ CORE = {
     "autograd.py": 503,
     "ops": 1077,
     "gradcheck/check.py": 230,
-    "nn": 500,
+    "nn": 510,
     "models": 535,
     "optim/sgd.py": 95,
     "optim/schedules.py": 85,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_132
+LIMIT = 4_142
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

@@ -37,10 +37,6 @@ class World:
         """The sum of `array` over all processes: the same bits in each, and in every run."""
         return array
 
-    def broadcast(self, value: Any) -> Any:
-        """The value that process 0 has; it must be one that pickle knows."""
-        return value
-
     def collect(self, value: Any) -> list[Any]:
         """The `value` of every process, by rank; it must be one that pickle knows."""
         return [value]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from minran import checks
-from minran.errors import RecipeError, expect_whole
+from minran.errors import RecipeError, did_you_mean, expect_whole
 from minran.models.attention import AttentionModule, Hourglass, MaskBranch
 from minran.models.ran import SPECS, ResidualAttentionNetwork, ResNet, ResNetSpec
 from minran.models.units import UNITS, InceptionUnit, PreActUnit, ResNeXtUnit
@@ -61,7 +61,8 @@ def create_model(
     if num_classes is not None:
         options["num_classes"] = num_classes
     expect_whole(seed, "create_model: seed", 0, error=RecipeError)
-    checks.expect_model(name, SPECS)
+    if not isinstance(name, str) or name not in SPECS:
+        raise RecipeError(f"unknown model {name!r}; {did_you_mean(str(name), SPECS)}")
     options = checks.model_options(name, options, SPECS[name])
     checks.expect_one_of(options.get("unit", "preact"), UNITS, f"{name}: unit", RecipeError)
     spec = replace(SPECS[name], **options)

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minran import checks, ops
+from minran import ops
 from minran.autograd import Tensor
+from minran.errors import RecipeError, expect
 from minran.nn import BatchNorm2d, BatchNormReLU, Conv2d, Module, Sequential
 
 Kind = TypeVar("Kind", bound=type[Module])
@@ -65,7 +66,7 @@ class PreActUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        checks.expect_width("PreActUnit", cout, 4)
+        expect(cout % 4 == 0, f"PreActUnit: width must divide by 4, got {cout}", RecipeError)
         inner = cout // 4
         self.norm1 = build.norm_relu(cin)
         self.conv1 = build.conv(cin, inner, 1)
@@ -90,7 +91,8 @@ class ResNeXtUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        checks.expect_grouped_width("ResNeXtUnit", cout, build.groups)
+        what = f"half the width {cout} must divide into {build.groups} groups"
+        expect(cout % (2 * build.groups) == 0, f"ResNeXtUnit: {what}", RecipeError)
         inner = cout // 2
         self.conv1 = build.conv(cin, inner, 1)
         self.norm1 = build.norm_relu(inner)
@@ -116,7 +118,7 @@ class InceptionUnit(Module):
     """
 
     def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        checks.expect_width("InceptionUnit", cout, 16)
+        expect(cout % 16 == 0, f"InceptionUnit: width must divide by 16, got {cout}", RecipeError)
         b = cout // 8
 
         def branch(*steps: tuple[int, int]) -> Sequential:

@@ -8,7 +8,7 @@ import numpy as np
 
 from minran import checks, ops
 from minran.autograd import Array, Tensor
-from minran.errors import expect_bool
+from minran.errors import ShapeError, expect, expect_bool, expect_number, expect_whole
 from minran.nn import init
 from minran.nn.module import Module, Parameter
 
@@ -93,7 +93,10 @@ class BatchNorm2d(Module):
     def __init__(
         self, channels: int, momentum: float = 0.1, eps: float = 1e-5, *, dtype: Any = np.float32
     ) -> None:
-        checks.expect_rates("BatchNorm2d", channels, momentum, eps)
+        expect_whole(channels, "BatchNorm2d: channels")
+        expect_number(momentum, "BatchNorm2d: momentum")
+        expect(momentum <= 1, f"BatchNorm2d: momentum must be at most 1, got {momentum}")
+        expect_number(eps, "BatchNorm2d: eps")
         dtype = checks.floating(dtype, "BatchNorm2d: dtype")
         self.momentum, self.eps = momentum, eps
         self.gamma = Parameter(init.constant((channels,), 1, dtype))
@@ -198,5 +201,7 @@ class UpsampleBilinear2d(Module):
 
     def forward(self, x: Tensor, like: Tensor | None = None) -> Tensor:
         """(N, h, w, C) -> (N, H, W, C), with the height and width of `like` if it is given."""
-        size = checks.target_size(self.size if like is None else like.shape[1:3])
-        return ops.upsample_bilinear2d(x, size, self.align_corners)
+        size = self.size if like is None else like.shape[1:3]
+        if size is None:
+            raise ShapeError("UpsampleBilinear2d: give a size, or a tensor whose size to take")
+        return ops.upsample_bilinear2d(x, (size[0], size[1]), self.align_corners)

@@ -126,10 +126,12 @@ class Module:
 
     def _state(self) -> dict[str, Array]:
         """The arrays of parameters and buffers themselves, by name."""
-        named = [(name, parameter.data) for name, parameter in self.named_parameters()]
-        named += self.named_buffers()
-        checks.expect_distinct([name for name, _ in named], type(self).__name__)
-        return dict(named)
+        parameters = [(name, parameter.data) for name, parameter in self.named_parameters()]
+        state: dict[str, Array] = {}
+        for name, array in (*parameters, *self.named_buffers()):
+            expect(name not in state, f"two parts of this {type(self).__name__} are named {name}")
+            state[name] = array
+        return state
 
 
 def parts(attributes: Mapping[Any, Any], kinds: Any, above: tuple[int, ...] = ()) -> Any:

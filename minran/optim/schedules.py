@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from minran import checks
-from minran.errors import RecipeError, expect_number
+from minran.errors import RecipeError, expect, expect_number, expect_whole
 
 Schedule = Callable[[int], float]
 
@@ -42,7 +42,9 @@ def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedu
     Raises RecipeError unless there are steps, and warm-up is a part of them.
     """
     checks.expect_plan("cosine", lr, total, final=final)
-    checks.expect_warmup(warmup, total)
+    expect_whole(warmup, "cosine: warmup", 0, error=RecipeError)
+    what = f"cosine: needs 0 <= warmup <= total and total > 0, got {warmup} of {total} steps"
+    expect(warmup <= total, what, RecipeError)
 
     def at(step: int) -> float:
         if step < warmup:

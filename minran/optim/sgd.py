@@ -8,7 +8,7 @@ import numpy as np
 
 from minran import backend, checks
 from minran.autograd import Array, Tensor
-from minran.errors import RecipeError, expect_number
+from minran.errors import RecipeError, expect, expect_number
 
 
 class SGD:
@@ -40,7 +40,9 @@ class SGD:
         weight_decay: float = 0.0,
     ) -> None:
         self.params: list[Tensor] = checks.trained(params, Tensor)
-        checks.expect_decays(momentum, nesterov, weight_decay)
+        expect_number(momentum, "SGD: momentum", 0, 1, RecipeError)
+        expect_number(weight_decay, "SGD: weight_decay", error=RecipeError)
+        expect(momentum > 0 or not nesterov, "SGD: nesterov needs a momentum above 0", RecipeError)
         self.lr = lr
         self.momentum, self.weight_decay = float(momentum), float(weight_decay)
         self.nesterov = nesterov
