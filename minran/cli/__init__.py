@@ -11,7 +11,6 @@ import argparse
 import importlib
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 from minran import distributed
 from minran._version import __version__
@@ -41,31 +40,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    """Run one command; a mistake is a sentence."""
+    """Run one command; a mistake is a sentence, and a warning too."""
     # A run that diverges says so in a sentence of its own; NumPy's warnings would hide it.
     warnings.simplefilter("ignore", RuntimeWarning)
-    as_before, warnings.formatwarning = warnings.formatwarning, _sentence
+    as_before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *place, **line: f"minran: {message}\n"
+    status = 2
     try:
         return int(args.run(args) or 0)
     except MinranError as error:
-        return distributed.fail(f"minran: {error}", 2)
+        words = str(error)
     except ImportError as error:
-        hint = "is an extra missing? pip install 'minran[EXTRA]'"
-        return distributed.fail(f"minran: {error} ({hint})", 2)
+        words = f"{error} (is an extra missing? pip install 'minran[EXTRA]')"
     except MemoryError as error:
-        return distributed.fail(f"minran: out of memory ({error}); use a smaller batch", 2)
+        words = f"out of memory ({error}); use a smaller batch"
     except KeyboardInterrupt:
-        return distributed.fail("minran: interrupted", 130)
+        words, status = "interrupted", 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return distributed.fail(f"minran: {where}{error.strerror or error}", 2)
+        words = f"{where}{error.strerror or error}"
     finally:
         warnings.formatwarning = as_before
-
-
-def _sentence(message: Warning | str, *_: Any, **__: Any) -> str:
-    """A warning without the place in our code where it arose."""
-    return f"minran: {message}\n"
+    return distributed.fail(f"minran: {words}", status)
 
 
 def make_parser() -> argparse.ArgumentParser:

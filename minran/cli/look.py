@@ -5,20 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+import minran
 from minran import backend
 from minran.arguments import Option, add_command, takes
-from minran.cli.shared import (
-    CHECKPOINT,
-    DARK,
-    DEVICE,
-    expect_least,
-    find_checkpoint,
-    save_figure,
-)
+from minran.cli import shared
 from minran.errors import BackendError, RecipeError, expect
 from minran.files import PICTURES, expect_writable
 
 MODEL: Option = ("model", "a name from `minran models`", {})
+PREPARED = "leave the preprocessing out: the input is float32, the mean subtracted already"
 
 
 def add_commands(commands: Any) -> None:
@@ -41,23 +36,19 @@ def add_commands(commands: Any) -> None:
     add_command(
         commands,
         predict,
-        CHECKPOINT,
+        shared.CHECKPOINT,
         ("files", "pictures (any format Pillow reads)", {"nargs": "+"}),
         ("--top", "classes to print (default: 3)", 3),
         ("--out", "also draw the pictures with their probabilities", {}),
-        DARK,
-        DEVICE,
+        shared.DARK,
+        shared.DEVICE,
     )
     add_command(
         commands,
         export,
-        CHECKPOINT,
+        shared.CHECKPOINT,
         ("--out", "file (default: model.onnx)", "model.onnx"),
-        (
-            "--prepared",
-            "leave the preprocessing out: the input is float32, the mean subtracted already",
-            False,
-        ),
+        ("--prepared", PREPARED, False),
     )
     add_command(
         commands,
@@ -65,7 +56,7 @@ def add_commands(commands: Any) -> None:
         ("op", "name of the operation", {"nargs": "?"}),
         ("--all", "check every operation, a line each", False),
         ("--seed", "seed of the inputs", 0),
-        DEVICE,
+        shared.DEVICE,
     )
 
 
@@ -74,10 +65,8 @@ def models(args: argparse.Namespace) -> None:
 
     minran models
     """
-    from minran.models import create_model, list_models
-
-    for name in list_models():
-        print(f"{name:24} {create_model(name).num_parameters():>12,} parameters")
+    for name in minran.list_models():
+        print(f"{name:24} {minran.create_model(name).num_parameters():>12,} parameters")
 
 
 def summary(args: argparse.Namespace) -> None:
@@ -86,11 +75,9 @@ def summary(args: argparse.Namespace) -> None:
     minran summary attention56
     minran summary attention_small_cifar --depth 6
     """
-    from minran.inspect import summary as summarise
-    from minran.models import create_model
-
-    expect_least(args.depth, "--depth", 0)
-    print(summarise(create_model(args.model, args.num_classes)).text(depth=args.depth))
+    shared.expect_least(args.depth, "--depth", 0)
+    model = minran.create_model(args.model, args.num_classes)
+    print(minran.inspect.summary(model).text(depth=args.depth))
 
 
 def graph(args: argparse.Namespace) -> None:
@@ -99,15 +86,12 @@ def graph(args: argparse.Namespace) -> None:
     minran graph attention_nano
     minran graph attention56_cifar --depth 2 --out net.svg
     """
-    from minran.inspect import module_graph
-    from minran.models import create_model
-
-    expect_least(args.depth, "--depth", 0)
+    shared.expect_least(args.depth, "--depth", 0)
     if args.out is not None:
         expect_writable(args.out, (".svg",), "graph --out")
-    model = create_model(args.model)
+    model = minran.create_model(args.model)
     out = f"{args.model}.svg" if args.out is None else args.out
-    print(module_graph(model, depth=args.depth).save(out))
+    print(minran.inspect.module_graph(model, depth=args.depth).save(out))
 
 
 def predict(args: argparse.Namespace) -> None:
@@ -118,27 +102,23 @@ def predict(args: argparse.Namespace) -> None:
 
     Pictures may have any size: the central square is cut out and resized.
     """
-    from minran import inspect
-    from minran.data import read_pictures
-    from minran.train import load_model
-
     backend.use(args.device)
     if args.out is None:
-        takes(args, "predict without --out", "checkpoint", "files", "top", "device")
+        takes(args, "predict without --out", "checkpoint files top device")
     else:
         expect_writable(args.out, PICTURES, "predict --out")
-    expect_least(args.top, "--top", 1)
-    model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
-    pictures = read_pictures(args.files, preprocess.mean.shape[0])
-    probabilities = inspect.class_probabilities(model, preprocess(pictures))
-    for file, row in zip(args.files, probabilities, strict=True):
-        best = sorted(zip(row, checkpoint.class_names, strict=True), reverse=True)[: args.top]
+    shared.expect_least(args.top, "--top", 1)
+    path = shared.find_checkpoint(args.checkpoint)
+    model, prepare, checkpoint = minran.train.load_model(path)
+    names = checkpoint.class_names
+    pictures = minran.data.read_pictures(args.files, prepare.mean.shape[0])
+    shares = minran.inspect.class_probabilities(model, prepare(pictures))
+    for file, row in zip(args.files, shares, strict=True):
+        best = sorted(zip(row, names, strict=True), reverse=True)[: args.top]
         print(f"{file}: " + ", ".join(f"{name} {share:.1%}" for share, name in best))
     if args.out is not None:
-        figure = inspect.prediction_figure(
-            pictures, probabilities, checkpoint.class_names, max(args.top, 3), args.dark
-        )
-        save_figure(figure, args.out)
+        draw = minran.inspect.prediction_figure
+        shared.save_figure(draw(pictures, shares, names, max(args.top, 3), args.dark), args.out)
 
 
 def export(args: argparse.Namespace) -> None:
@@ -150,14 +130,12 @@ def export(args: argparse.Namespace) -> None:
     The file takes uint8 pictures (N, H, W, 3) and gives logits (N, K).
     Needs the onnx package: pip install "minran[onnx]".
     """
-    from minran.interop import export_onnx
-    from minran.train import load_model
-
     expect_writable(args.out, (".onnx",), "export --out")
-    model, preprocess, checkpoint = load_model(find_checkpoint(args.checkpoint))
-    rows, columns = preprocess.mean.shape[:2]
-    before = None if args.prepared else preprocess
-    print(export_onnx(model, args.out, (rows, columns), before, checkpoint.class_names))
+    file = shared.find_checkpoint(args.checkpoint)
+    model, prepare, checkpoint = minran.train.load_model(file)
+    rows, columns = prepare.mean.shape[:2]
+    before, names = None if args.prepared else prepare, checkpoint.class_names
+    print(minran.interop.export_onnx(model, args.out, (rows, columns), before, names))
 
 
 def gradcheck(args: argparse.Namespace) -> int:
@@ -169,14 +147,14 @@ def gradcheck(args: argparse.Namespace) -> int:
     from minran.gradcheck import OPS, check_op
 
     backend.use(args.device)
-    expect_least(args.seed, "gradcheck --seed", 0)
+    shared.expect_least(args.seed, "gradcheck --seed", 0)
     message = f"name an operation or say --all; known: {', '.join(OPS)}"
     expect(args.all or args.op is not None, message, RecipeError)
     if not args.all:
         report = check_op(args.op, seed=args.seed)
         print(report)
         return 0 if report.passed else 1
-    takes(args, "gradcheck --all", "all", "seed", "device")
+    takes(args, "gradcheck --all", "all seed device")
     good = True
     for name in OPS:
         try:

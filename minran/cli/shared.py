@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import minran
 from minran.arguments import Option
 from minran.errors import CheckpointError, RecipeError, expect
 
@@ -16,11 +17,8 @@ DATA_DIR = (
     "where the data set lies or goes (default: $MINRAN_DATA, then the user's cache)",
     {"metavar": "FOLDER"},
 )
-DEVICE = (
-    "--device",
-    "where to compute (default: cpu)",
-    {"choices": ["cpu", "gpu"], "default": "cpu"},
-)
+CPU_OR_GPU = {"choices": ["cpu", "gpu"], "default": "cpu"}
+DEVICE = ("--device", "where to compute (default: cpu)", CPU_OR_GPU)
 SET = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
 """How --set is read, with words of each command's own."""
 
@@ -57,18 +55,20 @@ def expect_least(value: int | None, option: str, least: int) -> None:
 
 def find_checkpoint(path: str) -> Path:
     """The checkpoint file itself, or the best (else the last) of a run folder."""
-    from minran.train import Run
-
     given = Path(path)
     if given.is_dir():
-        run = Run(given)
+        run = minran.train.Run(given)
         given = run.best_file if run.best_file.exists() else run.last_file
     expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
     return given
 
 
+def test_set(args: argparse.Namespace, recipe: Any) -> Any:
+    """The test pictures of a recipe's data, where --data-dir says, if anything."""
+    expect_data_dir_used(args, recipe.data.name)
+    return minran.train.load_data(recipe, args.data_dir)[1]
+
+
 def save_figure(figure: Any, path: str | Path) -> None:
     """Write a figure to a file of the format that its ending names, and say where."""
-    from minran.inspect.style import save_figure as save
-
-    print(save(figure, path))
+    print(minran.inspect.style.save_figure(figure, path))

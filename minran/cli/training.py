@@ -9,17 +9,10 @@ from typing import Any
 
 import numpy as np
 
+import minran
 from minran import backend, distributed
-from minran.arguments import add_command, add_options, takes
-from minran.cli.shared import (
-    DATA_DIR,
-    DEVICE,
-    SET,
-    expect_data_dir_used,
-    find_checkpoint,
-    read_changes,
-    save_figure,
-)
+from minran.arguments import Option, add_command, add_options, takes
+from minran.cli import shared
 from minran.errors import CheckpointError, RecipeError, expect
 from minran.files import PICTURES, expect_writable
 
@@ -27,6 +20,36 @@ RUNS = "runs"
 """The folder of all runs, where nobody names another."""
 MAY_DIFFER = ("run", "runs", "data_dir", "quiet", "debug")
 """What may be another in each process of a training: places and words."""
+SHORTER = {
+    "data": "data.name",
+    "model": "model.name",
+    "epochs": "training.epochs",
+    "precision": "precision",
+    "name": "name",
+}
+"""Options of `train` that are a shorter way to write an entry of the recipe."""
+TRAIN: tuple[Option, ...] = (
+    ("--name", "name of the run (default: the recipe's)", {}),
+    ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
+    ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
+    ("--model", "another network (see `minran models`)", {}),
+    ("--epochs", "train so many epochs in all", {"type": int}),
+    ("--set", "change a recipe entry", shared.SET),
+    ("--force", "overwrite a run of that name", False),
+    ("--quiet", "print nothing while training", False),
+    (
+        "--precision",
+        "how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
+        {"choices": ["fp32", "tf32", "bf16"]},
+    ),
+    (
+        "--no-capture",
+        "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
+        False,
+    ),
+    shared.DATA_DIR,
+    shared.DEVICE,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -36,8 +59,8 @@ def add_commands(commands: Any) -> None:
         quickstart,
         ("--out", "folder for the run (new)", "quickstart"),
         ("--force", "overwrite an earlier quickstart", False),
-        ("--set", "change a recipe entry", SET),
-        DEVICE,
+        ("--set", "change a recipe entry", shared.SET),
+        shared.DEVICE,
     )
     parser = add_command(commands, train)
     add_options(
@@ -46,36 +69,14 @@ def add_commands(commands: Any) -> None:
         ("--resume", "folder of the run to continue", {"metavar": "RUN"}),
         ("--list", "list the shipped recipes", False),
     )
-    add_options(
-        parser,
-        ("--name", "name of the run (default: the recipe's)", {}),
-        ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
-        ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
-        ("--model", "another network (see `minran models`)", {}),
-        ("--epochs", "train so many epochs in all", {"type": int}),
-        ("--set", "change a recipe entry", SET),
-        ("--force", "overwrite a run of that name", False),
-        ("--quiet", "print nothing while training", False),
-        (
-            "--precision",
-            "how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
-            {"choices": ["fp32", "tf32", "bf16"]},
-        ),
-        (
-            "--no-capture",
-            "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
-            False,
-        ),
-        DATA_DIR,
-        DEVICE,
-    )
+    add_options(parser, *TRAIN)
     add_command(
         commands,
         evaluate,
         ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
         ("--data", "another data set with the same classes", {}),
-        DATA_DIR,
-        DEVICE,
+        shared.DATA_DIR,
+        shared.DEVICE,
     )
     add_command(commands, runs, ("folder", "folder of the runs", {"nargs": "?", "default": RUNS}))
     add_command(
@@ -92,28 +93,24 @@ def quickstart(args: argparse.Namespace) -> int:
     minran quickstart                 # about a minute on two cores
     minran quickstart --out demo
     """
-    from minran import inspect
-    from minran.inspect.style import save_figure as save
-    from minran.train import load_recipe
-    from minran.train import train as run_training
-
     backend.use(args.device)
-    recipe = load_recipe("quickstart", read_changes(args))
+    recipe = minran.train.load_recipe("quickstart", shared.read_changes(args))
     shapes = recipe.data.name == "shapes"
     what = "the built-in shapes pictures" if shapes else recipe.data.name
     print(f"training {recipe.model.name} on {what} (Ctrl-C stops cleanly)", flush=True)
-    result = run_training(recipe, args.out, force=args.force)
+    result = minran.train.train(recipe, args.out, force=args.force)
     tested = [row for row in result.history.epochs if "test_accuracy" in row]
     if not tested:
         print("stopped before the first test: nothing to draw yet")
         return 1
     print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on pictures it has never seen")
     # The pictures it was trained for, every so many-th: a folder's are sorted by class.
-    parts: Any = result.parts
-    count = min(200, len(parts.test.dataset))
-    test = parts.test.dataset.subset(np.arange(count) * len(parts.test.dataset) // count)
-    report = inspect.quickstart_report(result.model, result.history.rows, test, parts.preprocess)
-    picture = save(report, result.run.folder / "quickstart.png")
+    dataset, prepare = result.parts.test.dataset, result.parts.preprocess
+    count = min(200, len(dataset))
+    test = dataset.subset(np.arange(count) * len(dataset) // count)
+    inspect = minran.inspect
+    report = inspect.quickstart_report(result.model, result.history.rows, test, prepare)
+    picture = inspect.style.save_figure(report, result.run.folder / "quickstart.png")
     print(f"picture      {picture}\ncheckpoint   {result.run.last_file}")
     return 0
 
@@ -131,13 +128,10 @@ def train(args: argparse.Namespace) -> int:
     --set training.epochs=N or training.iterations=N, --data-dir, --device, --quiet and
     --no-capture are taken.
     """
-    from minran.train import list_recipes, load_recipe
-    from minran.train import train as run_training
-
     if args.list:
         takes(args, "train --list", "list")
-        for name in list_recipes():
-            print(f"{name:24} {load_recipe(name).description}")
+        for name in minran.train.list_recipes():
+            print(f"{name:24} {minran.train.load_recipe(name).description}")
         return 0
     resume = args.resume is not None
     if resume:
@@ -149,8 +143,8 @@ def train(args: argparse.Namespace) -> int:
     asked = {f"--{key}": value for key, value in vars(args).items() if key not in MAY_DIFFER}
     distributed.expect_alike(asked)
     recipe, folder = distributed.from_leader(lambda: _continued(args) if resume else _new(args))
-    expect_data_dir_used(args, recipe.data.name)
-    result = run_training(
+    shared.expect_data_dir_used(args, recipe.data.name)
+    result = minran.train.train(
         recipe,
         folder,
         resume=resume,
@@ -167,35 +161,24 @@ def train(args: argparse.Namespace) -> int:
 
 def _new(args: argparse.Namespace) -> tuple[Any, Path]:
     """The recipe that was asked for, and the folder of its run."""
-    from minran.train import load_recipe
-    from minran.train.run import run_folder
-
-    changes = read_changes(
-        args,
-        data="data.name",
-        model="model.name",
-        epochs="training.epochs",
-        precision="precision",
-        name="name",
-    )
-    recipe = load_recipe(args.recipe, changes)
-    return recipe, run_folder(args.runs, recipe.name)
+    recipe = minran.train.load_recipe(args.recipe, shared.read_changes(args, **SHORTER))
+    return recipe, minran.train.run.run_folder(args.runs, recipe.name)
 
 
 def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
     """The recipe of a run, with the length that was asked for, and its folder."""
-    from minran.train import Run, parse
-    from minran.train.recipe import LENGTH
-
-    run = Run(args.resume)
-    changes = read_changes(args, epochs="training.epochs")
-    recipe = parse(run.recipe().to_toml(), "the run's recipe", changes)
+    run, changes = (
+        minran.train.Run(args.resume),
+        shared.read_changes(args, epochs="training.epochs"),
+    )
+    recipe = minran.train.parse(run.recipe().to_toml(), "the run's recipe", changes)
+    length = minran.train.recipe.LENGTH
     for change in changes:
         key = change.partition("=")[0].strip()
         expect(
-            key in LENGTH,
+            key in length,
             f"train --resume does not take --set {key}: a run keeps its recipe, only "
-            f"{' and '.join(LENGTH)} can change",
+            f"{' and '.join(length)} can change",
             RecipeError,
         )
     return recipe, run.folder
@@ -207,21 +190,17 @@ def evaluate(args: argparse.Namespace) -> None:
     minran evaluate runs/cifar10-small --data-dir ~/data
     minran evaluate quickstart/last.safetensors
     """
-    from minran.data import Loader
-    from minran.train import evaluate as measure
-    from minran.train import load_data, load_model, parse, use_precision
     from minran.train.start import expect_same_pictures
 
     backend.use(args.device)
     distributed.start()
-    path = find_checkpoint(args.checkpoint)
-    model, preprocess, checkpoint = load_model(path)
-    recipe = parse(checkpoint.recipe)
-    use_precision(recipe)
+    path = shared.find_checkpoint(args.checkpoint)
+    model, prepare, checkpoint = minran.train.load_model(path)
+    recipe = minran.train.parse(checkpoint.recipe)
+    minran.train.use_precision(recipe)
     if args.data:
         recipe.data.name = args.data
-    expect_data_dir_used(args, recipe.data.name)
-    _, test = load_data(recipe, args.data_dir)
+    test = shared.test_set(args, recipe)
     expect(
         list(test.class_names) == checkpoint.class_names,
         f"{path} knows the classes {', '.join(checkpoint.class_names)}; the data has "
@@ -229,7 +208,8 @@ def evaluate(args: argparse.Namespace) -> None:
         CheckpointError,
     )
     expect_same_pictures(test=test)
-    loss, accuracy = measure(model, Loader(test, recipe.training.test_batch_size, preprocess))
+    loader = minran.data.Loader(test, recipe.training.test_batch_size, prepare)
+    loss, accuracy = minran.train.evaluate(model, loader)
     if distributed.leads():
         print(
             f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures"
@@ -242,12 +222,10 @@ def runs(args: argparse.Namespace) -> None:
     minran runs
     minran runs elsewhere/
     """
-    from minran.train.report import compare, list_runs
-
     folder = Path(args.folder)
     message = f"there is no folder {folder}; without an argument, the runs in {RUNS}/ are listed"
     expect(folder.is_dir() or args.folder == RUNS, message, CheckpointError)
-    print(compare(list_runs(folder)))
+    print(minran.train.compare(minran.train.list_runs(folder)))
 
 
 def plot(args: argparse.Namespace) -> None:
@@ -256,21 +234,18 @@ def plot(args: argparse.Namespace) -> None:
     minran plot runs/cifar10-small
     minran plot runs/a runs/b --out compare.svg
     """
-    from minran import inspect
-    from minran.train import Run, read_history
-
     expect_writable(args.out, PICTURES, "plot --out")
-    runs = list({Path(folder).resolve(): Run(folder) for folder in args.runs}.values())
-    for run in runs:
+    runs = {Path(folder).resolve(): minran.train.Run(folder) for folder in args.runs}
+    for run in runs.values():
         expect(run.history_file.exists(), f"there is no history in {run.folder}", CheckpointError)
-    names = tell_apart([run.folder for run in runs])
-    histories = [read_history(run.history_file) for run in runs]
-    save_figure(inspect.curves_figure(dict(zip(names, histories, strict=True))), args.out)
+    histories = [minran.train.read_history(run.history_file) for run in runs.values()]
+    named = dict(zip(tell_apart(list(runs)), histories, strict=True))
+    shared.save_figure(minran.inspect.curves_figure(named), args.out)
 
 
 def tell_apart(folders: Sequence[Path]) -> list[str]:
     """A name for each of several folders: as much of the end of its path as no other has."""
-    paths = [folder.resolve().parts for folder in folders]
+    paths = [folder.parts for folder in folders]
     names = []
     for path in paths:
         others = [other for other in paths if other != path]
