@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -33,11 +34,10 @@ class Attention:
     @property
     def title(self) -> str:
         """Words for figures: "stage 1" for stages.0.1, "stage 2, module 3" for stages.1.3."""
-        parts = self.name.split(".")
-        if len(parts) == 3 and parts[0] == "stages":
-            number = "" if parts[2] == "1" else f", module {parts[2]}"
-            return f"stage {int(parts[1]) + 1}{number}"
-        return self.name or "attention"
+        found = re.fullmatch(r"stages\.(\d+)\.(\w+)", self.name)
+        if found is None:
+            return self.name or "attention"
+        return f"stage {int(found[1]) + 1}" + ("" if found[2] == "1" else f", module {found[2]}")
 
 
 @checked()
@@ -56,27 +56,25 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     [('stages.0.1', (2, 16, 16, 16)), ('stages.1.1', (2, 8, 8, 32))]
     """
     found = attention_modules(model, "attention_maps")
-    parts: dict[str, list[list[np.ndarray]]] = {name: [[], [], []] for name, _ in found}
     # `after` reads what the gate put out: the module's H.
-    wanted = {
-        id(part): (name, place)
-        for name, module in found
-        for place, part in enumerate((module.mask, module.trunk, module.after))
-    }
+    parts = [(name, (id(m.mask), id(m.trunk), id(m.after))) for name, m in found]
+    seen: dict[int, list[np.ndarray]] = {part: [] for _, three in parts for part in three}
+    gated = {three[2] for _, three in parts}
 
     def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if id(module) in wanted:
-            name, place = wanted[id(module)]
-            parts[name][place].append((inputs[0] if place == 2 else output).numpy())
+        if id(module) in seen:
+            seen[id(module)].append((inputs[0] if id(module) in gated else output).numpy())
 
     watch(model, images, keep, "attention_maps", batch_size)
-    return [Attention(name, *map(np.concatenate, arrays)) for name, arrays in parts.items()]
+    return [
+        Attention(name, *(np.concatenate(seen[part]) for part in three)) for name, three in parts
+    ]
 
 
 @checked()
 def channel_mean(mask: np.ndarray) -> np.ndarray:
     """The mean over channels: (N, h, w, C) -> (N, h, w)."""
-    _expect_mask(mask, "channel_mean")
+    expect(mask.ndim == 4, f"channel_mean: the mask must be (N, h, w, C), got {mask.shape}")
     return mask.mean(axis=3)
 
 
@@ -127,7 +125,7 @@ def choose_channels(
     >>> inspect.choose_channels(mask, "variance", count=1).indices
     (2,)
     """
-    _expect_mask(mask, "choose_channels")
+    expect(mask.ndim == 4, f"choose_channels: the mask must be (N, h, w, C), got {mask.shape}")
     total = mask.shape[3]
     known = (*RULES, "given")
     expect(rule in known, f"choose_channels: rule must be one of {known}, got {rule!r}")
@@ -171,9 +169,8 @@ def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     expect(maps.ndim == 3, f"resize_maps: maps must be (N, h, w), got {maps.shape}")
     if maps.shape[1:] == size:
         return maps
-    resize = backend.load("numpy").upsample_bilinear2d
     array = np.ascontiguousarray(maps[..., None], np.float32)
-    return resize(array, size, False)[..., 0]
+    return backend.load("numpy").upsample_bilinear2d(array, size, False)[..., 0]
 
 
 def stretch(maps: np.ndarray) -> np.ndarray:
@@ -218,7 +215,3 @@ def as_colours(image: np.ndarray) -> np.ndarray:
         f"before preparation (got values {picture.min():.3g} to {picture.max():.3g})",
     )
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
-
-
-def _expect_mask(mask: np.ndarray, who: str) -> None:
-    expect(mask.ndim == 4, f"{who}: the mask must be (N, h, w, C), got {mask.shape}")

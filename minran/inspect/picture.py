@@ -32,14 +32,11 @@ def _missing_letters() -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for warning in caught:
-        found = re.match(r"Glyph (\d+) ", str(warning.message))
-        if found:
+    for one in caught:
+        if found := re.match(r"Glyph (\d+) ", str(one.message)):
             missing.add(chr(int(found[1])))
         else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     if missing:
         letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
         warnings.warn(

@@ -10,18 +10,10 @@ import numpy as np
 from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.gradients import gradcam
-from minran.inspect.masks import (
-    attention_maps,
-    channel_mean,
-    choose_channels,
-    resize_maps,
-    stretch,
-)
+from minran.inspect.masks import attention_maps, choose_channels, resize_maps, stretch
 from minran.inspect.probe import as_pictures
 from minran.nn import Module
 from minran.streams import text_table
-
-THRESHOLDS = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True)
@@ -46,12 +38,13 @@ class Scores:
 
     def __str__(self) -> str:
         how = "given" if self.threshold_given else "best for the whole set, not per picture"
-        inverted = ", map inverted" if self.inverted else ""
+        how = f"(threshold {self.threshold:.2f}, {how}{', map inverted' if self.inverted else ''})"
+        where = "(brightest pixel inside the object)"
+        iou, centre = f"{self.iou:.3f} ± {self.iou_error:.3f}", f"{self.centre_iou:.3f}"
+        pointing, middle = f"{self.pointing:.1%}", f"{self.centre_pointing:.1%}"
         return (
-            f"IoU            {self.iou:.3f} ± {self.iou_error:.3f}   centre baseline "
-            f"{self.centre_iou:.3f}   (threshold {self.threshold:.2f}, {how}{inverted})\n"
-            f"pointing game  {self.pointing:.1%}           centre baseline "
-            f"{self.centre_pointing:.1%}   (brightest pixel inside the object)\n"
+            f"IoU            {iou}   centre baseline {centre}   {how}\n"
+            f"pointing game  {pointing}           centre baseline {middle}   {where}\n"
             f"pictures       {self.pictures:,}"
         )
 
@@ -89,22 +82,36 @@ def score(
     )
     size = (int(true_masks.shape[1]), int(true_masks.shape[2]))
     level = stretch(resize_maps(maps, size))
-    if invert:
-        level = 1 - level
-    best, ious = _best_threshold(level, true_masks, threshold)
     centre = np.broadcast_to(centre_map(size), true_masks.shape)
-    _, centre_ious = _best_threshold(centre, true_masks, None)
+    best, ious, pointing = _judge(1 - level if invert else level, true_masks, threshold)
+    _, centre_ious, centre_pointing = _judge(centre, true_masks, None)
     return Scores(
         iou=float(ious.mean()),
         iou_error=float(ious.std(ddof=1) / np.sqrt(len(ious))) if len(ious) > 1 else 0.0,
         threshold=best,
-        pointing=_pointing(level, true_masks),
+        pointing=pointing,
         centre_iou=float(centre_ious.mean()),
-        centre_pointing=_pointing(centre, true_masks),
+        centre_pointing=centre_pointing,
         pictures=len(maps),
         inverted=invert,
         threshold_given=threshold is not None,
     )
+
+
+def _judge(
+    level: np.ndarray, true_masks: np.ndarray, given: float | None
+) -> tuple[float, np.ndarray, float]:
+    """The threshold of the highest mean IoU, each picture's IoU with it, and the pointing game."""
+    best, best_ious = 0.0, np.full(len(level), -1.0)
+    for candidate in np.linspace(0, 1, 101) if given is None else [given]:
+        cut = level >= candidate
+        ious = (cut & true_masks).sum(axis=(1, 2)) / (cut | true_masks).sum(axis=(1, 2))
+        if ious.mean() > best_ious.mean():
+            best, best_ious = float(candidate), ious
+    # Equal maxima each count in part.
+    top = level == level.max(axis=(1, 2), keepdims=True)
+    hits = (top & true_masks).sum(axis=(1, 2)) / top.sum(axis=(1, 2))
+    return best, best_ious, float(hits.mean())
 
 
 @checked()
@@ -141,7 +148,7 @@ def score_attention(
     )
     maps: dict[str, np.ndarray] = {}
     for attention in attention_maps(model, images):
-        maps[f"{attention.title}, channel mean"] = channel_mean(attention.mask)
+        maps[f"{attention.title}, channel mean"] = attention.mask.mean(axis=3)
         if rule is not None:
             chosen = choose_channels(attention.mask, rule, 1)
             maps[f"{attention.title}, channel {chosen.indices[0]}"] = chosen.maps[..., 0]
@@ -166,32 +173,7 @@ def score_table(scores: dict[str, Scores]) -> str:
         words = f"{found.threshold:.2f}{' inverted' if found.inverted else ''}"
         iou, error = f"{found.iou:.3f}", f"± {found.iou_error:.3f}"
         lines.append((name, iou, error, f"{found.pointing:.1%}", words))
-    any_scores = next(iter(scores.values()))
-    pointing = f"{any_scores.centre_pointing:.1%}"
     # Its threshold is the best for these very pictures: a favour that the maps do not get.
-    lines.append(("centre of the picture", f"{any_scores.centre_iou:.3f}", "", pointing, "best"))
+    iou, pointing = f"{found.centre_iou:.3f}", f"{found.centre_pointing:.1%}"
+    lines.append(("centre of the picture", iou, "", pointing, "best"))
     return "\n".join(text_table(lines, right=(1, 3)))
-
-
-def _best_threshold(
-    level: np.ndarray, true_masks: np.ndarray, given: float | None
-) -> tuple[float, np.ndarray]:
-    """The threshold with the highest mean IoU, and the IoU of each picture with it."""
-    candidates = THRESHOLDS if given is None else np.array([given])
-    size = true_masks.sum(axis=(1, 2))
-    best, best_ious = 0.0, np.full(len(level), -1.0)
-    for candidate in candidates:
-        cut = level >= candidate
-        both = (cut & true_masks).sum(axis=(1, 2))
-        ious = both / (cut.sum(axis=(1, 2)) + size - both)
-        if ious.mean() > best_ious.mean():
-            best, best_ious = float(candidate), ious
-    return best, best_ious
-
-
-def _pointing(level: np.ndarray, true_masks: np.ndarray) -> float:
-    """Share of pictures whose maximum lies in the object; equal maxima each count in part."""
-    flat = level.reshape(len(level), -1)
-    top = flat == flat.max(axis=1, keepdims=True)
-    hits = (top & true_masks.reshape(len(level), -1)).sum(axis=1) / top.sum(axis=1)
-    return float(hits.mean())

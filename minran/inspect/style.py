@@ -1,7 +1,7 @@
 """The look of figures and drawings: colours, axes, words.
 
-Figures are made with matplotlib's objects, without pyplot, so nothing global changes and no
-display is needed. matplotlib is imported when the first one is made.
+Figures are made without pyplot, so nothing global changes and no display is needed. matplotlib is
+imported when the first one is made.
 """
 
 from __future__ import annotations
@@ -72,10 +72,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     is then unchanged.
     """
     target = expect_ending(path, PICTURES, "the file of a figure")
-    buffer = io.BytesIO()
-    figure.savefig(
-        buffer, format=target.suffix[1:].lower(), dpi=dpi, facecolor=figure.get_facecolor()
-    )
+    buffer, kind = io.BytesIO(), target.suffix[1:].lower()
+    figure.savefig(buffer, format=kind, dpi=dpi, facecolor=figure.get_facecolor())
     write_atomically(target, buffer.getvalue(), DataError)
     return target
 
@@ -133,11 +131,8 @@ def legend(axes: Axes, colours: Theme, **options: Any) -> None:
 
 def show(axes: Axes, picture: Any, colours: Theme, title: str = "", **options: Any) -> Any:
     """A picture (H, W, 3) or map (H, W) without ticks, sharp pixels."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_facecolor(colours.paper)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[], facecolor=colours.paper)
+    axes.spines[:].set_visible(False)
     if title:
         axes.set_title(title, color=colours.text, fontsize=9.5)
     return axes.imshow(picture, **{"interpolation": "nearest", **options})
@@ -146,9 +141,8 @@ def show(axes: Axes, picture: Any, colours: Theme, title: str = "", **options: A
 def row_label(axes: Axes, name: str, colours: Theme, below: str = "") -> None:
     """The name of a row of pictures, to their left, and words below it."""
     text = "\n".join(filter(None, (broken(plain(name, 48)), below)))
-    axes.set_ylabel(
-        text, rotation=0, ha="right", va="center", color=colours.text, fontsize=9.5, labelpad=6
-    )
+    look: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 6}
+    axes.set_ylabel(text, color=colours.text, fontsize=9.5, **look)
 
 
 def colour_bar(figure: Figure, drawn: Any, axes: Any, colours: Theme, text: str) -> None:
