@@ -171,11 +171,7 @@ def gradcam_figure(
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
     answers: the class that each map speaks for, and perhaps a line below it.
     """
-    expect(
-        1 <= len(images) == len(maps) == len(answers),
-        f"gradcam_figure: {len(images)} pictures, {len(maps)} maps and {len(answers)} answers; "
-        "they must be as many, and at least one",
-    )
+    _expect_as_many("gradcam_figure", pictures=images, maps=maps, answers=answers)
     columns = [("Grad-CAM", maps), *_mask_columns(attentions)]
     labels = []
     for answer in answers:
@@ -325,30 +321,25 @@ def quickstart_figure(
     this rule of `choose_channels` (chosen over all pictures of `attentions`); None shows the mean
     over channels. true_masks: (N, H, W) bool, or None. predictions, labels: (N,) classes.
     """
-    expect(
-        len(images) == len(predictions) == len(labels) >= 1,
-        f"quickstart_figure: {len(images)} pictures, {len(predictions)} predictions and "
-        f"{len(labels)} labels; they must be as many, and at least one",
-    )
+    parts = {"pictures": images, "predictions": predictions, "labels": labels}
+    _expect_as_many("quickstart_figure", **parts)
     expect_labels([*predictions, *labels], class_names, "quickstart_figure: predictions and")
     for attention in attentions:
-        expect(
-            len(attention.mask) >= len(images),
-            f"quickstart_figure: {len(images)} pictures, but attentions of {len(attention.mask)}",
-        )
+        count = len(attention.mask)
+        message = f"quickstart_figure: {len(images)} pictures, but attentions of {count}"
+        expect(count >= len(images), message)
     colours = theme(dark)
     # Inches: a column of pictures takes 1.15, the names beside them 0.8, the curves 4.6.
     width = 1.15 * (1 + len(attentions) + (true_masks is not None))
     figure = new_figure(4.6 + width + 0.8, max(1.12 * len(images) + 1.1, 4.6), dark)
     figure.suptitle(title, color=colours.text, fontsize=14, fontweight="bold", x=0.012, ha="left")
-    parts: Any = figure.subfigures(1, 2, width_ratios=[4.4, width + 1.0], wspace=0.04)
-    for part in parts:
-        part.set_facecolor("none")
-    left, right = parts
+    halves: Any = figure.subfigures(1, 2, width_ratios=[4.4, width + 1.0], wspace=0.04)
+    for half in halves:
+        half.set_facecolor("none")
+    left, right = halves
     for axes, panel in zip(left.subplots(2, 1), ("loss", "accuracy"), strict=True):
         draw_panel(axes, {"": history}, panel, colours)
-    tested = points(history, "test_accuracy")[1]
-    if tested:
+    if tested := points(history, "test_accuracy")[1]:
         words = f"Accuracy: {tested[-1]:.1%} of the test pictures"
         style.heading(left.axes[1], words, colours)
 
@@ -407,6 +398,14 @@ def quickstart_report(
     )
 
 
+def _expect_as_many(who: str, **parts: Any) -> None:
+    counts = [f"{len(part)} {name}" for name, part in parts.items()]
+    expect(
+        len({len(part) for part in parts.values()}) == 1 and len(parts["pictures"]) >= 1,
+        f"{who}: {', '.join(counts[:-1])} and {counts[-1]}; they must be as many, and at least one",
+    )
+
+
 def _mask_limits(attention: Attention) -> tuple[float, float]:
     """0 to 1, or -1 to 1 for channel attention, which can be negative (Eq. 5)."""
     return (-1.0, 1.0) if float(attention.mask.min()) < 0 else (0.0, 1.0)
@@ -416,11 +415,9 @@ def _expect_masks(images: np.ndarray, attentions: Sequence[Attention]) -> None:
     expect(images.ndim == 4, f"pictures to show must be (N, H, W, 3), got {images.shape}")
     expect(len(images) >= 1 and bool(attentions), "a figure needs pictures and masks to show")
     for attention in attentions:
-        expect(
-            len(attention.mask) >= len(images),
-            f"{attention.name} has masks of {len(attention.mask)} pictures, asked to show "
-            f"{len(images)}",
-        )
+        most, count = len(attention.mask), len(images)
+        message = f"{attention.name} has masks of {most} pictures, asked to show {count}"
+        expect(most >= count, message)
 
 
 def expect_labels(labels: Iterable[Any], class_names: Sequence[str], who: str) -> None:

@@ -12,14 +12,7 @@ from minran import backend
 from minran.autograd import Tensor
 from minran.errors import GradientError, ShapeError, expect
 from minran.hints import checked
-from minran.inspect.probe import (
-    Size,
-    as_pictures,
-    attention_modules,
-    batches,
-    blank_picture,
-    record,
-)
+from minran.inspect import probe
 from minran.models import AttentionModule
 from minran.nn import BatchNormReLU, Module
 from minran.nn.module import evaluating
@@ -49,38 +42,30 @@ def gradcam(
     >>> inspect.gradcam(model, np.zeros((2, 32, 32, 3), "float32"), classes=3).shape
     (2, 8, 8)
     """
-    array = as_pictures(model, images, "gradcam")
+    array = probe.as_pictures(model, images, "gradcam")
     target = _layer(model, layer)
     given = np.asarray(classes)
-    expect(
-        classes is None or given.shape in ((), (1,), (len(array),)),
-        f"gradcam: classes must be one or {len(array)}, got {given.shape}",
-    )
-    parts = batches(len(array), batch_size, "gradcam")
+    fits = given.shape in ((), (1,), (len(array),))
+    expect(fits, f"gradcam: classes must be one or {len(array)}, got {given.shape}")
+    parts = probe.batches(len(array), batch_size, "gradcam")
     wanted = np.broadcast_to(given, len(array))  # of None, if none is given
     return np.concatenate([_maps(model, target, array[part], wanted[part]) for part in parts])
 
 
 def _maps(model: Module, target: Module, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
     _, features, logits = _run(model, images, target)
-    expect(
-        features.ndim == 4,
-        f"gradcam: the layer must put out maps (N, h, w, C), got {features.shape}",
-    )
+    shape, known = features.shape, logits.shape[1]
+    expect(len(shape) == 4, f"gradcam: the layer must put out maps (N, h, w, C), got {shape}")
     features.retain_grad()
     if classes[0] is None:
         classes = logits.numpy().argmax(axis=1)
-    known = logits.shape[1]
-    expect(
-        bool(((classes >= 0) & (classes < known)).all()),
-        f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}",
-    )
+    good = bool(((classes >= 0) & (classes < known)).all())
+    expect(good, f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}")
     chosen = np.zeros(logits.shape, logits.dtype)
     chosen[np.arange(len(images)), classes] = 1
     logits.backward(chosen)
-    expect(
-        features.grad is not None, "gradcam: the logits do not depend on the layer", GradientError
-    )
+    lost = features.grad is None
+    expect(not lost, "gradcam: the logits do not depend on the layer", GradientError)
     weights = backend.to_host(features.grad).mean(axis=(1, 2))
     return np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0)
 
@@ -95,7 +80,7 @@ def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, Ten
     try:
         for parameter in trained:
             parameter.requires_grad = False
-        with evaluating(model), record() as calls:
+        with evaluating(model), probe.record() as calls:
             logits = model(x)
     finally:
         for parameter in trained:
@@ -144,21 +129,20 @@ class Reach:
 
 @checked()
 def mask_reach(
-    model: Module, image_size: Size = None, pictures: int = 4, seed: int = 0
+    model: Module, image_size: probe.Size = None, pictures: int = 4, seed: int = 0
 ) -> list[Reach]:
     """The reach of every mask, measured on random pictures (standard normal noise).
 
         g[i, j] = mean over pictures of sum_c |d (sum_k M[middle, k]) / d x[i, j, c]|
 
-    The mask of one position is made from a part of the picture only. How large a part is a
-    weakness that summaries of the paper name: the mask does not use global information. A
-    max-pool passes a gradient to one pixel only, so one picture shows too small a field;
-    several are united. Larger `pictures` come closer to the true field from below.
+    The mask of one position is made from a part of the picture only. A max-pool passes a gradient
+    to one pixel, so one picture shows too small a field; several are united. Larger `pictures`
+    come closer to the true field from below.
     """
     expect(pictures >= 1, f"mask_reach: pictures must be at least 1, got {pictures}")
     expect(seed >= 0, f"mask_reach: seed must be at least 0, got {seed}")
-    found = attention_modules(model, "mask_reach")
-    blank = blank_picture(model, image_size)
+    found = probe.attention_modules(model, "mask_reach")
+    blank = probe.blank_picture(model, image_size)
     rng = np.random.default_rng(seed)
     noise = rng.standard_normal((pictures, *blank.shape[1:])).astype(blank.dtype)
     return [_reach(name, model, module.mask, noise) for name, module in found]

@@ -107,10 +107,7 @@ RULES = {
 
 @checked()
 def choose_channels(
-    mask: np.ndarray,
-    rule: str = "variance",
-    count: int = 3,
-    channels: Sequence[int] | None = None,
+    mask: np.ndarray, rule: str = "variance", count: int = 3, channels: Sequence[int] | None = None
 ) -> Channels:
     """The `count` channels of a mask (N, h, w, C) that rank first under a stated rule.
 

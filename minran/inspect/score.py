@@ -51,10 +51,7 @@ class Scores:
 
 @checked()
 def score(
-    maps: np.ndarray,
-    true_masks: np.ndarray,
-    invert: bool = False,
-    threshold: float | None = None,
+    maps: np.ndarray, true_masks: np.ndarray, invert: bool = False, threshold: float | None = None
 ) -> Scores:
     """Score maps (N, h, w) against true object masks (N, H, W) bool.
 

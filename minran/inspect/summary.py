@@ -16,14 +16,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from minran.hints import checked
-from minran.inspect.probe import (
-    Shape,
-    Size,
-    blank_picture,
-    call_shapes,
-    multiply_adds,
-    names_by_id,
-)
+from minran.inspect.probe import Shape, Size, blank_picture, call_shapes, multiply_adds, names_by_id
 from minran.models import AttentionModule, MaskBranch, ResidualAttentionNetwork
 from minran.models.units import UNITS
 from minran.nn import BatchNorm2d, Conv2d, Linear, Module

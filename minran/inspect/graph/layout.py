@@ -92,23 +92,17 @@ def _place(box: Node, labels: dict[Node, Label]) -> None:
 def _layers(box: Node) -> list[list[Node]]:
     """Every item on a layer below all that feed it; in-ports come first, out-ports last."""
     feeds: dict[Node, list[Node]] = defaultdict(list)
-    fed: dict[Node, int] = defaultdict(int)
     for edge in box.edges:
         feeds[edge.start].append(edge.end)
-        fed[edge.end] += 1
-    sources = [item for item in box.children if not fed[item]]
+    fed = {edge.end for edge in box.edges}
+    sources = [item for item in box.children if item not in fed]
     enters = [port for port in box.ports.values() if port.kind == "in"]
     for item in box.children:
         item.layer = 1 if enters else 0
-    # Kahn's order: an item is ready when all that feed it have their layer.
-    ready = [*enters, *sources]
-    while ready:
-        item = ready.pop()
+    # Children stand as they were made: but for sources, an item comes after all that feed it.
+    for item in (*enters, *sources, *box.children):
         for end in feeds[item]:
             end.layer = max(end.layer, item.layer + 1)
-            fed[end] -= 1
-            if not fed[end]:
-                ready.append(end)
     # What nothing feeds (parameters, say) stands right above the first thing that it feeds.
     for item in sources:
         if feeds[item]:
@@ -163,9 +157,8 @@ def _order(layers: list[list[Node]], edges: Iterable[Edge]) -> None:
     """Sort each layer by the mean place of its neighbours."""
     for layer, near in _sweeps(layers, edges, 6):
         for place, item in enumerate(layer):
-            item.x = place
-            if near[item]:
-                item.x = sum(other.x for other, _ in near[item]) / len(near[item])
+            places = [other.x for other, _ in near[item]] or [place]
+            item.x = sum(places) / len(places)
         layer.sort(key=lambda item: item.x)
         for place, item in enumerate(layer):
             item.x = place
