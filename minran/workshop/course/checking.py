@@ -1,10 +1,11 @@
 """What a check is: comparisons that say where two answers differ, and `check`, which runs it.
 
 A check is a function `check_3_1(col2im)` in `checks`; its parameter has the name of the answer in
-the notebook. It computes what it expects with the library, compares, and raises `Wrong` if the
-answer differs. In a notebook the answer is the student's object. In grading it is a `Remote`: calls
-go to the student's process and bring back data, so the same check judges where the student's code
-cannot reach.
+the notebook, and its docstring is the hint for a wrong answer of which no comparison knows more.
+It computes what it expects with the library, compares, and raises `Wrong` if the answer differs.
+In a notebook the answer is the student's object. In grading it is a `Remote`: calls go to the
+student's process and bring back data, so the same check judges where the student's code cannot
+reach.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import json
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -48,17 +49,15 @@ class Wrong(MinranError):  # noqa: N818  (a verdict, not a fault)
     """An answer is wrong: what differed, where, and a hint that does not give it away."""
 
     def __init__(self, message: str, where: str = "", hint: str = "") -> None:
-        super().__init__(message)
+        parts = (message, where and f"  where: {where}", hint and f"  hint:  {hint}")
+        super().__init__("\n".join(filter(None, parts)))
         self.message, self.where, self.hint = message, where, hint
 
-    def __str__(self) -> str:
-        return _in_lines(self.message, self.where, self.hint)
 
-
-def _in_lines(message: str, where: str, hint: str) -> str:
-    where = f"\n  where: {where}" if where else ""
-    hint = f"\n  hint:  {hint}" if hint else ""
-    return f"{message}{where}{hint}"
+def require(right: bool, message: str, where: str = "", hint: str = "") -> None:
+    """Raise Wrong unless the answer is right."""
+    if not right:
+        raise Wrong(message, where, hint)
 
 
 class Raised(Exception):  # noqa: N818  (what happened there)
@@ -66,15 +65,13 @@ class Raised(Exception):  # noqa: N818  (what happened there)
 
     def __init__(self, name: str, message: str, where: str) -> None:
         super().__init__(f"{name}: {message}")
-        self.name, self.message, self.where = name, message, where
+        self.where = where
 
 
 class Remote:
     """A function, class or generator of the student's process; calling it calls it there."""
 
-    def __init__(
-        self, caller: Callable[..., Any], number: int, kind: str, module: str, name: str
-    ) -> None:
+    def __init__(self, caller: Function, number: int, kind: str, module: str, name: str) -> None:
         self.caller, self.number, self.kind = caller, number, kind
         self.__module__, self.__qualname__ = module, name
 
@@ -85,16 +82,14 @@ class Remote:
         return f"<{self.kind} {self.__qualname__}>"
 
 
-def beside(function: Callable[..., Any], *args: Any) -> Any:
+def beside(function: Function, *args: Any) -> Any:
     """`function(*args)`, run where the answer among the arguments lives.
 
     For answers that plain data cannot replace: modules, tests of modules. `function` is one of a
     module of minran; it returns data, and knows no right answer.
     """
-    for one in args:
-        if isinstance(one, Remote):
-            return one.caller(function, args, {})
-    return function(*args)
+    remote = next((one for one in args if isinstance(one, Remote)), None)
+    return function(*args) if remote is None else remote.caller(function, args, {})
 
 
 _secret: list[int] = []
@@ -139,42 +134,35 @@ def compare(
     over the largest entry expected; the worst entry is named. where: words about the case
     ("stride 2"), written before the place.
     """
-    wanted = _as_array(name, expected)
-    array = _as_array(name, got, hint)
-
-    def wrong(words: str, place: str = "", advice: str = hint) -> Wrong:
-        return Wrong(f"{name} {words}", "; ".join(filter(None, (where, place))), advice)
-
-    if array.shape != wanted.shape:
-        flipped = "the axes came in the opposite order" * (array.shape == wanted.shape[::-1])
-        raise wrong(f"has shape {array.shape}, expected {wanted.shape}", advice=hint or flipped)
+    b, a = _as_array(name, expected), _as_array(name, got, hint)
+    if a.shape != b.shape:
+        flipped = "the axes came in the opposite order" * (a.shape == b.shape[::-1])
+        raise Wrong(f"{name} has shape {a.shape}, expected {b.shape}", where, hint or flipped)
     # A float answer may be of any precision, and whole numbers may stand for a float's value.
-    kinds = [one.dtype.kind.replace("u", "i") for one in (array, wanted)]
+    kinds = [one.dtype.kind.replace("u", "i") for one in (a, b)]
     if kinds[0] != kinds[1] and kinds != ["i", "f"]:
-        dtype = f"has dtype {array.dtype}, expected {wanted.dtype}"
-        raise wrong(dtype, "" if where else "its dtype")
-    if wanted.size == 0:
+        text = f"{name} has dtype {a.dtype}, expected {b.dtype}"
+        raise Wrong(text, where or "its dtype", hint)
+    numbers = kinds[0] in "fibc"
+    if numbers:
+        a, b = a.astype(np.float64), b.astype(np.float64)
+    error = _errors(a, b) if numbers else np.where(a != b, np.inf, 0.0)
+    if error.max(initial=0.0) <= tol:
         return
-    if kinds[0] not in "fibc":
-        if (different := array != wanted).any():
-            place = _first(different)
-            one, other = wanted[place].item(), array[place].item()
-            raise wrong("differs", f"at {_name(place)}: expected {one!r}, got {other!r}")
-        return
-    a, b = array.astype(np.float64), wanted.astype(np.float64)
-    infinite = ~np.isfinite(a) & np.isfinite(b)
-    if infinite.any():
-        place = _first(infinite)
-        text = f"at {_name(place)}: expected {b[place]:.6g}, got {a[place]}"
-        raise wrong("holds numbers that are not finite", text)
-    error = _errors(a, b)
-    if error.max() > tol:
-        place = _first(error == error.max())
-        text = f"expected {b[place]:.9g}, got {a[place]:.9g}"
+    infinite = ~np.isfinite(a) & np.isfinite(b) if numbers else np.zeros(1)
+    place = tuple(map(int, np.argwhere(infinite if infinite.any() else error == error.max())[0]))
+    at = f"at {list(place) if place else 'the number'}"
+    if not numbers:
+        what, text = "differs", f"{at}: expected {b[place].item()!r}, got {a[place].item()!r}"
+    elif infinite.any():
+        what = "holds numbers that are not finite"
+        text = f"{at}: expected {b[place]:.6g}, got {a[place]}"
+    else:
+        what, text = f"is wrong{_pattern(a, b)}", f"expected {b[place]:.9g}, got {a[place]:.9g}"
         if error.size > 1:
             many = f"{int((error > tol).sum())} of {error.size} entries differ"
-            text = f"worst at {_name(place)}: {text}; {many}"
-        raise wrong(f"is wrong{_pattern(a, b)}", text)
+            text = f"worst {at}: {text}; {many}"
+    raise Wrong(f"{name} {what}", f"{where}; {text}" if where else text, hint)
 
 
 def _errors(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -192,29 +180,45 @@ def _pattern(a: np.ndarray, b: np.ndarray) -> str:
     if not a.any() and b.any():
         return ": it is zero everywhere"
     large = np.isfinite(a) & np.isfinite(b) & (np.abs(b) > 1e-2 * np.abs(b).max())
-    if large.sum() < 2:
-        return ""
-    ratios = a[large] / b[large]
-    if np.ptp(ratios) < 1e-6 * np.abs(ratios).max():
-        return f": it is {np.median(ratios):.6g} times the right answer everywhere"
+    if large.sum() >= 2:
+        ratios = a[large] / b[large]
+        if np.ptp(ratios) < 1e-6 * np.abs(ratios).max():
+            return f": it is {np.median(ratios):.6g} times the right answer everywhere"
     return ""
 
 
-def compare_calls(
-    name: str,
-    answer: Function,
-    right: Function,
-    cases: Iterable[tuple[Any, ...]],
-    words: str,
-    hint: str,
-    tol: float = 0.0,
-) -> None:
-    """Raise Wrong unless the answer returns what `right` does, case by case.
+def _as_array(name: str, value: Any, hint: str = "") -> np.ndarray:
+    if value is ...:
+        raise NotImplementedError(name)
+    require(
+        value is not None, f"{name} is None", "", hint or "does the function end with a return?"
+    )
+    try:
+        array = np.asarray(value.numpy() if isinstance(value, Tensor) else value)
+    except ValueError as error:
+        raise Wrong(f"{name} cannot be read as an array: {error}", hint=hint) from error
+    require(array.dtype != object, f"{name} must hold numbers, got {_type(value)}", "", hint)
+    return array
 
-    words: about a case, "stride {}": the case's values stand in the braces.
+
+def _type(value: Any) -> str:
+    return "None" if value is None else type(value).__name__
+
+
+def known_as(got: Any, right: Any, known: Mapping[str, Any]) -> str:
+    """The first hint of those that `got` may need, or "".
+
+    known: by hint, the wrong answer that it is for, whether it fits, or a function of `got` and
+    `right` that says so; the function sees only answers of the right shape.
     """
-    for case in cases:
-        compare(name, answer(*case), right(*case), hint, tol, words.format(*case))
+    for hint, wrong in known.items():
+        with suppress(TypeError, ValueError), np.errstate(all="ignore"):
+            same = np.shape(got) == np.shape(right)
+            if callable(wrong):
+                wrong = same and bool(wrong(np.asarray(got), right))
+            if wrong is True or (wrong is not False and same and np.allclose(got, wrong)):
+                return hint
+    return ""
 
 
 @checked()
@@ -243,50 +247,19 @@ def compare_gradients(
 @checked()
 def expect_function(name: str, answer: Any) -> None:
     """Raise Wrong if the answer cannot be called."""
-    if not callable(answer):
-        raise Wrong(f"{name} must be a function, got {_type(answer)}", hint="pass it without ()")
+    what = f"{name} must be a function, got {_type(answer)}"
+    require(callable(answer), what, "", "pass it without ()")
 
 
 def expect_class(name: str, answer: Any, base: type) -> None:
     """Raise Wrong if the answer is no class that inherits from `base`."""
-    if not beside(_inherits, answer, base):
-        raise Wrong(
-            f"{name} must be a class that inherits from {base.__name__}",
-            f"got {answer!r}"[:200],
-            "pass the class itself, without ()",
-        )
+    what = f"{name} must be a class that inherits from {base.__name__}"
+    hint = "pass the class itself, without ()"
+    require(beside(_inherits, answer, base), what, f"got {answer!r}"[:200], hint)
 
 
 def _inherits(answer: Any, base: type) -> bool:
     return isinstance(answer, type) and issubclass(answer, base)
-
-
-def _as_array(name: str, value: Any, hint: str = "") -> np.ndarray:
-    if value is None:
-        raise Wrong(f"{name} is None", hint=hint or "does the function end with a return?")
-    if value is ...:
-        raise NotImplementedError(name)
-    if isinstance(value, Tensor):
-        value = value.numpy()
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise Wrong(f"{name} cannot be read as an array: {error}", hint=hint) from error
-    if array.dtype == object:
-        raise Wrong(f"{name} must hold numbers, got {_type(value)}", hint=hint)
-    return array
-
-
-def _first(where: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.argwhere(where)[0])
-
-
-def _name(place: tuple[int, ...]) -> str:
-    return str(list(place)) if place else "the number"
-
-
-def _type(value: Any) -> str:
-    return "None" if value is None else type(value).__name__
 
 
 # --- outcomes
@@ -310,7 +283,7 @@ class Outcome:
     def __str__(self) -> str:
         if self.passed:
             return f"Task {self.task}: passed"
-        return f"Task {self.task}: not yet - {_in_lines(self.message, self.where, self.hint)}"
+        return f"Task {self.task}: not yet - {Wrong(self.message, self.where, self.hint)}"
 
 
 @checked(DataError)
@@ -324,12 +297,11 @@ def check(task: str, answer: Any) -> None:
         return
     outcome = judge(task, answer)
     print(outcome)
-    record = os.environ.get(RECORD)
-    if record:
+    if record := os.environ.get(RECORD):
         with Path(record).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(outcome)) + "\n")
-    if os.environ.get(NBGRADER) and not outcome.passed:
-        raise Wrong(outcome.message, outcome.where, outcome.hint)
+    if os.environ.get(NBGRADER):
+        require(outcome.passed, outcome.message, outcome.where, outcome.hint)
 
 
 def judge(task: str, answer: Any) -> Outcome:
@@ -338,13 +310,17 @@ def judge(task: str, answer: Any) -> Outcome:
     try:
         if answer is ...:
             raise NotImplementedError(task)
-        _expect_own(task, answer)
+        home = f"{getattr(answer, '__module__', '')}.{getattr(answer, '__qualname__', '')}"
+        theirs = not (callable(answer) and home.startswith("minran."))
+        hint = f"task {task} asks for one that you have written"
+        require(theirs, f"this is {home}, the library's own", "", hint)
         name, kind = answer_of(checker)
         if kind == Function:
             expect_function(name, answer)
         checker(answer)
     except Wrong as wrong:
-        return Outcome(task, WRONG, wrong.message, wrong.where, wrong.hint)
+        hint = wrong.hint or " ".join((checker.__doc__ or "").split())
+        return Outcome(task, WRONG, wrong.message, wrong.where, hint)
     except NotImplementedError:
         return Outcome(task, BLANK, "the answer is still blank")
     except Raised as error:
@@ -353,16 +329,6 @@ def judge(task: str, answer: Any) -> Outcome:
         message = f"your code raised {type(error).__name__}: {error}"
         return Outcome(task, ERROR, message, place_of(error))
     return Outcome(task, PASSED)
-
-
-def _expect_own(task: str, answer: Any) -> None:
-    """Raise Wrong for a function or class of the library itself."""
-    module, name = getattr(answer, "__module__", ""), getattr(answer, "__qualname__", "")
-    if callable(answer) and str(module).startswith("minran."):
-        raise Wrong(
-            f"this is {module}.{name}, the library's own",
-            hint=f"task {task} asks for one that you have written",
-        )
 
 
 def place_of(error: BaseException) -> str:
@@ -383,14 +349,11 @@ def place_of(error: BaseException) -> str:
 
 def find_check(task: str) -> Callable[[Any], None]:
     """The check of a task "03.1"; DataError if there is none."""
-    match = re.fullmatch(r"(\d\d)\.(\d+)", task)
-    expect(match is not None, f'a task is named like "03.1", got {task!r}', DataError)
+    named = re.fullmatch(r"(\d\d)\.(\d+)", task) is not None
+    expect(named, f'a task is named like "03.1", got {task!r}', DataError)
     known = checks_of(int(task[:2]))
-    expect(
-        task in known,
-        f"there is no check for task {task}; notebook {task[:2]} has {', '.join(known) or 'none'}",
-        DataError,
-    )
+    there = f"notebook {task[:2]} has {', '.join(known) or 'none'}"
+    expect(task in known, f"there is no check for task {task}; {there}", DataError)
     return known[task]
 
 

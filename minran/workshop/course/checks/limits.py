@@ -20,10 +20,10 @@ from minran.workshop.course.checking import (
     Wrong,
     beside,
     compare,
-    compare_calls,
     expect_class,
     expect_function,
     generator,
+    require,
 )
 from minran.workshop.course.clinic import healthy, patient
 from minran.workshop.course.gates import SqueezeExciteParts, cost
@@ -36,72 +36,53 @@ _MODULES = (
 )
 """Widths, depths and seeds that a test must not depend on; every bug shows in each of them."""
 
-_HINTS = {
-    "trunk in mask": "does a parameter of the trunk get a gradient from the mask?",
-    "never nests": "what sizes do the maps behind the pools have, in order?",
-    "nearest": "recompute what each interpolation put out from what went in, with "
-    "align_corners=True",
-    "norm before sigmoid": "which layer stands right before the last one in module.mask.head?",
-    "unused projections": "after backward from the module's output, whose .grad is None?",
-    "gate without 1": "compare the input of module.after with (1 + M) T, made of the mask's and "
-    "trunk's outputs",
-}
-
 
 def check_16_1(test_mask_ignores_trunk: Any) -> None:
-    """A test that the mask does not depend on the trunk."""
+    """does a parameter of the trunk get a gradient from the mask?"""
     _examine(test_mask_ignores_trunk, "trunk in mask")
 
 
 def check_16_2(test_mask_nests: Any) -> None:
-    """A test that every pool reads the level above."""
+    """what sizes do the maps behind the pools have, in order?"""
     _examine(test_mask_nests, "never nests")
 
 
 def check_16_3(test_interpolation_is_bilinear: Any) -> None:
-    """A test that the mask interpolates bilinearly."""
+    """recompute what each interpolation put out from what went in, with align_corners=True"""
     _examine(test_interpolation_is_bilinear, "nearest")
 
 
 def check_16_4(test_no_norm_before_sigmoid: Any) -> None:
-    """A test that no batch norm stands before the sigmoid."""
+    """which layer stands right before the last one in module.mask.head?"""
     _examine(test_no_norm_before_sigmoid, "norm before sigmoid")
 
 
 def check_16_5(test_every_parameter_is_used: Any) -> None:
-    """A test that every parameter is used."""
+    """after backward from the module's output, whose .grad is None?"""
     _examine(test_every_parameter_is_used, "unused projections")
 
 
 def check_16_6(test_gate_is_residual: Any) -> None:
-    """A test that the gate is (1 + M) T."""
+    """compare the input of module.after with (1 + M) T, made of the mask's and trunk's outputs"""
     _examine(test_gate_is_residual, "gate without 1")
 
 
 def _examine(test: Any, bug: str) -> None:
     """The test must pass on healthy modules and raise AssertionError on those with the bug."""
     expect_function("your test", test)
-    count = len(_MODULES)
-    modules = [healthy(**case) for case in _MODULES]
-    modules += [patient(bug, **case) for case in _MODULES]
+    modules = [healthy(**case) for case in _MODULES] + [patient(bug, **case) for case in _MODULES]
     # In an order that nobody knows, each module as bytes: which is which stays here.
-    verdicts = {
-        place: beside(run_test, test, pickle.dumps(modules[place]))
-        for place in generator(16).permutation(2 * count)
-    }
-    for place in range(2 * count):
+    order = generator(16).permutation(len(modules))
+    verdicts = {place: beside(run_test, test, pickle.dumps(modules[place])) for place in order}
+    for place, case in enumerate(_MODULES * 2):
         failed, said = verdicts[place]
-        case = _MODULES[place % count]
         words = ", ".join(f"{name}={value}" for name, value in case.items())
-        if failed and place < count:
-            raise Wrong(
-                "your test fails on a healthy module" + (f": {said}" if said else ""),
-                f"healthy({words})",
-                "it must hold for every width, depth and seed; what in it is true of one only?",
-            )
-        if not failed and place >= count:
-            where = f'"{bug}", {words}'
-            raise Wrong("your test passes on the module with the bug", where, _HINTS[bug])
+        if place < len(_MODULES):
+            what = "your test fails on a healthy module" + (f": {said}" if said else "")
+            hint = "it must hold for every width, depth and seed; what in it is true of one only?"
+            require(not failed, what, f"healthy({words})", hint)
+        else:
+            require(failed, "your test passes on the module with the bug", f'"{bug}", {words}')
 
 
 def run_test(test: Any, module: bytes) -> tuple[bool, str]:
@@ -110,12 +91,12 @@ def run_test(test: Any, module: bytes) -> tuple[bool, str]:
         verdict = test(pickle.loads(module))
     except AssertionError as error:
         return True, str(error)
-    if verdict is not None:
-        raise Wrong(
-            f"your test returned {verdict!r}",
-            "a test says nothing by returning",
-            "raise AssertionError where the bug is: assert condition, message",
-        )
+    require(
+        verdict is None,
+        f"your test returned {verdict!r}",
+        "a test says nothing by returning",
+        "raise AssertionError where the bug is: assert condition, message",
+    )
     return False, ""
 
 
@@ -124,93 +105,74 @@ SHARE_OF_BYTES = 16
 
 
 def check_17_1(conv_intensity: Function) -> None:
-    """conv_intensity(pixels, channels_in, channels_out, kernel) -> FLOP per byte."""
-
-    def right(pixels: int, cin: int, cout: int, kernel: int) -> float:
+    """(17.2): 2 operations for each weight at each pixel; 4 bytes for each number of x, of y and of
+    the weights, each moved once
+    """
+    for pixels, cin, cout, kernel in ((65536, 64, 16, 1), (65536, 16, 16, 3), (64, 256, 64, 1)):
         weights = kernel * kernel * cin * cout
-        return 2 * pixels * weights / (4 * (pixels * (cin + cout) + weights))
-
-    compare_calls(
-        "the intensity",
-        conv_intensity,
-        right,
-        ((65536, 64, 16, 1), (65536, 16, 16, 3), (64, 256, 64, 1)),
-        "{0} pixels, {1} to {2} channels, {3}x{3}",
-        "(17.2): 2 operations for each weight at each pixel; 4 bytes for each number of x, of y "
-        "and of the weights, each moved once",
-        tol=1e-9,
-    )
+        right = 2 * pixels * weights / (4 * (pixels * (cin + cout) + weights))
+        where = f"{pixels} pixels, {cin} to {cout} channels, {kernel}x{kernel}"
+        got = conv_intensity(pixels, cin, cout, kernel)
+        compare("the intensity", got, right, "", 1e-9, where)
 
 
 def check_17_2(line_sum: Function) -> None:
-    """line_sum(thread, threads, cells, values): a generator; cells[0] holds the sum at the end."""
+    """first each thread adds values[thread], values[thread + threads], ...; then half of the
+    threads add the other half's cells, then half of those
+    """
     for threads, count in ((8, 8), (8, 29), (16, 5), (64, 256)):
         where = f"{threads} threads, {count} numbers"
         values = generator(17, count).standard_normal(count)
-        sums = []
-        for seed in range(8):
-            try:
-                block = run_block(line_sum, threads, values, seed=seed)
-            except MinranError as error:
-                hint = "every thread must reach every `yield`: keep it outside of the `if`"
-                raise Wrong(str(error).removeprefix("run_block: "), where, hint) from error
-            sums.append(float(block.shared[0]))
-        if np.ptp(sums) > 1e-9 or (np.isnan(sums).any() and not np.isnan(sums).all()):
-            text = f"{where}: cells[0] is {sums[0]:.6g} for one order and {max(sums):.6g} for other"
-            hint = "who reads a cell that another thread wrote must wait at a barrier in between"
-            raise Wrong("the sum depends on the order in which the threads run", text, hint)
-        hint = (
-            "first each thread adds values[thread], values[thread + threads], ...; then half of "
-            "the threads add the other half's cells, then half of those"
+        try:
+            blocks = [run_block(line_sum, threads, values, seed=seed) for seed in range(8)]
+        except MinranError as error:
+            hint = "every thread must reach every `yield`: keep it outside of the `if`"
+            raise Wrong(str(error).removeprefix("run_block: "), where, hint) from error
+        sums = [float(block.shared[0]) for block in blocks]
+        require(
+            np.ptp(sums) <= 1e-9 or bool(np.isnan(sums).all()),
+            "the sum depends on the order in which the threads run",
+            f"{where}: cells[0] is {sums[0]:.6g} for one order and {max(sums):.6g} for other",
+            "who reads a cell that another thread wrote must wait at a barrier in between",
         )
-        compare("cells[0]", sums[0], values.sum(), hint, 1e-9, where)
-        levels = int(np.log2(threads))
-        if not levels <= block.barriers <= levels + 3:
-            raise Wrong(
-                f"the threads met at {block.barriers} barriers, expected {levels} "
-                f"(and at most {levels + 3})",
-                where,
-                "a tree halves the number of cells at each level: one barrier a level",
-            )
+        compare("cells[0]", sums[0], values.sum(), "", 1e-9, where)
+        levels, barriers = int(np.log2(threads)), blocks[-1].barriers
+        require(
+            levels <= barriers <= levels + 3,
+            f"the threads met at {barriers} barriers, expected {levels} (and at most {levels + 3})",
+            where,
+            "a tree halves the number of cells at each level: one barrier a level",
+        )
 
 
 def check_17_3(fast_norm_relu: Function) -> None:
-    """fast_norm_relu(x, gamma, beta, mean, var, eps, out) writes into out."""
+    """gamma (x - mean) / sqrt(var + eps) + beta, then max(., 0), written into out"""
     for shape in ((2, 5, 4, 8), (4, 16, 16, 32)):
         x, vectors = _case(shape)
         wanted = _reference(x, vectors)
         given, out = x.copy(), np.full(shape, np.nan, np.float32)
         fast_norm_relu(given, **vectors, eps=1e-5, out=out)
         where = f"x {shape}, float32"
-        hint = "gamma (x - mean) / sqrt(var + eps) + beta, then max(., 0), written into out"
-        compare("out", out, wanted, hint, 2e-6, where)
+        compare("out", out, wanted, "", 2e-6, where)
         compare("x, after the call,", given, x, "x belongs to the caller: write to out", 0, where)
-    _check_cost(fast_norm_relu)
-
-
-def _check_cost(fast_norm_relu: Function) -> None:
     shape = (8, 32, 32, 64)
     x, vectors = _case(shape)
     arrays = {"x": x, **vectors, "out": np.empty(shape, np.float32)}
     passes, fresh = beside(measure, fast_norm_relu, arrays, x.size)
     where = f"x {shape}: {x.nbytes / 1e6:.1f} MB; it made {passes:.1f} passes, {fresh / 1e6:.1f} MB"
-    if passes < 0.9:
-        hint = "work with NumPy's functions on x itself, not on np.asarray(x)"
-        raise Wrong("the check sees no pass over x", where, hint)
-    if fresh > x.nbytes // SHARE_OF_BYTES:
-        raise Wrong(
-            f"it takes {fresh / 1e6:.1f} MB of fresh memory, expected at most "
-            f"{x.nbytes / SHARE_OF_BYTES / 1e6:.1f} MB",
-            where,
-            "every expression such as x * scale makes a new map; np.multiply(x, scale, out=out) "
-            "does not",
-        )
-    if passes > MOST_PASSES:
-        raise Wrong(
-            f"it goes over the map {passes:.1f} times, expected 3",
-            where,
-            "put gamma, beta, mean and var into two vectors first: y = x scale + shift",
-        )
+    hint = "work with NumPy's functions on x itself, not on np.asarray(x)"
+    require(passes >= 0.9, "the check sees no pass over x", where, hint)
+    most = x.nbytes / SHARE_OF_BYTES
+    require(
+        fresh <= most,
+        f"it takes {fresh / 1e6:.1f} MB of fresh memory, expected at most {most / 1e6:.1f} MB",
+        where,
+        "every expression such as x * scale makes a new map; np.multiply(x, scale, out=out) "
+        "does not",
+    )
+    what = f"it goes over the map {passes:.1f} times, expected 3"
+    hint = "put gamma, beta, mean and var into two vectors first: y = x scale + shift"
+    require(passes <= MOST_PASSES, what, where, hint)
 
 
 def measure(answer: Function, arrays: Any, whole: int) -> tuple[float, int]:
@@ -219,13 +181,13 @@ def measure(answer: Function, arrays: Any, whole: int) -> tuple[float, int]:
 
 
 def _case(shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    rng = generator(173, shape[-1])
+    rng, channels = generator(173, shape[-1]), shape[-1]
     x = rng.standard_normal(shape).astype(np.float32)
     names = {
-        "gamma": rng.uniform(0.5, 2, shape[-1]),
-        "beta": rng.standard_normal(shape[-1]),
-        "mean": rng.standard_normal(shape[-1]),
-        "var": np.append(rng.uniform(0.5, 2, shape[-1] - 1), 1e-5),
+        "gamma": rng.uniform(0.5, 2, channels),
+        "beta": rng.standard_normal(channels),
+        "mean": rng.standard_normal(channels),
+        "var": np.append(rng.uniform(0.5, 2, channels - 1), 1e-5),
     }
     return x, {name: vector.astype(np.float32) for name, vector in names.items()}
 
@@ -248,32 +210,28 @@ class _Reference(SqueezeExciteParts):
 
 
 def check_18_1(squeeze_excite_cost: Function) -> None:
-    """squeeze_excite_cost(channels, size, reduction) -> (parameters, multiply-adds)."""
-    compare_calls(
-        "(parameters, multiply-adds)",
-        squeeze_excite_cost,
-        lambda channels, size, reduction: cost(_Reference(channels, reduction), size, channels),
-        ((64, 32, 16), (256, 8, 4), (16, 7, 2)),
-        "C = {0}, {1}x{1} positions, rho = {2}",
-        "(18.3): two linear layers with bias, C to C / rho and back, run once for a picture: "
-        "after the global average there is one position",
-    )
+    """(18.3): two linear layers with bias, C to C / rho and back, run once for a picture: after the
+    global average there is one position
+    """
+    for channels, size, reduction in ((64, 32, 16), (256, 8, 4), (16, 7, 2)):
+        right = cost(_Reference(channels, reduction), size, channels)
+        got = squeeze_excite_cost(channels, size, reduction)
+        where = f"C = {channels}, {size}x{size} positions, rho = {reduction}"
+        compare("(parameters, multiply-adds)", got, right, "", 0, where)
 
 
 def check_18_2(SqueezeExcite: Any) -> None:
-    """A subclass of SqueezeExciteParts with a forward."""
+    """(18.2): squeeze, reduce, ReLU, expand, sigmoid; then reshape to (N, 1, 1, C) and
+    spread(s, u)
+    """
     expect_class("SqueezeExcite", SqueezeExcite, SqueezeExciteParts)
-    hint = (
-        "(18.2): squeeze, reduce, ReLU, expand, sigmoid; then reshape to (N, 1, 1, C) and "
-        "spread(s, u)"
-    )
     for n, size, channels in ((3, 6, 8), (2, 5, 16)):
         rng = generator(182, n)
         seed, u = int(rng.integers(1 << 30)), rng.standard_normal((n, size, size, channels))
         kinds = SqueezeExcite, _Reference
         mine, ours = (beside(run_parts, kind, seed, 2 * u + 0.5) for kind in kinds)
         where = f"u ({n}, {size}, {size}, {channels})"
-        compare("what your gate puts out", mine, ours, hint, 1e-9, where)
+        compare("what your gate puts out", mine, ours, "", 1e-9, where)
 
 
 def run_parts(kind: Any, seed: int, u: np.ndarray) -> Any:
@@ -282,23 +240,54 @@ def run_parts(kind: Any, seed: int, u: np.ndarray) -> Any:
 
 
 def check_18_3(CheapGate: Any) -> None:
-    """A class CheapGate(channels, rng): M(u) of the shape of u, cheap, positional, global."""
+    """a part that is computed at each position (a 1x1 convolution), with C outputs"""
     expect_class("CheapGate", CheapGate, Module)
     for size, channels, depth in ((32, 64, 3), (16, 128, 2), (8, 256, 1)):
-        mask = MaskBranch(Build(np.random.default_rng(0)), channels, depth, 1, "mixed", "hourglass")
         where = f"{size}x{size} positions, {channels} channels"
         _check_map(CheapGate, size, channels, where)
+        mask = MaskBranch(Build(np.random.default_rng(0)), channels, depth, 1, "mixed", "hourglass")
         counts = beside(gate_cost, CheapGate, size, channels), cost(mask, size, channels)
         for name, got, whole in zip(("parameters", "multiply-adds"), *counts, strict=True):
-            if got > SHARE * whole:
-                raise Wrong(
-                    f"the gate has {got / whole:.0%} of the mask's {name}, expected at most "
-                    f"{SHARE:.0%}",
-                    f"{where}: {got:,} of {whole:,}",
-                    "a 1x1 convolution from C to C costs C^2 at each position: go through few "
-                    "channels, as squeeze-and-excitation does",
-                )
-    _check_reach(CheapGate)
+            share = f"{got / whole:.0%} of the mask's {name}"
+            require(
+                got <= SHARE * whole,
+                f"the gate has {share}, expected at most {SHARE:.0%}",
+                f"{where}: {got:,} of {whole:,}",
+                "a 1x1 convolution from C to C costs C^2 at each position: go through few "
+                "channels, as squeeze-and-excitation does",
+            )
+    # Every parameter gets a gradient; the far corner changes the middle.
+    rng = generator(184)
+    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((4, 16, 16, 64))
+    other = u.copy()
+    other[:, 0, 0] += 10 * rng.standard_normal((4, 64))
+    before, after = (beside(run_gate, CheapGate, seed, one).numpy() for one in (u, other))
+    require(
+        not np.array_equal(before[:, 8, 8], after[:, 8, 8]),
+        "the middle of the gate does not see the corner of the map",
+        "16x16 positions; the corner changed, and the gate's middle did not",
+        "add a part that has seen every position, as a global average has",
+    )
+    name = next(iter(beside(unreached, CheapGate, seed, u)), "")
+    what = f"no gradient reaches the parameter {name}"
+    require(not name, what, "16x16 positions", "is it used in forward?")
+
+
+def _check_map(answer: Any, size: int, channels: int, where: str) -> None:
+    rng = generator(183, size)
+    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, channels))
+    y = beside(run_gate, answer, seed, u)
+    got = y.shape if isinstance(y, Tensor) else type(y).__name__
+    what = f"the gate puts out {got}, expected the shape {u.shape} of u"
+    require(got == u.shape, what, where, "one weight for every number of the trunk")
+    values = y.numpy()
+    within = values.min() >= 0 and values.max() <= 1
+    text = f"{where}: from {values.min():.3g} to {values.max():.3g}"
+    what = "the gate's values do not lie between 0 and 1"
+    require(within, what, text, "end with a sigmoid")
+    for axes, what in (((1, 2), "position"), (3, "channel")):
+        differs = np.ptp(values, axis=axes).max() >= 1e-6
+        require(differs, f"the gate does not depend on the {what}", where)
 
 
 def gate_cost(answer: Any, size: int, channels: int) -> tuple[int, int]:
@@ -320,38 +309,3 @@ def unreached(answer: Any, seed: int, u: np.ndarray) -> list[str]:
     y.backward(np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32))
     grads = {name: parameter.grad for name, parameter in gate.named_parameters()}
     return [name for name, grad in grads.items() if grad is None or not np.any(np.asarray(grad))]
-
-
-def _check_map(answer: Any, size: int, channels: int, where: str) -> None:
-    rng = generator(183, size)
-    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, channels))
-    y = beside(run_gate, answer, seed, u)
-    if not isinstance(y, Tensor) or y.shape != u.shape:
-        got = y.shape if isinstance(y, Tensor) else type(y).__name__
-        hint = "one weight for every number of the trunk"
-        raise Wrong(f"the gate puts out {got}, expected the shape {u.shape} of u", where, hint)
-    values = y.numpy()
-    if not (values.min() >= 0 and values.max() <= 1):
-        text = f"{where}: from {values.min():.3g} to {values.max():.3g}"
-        raise Wrong("the gate's values do not lie between 0 and 1", text, "end with a sigmoid")
-    for axes, what in (((1, 2), "position"), (3, "channel")):
-        if np.ptp(values, axis=axes).max() < 1e-6:
-            hint = "a part that is computed at each position (a 1x1 convolution), with C outputs"
-            raise Wrong(f"the gate does not depend on the {what}", where, hint)
-
-
-def _check_reach(answer: Any) -> None:
-    """Every parameter gets a gradient; the far corner changes the middle."""
-    rng = generator(184)
-    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((4, 16, 16, 64))
-    other = u.copy()
-    other[:, 0, 0] += 10 * rng.standard_normal((4, 64))
-    before, after = (beside(run_gate, answer, seed, one).numpy() for one in (u, other))
-    where = "16x16 positions; the corner changed, and the gate's middle did not"
-    if np.array_equal(before[:, 8, 8], after[:, 8, 8]):
-        hint = "add a part that has seen every position, as a global average has"
-        raise Wrong("the middle of the gate does not see the corner of the map", where, hint)
-    for name in beside(unreached, answer, seed, u):
-        raise Wrong(
-            f"no gradient reaches the parameter {name}", "16x16 positions", "is it used in forward?"
-        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -17,34 +18,25 @@ from minran.workshop.ablate.spread import compare as compare_means
 from minran.workshop.ablate.spread import student_t
 from minran.workshop.course.checking import (
     Function,
-    Wrong,
     beside,
     compare,
-    compare_calls,
     expect_function,
     generator,
+    require,
     unpack,
 )
 
 
 def check_12_1(crop_and_mirror: Function) -> None:
-    """crop_and_mirror(image, top, left, mirrored, pad) -> (H, W, C)."""
+    """zeros on all four sides; the window starts at (top, left) of the padded picture"""
     image = generator(121).integers(0, 256, (5, 7, 3), dtype=np.uint8)
-
-    def right(top: int, left: int, mirrored: bool, pad: int) -> np.ndarray:
+    places = (4, 4, 4), (4, 0, 8), (4, 7, 1), (2, 1, 3)
+    for (pad, top, left), mirrored in product(places, (False, True)):
         padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)))
-        window = padded[top : top + 5, left : left + 7]
-        return window[:, ::-1] if mirrored else window
-
-    places = ((4, 4, 4), (4, 0, 8), (4, 7, 1), (2, 1, 3))
-    compare_calls(
-        "the window",
-        lambda *case: crop_and_mirror(image.copy(), *case),
-        right,
-        [(top, left, mirrored, pad) for pad, top, left in places for mirrored in (False, True)],
-        "top {}, left {}, mirrored {}, pad {}",
-        "zeros on all four sides; the window starts at (top, left) of the padded picture",
-    )
+        right = padded[top : top + 5, left : left + 7][:, :: -1 if mirrored else 1]
+        got = crop_and_mirror(image.copy(), top, left, mirrored, pad)
+        where = f"top {top}, left {left}, mirrored {mirrored}, pad {pad}"
+        compare("the window", got, right, "", 0, where)
 
 
 STEPS = 3
@@ -84,7 +76,7 @@ def new_job(seed: int) -> Job:
 
 
 def check_12_2(both: Any) -> None:
-    """(snapshot, restore): a new job that is restored goes on as the old one does."""
+    """what does the next step read that is not in your snapshot?"""
     snapshot, restore = unpack("both", both, "snapshot", "restore")
     expect_function("snapshot", snapshot)
     expect_function("restore", restore)
@@ -95,11 +87,10 @@ def check_12_2(both: Any) -> None:
     restored, old, new_losses = beside(carry_on, snapshot, restore, state)
     for name, wanted in expected.items():
         found = restored[name]
-        if not _equal(wanted, found):
-            hint = "what does the next step read that is not in your snapshot?"
-            if _equal(found, old[name]):
-                hint = "it holds what the old job has now: snapshot must keep copies"
-            raise Wrong(f"after restore, {name} is not what it was", "a new job, 3 steps", hint)
+        shared = "it holds what the old job has now: snapshot must keep copies"
+        hint = shared if _equal(found, old[name]) else ""
+        what = f"after restore, {name} is not what it was"
+        require(_equal(wanted, found), what, "a new job, 3 steps", hint)
     where = f"{STEPS} steps before the snapshot, {STEPS} after it"
     compare("the losses after restore", new_losses, losses, tol=0.0, where=where)
 
@@ -124,20 +115,16 @@ def carry_on(snapshot: Any, restore: Any, state: dict[str, Any]) -> tuple[Any, A
 
 
 def _state(job: Job) -> dict[str, Any]:
-    return {
-        "model": job.model.state_dict(),
-        "optimizer": job.optimizer.state_dict(),
-        "step": job.step,
-        "rng": job.rng.bit_generator.state,
-    }
+    parts = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
+    return {**parts, "step": job.step, "rng": job.rng.bit_generator.state}
 
 
 def _parts(job: Job) -> dict[str, Any]:
-    parameters = {name for name, _ in job.model.named_parameters()}
-    state = job.model.state_dict()
+    trained = {name for name, _ in job.model.named_parameters()}
+    state = sorted(job.model.state_dict().items())
     return {
-        "the model's parameters": [state[k] for k in sorted(parameters)],
-        "the model's running statistics": [state[k] for k in sorted(set(state) - parameters)],
+        "the model's parameters": [x for name, x in state if name in trained],
+        "the model's running statistics": [x for name, x in state if name not in trained],
         "the optimiser's velocity": list(job.optimizer.state_dict().values()),
         "the step": job.step,
         "the state of the random generator": str(job.rng.bit_generator.state),
@@ -151,25 +138,23 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def check_13_1(two_scores: Function) -> None:
-    """two_scores(level, truth, threshold) -> (iou, pointing)."""
+    """of all pixels that equal the maximum, which share lies in the object?"""
     rng = generator(131)
     soft = rng.random((6, 7))
     truth = rng.random((6, 7)) < 0.4
-    cases = (
+    for words, level, threshold in (
         ("a random map", soft, 0.5),
         ("another threshold", soft, 0.8),
         ("a map with equal values", np.round(soft * 3) / 3, 1 / 3),
         ("the same number everywhere", soft * 0, 0),
-    )
-    for where, level, threshold in cases:
+    ):
         got = two_scores(level.copy(), truth.copy(), threshold)
         iou, pointing = unpack("two_scores", got, "iou", "pointing")
-        marked = level >= threshold
-        expected = (truth & marked).sum() / (truth | marked).sum()
+        marked, where = level >= threshold, f"{words}, threshold {threshold:.3g}"
+        right = (truth & marked).sum() / (truth | marked).sum()
         hint = "pixels in both sets over pixels in either; a pixel at the threshold counts"
-        compare("iou", iou, expected, hint, where=f"{where}, threshold {threshold:.3g}")
-        hint = "of all pixels that equal the maximum, which share lies in the object?"
-        compare("pointing", pointing, truth[level == level.max()].mean(), hint, where=where)
+        compare("iou", iou, right, hint, where=where)
+        compare("pointing", pointing, truth[level == level.max()].mean(), where=words)
 
 
 MOST = 8
@@ -179,36 +164,35 @@ PICTURES = 400
 
 
 def check_13_2(pick_channels: Function) -> None:
-    """pick_channels(maps, outlines) -> at most 8 channels that mark objects in new pictures."""
+    """score each channel's maps against the outlines that you were given, and keep the best"""
     maps, outlines = _products()
-    half = PICTURES // 2
-    channels = maps.shape[3]
+    half, channels = PICTURES // 2, maps.shape[3]
     maps = maps[..., generator(132).permutation(channels)]
     got = pick_channels(maps[:half].copy(), outlines[:half].copy())
     if got is None or got is ...:
         compare("pick_channels", got, [0])
     picked = np.asarray(got)
-    if picked.ndim != 1 or picked.dtype.kind not in "iu" or not 1 <= len(picked) <= MOST:
-        raise Wrong(
-            f"pick_channels returned {got!r}",
-            f"expected 1 to {MOST} whole numbers",
-            "the places of the channels along the last axis, not their scores",
-        )
-    if picked.min() < 0 or picked.max() >= channels or len(set(picked.tolist())) < len(picked):
-        raise Wrong(
-            f"pick_channels returned {picked.tolist()}",
-            f"expected different channels from 0 to {channels - 1}",
-        )
+    require(
+        picked.ndim == 1 and picked.dtype.kind in "iu" and 1 <= len(picked) <= MOST,
+        f"pick_channels returned {got!r}",
+        f"expected 1 to {MOST} whole numbers",
+        "the places of the channels along the last axis, not their scores",
+    )
+    different = len(set(picked.tolist())) == len(picked)
+    require(
+        picked.min() >= 0 and picked.max() < channels and different,
+        f"pick_channels returned {picked.tolist()}",
+        f"expected different channels from 0 to {channels - 1}",
+    )
     chosen = maps[..., picked].mean(axis=3)
     known = inspect.score(chosen[:half], outlines[:half])
     found = inspect.score(chosen[half:], outlines[half:], threshold=known.threshold)
-    if found.iou <= found.centre_iou + found.iou_error:
-        raise Wrong(
-            "on new pictures the channels do not beat the middle of the picture",
-            f"IoU {found.iou:.3f} ± {found.iou_error:.3f}, the middle {found.centre_iou:.3f}, "
-            f"channels {picked.tolist()}",
-            "score each channel's maps against the outlines that you were given, and keep the best",
-        )
+    require(
+        found.iou > found.centre_iou + found.iou_error,
+        "on new pictures the channels do not beat the middle of the picture",
+        f"IoU {found.iou:.3f} ± {found.iou_error:.3f}, the middle {found.centre_iou:.3f}, "
+        f"channels {picked.tolist()}",
+    )
 
 
 @lru_cache(maxsize=1)
@@ -221,50 +205,35 @@ def _products() -> tuple[np.ndarray, Any]:
 
 
 def check_14_1(margin: Function) -> None:
-    """margin(a, b) -> half the width of Welch's interval."""
+    """v = s^2 / n with s^2 divided by n - 1, for each list; then f, then t"""
     rng = generator(141)
     for first, second in ((3, 3), (2, 6), (5, 3)):
         a, b = rng.normal(25, 4, first).tolist(), rng.normal(20, 1, second).tolist()
-        expected = compare_means(a, b).margin
-        hint = "v = s^2 / n with s^2 divided by n - 1, for each list; then f, then t"
+        right = compare_means(a, b).margin
         where = f"{first} and {second} values"
-        compare("the margin", margin(list(a), list(b)), expected, hint, 1e-6, where)
+        compare("the margin", margin(list(a), list(b)), right, "", 1e-6, where)
 
 
 def check_14_2(seeds_needed: Function) -> None:
-    """seeds_needed(difference, spread) -> n."""
-
-    def right(difference: float, spread: float) -> int:
+    """try n = 2, 3, 4, ... until the margin is smaller than the difference"""
+    for difference, spread in ((10.0, 3.0), (5.0, 3.0), (3.0, 4.0), (100.0, 1.0), (1.0, 0.2)):
         n = 2
         while student_t(2 * n - 2) * spread * np.sqrt(2 / n) >= difference:
             n += 1
-        return n
-
-    compare_calls(
-        "the number of seeds",
-        seeds_needed,
-        right,
-        ((10.0, 3.0), (5.0, 3.0), (3.0, 4.0), (100.0, 1.0), (1.0, 0.2)),
-        "difference {}, spread {}",
-        "try n = 2, 3, 4, ... until the margin is smaller than the difference",
-    )
+        where = f"difference {difference}, spread {spread}"
+        compare("the number of seeds", seeds_needed(difference, spread), n, where=where)
 
 
 def check_15_1(noise_matrix: Function) -> None:
-    """noise_matrix(classes, clean_ratio) -> Q."""
-    compare_calls(
-        "Q",
-        noise_matrix,
-        label_noise_matrix,
-        ((10, 0.9), (10, 0.3), (3, 0.5), (2, 0.8), (4, 1.0), (5, 0.0)),
-        "{} classes, clean ratio {}",
-        "a row sums to 1: what is left for the K - 1 wrong labels together, and for each?",
-        tol=1e-10,
-    )
+    """a row sums to 1: what is left for the K - 1 wrong labels together, and for each?"""
+    for classes, ratio in ((10, 0.9), (10, 0.3), (3, 0.5), (2, 0.8), (4, 1.0), (5, 0.0)):
+        where = f"{classes} classes, clean ratio {ratio}"
+        right = label_noise_matrix(classes, ratio)
+        compare("Q", noise_matrix(classes, ratio), right, where=where)
 
 
 def check_15_2(expected_gradient: Function) -> None:
-    """expected_gradient(p, classes, matrix) -> (N, K)."""
+    """p - e_j, weighed by the probability of each label j for this picture's class"""
     rng = generator(152)
     # Rows that differ, and columns that do not sum to 1: a transposed matrix is another one.
     uneven = rng.random((4, 4)) + 3 * np.eye(4)
@@ -275,6 +244,5 @@ def check_15_2(expected_gradient: Function) -> None:
         p = ops.softmax(z).numpy()
         # Cross-entropy with a row as target is the expectation over labels, being linear in it.
         ops.cross_entropy(z, matrix[classes]).backward()
-        hint = "p - e_j, weighed by the probability of each label j for this picture's class"
         got = expected_gradient(p.copy(), classes.copy(), matrix.copy())
-        compare("the expected gradient", got, z.grad, hint, where=f"6 pictures, {name}")
+        compare("the expected gradient", got, z.grad, where=f"6 pictures, {name}")
