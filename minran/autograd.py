@@ -156,7 +156,8 @@ class Tensor:
         checks.expect_backward(self, gradient)
         if gradient is None:
             gradient = backend.current().xp.ones_like(self._data)
-        gradient = checks.cotangent(gradient, self)
+        gradient = as_array(gradient, self.dtype, "backward: the gradient", GradientError)
+        checks.expect_cotangent(gradient, self.shape)
         with np.errstate(under="ignore"):
             walk(self, gradient)
 

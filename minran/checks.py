@@ -156,13 +156,11 @@ def expect_backward(tensor: Any, gradient: Any) -> None:
         )
 
 
-def cotangent(gradient: Any, tensor: Any) -> Array:
-    """The gradient where the walk back begins: an array of the tensor's shape and dtype."""
-    gradient = as_array(gradient, tensor.dtype, "backward: the gradient", GradientError)
-    if (came := tuple(gradient.shape)) != tensor.shape:
-        what = f"backward: the gradient must have the tensor's shape {tensor.shape}"
+def expect_cotangent(gradient: Array, shape: tuple[int, ...]) -> None:
+    """The gradient where the walk back begins has the tensor's shape."""
+    if (came := tuple(gradient.shape)) != shape:
+        what = f"backward: the gradient must have the tensor's shape {shape}"
         raise GradientError(f"{what}, got {came}")
-    return gradient
 
 
 # --- autograd: operations, forward and backward
@@ -269,6 +267,44 @@ def expect_function(function: Any) -> None:
         f"no_grad: expected a function to decorate, got {function!r}",
         GradientError,
     )
+
+
+# --- gradcheck
+
+
+def expect_question(
+    f: Any, eps: float, tolerance: float, directions: int, max_entries: int, seed: int
+) -> None:
+    """The options of a gradient check."""
+    for number, what in ((eps, "eps"), (tolerance, "tolerance")):
+        expect_number(number, f"gradcheck: {what}", 0, 1, GradientError)
+        expect(number > 0, f"gradcheck: eps and tolerance must be > 0, got {what} 0", GradientError)
+    expect(eps >= 1e-16, f"gradcheck: 1 + eps must not be 1, got eps={eps}", GradientError)
+    expect_whole(directions, "gradcheck: directions", error=GradientError)
+    expect_whole(max_entries, "gradcheck: max_entries", error=GradientError)
+    expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
+    expect(callable(f), f"gradcheck: f must be a function, got {f!r}", GradientError)
+
+
+def expect_differences(arrays: Sequence[Array], checked: Sequence[int]) -> None:
+    """There are inputs to check, and a step away from them is a number."""
+    expect(bool(checked), "gradcheck: expected at least one floating-point input", GradientError)
+    for k in checked:
+        if not backend.current().xp.isfinite(arrays[k]).all():
+            what = f"gradcheck: input {k} holds numbers that are not finite"
+            raise GradientError(f"{what}: no differences there")
+
+
+def expect_same_result(y: Any, before: Array) -> None:
+    """f's result depends on what is checked, is finite, and was the same before."""
+    wrong = ""
+    if not y.requires_grad:
+        wrong = f"f's result ({y.dtype}) depends on no input that is checked"
+    elif not backend.current().xp.isfinite(y.data).all():
+        wrong = "f's result is not finite there: no differences; move the inputs"
+    elif not (y.data == before).all():
+        wrong = "two calls of f with the same inputs differ; fix its random numbers"
+    expect(not wrong, f"gradcheck: {wrong}", GradientError)
 
 
 # --- ops: arithmetic and shapes

@@ -14,22 +14,25 @@ from minran.errors import GradientError, RecipeError, expect_whole, nearest
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
+Function = Callable[..., Tensor]
 # In quotes: NumPy loads its generators when they are first asked for, which takes a while.
-Inputs = Callable[["np.random.Generator"], tuple[Any, ...]]
-"""Makes inputs for a function of Tensors."""
+Case = Callable[["np.random.Generator"], tuple[Function, tuple[Any, ...]]]
+"""Makes a function of Tensors, and inputs for it."""
+
+Shape = tuple[int, ...]
 
 
-def _normal(*shapes: tuple[int, ...]) -> Inputs:
-    """Inputs of these shapes, normally distributed."""
-    return lambda rng: tuple(rng.standard_normal(shape) for shape in shapes)
+def _normal(f: Function, *shapes: Shape) -> Case:
+    """f at inputs of these shapes, normally distributed."""
+    return lambda rng: (f, tuple(rng.standard_normal(shape) for shape in shapes))
 
 
-def _positive(*shapes: tuple[int, ...]) -> Inputs:
-    """Inputs of these shapes between 1/2 and 2, for what is singular at 0."""
-    return lambda rng: tuple(rng.uniform(0.5, 2, shape) for shape in shapes)
+def _positive(f: Function, *shapes: Shape) -> Case:
+    """f at inputs of these shapes between 1/2 and 2, for what is singular at 0."""
+    return lambda rng: (f, tuple(rng.uniform(0.5, 2, shape) for shape in shapes))
 
 
-def _norm(op: Callable[..., Tensor], training: bool, **options: Any) -> Callable[..., Tensor]:
+def _norm(op: Function, training: bool, *shapes: Shape, **options: Any) -> Case:
     """`op` with running statistics made anew for each call: a check must not move them."""
 
     def f(x: Tensor, gamma: Tensor, beta: Tensor, *more: Tensor) -> Tensor:
@@ -38,76 +41,64 @@ def _norm(op: Callable[..., Tensor], training: bool, **options: Any) -> Callable
         inputs = dict(zip(("w", "residual"), more, strict=False))
         return op(x, gamma, beta, mean, var, training, **inputs, **options)
 
-    return f
+    return _normal(f, _PICTURE, (3,), (3,), *shapes)
+
+
+def _of_pictures(op: Function) -> Case:
+    """`op` at a picture for each argument without a default."""
+    parameters = inspect.signature(op).parameters.values()
+    return _normal(op, *(_PICTURE for one in parameters if one.default is one.empty))
 
 
 _MATRIX, _CUBE, _PICTURE = (3, 4), (3, 4, 2), (2, 5, 4, 3)
-_NORM = (_PICTURE, (3,), (3,))
 
-_CASES: dict[str, tuple[Callable[..., Tensor], Inputs]] = {
-    "add": (lambda a, b: a + b, _normal(_MATRIX, (4,))),
-    "sub": (lambda a, b: a - b, _normal((3, 1), _MATRIX)),
-    "mul": (lambda a, b: a * b, _normal(_MATRIX, (3, 1))),
-    "div": (lambda a, b: a / b, _positive(_MATRIX, (4,))),
-    "neg": (lambda x: -x, _normal(_MATRIX)),
-    "pow": (lambda x: x**3, _normal(_MATRIX)),
-    "exp": (lambda x: x.exp(), _normal(_MATRIX)),
-    "log": (lambda x: x.log(), _positive(_MATRIX)),
-    "sqrt": (lambda x: x.sqrt(), _positive(_MATRIX)),
-    "matmul": (lambda a, b: a @ b, _normal(_MATRIX, (4, 2))),
-    "sum": (lambda x: x.sum((0, 2)), _normal(_CUBE)),
-    "mean": (lambda x: x.mean(1), _normal(_CUBE)),
-    "max": (lambda x: x.max(1), _normal(_CUBE)),
-    "reshape": (lambda x: x.reshape(6, -1), _normal(_CUBE)),
-    "transpose": (lambda x: x.transpose(2, 0, 1), _normal(_CUBE)),
-    "index": (lambda x: x[[0, 2, 0], 1:], _normal(_MATRIX)),
-    "concat": (lambda a, b: ops.concat([a, b]), _normal(_MATRIX, (3, 2))),
-    "linear": (ops.linear, _normal((4, 5), (5, 3), (3,))),
-    "conv2d": (
+OPS: dict[str, Case] = {
+    "add": _normal(lambda a, b: a + b, _MATRIX, (4,)),
+    "sub": _normal(lambda a, b: a - b, (3, 1), _MATRIX),
+    "mul": _normal(lambda a, b: a * b, _MATRIX, (3, 1)),
+    "div": _positive(lambda a, b: a / b, _MATRIX, (4,)),
+    "neg": _normal(lambda x: -x, _MATRIX),
+    "pow": _normal(lambda x: x**3, _MATRIX),
+    "exp": _normal(lambda x: x.exp(), _MATRIX),
+    "log": _positive(lambda x: x.log(), _MATRIX),
+    "sqrt": _positive(lambda x: x.sqrt(), _MATRIX),
+    "matmul": _normal(lambda a, b: a @ b, _MATRIX, (4, 2)),
+    "sum": _normal(lambda x: x.sum((0, 2)), _CUBE),
+    "mean": _normal(lambda x: x.mean(1), _CUBE),
+    "max": _normal(lambda x: x.max(1), _CUBE),
+    "reshape": _normal(lambda x: x.reshape(6, -1), _CUBE),
+    "transpose": _normal(lambda x: x.transpose(2, 0, 1), _CUBE),
+    "index": _normal(lambda x: x[[0, 2, 0], 1:], _MATRIX),
+    "concat": _normal(lambda a, b: ops.concat([a, b]), _MATRIX, (3, 2)),
+    "linear": _normal(ops.linear, (4, 5), (5, 3), (3,)),
+    "conv2d": _normal(
         lambda x, w, bias: ops.conv2d(x, w, bias, stride=(2, 1), padding=1),
-        _normal(_PICTURE, (3, 3, 3, 4), (4,)),
+        *(_PICTURE, (3, 3, 3, 4), (4,)),
     ),
-    "max_pool2d": (lambda x: ops.max_pool2d(x, 3, 2, ceil_mode=True), _normal((2, 6, 5, 2))),
-    "avg_pool2d": (lambda x: ops.avg_pool2d(x, 3, 2, 1), _normal((2, 6, 5, 2))),
-    "upsample_bilinear2d": (lambda x: ops.upsample_bilinear2d(x, (7, 6)), _normal((2, 4, 3, 2))),
-    "batch_norm": (_norm(ops.batch_norm, training=True), _normal(*_NORM)),
-    "batch_norm_eval": (_norm(ops.batch_norm, training=False), _normal(*_NORM)),
-    "batch_norm_relu": (_norm(ops.batch_norm_relu, training=True), _normal(*_NORM)),
-    "norm_relu_conv2d": (
-        _norm(ops.norm_relu_conv2d, training=True, stride=2, padding=1),
-        _normal(*_NORM, (3, 3, 3, 4), (2, 3, 2, 4)),
+    "max_pool2d": _normal(lambda x: ops.max_pool2d(x, 3, 2, ceil_mode=True), (2, 6, 5, 2)),
+    "avg_pool2d": _normal(lambda x: ops.avg_pool2d(x, 3, 2, 1), (2, 6, 5, 2)),
+    "upsample_bilinear2d": _normal(lambda x: ops.upsample_bilinear2d(x, (7, 6)), (2, 4, 3, 2)),
+    "batch_norm": _norm(ops.batch_norm, True),
+    "batch_norm_eval": _norm(ops.batch_norm, False),
+    "batch_norm_relu": _norm(ops.batch_norm_relu, True),
+    "norm_relu_conv2d": _norm(
+        ops.norm_relu_conv2d, True, (3, 3, 3, 4), (2, 3, 2, 4), stride=2, padding=1
     ),
-    "gate_naive": (lambda mask, trunk: ops.gate(mask, trunk, "naive"), _normal(_PICTURE, _PICTURE)),
-    "softmax": (ops.softmax, _normal((4, 5))),
-    "log_softmax": (ops.log_softmax, _normal((4, 5))),
-    "cross_entropy": (
+    "gate_naive": _normal(lambda mask, trunk: ops.gate(mask, trunk, "naive"), _PICTURE, _PICTURE),
+    "softmax": _normal(ops.softmax, (4, 5)),
+    "log_softmax": _normal(ops.log_softmax, (4, 5)),
+    "cross_entropy": _normal(
         lambda logits: ops.cross_entropy(logits, np.array([2, 0, 3, 2]), label_smoothing=0.1),
-        _normal((4, 5)),
+        (4, 5),
     ),
 }
+"""By name. The operations that are not here take pictures; `folded_unit` has no gradient."""
 
-
-def _of_pictures(op: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], Inputs]:
-    parameters = inspect.signature(op).parameters.values()
-    return op, _normal(*(_PICTURE for one in parameters if one.default is one.empty))
-
-
-_CASES |= {
+OPS |= {
     name: _of_pictures(getattr(ops, name))
     for name in ops.__all__
-    if name.islower() and name not in {*_CASES, "folded_unit"}
+    if name.islower() and name not in {*OPS, "folded_unit"}
 }
-"""The other operations take pictures; `folded_unit` has no gradient."""
-
-
-def _ready(function: Callable[..., Tensor], inputs: Inputs) -> Callable[..., Any]:
-    return lambda rng: (function, inputs(rng))
-
-
-OPS: dict[str, Callable[[np.random.Generator], tuple[Callable[..., Tensor], tuple[Any, ...]]]] = {
-    name: _ready(*case) for name, case in _CASES.items()
-}
-"""By name: what makes a function and inputs for it from a random generator."""
 
 
 def check_op(name: str, seed: int = 0) -> GradcheckReport:

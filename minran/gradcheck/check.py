@@ -13,22 +13,19 @@ is, and no derivative exists: such entries are reported as kinks, and judged apa
 
 from __future__ import annotations
 
-import inspect
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Tensor, as_array
-from minran.errors import GradientError, expect, expect_number, expect_whole
+from minran.errors import GradientError
 from minran.gradcheck.manners import Manners
-from minran.gradcheck.probe import Line, Probe, along_direction, along_entry
-from minran.gradcheck.report import Direction, GradcheckReport, InputReport
+from minran.gradcheck.probe import Line, Probe
+from minran.gradcheck.report import Direction, GradcheckReport, InputReport, names_of, title_of
 from minran.streams import progress_bar
-
-_SECONDS_WITHOUT_PROGRESS = 2.0
 
 
 def gradcheck(
@@ -60,41 +57,27 @@ def gradcheck(
     Raises GradientError if f returns no Tensor, two calls differ, inputs or results are not finite,
     or no input can be checked.
     """
-    for number, what in ((eps, "eps"), (tolerance, "tolerance")):
-        expect_number(number, f"gradcheck: {what}", 0, 1, GradientError)
-        expect(number > 0, f"gradcheck: eps and tolerance must be > 0, got {what} 0", GradientError)
-    expect(eps >= 1e-16, f"gradcheck: 1 + eps must not be 1, got eps={eps}", GradientError)
-    expect_whole(directions, "gradcheck: directions", error=GradientError)
-    expect_whole(max_entries, "gradcheck: max_entries", error=GradientError)
-    expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
-    expect(callable(f), f"gradcheck: f must be a function, got {f!r}", GradientError)
+    checks.expect_question(f, eps, tolerance, directions, max_entries, seed)
     arrays = [
         as_array(x, None, f"gradcheck: input {k}", GradientError) for k, x in enumerate(inputs)
     ]
     checked = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
-    expect(bool(checked), "gradcheck: expected at least one floating-point input", GradientError)
-    labels, notes = _names(f, len(arrays)), []
+    checks.expect_differences(arrays, checked)
+    labels, notes = names_of(f, len(arrays)), []
     for k in checked:
-        expect(
-            bool(backend.current().xp.isfinite(arrays[k]).all()),
-            f"gradcheck: input {k} holds numbers that are not finite: no differences there",
-            GradientError,
-        )
         if (came := arrays[k].dtype) != np.float64:
             notes.append(f"{labels[k]} came as {came} and was converted: differences need float64.")
         arrays[k] = arrays[k].astype(np.float64)
 
     # A stream of our own: inputs drawn from default_rng(seed) must not equal the cotangent.
     rng = np.random.default_rng((seed, zlib.crc32(b"gradcheck")))
-    probe = Probe(f, arrays, eps, rng)
-    manners = Manners()
+    probe, manners = Probe(f, arrays, eps, tolerance, rng), Manners()
     gradients, again = (_backward(probe, checked, manners) for _ in range(2))
     manners.expect_same(gradients, again, tolerance)
     if probe.y.dtype != np.float64:
         notes.append(f"f returned {probe.y.dtype} for float64 inputs: the differences are blurred.")
     reports = []
-    for k in checked:
-        gradient = gradients[k]
+    for k, gradient in gradients.items():
         if gradient is None:
             notes.append(f"no gradient arrived at {labels[k]}; taken as zero.")
             gradient = np.zeros(arrays[k].shape)
@@ -102,9 +85,10 @@ def gradcheck(
         if gradient.size > max_entries:
             chosen = np.sort(rng.choice(gradient.size, max_entries, replace=False))
             along = directions
-        reports.append(_check_input(probe, labels[k], k, gradient, chosen, along, tolerance, rng))
-    faults = list(manners.faults)
-    return GradcheckReport(name or _title(f), reports, tolerance, eps, notes, strict, faults)
+        ways = (rng.standard_normal(gradient.size) for _ in range(along))
+        reports.append(_check_input(probe, labels[k], k, gradient, chosen, ways))
+    faults = list(dict.fromkeys(manners.faults))
+    return GradcheckReport(name or title_of(f), reports, tolerance, eps, notes, strict, faults)
 
 
 def _backward(probe: Probe, checked: list[int], manners: Manners) -> dict[int, np.ndarray | None]:
@@ -116,43 +100,20 @@ def _backward(probe: Probe, checked: list[int], manners: Manners) -> dict[int, n
     ):
         with manners.watching():
             y = probe.f(*leaves)
-        expect(
-            y.requires_grad,
-            f"gradcheck: f's result ({y.dtype}) depends on no input that is checked",
-            GradientError,
-        )
-        expect(
-            bool(backend.current().xp.isfinite(y.data).all()),
-            "gradcheck: f's result is not finite there: no differences; move the inputs",
-            GradientError,
-        )
-        expect(
-            bool((y.data == probe.y).all()),
-            "gradcheck: two calls of f with the same inputs differ; fix its random numbers",
-            GradientError,
-        )
-        manners.watch_backward(y)
+        checks.expect_same_result(y, probe.y)
         y.backward(probe.r.astype(y.dtype))
     grads = {k: leaves[k].grad for k in checked}
     return {k: None if g is None else np.array(backend.to_host(g)) for k, g in grads.items()}
 
 
 def _check_input(
-    probe: Probe,
-    label: str,
-    k: int,
-    gradient: np.ndarray,
-    chosen: np.ndarray,
-    along: int,
-    tolerance: float,
-    rng: np.random.Generator,
+    probe: Probe, label: str, k: int, gradient: np.ndarray, chosen: np.ndarray, ways: Iterable[Any]
 ) -> InputReport:
-    """Differences entry by entry at `chosen`, then along so many random directions."""
+    """Differences entry by entry at `chosen`, then along the random directions `ways`."""
     flat, x = gradient.reshape(-1), abs(backend.to_host(probe.arrays[k])).reshape(-1)
     size = np.maximum(1.0, x)  # steps are relative to what is larger than 1
-    seconds = 2 * probe.seconds * (len(chosen) + along)
-    entries = _progress(chosen, label, seconds)
-    lines = {i: along_entry(probe, k, i, size[i]) for i in entries}
+    entries = progress_bar(chosen, desc=f"gradcheck {label}", unit="entry", leave=False, delay=2)
+    lines = {i: Line(probe, k, i, 1.0, size[i]) for i in entries}
     numeric, error = np.full((2, flat.size), np.nan)
     kinks, hidden = np.zeros((2, flat.size), bool)
     numeric[chosen] = [line.central for line in lines.values()]
@@ -161,16 +122,16 @@ def _check_input(
     # Rounding of f, and of x + h itself, which makes the step another one.
     floor = (probe.rounding + unit * x * largest) / size / probe.eps
     for i, line in lines.items():
-        error[i], kinks[i], hidden[i] = _judge(line, flat[i], largest, floor[i], tolerance)
+        error[i], kinks[i], hidden[i] = _judge(line, flat[i], largest, floor[i])
 
     found = []
-    for _ in range(along):
-        v = rng.standard_normal(flat.shape) * size
-        line = along_direction(probe, k, v.reshape(gradient.shape))
+    for way in ways:
+        v = way * size
+        line = Line(probe, k, slice(None), v, 1.0)
         analytic = float((flat * v).sum())
         # <gradient, v> is a sum of random signs: its usual size is the gradient's length.
         length = max(float(np.linalg.norm(flat * size)), abs(line.central), tiny)
-        judged = _judge(line, analytic, length, probe.rounding / probe.eps, tolerance)
+        judged = _judge(line, analytic, length, probe.rounding / probe.eps)
         found.append(Direction(analytic, line.central, *judged))
     hides = min(1e300, float(floor.max(initial=0.0)) / max(largest, 1e-290))
     numeric, error, kinks, hidden = (
@@ -179,13 +140,12 @@ def _check_input(
     return InputReport(label, gradient, numeric, error, kinks, found, hidden, hides)
 
 
-def _judge(
-    line: Line, analytic: float, largest: float, floor: float, tolerance: float
-) -> tuple[float, bool, bool]:
+def _judge(line: Line, analytic: float, largest: float, floor: float) -> tuple[float, bool, bool]:
     """Backward's slope against the differences': the error, whether at a kink, whether hidden.
 
     The error is relative to the `largest` gradient, and rounding hides what is below `floor`.
     """
+    tolerance = line.probe.tolerance
     scale = max(largest, floor / tolerance)
     error = abs(analytic - line.central) / scale
     # A kink explains an error up to the gap of the two sides, not a larger one.
@@ -200,26 +160,3 @@ def _judge(
 
 def _largest(values: np.ndarray) -> float:
     return float(abs(values[np.isfinite(values)]).max(initial=0.0))
-
-
-def _progress(entries: Iterable[int], label: str, seconds: float) -> Iterator[int]:
-    """The entries, with a progress bar (on a terminal) if they take a while."""
-    if seconds < _SECONDS_WITHOUT_PROGRESS:
-        return iter(entries)
-    return iter(progress_bar(entries, desc=f"gradcheck {label}", unit="entry", leave=False))
-
-
-def _names(f: Callable[..., Tensor], count: int) -> list[str]:
-    """The names of f's parameters, as far as it tells them."""
-    try:
-        parameters = list(inspect.signature(f).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    kinds = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    names = [parameter.name for parameter in parameters if parameter.kind in kinds]
-    return [*names, *(f"input {k}" for k in range(len(names), count))][:count]
-
-
-def _title(f: Callable[..., Tensor]) -> str:
-    title = getattr(f, "__name__", type(f).__name__)
-    return "f" if title == "<lambda>" else title

@@ -6,6 +6,7 @@ result, gy another one's gradient, and a buffer that it uses again is the result
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,21 +14,17 @@ from typing import Any
 import numpy as np
 
 from minran import backend
-from minran.autograd import Array, Op, Tensor, watch_forward
+from minran.autograd import Array, Op, watch_forward
 
 
 class Manners:
-    """Looks on while f runs forward and back; `faults` says what was seen, each once."""
+    """Looks on while f runs forward and back; `faults` says what was seen."""
 
     def __init__(self) -> None:
-        self.faults: dict[str, None] = {}
+        self.faults: list[str] = []
         # Arrays that operations returned, by what gave them, run by run: memory that they hold
         # cannot be had again, unless the operation itself keeps it.
         self.returned: list[dict[str, list[Array]]] = []
-
-    def note(self, fault: str) -> None:
-        """Remember it."""
-        self.faults[fault] = None
 
     @contextmanager
     def unchanged(self, faults: Iterable[tuple[Any, str]]) -> Iterator[None]:
@@ -36,7 +33,7 @@ class Manners:
         yield
         for now, then, fault in before:
             if bool(((now != then) & ((now == now) | (then == then))).any()):  # NaN equals NaN
-                self.note(fault)
+                self.faults.append(fault)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -57,61 +54,41 @@ class Manners:
             result = op.forward(*arrays)
         if not _shares(result, arrays):
             self._returns(who, result)
+        vars(op)["backward"] = functools.partial(self._backward, op, op.backward)
         return result
+
+    def _backward(self, op: Op, backward: Callable[[Array], Any], gy: Array) -> Any:
+        who = f"{type(op).__name__}.backward"
+        inputs = [None if t is None else t.data for t in op.inputs or ()]
+        faults = [
+            (x, f"{who} overwrites input {k} of the forward computation")
+            for k, x in enumerate(inputs)
+        ]
+        with self.unchanged(
+            [(gy, f"{who} overwrites gy, which others read too; use a copy"), *faults]
+        ):
+            gradients = backward(gy)
+        for k, gradient in enumerate(gradients if isinstance(gradients, tuple | list) else ()):
+            if _shares(gradient, inputs):
+                fault = f"{who} returns the memory of an input as gradient {k}, which then changes"
+                self.faults.append(f"{fault} with it; return an array of its own")
+            elif not _shares(gradient, [gy]):
+                self._returns(who, gradient)
+        return gradients
 
     def _returns(self, who: str, array: Array) -> None:
         """Remember an array; one that an earlier run was given must not come again."""
         *earlier, now = self.returned
         now.setdefault(who, []).append(array)
         if any(_shares(array, run.get(who, ())) for run in earlier):
-            self.note(f"{who} returns a buffer that it uses again; return a new array")
-
-    def watch_backward(self, y: Tensor) -> None:
-        """Look at the backward of every operation behind y."""
-        waiting, seen = [y], {id(y): y}
-        while waiting:
-            op = waiting.pop().op
-            if op is None or op.inputs is None:
-                continue
-            op.__dict__["backward"] = self._watched(op)
-            for source in op.inputs:
-                if source is not None and id(source) not in seen:
-                    seen[id(source)] = source
-                    waiting.append(source)
-
-    def _watched(self, op: Op) -> Callable[[Array], Any]:
-        original, who = op.backward, f"{type(op).__name__}.backward"
-
-        def backward(gy: Array) -> Any:
-            inputs = [None if t is None else t.data for t in op.inputs or ()]
-            faults = [
-                (x, f"{who} overwrites input {k} of the forward computation")
-                for k, x in enumerate(inputs)
-            ]
-            with self.unchanged(
-                [(gy, f"{who} overwrites gy, which others read too; use a copy"), *faults]
-            ):
-                gradients = original(gy)
-            for k, gradient in enumerate(gradients if isinstance(gradients, tuple | list) else ()):
-                if _shares(gradient, inputs):
-                    self.note(
-                        f"{who} returns the memory of an input as gradient {k}, which "
-                        "then changes with it; return an array of its own"
-                    )
-                elif not _shares(gradient, [gy]):
-                    self._returns(who, gradient)
-            return gradients
-
-        return backward
+            self.faults.append(f"{who} returns a buffer that it uses again; return a new array")
 
     def expect_same(self, first: dict[int, Any], second: dict[int, Any], tolerance: float) -> None:
         """Two runs of the same computation give the same gradients."""
         for k, one in first.items():
             if not _alike(one, second[k], tolerance):
-                self.note(
-                    f"the gradients of input {k} differ between two runs: backward is random, or "
-                    "keeps something from one call to the next"
-                )
+                fault = f"the gradients of input {k} differ between two runs: backward is random"
+                self.faults.append(f"{fault}, or keeps something from one call to the next")
 
 
 def _alike(one: Any, other: Any, tolerance: float) -> bool:

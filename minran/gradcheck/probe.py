@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -20,12 +20,11 @@ class Probe:
         f: Callable[..., Tensor],
         arrays: list[Array],
         eps: float,
+        tolerance: float,
         rng: np.random.Generator,
     ) -> None:
-        self.f, self.arrays, self.eps = f, arrays, eps
-        started = time.perf_counter()
+        self.f, self.arrays, self.eps, self.tolerance = f, arrays, eps, tolerance
         self.y = self.value(0, arrays[0])
-        self.seconds = time.perf_counter() - started
         self.r = backend.to_device(np.asarray(rng.standard_normal(self.y.shape)))
         unit = np.finfo(self.y.dtype).eps if self.y.dtype.kind == "f" else 0.0
         # What rounding of y alone can do to <r, y(+h) - y(-h)>, and to a number of y.
@@ -34,35 +33,38 @@ class Probe:
 
     def value(self, k: int, moved: Array) -> Array:
         """f where input k is `moved`."""
+        arrays = [moved if j == k else x for j, x in enumerate(self.arrays)]
         with no_grad():
             # Copies: f may write into its inputs, or return a view of one.
-            y = self.f(
-                *(Tensor((moved if j == k else x).copy()) for j, x in enumerate(self.arrays))
-            )
+            y = self.f(*(Tensor(x.copy()) for x in arrays))
         what = f"gradcheck: f must return one Tensor, got {type(y).__name__}"
         expect(isinstance(y, Tensor), what, GradientError)
         return y.data.copy()
 
 
 class Line:
-    """Differences along one line, where `move(h)` is input k after a step of h.
+    """Differences along one line: a step of h adds `h step` at the places `at` of input k.
 
     central     the slope of L
     gap         <|r|, |forward difference - backward difference|>: O(h) if f is smooth, not at a
                 kink
     """
 
-    def __init__(self, probe: Probe, k: int, move: Callable[[float], Array], size: float) -> None:
-        self.probe, self.k, self.move, self.size = probe, k, move, size
+    def __init__(self, probe: Probe, k: int, at: Any, step: Any, size: float) -> None:
+        self.probe, self.k, self.at, self.size = probe, k, at, size
+        self.step = backend.to_device(step)
         self.central, self.gap = self._differences(probe.eps * size)
+
+    def _change(self, h: float) -> Array:
+        moved = self.probe.arrays[self.k].copy()
+        moved.reshape(-1)[self.at] += h * self.step
+        return self.probe.value(self.k, moved) - self.probe.y
 
     def _differences(self, h: float) -> tuple[float, float]:
         # Subtract first, contract with r after: fewer digits are lost.
-        probe = self.probe
-        ahead = probe.value(self.k, self.move(h)) - probe.y
-        behind = probe.y - probe.value(self.k, self.move(-h))
-        central = float(((ahead + behind) * probe.r).sum()) / (2 * h)
-        return central, float((abs(ahead - behind) * abs(probe.r)).sum()) / h
+        ahead, behind, r = self._change(h), -self._change(-h), self.probe.r
+        central = float(((ahead + behind) * r).sum()) / (2 * h)
+        return central, float((abs(ahead - behind) * abs(r)).sum()) / h
 
     def bends(self) -> bool:
         """Whether a kink lies within the step: half of it halves the gap of a smooth function."""
@@ -77,23 +79,5 @@ class Line:
 
     def sees_nothing(self) -> bool:
         """Whether even a step of `size` and a thousandth of it change f by rounding only."""
-        steps = (self.move(h) for h in (1e-3 * self.size, self.size))
-        changes = (abs(self.probe.value(self.k, moved) - self.probe.y) for moved in steps)
+        changes = (abs(self._change(h)) for h in (1e-3 * self.size, self.size))
         return all(bool((change <= self.probe.noise).all()) for change in changes)
-
-
-def along_entry(probe: Probe, k: int, i: int, size: float) -> Line:
-    """Along entry i of input k."""
-
-    def move(h: float) -> Array:
-        moved = probe.arrays[k].copy()
-        moved.reshape(-1)[i] += h
-        return moved
-
-    return Line(probe, k, move, size)
-
-
-def along_direction(probe: Probe, k: int, direction: np.ndarray) -> Line:
-    """Along `direction`, of the shape of input k."""
-    x, step = probe.arrays[k], backend.to_device(direction)
-    return Line(probe, k, lambda h: x + h * step, 1.0)

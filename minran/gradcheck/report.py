@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-_LEVELS = ((1e-4, ":"), (1e-2, "+"), (np.inf, "#"))
 _LEGEND = ". right  : below 1e-4  + below 1e-2  # above  K kink  ? not looked at"
 _MAP_ROWS, _MAP_COLUMNS = 24, 64
 
@@ -59,25 +60,32 @@ class InputReport:
     hidden: np.ndarray = field(default_factory=lambda: np.zeros((), bool))
     floor: float = 0.0
 
+    def __str__(self) -> str:
+        return f"{self.name} {self.error.shape}"
+
     @property
-    def undecided(self) -> bool:
-        """Whether rounding hides what was asked for, at an entry or along a direction."""
-        return bool((self.hidden & ~self.kinks).any()) or any(
-            way.hidden and not way.kink for way in self.directions
-        )
+    def seen(self) -> np.ndarray:
+        """Which entries were compared and have a derivative."""
+        return ~np.isnan(self.error) & ~self.kinks
 
     @property
     def checked(self) -> int:
-        """How many entries were compared and have a derivative."""
-        return int((~np.isnan(self.error) & ~self.kinks).sum())
+        """How many these are."""
+        return int(self.seen.sum())
+
+    @property
+    def undecided(self) -> bool:
+        """Whether rounding hides what was asked for, at an entry or along a direction."""
+        hidden = any(way.hidden and not way.kink for way in self.directions)
+        return hidden or bool((self.hidden & ~self.kinks).any())
 
     @property
     def worst(self) -> Entry | None:
         """The entry with the largest error, kinks apart; None if there is none."""
         if not self.checked:
             return None
-        masked = np.where(self.kinks | np.isnan(self.error), -1.0, self.error)
-        index = tuple(map(int, np.unravel_index(masked.argmax(), masked.shape)))
+        at = np.where(self.seen, self.error, -1.0).argmax()
+        index = tuple(map(int, np.unravel_index(at, self.error.shape)))
         values = (self.analytic, self.numeric, self.error)
         return Entry(index, *(float(array[index]) for array in values))
 
@@ -93,9 +101,8 @@ class InputReport:
 
     def hint(self, tolerance: float) -> str:
         """What the pattern of the errors suggests, or nothing."""
-        seen = ~np.isnan(self.error) & ~self.kinks
-        analytic, numeric = self.analytic[seen], self.numeric[seen]
-        wrong = self.error[seen] > tolerance
+        analytic, numeric = self.analytic[self.seen], self.numeric[self.seen]
+        wrong = self.error[self.seen] > tolerance
         if not np.isfinite(analytic).all():
             return "backward returned numbers that are not finite"
         if not analytic.any() and numeric.any():
@@ -111,22 +118,20 @@ class InputReport:
 
         The slice runs along the two longest axes; of a large one, the part around the worst.
         """
-        worst = self.worst
-        index = worst.index if worst is not None else (0,) * self.error.ndim
+        index = self.worst.index if self.worst else (0,) * self.error.ndim
         if not index or self.error.size < 2:
             return ""
         axes = sorted(np.argsort([-size for size in self.error.shape], kind="stable")[:2].tolist())
         cut: tuple[Any, ...] = tuple(slice(None) if a in axes else i for a, i in enumerate(index))
-        error, kinks = np.atleast_2d(self.error[cut]), np.atleast_2d(self.kinks[cut])
+        error = np.atleast_2d(self.error[cut])
+        kinds = [self.kinks[cut], np.isnan(error), error <= tolerance, error <= 1e-4, error <= 1e-2]
+        marks = np.select(kinds, list("K?.:+"), "#")
         row, column = [0, *(index[axis] for axis in axes)][-2:]
-        rows = _window(error.shape[0], row, _MAP_ROWS)
-        columns = _window(error.shape[1], column, _MAP_COLUMNS)
+        marks = marks[_window(len(marks), row, _MAP_ROWS)]
+        marks = marks[:, _window(marks.shape[1], column, _MAP_COLUMNS)]
         place = ", ".join(":" if isinstance(part, slice) else str(part) for part in cut)
         lines = [f"error map of {self.name}[{place}]", f"  {_LEGEND}"]
-        for i in rows:
-            marks = (_mark(error[i, j], kinks[i, j], tolerance) for j in columns)
-            lines.append("    " + " ".join(marks))
-        return "\n".join(lines)
+        return "\n".join([*lines, *("    " + " ".join(line) for line in marks)])
 
 
 @dataclass(frozen=True)
@@ -180,41 +185,34 @@ class GradcheckReport:
             f"{self.relative_error:.1e} (tolerance {self.tolerance:.0e}, step {self.eps:.0e})"
         ]
         lines += [f"  WRONG {fault}" for fault in self.faults]
-        width = max(len(_label(one)) for one in self.inputs)
+        width = max(len(str(one)) for one in self.inputs)
         for one in self.inputs:
             good = self._input_passed(one)
             what = f"{one.checked} of {one.error.size} entries"
             if one.directions:
                 what += f", {len(one.directions)} directions"
             mark = "WRONG" if not good else "?    " if one.undecided else "ok   "
-            lines.append(f"  {mark} {_label(one):{width}}  {one.relative_error:.1e}  {what}")
-            if one.worst is not None:
-                lines.append(f"        worst at {one.worst}")
-            if not good and one.relative_error > self.tolerance:
-                lines.append(f"        {one.hint(self.tolerance)}")
-                lines += [f"        {line}" for line in one.text_map(self.tolerance).splitlines()]
-            if one.undecided:
-                lines.append(f"        {self._advice(one)}")
-            lines += [f"        {line}" for line in self._kink_lines(one)]
+            lines.append(f"  {mark} {one!s:{width}}  {one.relative_error:.1e}  {what}")
+            lines += [f"        {line}" for line in self._details(one)]
         if not any(one.error.size for one in self.inputs):
             lines.append("  nothing could be judged: the inputs are empty")
         elif not any(one.checked for one in self.inputs):
             lines.append("  nothing could be judged: every entry lies at a kink; move the inputs")
-        lines += [f"  note: {note}" for note in self.notes]
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  note: {note}" for note in self.notes)])
 
-    def _advice(self, one: InputReport) -> str:
-        """What to change where rounding hides the gradient."""
-        needed = self.eps * one.floor / self.tolerance
-        what = f"cannot tell: rounding of f hides errors of up to {one.floor:.1e} of the gradient"
-        if needed < 1e-3 or self.eps < 1e-6:
-            return f"{what}; take eps={max(1e-6, needed if needed < 1e-3 else 0):.0e} or more"
-        return f"{what}; compute in float64, leave large constants out, or scale the inputs down"
-
-    def _kink_lines(self, one: InputReport) -> list[str]:
-        lines = []
-        places = one.kink_indices()
-        if places:
+    def _details(self, one: InputReport) -> list[str]:
+        """The worst entry of an input, a map of what is wrong, and what could not be judged."""
+        lines = [] if one.worst is None else [f"worst at {one.worst}"]
+        if one.relative_error > self.tolerance:
+            lines += [one.hint(self.tolerance), *one.text_map(self.tolerance).splitlines()]
+        if one.undecided:
+            what = f"rounding of f hides errors of up to {one.floor:.1e} of the gradient"
+            needed = self.eps * one.floor / self.tolerance
+            advice = "compute in float64, leave large constants out, or scale the inputs down"
+            if needed < 1e-3 or self.eps < 1e-6:
+                advice = f"take eps={max(1e-6, needed if needed < 1e-3 else 0):.0e} or more"
+            lines.append(f"cannot tell: {what}; {advice}")
+        if places := one.kink_indices():
             shown = ", ".join(str(list(place)) for place in places[:4])
             shown += f" and {len(places) - 4} more" if len(places) > 4 else ""
             lines.append(
@@ -222,8 +220,7 @@ class GradcheckReport:
                 f"({shown}): left and right differences disagree, as at relu's corner or "
                 f"a tie in a max-pool; {'counted' if self.strict else 'not counted'}"
             )
-        bent = sum(way.kink for way in one.directions)
-        if bent:
+        if bent := sum(way.kink for way in one.directions):
             lines.append(f"warning: {bent} of {len(one.directions)} directions cross a kink")
         return lines
 
@@ -237,39 +234,38 @@ class GradcheckReport:
             with np.errstate(divide="ignore"):
                 error = np.log10(np.maximum(one.error, 1e-16))
             limit = float(np.nanmax(abs(np.stack([one.analytic, one.numeric])))) or 1.0
-            for axis, title, values, style in (
-                (line[0], "backward", one.analytic, {"cmap": "RdBu", "vmax": limit}),
-                (line[1], "differences", one.numeric, {"cmap": "RdBu", "vmax": limit}),
-                (line[2], "log10 error", error, {"cmap": "magma", "vmin": -12, "vmax": 0}),
+            for axis, title, values, colours in (
+                (line[0], "backward", one.analytic, ("RdBu", -limit, limit)),
+                (line[1], "differences", one.numeric, ("RdBu", -limit, limit)),
+                (line[2], "log10 error", error, ("magma", -12, 0)),
             ):
-                style.setdefault("vmin", -limit)
-                image = axis.imshow(
-                    values.reshape(-1, *values.shape[-1:] or (1,)), aspect="auto", **style
-                )
-                axis.set_title(f"{_label(one)}: {title}", fontsize=9)
-                axis.set_xlabel("last axis")
-                axis.set_ylabel("all others")
-                figure.colorbar(image, ax=axis)
+                style = dict(zip(("cmap", "vmin", "vmax"), colours, strict=True))
+                rows_and_last = values.reshape(-1, *values.shape[-1:] or (1,))
+                figure.colorbar(axis.imshow(rows_and_last, aspect="auto", **style), ax=axis)
+                axis.set_title(f"{one}: {title}", fontsize=9)
+                axis.set(xlabel="last axis", ylabel="all others")
         figure.suptitle(f"{self.name}: {'passed' if self.passed else 'FAILED'}")
         figure.tight_layout()
         return figure
 
 
-def _label(one: InputReport) -> str:
-    return f"{one.name} {one.error.shape}"
+def names_of(f: Callable[..., Any], count: int) -> list[str]:
+    """The names of f's parameters, as far as it tells them."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        return [f"input {k}" for k in range(count)]
+    places = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [*places, *(f"input {k}" for k in range(len(places), count))][:count]
 
 
-def _mark(error: float, kink: bool, tolerance: float) -> str:
-    if kink:
-        return "K"
-    if np.isnan(error):
-        return "?"
-    if error <= tolerance:
-        return "."
-    return next(mark for limit, mark in _LEVELS if error <= limit)
+def title_of(f: Callable[..., Any]) -> str:
+    """The name of f, as far as it has one."""
+    title = getattr(f, "__name__", type(f).__name__)
+    return "f" if title == "<lambda>" else title
 
 
-def _window(size: int, at: int, most: int) -> range:
+def _window(size: int, at: int, most: int) -> slice:
     """At most `most` places of an axis, around `at`."""
     first = max(0, min(at - most // 2, size - most))
-    return range(first, min(size, first + most))
+    return slice(first, first + most)
