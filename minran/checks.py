@@ -112,11 +112,12 @@ def _is_whole(value: Any) -> bool:
 
 
 @contextmanager
-def naming(op: str, shapes: str) -> Iterator[None]:
-    """Add the operation's name and its shapes to a ShapeError raised in the block."""
+def naming(op: str, **arrays: Array) -> Iterator[None]:
+    """Add the operation's name and the arrays' shapes to a ShapeError raised in the block."""
     try:
         yield
     except ShapeError as error:
+        shapes = ", ".join(f"{name} {tuple(array.shape)}" for name, array in arrays.items())
         raise ShapeError(f"{op}: {error} ({shapes})") from error
 
 

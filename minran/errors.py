@@ -51,51 +51,42 @@ class OutputError(MinranError, OSError):
     """What was printed did not arrive, and not because its reader went away: a full disk."""
 
 
-def expect(condition: bool, message: str, error: type[MinranError] = ShapeError) -> None:
+Kind = type[MinranError]
+"""Which of these errors."""
+
+
+def expect(condition: bool, message: str, error: Kind = ShapeError) -> None:
     """Raise `error(message)` unless `condition` holds."""
     if not condition:
         raise error(message)
 
 
 def expect_number(
-    value: Any,
-    what: str,
-    least: float = 0,
-    below: float = math.inf,
-    error: type[MinranError] = ShapeError,
+    value: Any, what: str, least: float = 0, below: float = math.inf, error: Kind = ShapeError
 ) -> None:
     """Raise `error` unless `value` is a finite number of [least, below)."""
-    _expect_within((Real, "a number"), value, what, least, below, error)
+    _expect_within(Real, "a number", value, what, least, below, error)
 
 
 def expect_whole(
-    value: Any,
-    what: str,
-    least: float = 1,
-    below: float = math.inf,
-    error: type[MinranError] = ShapeError,
+    value: Any, what: str, least: float = 1, below: float = math.inf, error: Kind = ShapeError
 ) -> None:
     """Raise `error` unless `value` is a whole number of [least, below)."""
-    _expect_within((Integral, "a whole number"), value, what, least, below, error)
+    _expect_within(Integral, "a whole number", value, what, least, below, error)
 
 
 def _expect_within(
-    kind: tuple[type, str],
-    value: Any,
-    what: str,
-    least: float,
-    below: float,
-    error: type[MinranError],
+    kind: type, name: str, value: Any, what: str, least: float, below: float, error: Kind
 ) -> None:
     # True is a number to Python, but never one that somebody meant; NaN is in no range.
-    good = isinstance(value, kind[0]) and not isinstance(value, bool | np.bool_)
+    good = isinstance(value, kind) and not isinstance(value, bool | np.bool_)
     if not (good and least <= value < below and value > -math.inf):
         limits = f" of at least {least}" if math.isfinite(least) else ""
         limits = f" in [{least}, {below})" if math.isfinite(below) else limits
-        raise error(f"{what} must be {kind[1]}{limits}, got {shortened(value)}")
+        raise error(f"{what} must be {name}{limits}, got {shortened(value)}")
 
 
-def expect_bool(value: Any, what: str, error: type[MinranError] = ShapeError) -> None:
+def expect_bool(value: Any, what: str, error: Kind = ShapeError) -> None:
     """Raise `error` unless `value` is True or False: "no" would count as True."""
     if not isinstance(value, bool | np.bool_):
         raise error(f"{what} must be True or False, got {shortened(value)}")
@@ -119,9 +110,7 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     return f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'none'}"
 
 
-def import_extra(
-    module: str, extra: str, what: str, error: type[MinranError] = BackendError
-) -> Any:
+def import_extra(module: str, extra: str, what: str, error: Kind = BackendError) -> Any:
     """Import `module`, which comes with minran's `extra`.
 
     Raises `error` if it is missing: `what` ("export_onnx needs onnx"), and how to install it.

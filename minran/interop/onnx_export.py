@@ -28,11 +28,9 @@ from minran.nn import Module
 from minran.nn.module import evaluating
 from minran.ops.activation import ChannelAttention, Gate, ReLU, Sigmoid, SpatialAttention
 from minran.ops.arithmetic import Add
-from minran.ops.conv import Conv2d
-from minran.ops.linear import Linear
+from minran.ops.conv import Conv2d, Linear
 from minran.ops.norm import BatchNorm
-from minran.ops.pool import GlobalAvgPool, MaxPool2d
-from minran.ops.resize import UpsampleBilinear2d
+from minran.ops.pool import GlobalAvgPool, MaxPool2d, UpsampleBilinear2d
 from minran.ops.shape import Concat
 
 # Known to onnx from 1.17 and onnxruntime from 1.21 on: new, and open almost everywhere.

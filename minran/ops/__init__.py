@@ -8,13 +8,11 @@ from minran.ops.activation import (
     sigmoid,
     spatial_attention,
 )
-from minran.ops.conv import conv2d
+from minran.ops.conv import conv2d, linear
 from minran.ops.fused import folded_unit, norm_relu_conv2d
-from minran.ops.linear import linear
 from minran.ops.loss import cross_entropy, log_softmax, softmax
 from minran.ops.norm import batch_norm, batch_norm_relu
-from minran.ops.pool import avg_pool2d, global_avg_pool, max_pool2d
-from minran.ops.resize import upsample_bilinear2d
+from minran.ops.pool import avg_pool2d, global_avg_pool, max_pool2d, upsample_bilinear2d
 from minran.ops.shape import concat
 
 __all__ = [

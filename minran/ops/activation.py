@@ -20,6 +20,19 @@ class ReLU(Op):
         return (backend.current().relu_backward(gy, self.y),)
 
 
+def relu(x: Tensor) -> Tensor:
+    """Let what is positive through.
+
+        y = max(x, 0)
+
+    Element by element; the derivative at 0 is taken as 0. Any shape.
+
+    >>> ops.relu(tensor([-1.0, 2.0])).numpy()
+    array([0., 2.], dtype=float32)
+    """
+    return ReLU()(x)
+
+
 class Sigmoid(Op):
     """y = 1 / (1 + e^-x); gx = gy y (1 - y)."""
 
@@ -29,6 +42,19 @@ class Sigmoid(Op):
 
     def backward(self, gy: Array) -> tuple[Array]:
         return (backend.current().sigmoid_backward(gy, self.y),)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """Squeeze every number into (0, 1): the paper's mixed attention (Eq. 4).
+
+        f1(x) = 1 / (1 + exp(-x))
+
+    Element by element; any shape.
+
+    >>> ops.sigmoid(tensor([0.0, 100.0])).numpy()
+    array([0.5, 1. ], dtype=float32)
+    """
+    return Sigmoid()(x)
 
 
 class ChannelAttention(Op):
@@ -46,6 +72,21 @@ class ChannelAttention(Op):
         return (backend.current().channel_attention_backward(gy, self.y, self.norm),)
 
 
+def channel_attention(x: Tensor, eps: float = 1e-12) -> Tensor:
+    """The paper's f2 (Eq. 5): the channel vector at each position, scaled to length 1.
+
+        f2(x_{i,c}) = x_{i,c} / ||x_i||,  ||x_i|| = sqrt(sum_c x_{i,c}^2 + eps)
+
+    x: (N, H, W, C) -> y: (N, H, W, C) in [-1, 1]. `eps` keeps a position whose channels are
+    all zero from dividing by zero. Raises ShapeError if x is no (N, H, W, C).
+
+    >>> ops.channel_attention(tensor([[[[3.0, -4.0]]]])).numpy()
+    array([[[[ 0.6, -0.8]]]], dtype=float32)
+    """
+    expect_number(eps, "channel_attention: eps")
+    return ChannelAttention(eps)(x)
+
+
 class SpatialAttention(Op):
     """y = sigmoid(xhat), xhat = (x - mean_c) / std_c over each map."""
 
@@ -61,6 +102,22 @@ class SpatialAttention(Op):
     def backward(self, gy: Array) -> tuple[Array]:
         kept = self.x, self.y, self.mean, self.inv_std
         return (backend.current().spatial_attention_backward(gy, *kept),)
+
+
+def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
+    """The paper's f3 (Eq. 6): each channel's map normalised over its pixels, then a sigmoid.
+
+        f3(x_{i,c}) = 1 / (1 + exp(-(x_{i,c} - mean_c) / std_c)),  std_c = sqrt(var_c + eps)
+
+    x: (N, H, W, C) -> y: (N, H, W, C) in (0, 1); mean_c and the biased var_c are taken over
+    H, W of each sample. Raises ShapeError if x is no (N, H, W, C).
+
+    >>> x = tensor(np.array([1.0, 3.0]).reshape(1, 1, 2, 1))
+    >>> ops.spatial_attention(x).numpy().ravel().round(2)
+    array([0.27, 0.73])
+    """
+    expect_number(eps, "spatial_attention: eps")
+    return SpatialAttention(eps)(x)
 
 
 class Gate(Op):
@@ -81,63 +138,6 @@ class Gate(Op):
 
     def backward(self, gy: Array) -> tuple[Array, Array]:
         return backend.current().gate_backward(gy, self.mask, self.trunk, self.residual)
-
-
-def relu(x: Tensor) -> Tensor:
-    """Let what is positive through.
-
-        y = max(x, 0)
-
-    Element by element; the derivative at 0 is taken as 0. Any shape.
-
-    >>> ops.relu(tensor([-1.0, 2.0])).numpy()
-    array([0., 2.], dtype=float32)
-    """
-    return ReLU()(x)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    """Squeeze every number into (0, 1): the paper's mixed attention (Eq. 4).
-
-        f1(x) = 1 / (1 + exp(-x))
-
-    Element by element; any shape.
-
-    >>> ops.sigmoid(tensor([0.0, 100.0])).numpy()
-    array([0.5, 1. ], dtype=float32)
-    """
-    return Sigmoid()(x)
-
-
-def channel_attention(x: Tensor, eps: float = 1e-12) -> Tensor:
-    """The paper's f2 (Eq. 5): the channel vector at each position, scaled to length 1.
-
-        f2(x_{i,c}) = x_{i,c} / ||x_i||,  ||x_i|| = sqrt(sum_c x_{i,c}^2 + eps)
-
-    x: (N, H, W, C) -> y: (N, H, W, C) in [-1, 1]. `eps` keeps a position whose channels are
-    all zero from dividing by zero. Raises ShapeError if x is no (N, H, W, C).
-
-    >>> ops.channel_attention(tensor([[[[3.0, -4.0]]]])).numpy()
-    array([[[[ 0.6, -0.8]]]], dtype=float32)
-    """
-    expect_number(eps, "channel_attention: eps")
-    return ChannelAttention(eps)(x)
-
-
-def spatial_attention(x: Tensor, eps: float = 1e-5) -> Tensor:
-    """The paper's f3 (Eq. 6): each channel's map normalised over its pixels, then a sigmoid.
-
-        f3(x_{i,c}) = 1 / (1 + exp(-(x_{i,c} - mean_c) / std_c)),  std_c = sqrt(var_c + eps)
-
-    x: (N, H, W, C) -> y: (N, H, W, C) in (0, 1); mean_c and the biased var_c are taken over
-    H, W of each sample. Raises ShapeError if x is no (N, H, W, C).
-
-    >>> x = tensor(np.array([1.0, 3.0]).reshape(1, 1, 2, 1))
-    >>> ops.spatial_attention(x).numpy().ravel().round(2)
-    array([0.27, 0.73])
-    """
-    expect_number(eps, "spatial_attention: eps")
-    return SpatialAttention(eps)(x)
 
 
 def gate(mask: Tensor, trunk: Tensor, learning: str = "residual") -> Tensor:

@@ -1,10 +1,43 @@
-"""Convolution (cross-correlation, as every network library means it)."""
+"""The operations with weights: the fully connected layer, and convolution.
+
+It is cross-correlation, as every network library means it.
+"""
 
 from __future__ import annotations
 
 from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
 from minran.checks import Size, naming, pair
+
+
+class Linear(Op):
+    """y = x w + bias; gx = gy w^T, gw = x^T gy, gbias = sum_n gy."""
+
+    def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
+        checks.expect_linear(x, w, bias)
+        self.x, self.w = x, w
+        y = backend.current().linear(x, w)
+        return y if bias is None else y + bias
+
+    def backward(self, gy: Array) -> tuple[Array | None, ...]:
+        gx, gw = backend.current().linear_backward(gy, self.x, self.w, self.needs[0])
+        return gx, gw, gy.sum(0) if self.needs[2] else None
+
+
+def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Multiply by a matrix, add a vector.
+
+        y = x w + bias
+
+    x: (N, D); w: (D, K); bias: (K,) -> y: (N, K).
+
+    Raises ShapeError if the sizes do not fit.
+
+    >>> x, w = tensor([[1.0, 2.0]]), tensor([[1.0], [10.0]])
+    >>> ops.linear(x, w, tensor([0.5])).numpy()
+    array([[21.5]], dtype=float32)
+    """
+    return Linear()(x, w, bias)
 
 
 class Conv2d(Op):
@@ -18,7 +51,7 @@ class Conv2d(Op):
     def forward(self, x: Array, w: Array, bias: Array | None) -> Array:
         checks.expect_conv(x, w, bias, self.groups)
         self.x, self.w = x, w
-        with naming("conv2d", f"x {tuple(x.shape)}, w {tuple(w.shape)}"):
+        with naming("conv2d", x=x, w=w):
             y = backend.current().conv2d(x, w, self.stride, self.padding, self.groups)
         if bias is not None:
             y += bias.astype(y.dtype, copy=False)

@@ -6,12 +6,12 @@ The plain operations (`norm`, `conv`, `+`) say what these compute and are their 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
-from minran.checks import naming
-from minran.errors import BackendError, expect, expect_whole
+from minran.errors import BackendError, ShapeError, expect, expect_whole
 from minran.ops.norm import BatchNorm, Moments, running_statistics
 
 
@@ -89,27 +89,15 @@ def norm_relu_conv2d(
 
 
 def _check_conv(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:
-    shapes = f"x {tuple(x.shape)}, w {tuple(w.shape)}"
-    expect(
-        x.ndim == w.ndim == 4 and w.shape[0] == w.shape[1] and w.shape[2] == x.shape[3],
-        f"norm_relu_conv2d: expected x (N, H, W, C) and w (K, K, C, Cout), got {shapes}",
-    )
-    expect(
-        backend.weight_dtype(x.dtype) == w.dtype,
-        f"norm_relu_conv2d: x is {x.dtype} but w is {w.dtype}; they must agree",
-    )
-    expect(
-        padding < w.shape[0],
-        f"norm_relu_conv2d: padding {padding} must be below the kernel's {w.shape[0]}",
-    )
-    with naming("norm_relu_conv2d", shapes):
-        size = [conv_output_size(n, w.shape[0], stride, padding) for n in x.shape[1:3]]
-    expected = (x.shape[0], *size, w.shape[3])
-    expect(
-        residual is None or tuple(residual.shape) == expected,
-        f"norm_relu_conv2d: residual must be {expected}, got "
-        f"{residual is not None and tuple(residual.shape)}",
-    )
+    op, size = "norm_relu_conv2d", w.shape[0]
+    if not (x.ndim == w.ndim == 4 and size == w.shape[1] and w.shape[2] == x.shape[3]):
+        got = f"x {tuple(x.shape)}, w {tuple(w.shape)}"
+        raise ShapeError(f"{op}: expected x (N, H, W, C) and w (K, K, C, Cout), got {got}")
+    checks.expect_same_dtype(op, x, w)
+    expect(padding < size, f"{op}: padding {padding} must be below the kernel's {size}")
+    with checks.naming(op, x=x, w=w):
+        sides = [conv_output_size(n, size, stride, padding) for n in x.shape[1:3]]
+    checks.expect_shape(residual, (x.shape[0], *sides, w.shape[3]), f"{op}: residual")
 
 
 Norm = tuple[Tensor, Tensor, Array, Array, float]
@@ -149,19 +137,9 @@ def folded_unit(
     first = gamma.data, beta.data, *running_statistics(running_mean, running_var, eps)
     (a2, b2), (a3, b3) = (_scale_and_shift(*norm) for norm in norms[1:])
     w1, w2, w3 = (weight.data for weight in weights)
-    dtype = w1.dtype
-    y = backend.current().folded_unit(
-        x.data,
-        first,
-        w1 * a2.astype(dtype),
-        b2,
-        w2 * a3.astype(dtype),
-        b3,
-        w3,
-        None if projection is None else projection.data,
-        stride,
-    )
-    return tensor(y)
+    w1, w2 = w1 * a2.astype(w1.dtype), w2 * a3.astype(w2.dtype)
+    skip = None if projection is None else projection.data
+    return tensor(backend.current().folded_unit(x.data, first, w1, b2, w2, b3, w3, skip, stride))
 
 
 def _scale_and_shift(
@@ -181,31 +159,25 @@ def _check_unit(
     stride: int,
 ) -> None:
     shapes = [tuple(weight.shape) for weight in weights]
-    got = f"x {tuple(x.shape)}, weights {shapes}"
-    expect(
-        len(norms) == len(weights) == 3 and x.ndim == 4,
-        f"folded_unit: expected x (N, H, W, C), three norms and three weights, got {got}",
-    )
+    got = f"got x {tuple(x.shape)}, weights {shapes}"
+    if not (len(norms) == len(weights) == 3 and x.ndim == 4):
+        what = "expected x (N, H, W, C), three norms and three weights"
+        raise ShapeError(f"folded_unit: {what}, {got}")
     c, inner, out = x.shape[3], shapes[0][-1], shapes[2][-1]
-    expect(
-        shapes == [(1, 1, c, inner), (3, 3, inner, inner), (1, 1, inner, out)],
-        "folded_unit: expected x (N, H, W, C) and weights (1, 1, C, D), (3, 3, D, D), "
-        f"(1, 1, D, Cout), got {got}",
-    )
     widths = [tuple(norm[0].shape) for norm in norms]
-    expect(
-        widths == [(c,), (inner,), (inner,)],
-        f"folded_unit: expected norms of {c}, {inner} and {inner} channels, got {widths}",
-    )
-    expect(
-        projection is not None or (c == out and stride == 1),
-        f"folded_unit: without a projection {c} channels must stay {c} with stride 1, got {out} "
-        f"channels with stride {stride}",
-    )
-    expect(
-        projection is None or tuple(projection.shape) == (1, 1, c, out),
-        f"folded_unit: expected a projection {(1, 1, c, out)}, got "
-        f"{projection is not None and tuple(projection.shape)}",
-    )
     dtypes = {str(array.dtype) for array in (x, *weights)}
-    expect(len(dtypes) == 1, f"folded_unit: x and weights must have one dtype, got {dtypes}")
+    if shapes != [(1, 1, c, inner), (3, 3, inner, inner), (1, 1, inner, out)]:
+        form = "x (N, H, W, C) and weights (1, 1, C, D), (3, 3, D, D), (1, 1, D, Cout)"
+        wrong = f"expected {form}, {got}"
+    elif widths != [(c,), (inner,), (inner,)]:
+        wrong = f"expected norms of {c}, {inner} and {inner} channels, got {widths}"
+    elif projection is None and (c != out or stride != 1):
+        got = f"got {out} channels with stride {stride}"
+        wrong = f"without a projection {c} channels must stay {c} with stride 1, {got}"
+    elif projection is not None and tuple(projection.shape) != (1, 1, c, out):
+        wrong = f"expected a projection {(1, 1, c, out)}, got {tuple(projection.shape)}"
+    elif len(dtypes) > 1:
+        wrong = f"x and weights must have one dtype, got {dtypes}"
+    else:
+        return
+    raise ShapeError(f"folded_unit: {wrong}")

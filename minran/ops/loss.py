@@ -22,6 +22,19 @@ class Softmax(Op):
         return (backend.current().softmax_backward(gy, self.y) if gy.size else gy,)
 
 
+def softmax(x: Tensor) -> Tensor:
+    """Probabilities from logits.
+
+        y_k = exp(x_k) / sum_j exp(x_j)
+
+    Over the last axis, along which y sums to 1; any shape (..., K).
+
+    >>> ops.softmax(tensor([0.0, 1000.0])).numpy()
+    array([0., 1.], dtype=float32)
+    """
+    return Softmax()(x)
+
+
 class LogSoftmax(Op):
     """y_k = x_k - log sum_j e^{x_j}; gx = gy - softmax(x) sum_j gy_j."""
 
@@ -31,6 +44,19 @@ class LogSoftmax(Op):
 
     def backward(self, gy: Array) -> tuple[Array]:
         return (backend.current().log_softmax_backward(gy, self.y) if gy.size else gy,)
+
+
+def log_softmax(x: Tensor) -> Tensor:
+    """The logarithm of `softmax`, without overflow.
+
+        y_k = x_k - log sum_j exp(x_j)
+
+    Over the last axis; any shape (..., K).
+
+    >>> ops.log_softmax(tensor([0.0, 1000.0])).numpy()
+    array([-1000.,     0.], dtype=float32)
+    """
+    return LogSoftmax()(x)
 
 
 class CrossEntropy(Op):
@@ -61,32 +87,6 @@ def _targets(labels: Array, logits: Array) -> Array:
         labels = labels.copy() if isinstance(labels, np.ndarray) else labels
         return xp.asarray(labels, logits.dtype)
     return (xp.asarray(labels)[:, None] == xp.arange(logits.shape[1])).astype(logits.dtype)
-
-
-def softmax(x: Tensor) -> Tensor:
-    """Probabilities from logits.
-
-        y_k = exp(x_k) / sum_j exp(x_j)
-
-    Over the last axis, along which y sums to 1; any shape (..., K).
-
-    >>> ops.softmax(tensor([0.0, 1000.0])).numpy()
-    array([0., 1.], dtype=float32)
-    """
-    return Softmax()(x)
-
-
-def log_softmax(x: Tensor) -> Tensor:
-    """The logarithm of `softmax`, without overflow.
-
-        y_k = x_k - log sum_j exp(x_j)
-
-    Over the last axis; any shape (..., K).
-
-    >>> ops.log_softmax(tensor([0.0, 1000.0])).numpy()
-    array([-1000.,     0.], dtype=float32)
-    """
-    return LogSoftmax()(x)
 
 
 def cross_entropy(logits: Tensor, labels: Any, label_smoothing: float = 0.0) -> Tensor:

@@ -1,8 +1,8 @@
-"""Max-pool, average-pool, global average pool."""
+"""Pictures of another size: max-pool, average-pool, global average pool, interpolation."""
 
 from __future__ import annotations
 
-from minran import backend
+from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
 from minran.checks import Size, expect_pictures, naming, pair
 from minran.errors import expect_bool
@@ -17,6 +17,7 @@ class Pool(Op):
         self.kernel = pair(kernel_size, f"{self.name}: kernel_size")
         self.stride = self.kernel if stride is None else pair(stride, f"{self.name}: stride")
         self.padding = pair(padding, f"{self.name}: padding")
+        self.window = self.kernel, self.stride, self.padding
 
 
 class MaxPool2d(Pool):
@@ -32,42 +33,12 @@ class MaxPool2d(Pool):
     def forward(self, x: Array) -> Array:
         expect_pictures("max_pool2d", x)
         self.x = x
-        with naming("max_pool2d", f"x {tuple(x.shape)}"):
-            window = self.kernel, self.stride, self.padding
-            self.y = backend.current().max_pool2d(x, *window, self.ceil_mode)
+        with naming("max_pool2d", x=x):
+            self.y = backend.current().max_pool2d(x, *self.window, self.ceil_mode)
         return self.y
 
     def backward(self, gy: Array) -> tuple[Array]:
-        window = self.kernel, self.stride, self.padding
-        return (backend.current().max_pool2d_backward(gy, self.x, self.y, *window),)
-
-
-class AvgPool2d(Pool):
-    """The mean of each window; its gradient is spread evenly."""
-
-    name = "avg_pool2d"
-
-    def forward(self, x: Array) -> Array:
-        expect_pictures("avg_pool2d", x)
-        self.shape = tuple(x.shape)
-        with naming("avg_pool2d", f"x {tuple(x.shape)}"):
-            return backend.current().avg_pool2d(x, self.kernel, self.stride, self.padding)
-
-    def backward(self, gy: Array) -> tuple[Array]:
-        window = self.kernel, self.stride, self.padding
-        return (backend.current().avg_pool2d_backward(gy, self.shape, *window),)
-
-
-class GlobalAvgPool(Op):
-    """The mean over all pixels."""
-
-    def forward(self, x: Array) -> Array:
-        expect_pictures("global_avg_pool", x)
-        self.shape = tuple(x.shape)
-        return backend.current().global_avg_pool(x)
-
-    def backward(self, gy: Array) -> tuple[Array]:
-        return (backend.current().global_avg_pool_backward(gy, self.shape),)
+        return (backend.current().max_pool2d_backward(gy, self.x, self.y, *self.window),)
 
 
 def max_pool2d(
@@ -97,6 +68,21 @@ def max_pool2d(
     return MaxPool2d(kernel_size, stride, padding, ceil_mode)(x)
 
 
+class AvgPool2d(Pool):
+    """The mean of each window; its gradient is spread evenly."""
+
+    name = "avg_pool2d"
+
+    def forward(self, x: Array) -> Array:
+        expect_pictures("avg_pool2d", x)
+        self.shape = tuple(x.shape)
+        with naming("avg_pool2d", x=x):
+            return backend.current().avg_pool2d(x, *self.window)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().avg_pool2d_backward(gy, self.shape, *self.window),)
+
+
 def avg_pool2d(
     x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0
 ) -> Tensor:
@@ -115,6 +101,18 @@ def avg_pool2d(
     return AvgPool2d(kernel_size, stride, padding)(x)
 
 
+class GlobalAvgPool(Op):
+    """The mean over all pixels."""
+
+    def forward(self, x: Array) -> Array:
+        expect_pictures("global_avg_pool", x)
+        self.shape = tuple(x.shape)
+        return backend.current().global_avg_pool(x)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        return (backend.current().global_avg_pool_backward(gy, self.shape),)
+
+
 def global_avg_pool(x: Tensor) -> Tensor:
     """The mean over all pixels.
 
@@ -126,3 +124,42 @@ def global_avg_pool(x: Tensor) -> Tensor:
     array([[3., 4.]])
     """
     return GlobalAvgPool()(x)
+
+
+class UpsampleBilinear2d(Op):
+    """Y = R_h X R_w^T; gX = R_h^T gY R_w."""
+
+    def __init__(self, size: Size, align_corners: bool) -> None:
+        self.size = pair(size, "upsample_bilinear2d: size")
+        expect_bool(align_corners, "upsample_bilinear2d: align_corners")
+        self.align_corners = align_corners
+
+    def forward(self, x: Array) -> Array:
+        checks.expect_resizable(x, self.size)
+        self.shape = tuple(x.shape)
+        return backend.current().upsample_bilinear2d(x, self.size, self.align_corners)
+
+    def backward(self, gy: Array) -> tuple[Array]:
+        gx = backend.current().upsample_bilinear2d_backward(gy, self.shape, self.align_corners)
+        return (gx,)
+
+
+def upsample_bilinear2d(x: Tensor, size: Size, align_corners: bool = True) -> Tensor:
+    """Interpolate every channel linearly along both axes.
+
+        Y = R_h X R_w^T,  (R_h)[i, l] = max(0, 1 - |src(i) - l|)
+        src(i) = i (h - 1) / (H - 1)         with align_corners (corner pixels stay corners)
+        src(i) = max(0, (i + 1/2) h/H - 1/2)  without
+
+    x: (N, h, w, C) -> y: (N, H, W, C) with (H, W) = size. The authors' interpolation layer is
+    align_corners=True. Smaller sizes than x's are allowed too.
+
+    Raises ShapeError if x is no (N, h, w, C) or a size is below 1.
+
+    >>> x = tensor(np.array([0.0, 1.0]).reshape(1, 1, 2, 1))
+    >>> ops.upsample_bilinear2d(x, (1, 5)).numpy().ravel()
+    array([0.  , 0.25, 0.5 , 0.75, 1.  ])
+    >>> ops.upsample_bilinear2d(x, (1, 4), align_corners=False).numpy().ravel()
+    array([0.  , 0.25, 0.75, 1.  ])
+    """
+    return UpsampleBilinear2d(size, align_corners)(x)
