@@ -11,11 +11,11 @@ ROOT = Path(minran.__file__).parent
 PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 
 CORE = {
-    "errors.py": 142,
+    "errors.py": 131,
     "backend/naive": 675,
-    "autograd.py": 503,
-    "ops": 1077,
-    "gradcheck/check.py": 230,
+    "autograd.py": 504,
+    "ops": 1062,
+    "gradcheck/check.py": 167,
     "nn": 510,
     "models": 535,
     "optim/sgd.py": 95,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_142
+LIMIT = 4_054
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}
