@@ -6,7 +6,6 @@ The plain operations (`norm`, `conv`, `+`) say what these compute and are their 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from minran import backend, checks
 from minran.autograd import Array, Tensor, is_recording, tensor
