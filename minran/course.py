@@ -30,18 +30,17 @@ __all__ = [
 ]
 
 _LATE = {
-    "blocks": ("run_block",),
     "clinic": ("BUGS", "features", "features_for", "healthy", "patient", "shape_trace", "trace"),
     "figures": (
         *("bars_figure", "hourglass_figure", "influence_figure", "owners_figure"),
         *("reach_figure", "roofline_figure", "time_figure", "tree_figure"),
     ),
     "gates": ("SqueezeExciteParts", "cost", "replace_masks"),
+    "kernels": ("Spent", "passes_and_bytes", "run_block", "seconds_of", "timed_kernels"),
     "planted": ("InterpolationOtherCorners", "SoftmaxSameForAll", "planted"),
     "shipped": ("ablation",),
     "show": ("show_kernel",),
     "steps": ("backward_steps",),
-    "stopwatch": ("Spent", "passes_and_bytes", "seconds_of", "timed_kernels"),
 }
 
 

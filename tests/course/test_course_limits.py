@@ -7,11 +7,10 @@ import pytest
 
 from minran import backend, create_model, ops, tensor
 from minran.errors import MinranError
-from minran.workshop.course.blocks import run_block
 from minran.workshop.course.figures import owners_figure, tree_figure
 from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks
+from minran.workshop.course.kernels import passes_and_bytes, run_block, timed_kernels
 from minran.workshop.course.show import read_kernel
-from minran.workshop.course.stopwatch import passes_and_bytes, timed_kernels
 
 SHOWN = [
     ("elementwise.cu", "gate"),

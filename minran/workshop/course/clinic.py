@@ -38,31 +38,25 @@ class LeakyMask(MaskBranch):
 class TrunkInMask(AttentionModule):
     """H = (1 + M(u, T)) T: the mask is a function of what it should judge."""
 
+    mask: Any
+
     def forward(self, x: Tensor) -> Tensor:
         u = self.before(x)
         t = self.trunk(u)
-        return self.after(ops.gate(_mask_of(self)(u, t), t, self.learning))
+        return self.after(ops.gate(self.mask(u, t), t, self.learning))
 
 
 class FlatHourglass(Hourglass):
     """Every pool reads the input of the mask: all levels have half its size, none is deeper."""
 
-    inner: FlatHourglass
-
-    def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
-        super().__init__(build, channels, depth, r)
-        if depth > 1:
-            self.inner = FlatHourglass(build, channels, depth - 1, r)
-
     def forward(self, x: Tensor) -> Tensor:
-        return self.interpolate(self.level(x), x)
+        return self.interpolate(_level(self, x), x)
 
-    def level(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> (N, H // 2, W // 2, C)."""
-        d = self.down(self.pool(x))
-        if self.depth == 1:
-            return self.bottom(d)
-        return self.up(self.skip(d) + self.inner.level(x))
+
+def _level(one: Hourglass, x: Tensor) -> Tensor:
+    """(N, H, W, C) -> (N, H // 2, W // 2, C)."""
+    d = one.down(one.pool(x))
+    return one.bottom(d) if one.depth == 1 else one.up(one.skip(d) + _level(one.inner, x))
 
 
 class NearestUpsample(UpsampleBilinear2d):
@@ -79,16 +73,6 @@ class NearestUpsample(UpsampleBilinear2d):
         return x[:, rows][:, :, columns]
 
 
-class NearestHourglass(Hourglass):
-    """Nearest neighbours instead of bilinear interpolation, at every level."""
-
-    def __init__(self, build: Build, channels: int, depth: int, r: int) -> None:
-        super().__init__(build, channels, depth, r)
-        self.interpolate = NearestUpsample()
-        if depth > 1:
-            self.inner = NearestHourglass(build, channels, depth - 1, r)
-
-
 class NormedHead(Head):
     """A batch norm right before the sigmoid: BN-ReLU, conv, BN-ReLU, conv, BN, sigmoid."""
 
@@ -96,20 +80,49 @@ class NormedHead(Head):
 class ProjectingUnit(PreActUnit):
     """Makes a projection for the shortcut always, and uses it only where shapes change."""
 
-    def __init__(self, build: Build, cin: int, cout: int, stride: int = 1) -> None:
-        super().__init__(build, cin, cout, stride)
-        self.projection = build.conv(cin, cout, 1, stride)
-
 
 class NakedGate(AttentionModule):
     """H = M T where H = (1 + M) T was promised."""
 
+    mask: Any
+
     def forward(self, x: Tensor) -> Tensor:
         u = self.before(x)
-        return self.after(_mask_of(self)(u) * self.trunk(u))
+        return self.after(self.mask(u) * self.trunk(u))
 
 
-# --- the waiting room
+# --- the waiting room: a module gets a bug by becoming one of a class with another forward
+
+
+def _leak(module: Any, build: Build) -> None:
+    module.__class__, module.mask.__class__ = TrunkInMask, LeakyMask
+
+
+def _flatten(module: Any, build: Build) -> None:
+    module.mask.body.__class__ = FlatHourglass
+
+
+def _repeat(module: Any, build: Build) -> None:
+    for _, part in module.named_modules():
+        if isinstance(part, Hourglass):
+            part.interpolate = NearestUpsample()
+
+
+def _norm(module: Any, build: Build) -> None:
+    *layers, activation = module.mask.head
+    channels = layers[-1].weight.shape[-1]
+    module.mask.head = NormedHead(*layers, build.norm(channels), activation)
+
+
+def _project(module: Any, build: Build) -> None:
+    units: list[Any] = [part for _, part in module.named_modules() if type(part) is PreActUnit]
+    for unit in units:
+        cin, cout = unit.conv1.weight.shape[2], unit.conv3.weight.shape[3]
+        unit.__class__, unit.projection = ProjectingUnit, build.conv(cin, cout, 1)
+
+
+def _strip(module: Any, build: Build) -> None:
+    module.__class__ = NakedGate
 
 
 @dataclass(frozen=True)
@@ -118,55 +131,18 @@ class Bug:
 
     name: str
     words: str
-    infect: Callable[[AttentionModule, Build, int, int], AttentionModule]
-
-
-def _new_body(kind: type[Hourglass]) -> Callable[..., AttentionModule]:
-    def infect(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
-        mask = _mask_of(module)
-        mask.body = _like(kind(build, channels, depth, 1), mask.body)
-        return module
-
-    return infect
-
-
-def _no_one(module: AttentionModule, *made: Any) -> AttentionModule:
-    return _like(NakedGate(*made), module)
-
-
-def _leak(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
-    leaky = TrunkInMask(build, channels, depth)
-    leaky.mask = LeakyMask(build, channels, depth, 1, "mixed", "hourglass")
-    return _like(leaky, module)
-
-
-def _norm(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
-    mask = _mask_of(module)
-    *layers, activation = mask.head
-    mask.head = NormedHead(*layers, build.norm(channels), activation)
-    return module
-
-
-def _project(module: AttentionModule, build: Build, channels: int, depth: int) -> AttentionModule:
-    for _, parent in list(module.named_modules()):
-        for name, child in list(parent.children()):
-            if type(child) is PreActUnit:
-                cin, cout = child.conv1.weight.shape[2], child.conv3.weight.shape[3]
-                unit = ProjectingUnit(build, cin, cout)
-                unit.load_state_dict({**unit.state_dict(), **child.state_dict()})
-                setattr(parent, name, unit)
-    return module
+    infect: Callable[[AttentionModule, Build], None]
 
 
 BUGS = {
     bug.name: bug
     for bug in (
         Bug("trunk in mask", "adds the trunk's output to the mask's last map", _leak),
-        Bug("never nests", "lets every pool read the mask's input", _new_body(FlatHourglass)),
-        Bug("nearest", "repeats pixels instead of interpolating", _new_body(NearestHourglass)),
+        Bug("never nests", "lets every pool read the mask's input", _flatten),
+        Bug("nearest", "repeats pixels instead of interpolating", _repeat),
         Bug("norm before sigmoid", "puts a batch norm right before the sigmoid", _norm),
         Bug("unused projections", "makes projections in every unit, uses none", _project),
-        Bug("gate without 1", "multiplies by M instead of 1 + M", _no_one),
+        Bug("gate without 1", "multiplies by M instead of 1 + M", _strip),
     )
 }
 """The six bugs, by name, in the order of the tasks."""
@@ -184,8 +160,9 @@ def patient(name: str, channels: int = 16, depth: int = 2, seed: int = 0) -> Att
     Raises RecipeError for an unknown name.
     """
     expect(name in BUGS, f"patient: name must be one of {tuple(BUGS)}, got {name!r}", RecipeError)
-    build = Build(np.random.default_rng(seed), np.float64)
-    return BUGS[name].infect(healthy(channels, depth, seed), build, channels, depth)
+    module = healthy(channels, depth, seed)
+    BUGS[name].infect(module, Build(np.random.default_rng(seed), np.float64))
+    return module
 
 
 def features(channels: int = 16, size: int = 16, count: int = 2, seed: int = 1) -> Tensor:
@@ -223,28 +200,13 @@ def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = F
     lines = []
     closed = tuple(f"{name}." for name, m in module.named_modules() if isinstance(m, PreActUnit))
     for name, call in trace(module, x).items():
-        hidden = not units and name.startswith(closed)
-        if hidden or not (name == inside or name.startswith(f"{inside}.")):
-            continue
-        if isinstance(call.module, Sequential) and name != inside:
-            continue
-        came = " and ".join(_size(x) for x in call.inputs)
-        kind = type(call.module).__name__
-        lines.append(f"{name:32}{kind:20}{came:>12} -> {_size(call.output)}")
+        part = name.startswith(f"{inside}.") and not isinstance(call.module, Sequential)
+        if (name == inside or part) and (units or not name.startswith(closed)):
+            came = " and ".join(map(_size, call.inputs))
+            kind = type(call.module).__name__
+            lines.append(f"{name:32}{kind:20}{came:>12} -> {_size(call.output)}")
     return "\n".join(lines)
 
 
 def _size(x: Tensor) -> str:
     return "x".join(map(str, x.shape[1:3]))
-
-
-def _mask_of(module: AttentionModule) -> MaskBranch:
-    mask = module.mask
-    if mask is None:
-        raise RecipeError("the module has no mask")
-    return mask
-
-
-def _like(new: Any, old: Module) -> Any:
-    new.load_state_dict(old.state_dict())
-    return new

@@ -11,46 +11,32 @@ from matplotlib.patches import Rectangle
 
 from minran.autograd import no_grad, tensor
 from minran.inspect.picture import Picture
-from minran.inspect.style import (
-    Theme,
-    colour_bar,
-    dress,
-    legend,
-    new_figure,
-    show,
-    theme,
-)
+from minran.inspect.style import Theme, colour_bar, dress, legend, new_figure, show, theme
 from minran.models import Hourglass
 from minran.models.units import Build
-from minran.workshop.course.blocks import Block
 from minran.workshop.course.clinic import trace
-from minran.workshop.course.stopwatch import Spent
-
-# --- squares with words
+from minran.workshop.course.kernels import Block, Spent
 
 
-def _canvas(width: float, height: float, dark: bool) -> tuple[Picture, Axes, Theme]:
-    """A figure without axes to draw squares on."""
-    figure = new_figure(width, height, dark)
+def _panel(
+    size: tuple[float, float], dark: bool, *words: str, **limits: Any
+) -> tuple[Picture, Axes, Theme]:
+    """A figure with one panel: labelled axes, or without words room within limits to draw on."""
+    figure, colours = new_figure(*size, dark), theme(dark)
     axes = figure.subplots()
+    if words:
+        return figure, dress(axes, colours, *words), colours
     axes.set_axis_off()
-    return figure, axes, theme(dark)
+    axes.set(**limits)
+    return figure, axes, colours
 
 
 def _cell(
-    axes: Axes,
-    x: float,
-    y: float,
-    text: str,
-    paint: Any,
-    ink: str,
-    side: float = 0.9,
-    edge: Any = None,
+    axes: Axes, x: float, y: float, text: str, paint: Any, ink: str, side: float = 0.9, **edge: Any
 ) -> None:
     """A square around (x, y) with a text in its middle."""
     corner = (x - side / 2, y - side / 2)
-    edge = "none" if edge is None else edge
-    axes.add_patch(Rectangle(corner, side, side, facecolor=paint, edgecolor=edge, linewidth=1.6))
+    axes.add_patch(Rectangle(corner, side, side, facecolor=paint, linewidth=1.6, **edge))
     axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ink)
 
 
@@ -61,46 +47,45 @@ def owners_figure(
 
     Framed are the numbers that the threads read at the same moment.
     """
-    figure, axes, colours = _canvas(9.0, 2.2, dark)
-    each = -(-count // threads)
-    ways = (
-        ("grid-stride loop", lambda i: (i % threads, i // threads)),
-        ("a run for each", lambda i: (i // each, i % each)),
-    )
-    for row, (words, place) in enumerate(ways):
+    limits = {"xlim": (-7, count - 0.3), "ylim": (-3.35, 0.65)}
+    figure, axes, colours = _panel((9.0, 2.2), dark, **limits)
+    items, each = range(count), -(-count // threads)
+    ways = {
+        "grid-stride loop": [(i % threads, i // threads) for i in items],
+        "a run for each": [(i // each, i % each) for i in items],
+    }
+    for row, (words, places) in enumerate(ways.items()):
         y = -1.7 * row
-        for item in range(count):
-            thread, when = place(item)
-            paint = colours.colours[thread % len(colours.colours)]
-            if when == moment:
-                _cell(axes, item, y, str(thread), paint, colours.paper, edge=colours.text)
-            else:
-                _cell(axes, item, y, str(thread), (paint, 0.4), colours.text)
+        for item, (thread, when) in enumerate(places):
+            paint: Any = colours.colours[thread % len(colours.colours)]
+            ink, edge = colours.paper, colours.text
+            if when != moment:
+                paint, ink, edge = (paint, 0.4), colours.text, "none"
+            _cell(axes, item, y, str(thread), paint, ink, edgecolor=edge)
         axes.text(-1, y, words, ha="right", va="center", color=colours.text)
     words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment"
     axes.text(-0.45, -2.8, f"{words} {moment}", va="top", fontsize=9, color=colours.faint)
-    axes.set_xlim(-7, count - 0.3)
-    axes.set_ylim(-3.35, 0.65)
     return figure
 
 
 def tree_figure(block: Block, dark: bool = False) -> Picture:
     """The shared memory of a block at each barrier: a row each, the first at the top."""
     rows = block.steps
-    count = len(rows[0])
-    figure, axes, colours = _canvas(min(0.55 * count + 2.0, 10), 0.5 * len(rows) + 0.5, dark)
-    same, new = (colours.colours[0], 0.18), (colours.colours[1], 0.85)
+    count, height = len(rows[0]), len(rows)
+    size = min(0.55 * count + 2.0, 10), 0.5 * height + 0.5
+    limits = {"xlim": (-3.5, count - 0.5), "ylim": (-1.1 * height + 0.45, 0.55)}
+    figure, axes, colours = _panel(size, dark, **limits)
     before: Any = [None] * count
     for number, cells in enumerate(rows):
         y = -1.1 * number
         for place, value in enumerate(cells):
-            paint, ink = (same, colours.text) if value == before[place] else (new, colours.paper)
-            _cell(axes, place, y, f"{value:.4g}", paint, ink)
-        words = "at the end" if number == len(rows) - 1 else f"barrier {number + 1}"
+            paint, ink = (colours.colours[1], 0.85), colours.paper
+            if value == before[place]:
+                paint, ink = (colours.colours[0], 0.18), colours.text
+            _cell(axes, place, y, f"{value:.4g}", paint, ink, edgecolor="none")
+        words = "at the end" if number == height - 1 else f"barrier {number + 1}"
         axes.text(-0.75, y, words, ha="right", va="center", color=colours.text)
         before = cells
-    axes.set_xlim(-3.5, count - 0.5)
-    axes.set_ylim(-1.1 * len(rows) + 0.45, 0.55)
     return figure
 
 
@@ -113,34 +98,36 @@ def hourglass_figure(
     kind: the class of hourglass to run.
     """
     rows = _levels(kind, depth, size, r)
-    figure, axes, colours = _canvas(2.3 * depth + 4.2, 1.35 * depth + 1.5, False)
-    axes.set_aspect("equal")
-    down, up, ink = *colours.colours[:2], colours.text
-    arrow = {"arrowstyle": "-|>", "color": colours.faint, "shrinkA": 0, "shrinkB": 0}
     right, units = 2.2 * depth + 3.4, "unit" if r == 1 else f"{r} units"
-    for level, (falling, rising) in enumerate(rows):
+    limits = {"xlim": (-1.5, right + 1.9), "ylim": (-1.45 * depth - 0.75, 0.85), "aspect": "equal"}
+    figure, axes, colours = _panel((2.3 * depth + 4.2, 1.35 * depth + 1.5), False, **limits)
+    ink = colours.text
+    small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": ink}
+    arrow = {"arrowstyle": "-|>", "color": colours.faint, "shrinkA": 0, "shrinkB": 0}
+
+    def point(to: tuple[float, float], start: tuple[float, float]) -> None:
+        axes.annotate("", to, start, arrowprops=arrow)
+
+    for level, sizes in enumerate(rows):
         y, left, other = -1.45 * level, 1.1 * level, right - 1.1 * level
-        sides = [0.92 * (pixels / size) ** 0.5 for pixels in (falling, rising)]
-        _cell(axes, left, y, str(falling), down, "w", sides[0])
-        _cell(axes, other, y, str(rising), up, "w", sides[1])
+        sides = [0.92 * (pixels / size) ** 0.5 for pixels in sizes]
+        for x, pixels, side, paint in zip((left, other), sizes, sides, colours.colours):
+            _cell(axes, x, y, str(pixels), paint, "w", side, edgecolor="none")
         half = sides[0] / 2
         if level == 0:
             axes.text(left, half + 0.14, "u", ha="center", color=ink, style="italic")
             axes.text(other, half + 0.14, "to the head", ha="center", color=ink, fontsize=9)
             continue
         top, above, slope = y + 0.95, y + half + 0.06, 1.1 * (0.5 / 1.45)
-        axes.annotate("", (left - 0.15, above), (left - 1.1 + slope, top), arrowprops=arrow)
-        axes.annotate("", (other + 1.1 - slope, top), (other + 0.15, above), arrowprops=arrow)
-        axes.annotate("", (other - half - 0.1, y), (left + half + 0.06, y), arrowprops=arrow)
-        grows = rows[level - 1][1] > rising
+        point((left - 0.15, above), (left - 1.1 + slope, top))
+        point((other + 1.1 - slope, top), (other + 0.15, above))
+        point((other - half - 0.1, y), (left + half + 0.06, y))
+        grows = rows[level - 1][1] > sizes[1]
         after = ["interpolate"] * grows + [f"+ skip, {units}"] * (level > 1)
         between = "skip: one unit" if level < depth else units
-        small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": ink}
         axes.text(left - 0.75, y + 0.55, f"pool\n{units}", ha="right", **small)
         axes.text(other + 0.75, y + 0.55, "\n".join(after), ha="left", **small)
         axes.text((left + other) / 2, y + 0.16, between, ha="center", **small)
-    axes.set_xlim(-1.5, right + 1.9)
-    axes.set_ylim(-1.45 * depth - 0.75, 0.85)
     return figure
 
 
@@ -150,14 +137,10 @@ def _levels(kind: type[Hourglass], depth: int, size: int, r: int) -> list[tuple[
     with no_grad():
         calls = trace(body, tensor(np.zeros((1, size, size, 4), np.float32)))
     heights = {name: call.output.shape[1] for name, call in calls.items()}
-    ways = [
-        (f"{'inner.' * level}down", f"{'inner.' * level}{'bottom' if level == depth - 1 else 'up'}")
-        for level in range(depth)
-    ]
-    return [(size, heights[""]), *((heights[down], heights[up]) for down, up in ways)]
-
-
-# --- axes
+    levels = ["inner." * level for level in range(depth)]
+    ups = [*(f"{level}up" for level in levels[:-1]), f"{levels[-1]}bottom"]
+    ways = zip(levels, ups, strict=True)
+    return [(size, heights[""]), *((heights[f"{level}down"], heights[up]) for level, up in ways)]
 
 
 def bars_figure(
@@ -176,30 +159,25 @@ def bars_figure(
     for axes, (title, bars) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
         dress(axes, colours, title, "", units[title])
         bottom = np.zeros(len(bars))
-        for index, part in enumerate(parts):
-            values = np.array([bar[index] for bar in bars.values()])
-            paint = colours.colours[index]
+        for part, values, paint in zip(parts, np.transpose([*bars.values()]), colours.colours):
             axes.bar(list(bars), values, bottom=bottom, color=paint, label=part, width=0.7)
             bottom += values
+        small = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": colours.text}
         for place, value in enumerate(bottom):
             text = f"{value / bottom.sum():.0%}" if share else f"{value:.3g}"
-            axes.text(
-                place, value, text, ha="center", va="bottom", fontsize=8.5, color=colours.text
-            )
+            axes.text(place, value, text, **small)
         axes.grid(axis="x", visible=False)
         axes.margins(y=0.12)
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": colours.text}
     handles = axes.get_legend_handles_labels()
-    figure.legend(
-        *handles, loc="outside upper right", ncols=len(parts), frameon=False, fontsize=9,
-        labelcolor=colours.text,
-    )  # fmt: skip
+    figure.legend(*handles, loc="outside upper right", ncols=len(parts), **look)
     return figure
 
 
 def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
     """Where the middle of each mask looks: a row for each network of `inspect.mask_reach`."""
     colours = theme()
-    count = max(len(reaches) for reaches in rows.values())
+    count = max(map(len, rows.values()))
     figure = new_figure(2.1 * count + 1.6, 2.15 * len(rows) + 0.3, False)
     grid = figure.subplots(len(rows), count, squeeze=False)
     for line, (name, reaches) in zip(grid, rows.items(), strict=True):
@@ -216,18 +194,14 @@ def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
 
 def influence_figure(reaches: Sequence[Any], dark: bool = False) -> Picture:
     """Share of a mask value's influence within a centred square, over the square's side."""
-    colours = theme(dark)
-    figure = new_figure(6.4, 3.4, dark)
     side = "side of a square around the middle, pixels"
-    axes = dress(figure.subplots(), colours, "", side, "influence within")
+    figure, axes, colours = _panel((6.4, 3.4), dark, "", side, "influence within")
     for index, reach in enumerate(reaches):
-        axes.plot(
-            *influence(reach.gradient), "osD"[index % 3] + "-", ms=3.5, lw=1.8,
-            color=colours.colours[index], label=f"mask of {_stage(reach)}",
-        )  # fmt: skip
+        look: Any = {"color": colours.colours[index], "label": f"mask of {_stage(reach)}"}
+        axes.plot(*influence(reach.gradient), "osD"[index % 3] + "-", ms=3.5, lw=1.8, **look)
     uniform = influence(np.ones_like(reaches[0].gradient))
     axes.plot(*uniform, color=colours.text, lw=1.4, ls="--", label="a global average")
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    axes.yaxis.set_major_formatter("{x:.0%}")
     legend(axes, colours, loc="lower right")
     return figure
 
@@ -248,19 +222,14 @@ def roofline_figure(
     peak: float, bandwidth: float, kernels: Mapping[str, Spent], dark: bool = False
 ) -> Picture:
     """Both roofs (operations a second, bytes a second) and the kernels measured below them."""
-    colours = theme(dark)
-    figure = new_figure(7.2, 3.9, dark)
-    axes = dress(
-        figure.subplots(), colours, "The roofline of this core", "FLOP per byte", "GFLOP/s"
-    )
+    words = "The roofline of this core", "FLOP per byte", "GFLOP/s"
+    figure, axes, colours = _panel((7.2, 3.9), dark, *words)
     x = np.logspace(-1.3, 2.6, 200)
     axes.loglog(x, np.minimum(peak, bandwidth * x) / 1e9, color=colours.text, lw=1.8)
-    ridge = peak / bandwidth
+    ridge, across = peak / bandwidth, axes.get_xaxis_transform()
     axes.axvline(ridge, color=colours.faint, lw=1, ls=":")
-    axes.text(
-        ridge * 1.08, 0.04, f"ridge {ridge:.0f}", color=colours.faint, fontsize=8.5,
-        transform=axes.get_xaxis_transform(),
-    )  # fmt: skip
+    small: dict[str, Any] = {"color": colours.faint, "fontsize": 8.5, "transform": across}
+    axes.text(ridge * 1.08, 0.04, f"ridge {ridge:.0f}", **small)
     for index, (name, spent) in enumerate(kernels.items()):
         point = spent.flops / spent.bytes, spent.flops / spent.seconds / 1e9
         axes.plot(*point, "osD^vP"[index % 6], color=colours.colours[index % 6], ms=8, label=name)
@@ -272,13 +241,12 @@ def roofline_figure(
 
 def time_figure(spent: Mapping[str, Spent], whole: float, dark: bool = False) -> Picture:
     """Bars of a step's time by kernel, in the order given; what is left is Python and the rest."""
-    colours = theme(dark)
     names = [*spent, "between the kernels"]
+    size = 7.2, 0.3 * len(names) + 0.9
+    figure, axes, colours = _panel(size, dark, "", "share of the step", "")
     seconds = [one.seconds for one in spent.values()]
     seconds.append(max(whole - sum(seconds), 0.0))
     paint = [colours.colours[0 if one.flops else 1] for one in spent.values()]
-    figure = new_figure(7.2, 0.3 * len(names) + 0.9, dark)
-    axes = dress(figure.subplots(), colours, "", "share of the step", "")
     shares = np.array(seconds) / whole
     axes.barh(names, shares, color=[*paint, colours.faint])
     for place, share in enumerate(shares):
@@ -286,8 +254,8 @@ def time_figure(spent: Mapping[str, Spent], whole: float, dark: bool = False) ->
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.12)
-    axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-    for name, colour in (("has products", 0), ("moves bytes", 1)):
-        axes.barh([0], [0], color=colours.colours[colour], label=name)
+    axes.xaxis.set_major_formatter("{x:.0%}")
+    for name, colour in zip(("has products", "moves bytes"), colours.colours):
+        axes.barh([0], [0], color=colour, label=name)
     legend(axes, colours, loc="lower right")
     return figure

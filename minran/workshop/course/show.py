@@ -14,6 +14,7 @@ import os
 import re
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -55,23 +56,17 @@ white-space:normal;min-width:13em}
 """
 
 
+@dataclass
 class Source:
-    """Source text that a notebook shows in colours and that prints as it is.
+    """Source text that a notebook shows in colours and that prints as it is."""
 
-    notes: by line number, what stands beside the line. stale: by fragment, the notes whose line is
-    no longer in the source; they are listed below it.
-    """
-
-    def __init__(
-        self,
-        text: str,
-        where: str,
-        language: str = "python",
-        notes: Mapping[int, str] | None = None,
-        stale: Mapping[str, str] | None = None,
-    ) -> None:
-        self.text, self.where, self.language = text, where, language
-        self.notes, self.stale = dict(notes or {}), dict(stale or {})
+    text: str
+    where: str
+    language: str = "python"
+    notes: Mapping[int, str] = field(default_factory=dict)
+    """By line number, what stands beside the line."""
+    stale: Mapping[str, str] = field(default_factory=dict)
+    """By fragment, the notes whose line is no longer in the source; they are listed below it."""
 
     def __repr__(self) -> str:
         code = self.text.splitlines()
@@ -85,22 +80,18 @@ class Source:
 
     def _repr_html_(self) -> str:
         code = _coloured(self.text, self.language)
-        rows = ""
-        for number, line in enumerate(code.split("\n") if self.notes else ()):
-            note = escape(self.notes.get(number, ""))
-            beside = f'<td class="note">{note}</td>' if note else ""
-            span = "" if note else ' colspan="2"'
-            rows += f"<tr><td{span}><pre>{line or ' '}</pre></td>{beside}</tr>"
-        body = f"<table>{rows}</table>" if rows else f"<pre>{code}</pre>"
-        stale = "".join(
-            f'<div class="where">no longer in the source: {escape(key)}: {escape(note)}</div>'
-            for key, note in self.stale.items()
-        )
-        return (
-            f"<style>{_STYLE}</style>"
-            f'<div class="minran-source"><div class="where">{escape(self.where)}</div>'
-            f"{body}{stale}</div>"
-        )
+        body = f"<pre>{code}</pre>"
+        if self.notes:
+            rows = ""
+            for number, line in enumerate(code.split("\n")):
+                note, wide = escape(self.notes.get(number, "")), ' colspan="2"'
+                beside = f'<td class="note">{note}</td>' if note else ""
+                rows += f"<tr><td{'' if note else wide}><pre>{line or ' '}</pre></td>{beside}</tr>"
+            body = f"<table>{rows}</table>"
+        words = [f"no longer in the source: {key}: {note}" for key, note in self.stale.items()]
+        above, *below = (f'<div class="where">{escape(one)}</div>' for one in (self.where, *words))
+        frame = f'<div class="minran-source">{above}{body}{"".join(below)}</div>'
+        return f"<style>{_STYLE}</style>{frame}"
 
 
 def _coloured(text: str, language: str) -> str:
@@ -147,11 +138,10 @@ def read_source(thing: Any, docstring: bool = True) -> Source:
         file = Path(inspect.getsourcefile(thing) or "")
     except (OSError, TypeError) as error:
         raise MinranError(f"show_source: {thing!r} has no Python source to show") from error
-    last = first + len(lines) - 1 if first else len(lines)
     text = textwrap.dedent("".join(lines)).rstrip("\n")
-    root = PACKAGE.parent
+    root, first = PACKAGE.parent, max(first, 1)
     name = file.relative_to(root).as_posix() if file.is_relative_to(root) else file.name
-    where = f"{name}, lines {max(first, 1)}-{last}"
+    where = f"{name}, lines {first}-{first + len(lines) - 1}"
     return Source(text if docstring else _without_docstring(text), where)
 
 
@@ -192,13 +182,11 @@ def read_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) ->
         raise MinranError(f"show_kernel: {file} has no {name!r}; it has {', '.join(there)}")
     code = match.group().split("\n")
     beside: dict[int, str] = {}
-    stale: dict[str, str] = {}
-    for fragment, note in (notes or {}).items():
+    stale = dict(notes or {})
+    for fragment in tuple(stale):
         number = next((i for i, line in enumerate(code) if fragment in line), None)
-        if number is None:
-            stale[fragment] = note
-        else:
-            beside[number] = f"{beside[number]}; {note}" if number in beside else note
+        if number is not None:
+            beside[number] = "; ".join([*filter(None, [beside.get(number)]), stale.pop(fragment)])
     first = text.count("\n", 0, match.start()) + 1
     where = f"minran/backend/gpu/kernels/{file}, lines {first}-{first + len(code) - 1}"
     return Source(match.group(), where, "cuda", beside, stale)
@@ -209,11 +197,12 @@ def read_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) ->
 _count = itertools.count()
 
 
+@dataclass
 class Frames:
     """Pictures to step through by clicking, or with the arrow keys; see `frames`."""
 
-    def __init__(self, pictures: Sequence[Any], captions: Sequence[str]) -> None:
-        self.pictures, self.captions = list(pictures), list(captions)
+    pictures: Sequence[Any]
+    captions: Sequence[str]
 
     def __repr__(self) -> str:
         return "\n".join(f"{k}. {text}" for k, text in enumerate(self.captions))
@@ -223,15 +212,11 @@ class Frames:
         name = f"minran-frames-{os.getpid()}-{next(_count)}"
         rules, buttons, bodies = "", "", ""
         for k, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
-            one, words = f"{name}-{k}", escape(caption, quote=True)
-            checked = "" if k else " checked"
-            buttons += (
-                f'<input type="radio" name="{name}" id="{one}"{checked} aria-label="{words}">'
-                f'<label for="{one}">{k}</label>'
-            )
-            bodies += (
-                f'<figure class="f{k}"><figcaption>{words}</figcaption>{_as_html(picture)}</figure>'
-            )
+            one, words, first = f"{name}-{k}", escape(caption), "" if k else " checked"
+            button = f'<input type="radio" name="{name}" id="{one}"{first} aria-label="{words}">'
+            buttons += f'{button}<label for="{one}">{k}</label>'
+            text = f"<figcaption>{words}</figcaption>"
+            bodies += f'<figure class="f{k}">{text}{_as_html(picture)}</figure>'
             rules += f"#{one}:checked~.f{k}{{display:block}}"
         style = (
             f".{name}{{font:14px system-ui,sans-serif}}"
@@ -259,11 +244,9 @@ def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
 
     Raises ShapeError if there are not as many captions as pictures.
     """
-    expect(
-        len(pictures) == len(captions) > 0,
-        f"frames: expected a caption for each picture, got {len(pictures)} pictures and "
-        f"{len(captions)} captions",
-    )
+    got = f"{len(pictures)} pictures and {len(captions)} captions"
+    expected = f"frames: expected a caption for each picture, got {got}"
+    expect(len(pictures) == len(captions) > 0, expected)
     return Frames(pictures, captions)
 
 
@@ -286,15 +269,9 @@ def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     except ImportError:
         print(f"One picture; {pip_install('notebooks')} gives sliders.")
         return draw(**start)
-    sliders = {
-        name: ipywidgets.SelectionSlider(
-            options=list(values), value=start[name], description=name, continuous_update=False
-        )
-        for name, values in choices.items()
-    }
-
-    def show(**chosen: Any) -> None:
-        display(draw(**chosen))
-
-    output = ipywidgets.interactive_output(show, sliders)
+    sliders = {}
+    for name, values in choices.items():
+        how = {"value": start[name], "description": name, "continuous_update": False}
+        sliders[name] = ipywidgets.SelectionSlider(options=list(values), **how)
+    output = ipywidgets.interactive_output(lambda **chosen: display(draw(**chosen)), sliders)
     return ipywidgets.VBox([*sliders.values(), output])

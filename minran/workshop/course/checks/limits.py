@@ -14,7 +14,6 @@ from minran.errors import MinranError
 from minran.models import MaskBranch
 from minran.models.units import Build
 from minran.nn import Module
-from minran.workshop.course.blocks import run_block
 from minran.workshop.course.checking import (
     Function,
     Wrong,
@@ -27,7 +26,7 @@ from minran.workshop.course.checking import (
 )
 from minran.workshop.course.clinic import healthy, patient
 from minran.workshop.course.gates import SqueezeExciteParts, cost
-from minran.workshop.course.stopwatch import passes_and_bytes
+from minran.workshop.course.kernels import passes_and_bytes, run_block
 
 _MODULES = (
     {"channels": 16, "depth": 2, "seed": 0},

@@ -1,13 +1,20 @@
-"""Where the time goes, for notebook 17: kernel calls timed, passes and temporary bytes counted."""
+"""What notebook 17 looks at kernels with: a block of CUDA threads in Python, times, passes, bytes.
+
+A thread is a generator. It computes until it says `yield`, which is `__syncthreads()`: there it
+waits until every thread of the block has come as far. Between two barriers the threads run one
+after another, in an order drawn at random, as on a card nobody promises an order either. So a
+program that lacks a barrier gives different answers for different seeds.
+"""
 
 from __future__ import annotations
 
 import inspect
 import time
+import timeit
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
@@ -15,6 +22,45 @@ import numpy as np
 
 from minran import backend
 from minran.backend.contract import KERNELS
+from minran.errors import MinranError, expect
+
+Program = Callable[..., Iterator[None]]
+
+
+@dataclass
+class Block:
+    """What happened: `shared` memory at the end, barriers passed, and who touched which cell."""
+
+    shared: np.ndarray
+    barriers: int = 0
+    steps: list[np.ndarray] = field(default_factory=list)
+    """The shared memory at every barrier, and at the end."""
+
+
+def run_block(program: Program, threads: int, *arguments: Any, seed: int = 0) -> Block:
+    """Run `program(thread, threads, shared, *arguments)` for every thread of one block.
+
+    shared: an array of `threads` numbers that start as NaN: memory that nobody wrote holds
+    anything. Raises MinranError if the program is no generator (it has no `yield`), or if some
+    threads end while others wait at a barrier: a card would hang.
+    """
+    rng = np.random.default_rng(seed)
+    result = Block(np.full(threads, np.nan))
+    running = []
+    for thread in range(threads):
+        started = program(thread, threads, result.shared, *arguments)
+        silent = "run_block: the program has no `yield`, so its threads never wait"
+        expect(inspect.isgenerator(started), silent, MinranError)
+        running.append(started)
+    while True:
+        ended = object()
+        waiting = sum(next(running[k], ended) is not ended for k in rng.permutation(threads))
+        result.steps.append(result.shared.copy())
+        if not waiting:
+            return result
+        hangs = f"{waiting} of {threads} threads wait at a barrier that the others never reach"
+        expect(waiting == threads, f"run_block: {hangs}", MinranError)
+        result.barriers += 1
 
 
 @dataclass
@@ -35,10 +81,9 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
     for a multiply-add); 0 for kernels that have none.
     """
     module = backend.current()
-    kernels = {name: getattr(module, name) for name in KERNELS if backend.has(name)}
     spent: dict[str, Spent] = {}
 
-    def timed(name: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    def timed(name: str, kernel: Callable[..., Any]) -> Any:
         signature = inspect.signature(kernel)
 
         def call(*args: Any, **options: Any) -> Any:
@@ -54,8 +99,8 @@ def timed_kernels() -> Iterator[dict[str, Spent]]:
 
         return call
 
-    wrapped: dict[str, Any] = {name: timed(name, kernels[name]) for name in kernels}
-    with mock.patch.multiple(module, **wrapped):
+    kernels = {name: timed(name, getattr(module, name)) for name in KERNELS if backend.has(name)}
+    with mock.patch.multiple(module, **kernels):
         yield spent
 
 
@@ -79,13 +124,7 @@ def _bytes(value: Any) -> int:
 
 def seconds_of(function: Callable[[], Any], rounds: int = 7) -> float:
     """The median time of a call, after one that does not count."""
-    function()
-    times = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return float(np.median(times))
+    return float(np.median(timeit.repeat(function, number=1, repeat=rounds + 1)[1:]))
 
 
 class Counted(np.ndarray):
@@ -97,18 +136,17 @@ class Counted(np.ndarray):
         self.passes = getattr(parent, "passes", [])
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        outs = options.get("out", ())
-        result = self._counted(getattr(ufunc, method), inputs, options)
-        return outs[0] if outs else result
+        return self._counted(getattr(ufunc, method), inputs, options)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        result = self._counted(function, args, kwargs)
-        return result if kwargs.get("out") is None else kwargs["out"]
+        return self._counted(function, args, kwargs)
 
     def _counted(self, function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
         given = _arrays([*args, *options.values()])
         self.passes.append(max((array.size for array in given), default=0))
-        result = function(*_plain(args), **_plain(options))
+        result, out = function(*_plain(args), **_plain(options)), options.get("out")
+        if out is not None:
+            return out[0] if isinstance(out, tuple) else out
         if not isinstance(result, np.ndarray) or result.ndim == 0:
             return result
         marked = result.view(Counted)
