@@ -90,6 +90,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: ops.global_avg_pool(t(2, 2)), "global_avg_pool (N, H, W, C) (2, 2)"),
     (lambda: ops.upsample_bilinear2d(t(2, 2), 4), "upsample_bilinear2d (N, H, W, C) (2, 2)"),
     (lambda: ops.upsample_bilinear2d(t(*PICTURE), 0), "upsample_bilinear2d (4, 4) (0, 0)"),
+    (lambda: ops.upsample_bilinear2d(t(1, 0, 2, 1), 4), "upsample_bilinear2d (0, 2) (4, 4)"),
     (lambda: ops.upsample_bilinear2d(t(*PICTURE), 2.0), "upsample_bilinear2d size 2.0"),
     (lambda: norm(t(2, 2, 3), (3, 3, 3, 3)), "batch_norm (N, H, W, C) (2, 2, 3)"),
     (lambda: norm(t(*PICTURE), (2, 3, 3, 3)), "batch_norm 3 channels gamma (3,) (2,)"),
