@@ -30,7 +30,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -85,7 +84,8 @@ def start() -> World:
     world = NCCLWorld(comm, mpi, neighbours.Get_rank()) if on_gpu else MPIWorld(comm, mpi)
     install(world)
     _share_cores(neighbours)
-    sys.excepthook = _last_words
+    # The others would wait for this process forever.
+    sys.excepthook = lambda *error: fail("".join(traceback.format_exception(*error)).rstrip(), 1)
     atexit.register(_farewell, world, os.getpid())
     return current()
 
@@ -204,13 +204,6 @@ def fail(message: str, status: int) -> int:
     print(message, file=Output(sys.stderr), flush=True)
     world.abort(status)
     return status
-
-
-def _last_words(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """For an exception that nobody caught: the others would wait for this process forever."""
-    fail("".join(traceback.format_exception(kind, error, trace)).rstrip(), 1)
 
 
 def _farewell(world: MPIWorld, process: int) -> None:

@@ -17,7 +17,7 @@ CORE = {
     "ops": 1062,
     "gradcheck/check.py": 167,
     "nn": 510,
-    "models": 535,
+    "models": 528,
     "optim/sgd.py": 95,
     "optim/schedules.py": 85,
     "train/steps.py": 130,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_054
+LIMIT = 4_047
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -104,19 +102,19 @@ class ResidualAttentionNetwork(Module):
         build = FusedBuild(np.random.default_rng(seed), dtype, spec.unit, spec.groups)
         names = ("p", "t", "r", "learning", "attention", "mask")
         options = {name: getattr(spec, name) for name in names}
-
-        def modules(stage: int, width: int) -> Iterable[Module]:
-            for _ in range(spec.modules[stage]):
-                yield AttentionModule(build, width, spec.depths[stage], **options)
-
         self.stem = _stem(build, spec)
-        self.stages = _stages(build, spec, modules)
-        width = (spec.stem_width, *spec.widths)[-1]
+        stages: list[Module] = []
         tail: list[Module] = []
+        width = spec.stem_width
+        for channels, count, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
+            first = unit(build, width, channels, stride=2 if stages else 1)
+            modules = (AttentionModule(build, channels, depth, **options) for _ in range(count))
+            stages.append(Sequential(first, *modules))
+            width = channels
         for _ in range(spec.tail_units):
             tail.append(unit(build, width, spec.tail_width, 1 if tail else spec.tail_stride))
             width = spec.tail_width
-        self.tail = Sequential(*tail)
+        self.stages, self.tail = Sequential(*stages), Sequential(*tail)
         # Pre-activation units end in a sum: the last batch norm and ReLU are still to come.
         self.norm = build.norm_relu(width) if build.pre_activation else None
         self.pool = GlobalAvgPool()
@@ -140,8 +138,13 @@ class ResNet(Module):
         self.spec = spec
         build = FusedBuild(np.random.default_rng(seed), dtype)
         self.stem = Sequential(build.conv(3, spec.stem_width, 3, padding=1))
-        self.stages = _stages(build, spec, lambda i, width: units(build, width, spec.units[i] - 1))
-        width = (spec.stem_width, *spec.widths)[-1]
+        stages: list[Module] = []
+        width = spec.stem_width
+        for channels, count in zip(spec.widths, spec.units, strict=True):
+            first = unit(build, width, channels, stride=2 if stages else 1)
+            stages.append(Sequential(first, *units(build, channels, count - 1)))
+            width = channels
+        self.stages = Sequential(*stages)
         self.norm = build.norm_relu(width)
         self.pool = GlobalAvgPool()
         self.fc = Linear(width, spec.num_classes, rng=build.rng, dtype=dtype)
@@ -159,15 +162,3 @@ def _stem(build: Build, spec: Spec) -> Sequential:
         return Sequential(conv, build.norm_relu(width), MaxPool2d(3, stride=2, ceil_mode=True))
     conv = build.conv(3, width, 3, padding=1)
     return Sequential(conv) if spec.stem == "cifar" else Sequential(conv, MaxPool2d(2))
-
-
-def _stages(build: Build, spec: Any, others: Callable[[int, int], Iterable[Module]]) -> Sequential:
-    """Each stage is a unit, which halves the picture but in the first, and the `others` behind it.
-
-    others: those of a stage, from its number and width.
-    """
-    stages: list[Module] = []
-    for stage, (before, width) in enumerate(pairwise((spec.stem_width, *spec.widths))):
-        first = unit(build, before, width, stride=2 if stage else 1)
-        stages.append(Sequential(first, *others(stage, width)))
-    return Sequential(*stages)
