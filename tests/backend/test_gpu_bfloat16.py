@@ -191,15 +191,12 @@ def test_losses_take_no_bfloat16(kernels: Short) -> None:
 @pytest.fixture(scope="module", params=DEVICES)
 def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp(request.param)
-    return {
-        name: run(
-            request.param,
-            folder / name,
-            f"precision={name[:4]}",
-            capture="eager" not in name,
-        )
-        for name in ("fp32", "bf16", "bf16, eager")
-    }
+
+    def start(name: str) -> Any:
+        changes = f"precision={name[:4]}"
+        return run(request.param, folder / name, changes, capture="eager" not in name)
+
+    return {name: start(name) for name in ("fp32", "bf16", "bf16, eager")}
 
 
 def test_training(runs: Any) -> None:
@@ -233,11 +230,8 @@ def test_all_maps_of_a_step_are_short(monkeypatch: pytest.MonkeyPatch) -> None:
     assert grads == {np.dtype(np.float32)}
     # In float32: the classifier's three products, the loss, and vectors of C numbers.
     long = [name for name in launched if "bfloat16" not in name and name.startswith("conv_")]
-    assert sorted(name.split("<")[0] for name in long) == [
-        "conv_filters",
-        "conv_forward",
-        "conv_input",
-    ]
+    products = ["conv_filters", "conv_forward", "conv_input"]
+    assert sorted(name.split("<")[0] for name in long) == products
     about_maps = ("relu", "max_pool", "upsample", "gate", "sigmoid", "batch_norm", "add")
     assert not [name for name in launched if name.startswith(about_maps) and "<float" in name]
 
@@ -291,14 +285,8 @@ def test_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_on_a_cpu_it_is_said(tmp_path: Path) -> None:
     command = ["train", "--recipe", "quickstart", "--runs", str(tmp_path), "--quiet"]
-    command += [
-        "--precision",
-        "bf16",
-        "--set",
-        "training.iterations=1",
-        "--set",
-        "data.test_count=9",
-    ]
+    command += ["--precision", "bf16", "--set", "training.iterations=1"]
+    command += ["--set", "data.test_count=9"]
     done = subprocess.run(
         [sys.executable, "-m", "minran", *command], capture_output=True, text=True, check=True
     )

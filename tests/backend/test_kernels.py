@@ -453,14 +453,10 @@ LINEAR = ("conv2d", "avg_pool2d", "global_avg_pool", "upsample")
 LINEAR_CASES = [case for case in CASES if str(case).startswith(LINEAR)]
 
 
+@pytest.mark.parametrize("strided", [False, True], ids=["packed", "strided"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_agrees_with_pytorch_in_float64(kernels: Kernels, case: Case) -> None:
-    assert_agrees(case, kernels)
-
-
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_strided_inputs(kernels: Kernels, case: Case) -> None:
-    assert_agrees(case, Kernels(kernels.name, strided=True))
+def test_agrees_with_pytorch_in_float64(kernels: Kernels, case: Case, strided: bool) -> None:
+    assert_agrees(case, Kernels(kernels.name, strided))
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -47,13 +47,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
 
 
 def conv2d_backward(
-    gy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    need_gx: bool = True,
+    gy: Array, x: Array, w: Array, stride: Pair, padding: Pair, groups: int, need_gx: bool = True
 ) -> tuple[Array | None, Array]:
     """Adjoints of `conv2d` in x and in w: gx (N, H, W, C) or None, gw (KH, KW, C/groups, K)."""
     kernel = w.shape[:2]
@@ -142,22 +136,15 @@ def columns_of(
     *_, rows, width, _ = padded.shape
     sc = x.itemsize
     sw, sh, sn = c * sc, width * c * sc, rows * width * c * sc
-    steps = sn, sh * stride[0], sw * stride[1], sh
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    if groups == 1:
-        # One window row is a run of KW * C neighbouring numbers of the padded picture.
-        shape, strides = (n, *out, kh, kw * c), (*steps, sc)
-        columns = empty((n * math.prod(out), kh * kw * c), x.dtype)
-    else:
-        cg = c // groups
-        shape, strides = (groups, n, *out, kh, kw, cg), (sc * cg, *steps, sw, sc)
-        columns = empty((groups, n * math.prod(out), kh * kw * cg), x.dtype)
+    cg = c // groups
+    shape = groups, n, *out, kh, kw, cg
+    strides = cg * sc, sn, sh * stride[0], sw * stride[1], sh, sw, sc
     # The windows overlap in memory: a view that only an array's constructor makes (as_strided does
-    # the same, but takes ten times as long).
+    # the same, but takes ten times as long). Of one group, a window row is a run of KW * C numbers.
     windows = np.ndarray(shape, x.dtype, padded, strides=strides)
+    columns = empty((groups, n * math.prod(out), kh * kw * cg), x.dtype)
     np.copyto(columns.reshape(shape), windows)
-    return columns
+    return columns if groups > 1 else columns[0]
 
 
 def _col2im(

@@ -183,14 +183,10 @@ def folded_unit(
 
     There a batch norm is a fixed a x + b. Behind a convolution its a goes into the weights and
     only + b is left, and no statistics are wanted in between: a block of samples goes through the
-    whole unit at once.
+    whole unit at once. The equations are in `contract`.
 
-        p = relu(gamma (x - mean) inv_std + beta);  u = relu(p w1 + shift2)
-        v = relu(conv3x3(u, w2, stride) + shift3)
-        y = v w3 + (p[:, ::stride, ::stride] projection, or x without one)
-
-    x (N, H, W, C), first gamma, beta, mean, inv_std, (C,) each, w1 (1, 1, C, D), w2 (3, 3, D, D),
-    w3 (1, 1, D, Cout), projection (1, 1, C, Cout) or None -> y (N, H/stride, W/stride, Cout).
+    x (N, H, W, C), w1 (1, 1, C, D), w2 (3, 3, D, D), w3 (1, 1, D, Cout), projection (1, 1, C, Cout)
+    or None -> y (N, H/stride, W/stride, Cout).
     """
     n, height, width, c = x.shape
     inner, strides = w1.shape[-1], (stride, stride)

@@ -13,24 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 from minran.backend.contract import kernels_of
-from minran.backend.gpu import (
-    activation,
-    augment,
-    conv,
-    cuda,
-    engine,
-    launch,
-    loss,
-    norm,
-    pool,
-    resize,
-)
+from minran.backend.gpu import activation, augment, conv, cuda, engine, launch, loss, norm, pool
 
 name = "cupy"
 
-globals().update(
-    kernels_of(activation, augment, conv, cuda, engine, launch, loss, norm, pool, resize)
-)
+globals().update(kernels_of(activation, augment, conv, cuda, engine, launch, loss, norm, pool))
 
 
 def __getattr__(attribute: str) -> Any:

@@ -1,12 +1,10 @@
 """Training batches made on the GPU, from pictures that stay there: `augment.cu`.
 
 Chance comes from a hash of (seed, step, place in the batch) instead of a generator with a state:
-the GPU and NumPy make the same batches, in any order.
+batches are the same on every GPU, made in any order.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -14,23 +12,6 @@ from minran.backend.gpu.launch import Array, Program, empty
 from minran.errors import expect
 
 _PROGRAM = Program("augment.cu")
-
-
-def random_bits(seed: int, step: int, place: Any, draw: int) -> np.ndarray:
-    """The 32 random bits of draw number `draw` for place(s) in the batch of a step, with NumPy.
-
-    The same bits as `random_bits` in augment.cu.
-    """
-    start = _mixed(np.array([seed], np.uint32)) ^ np.uint32(step)
-    here = _mixed(start) ^ np.asarray(place, np.uint32)
-    return _mixed(_mixed(here) ^ np.uint32(draw))
-
-
-def _mixed(bits: np.ndarray) -> np.ndarray:
-    # Products of uint32 arrays wrap around, as on the GPU.
-    bits = (bits ^ (bits >> np.uint32(16))) * np.uint32(0x7FEB352D)
-    bits = (bits ^ (bits >> np.uint32(15))) * np.uint32(0x846CA68B)
-    return np.asarray(bits ^ (bits >> np.uint32(16)))
 
 
 def augmented_batch(
@@ -65,37 +46,6 @@ def augmented_batch(
     args = images, order, mean, seed_and_step, y, *how, len(order), *y.shape
     _PROGRAM.map("augment", y.size, *args)
     return y
-
-
-def augmented_batch_on_host(
-    images: np.ndarray,
-    order: np.ndarray,
-    mean: np.ndarray,
-    std: float,
-    seed_and_step: np.ndarray,
-    batch: int,
-    pad: int = 4,
-    mirror: bool = True,
-    cutout: int = 0,
-) -> np.ndarray:
-    """`augmented_batch` in NumPy: the same arguments give the same batch."""
-    seed, step = (int(number) for number in seed_and_step)
-    first = step % (len(order) // batch) * batch
-    places = np.arange(batch)
-    top, left = (random_bits(seed, step, places, draw) % np.uint32(2 * pad + 1) for draw in (0, 1))
-    flip = (random_bits(seed, step, places, 2) & np.uint32(1)).astype(bool) & mirror
-    height, width = images.shape[1:3]
-    padded = np.pad(images[order[first : first + batch]], ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    columns = np.where(flip[:, None], np.arange(width)[::-1], np.arange(width)) + left[:, None]
-    rows = np.arange(height) + top[:, None]
-    windows = padded[places[:, None, None], rows[:, :, None], columns[:, None, :]]
-    batch_of_floats = (windows.astype(np.float32) - mean) / np.float32(std)
-    hidden = np.ones((batch, height, width), bool)
-    for draw, size, axis in ((3, height, 1), (4, width, 2)):
-        start = (random_bits(seed, step, places, draw) % np.uint32(size)).astype(int) - cutout // 2
-        offset = np.arange(size) - start[:, None]
-        hidden &= np.expand_dims((offset >= 0) & (offset < cutout), 3 - axis)
-    return np.asarray(np.where(hidden[..., None], np.float32(0), batch_of_floats))
 
 
 def one_hot_batch(

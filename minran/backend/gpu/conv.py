@@ -13,19 +13,9 @@ from typing import Any
 import numpy as np
 
 from minran.backend.geometry import Pair, conv_sizes
+from minran.backend.gpu import launch
 from minran.backend.gpu.engine import CONV, choose
-from minran.backend.gpu.launch import (
-    TILE,
-    Array,
-    ceil_divide,
-    empty,
-    empty_like,
-    operand,
-    operands,
-    piece_of,
-    real,
-    weight_dtype,
-)
+from minran.backend.gpu.launch import Array, ceil_divide, empty, empty_like, operand, operands
 from minran.backend.gpu.norm import input_gradient, scale_and_shift
 
 Window = tuple[Pair, Pair, int]
@@ -52,22 +42,15 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
     x: (N, H, W, C), w: (KH, KW, C/groups, O), y: (N, OH, OW, O).
     """
     x = operand(x)
-    w = operand(w, weight_dtype(x.dtype))
-    return _forward(x, w, (stride, padding, groups))[0]
+    return _forward(x, operand(w, launch.weight_dtype(x.dtype)), (stride, padding, groups))[0]
 
 
 def conv2d_backward(
-    gy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    need_gx: bool = True,
+    gy: Array, x: Array, w: Array, stride: Pair, padding: Pair, groups: int, need_gx: bool = True
 ) -> tuple[Array | None, Array]:
     """gx, or None unless `need_gx`, and gw: what of gy reaches x and w."""
     x, gy = operands(x, gy)
-    w = operand(w, weight_dtype(x.dtype))
+    w = operand(w, launch.weight_dtype(x.dtype))
     window = stride, padding, groups
     gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
     return gx, _filter_gradient(gy, x, w, window)
@@ -87,7 +70,7 @@ def norm_relu_conv2d(
     x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
     """
     x, residual = operands(x, residual)
-    w, gamma, beta = operands(w, *norm[:2], dtype=weight_dtype(x.dtype))
+    w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     window = (stride, stride), (padding, padding), 1
     return _forward(x, w, window, scale_and_shift(gamma, beta, *norm[2:]), residual, with_moments)
 
@@ -108,7 +91,7 @@ def norm_relu_conv2d_backward(
     cut by the ReLU, and is overwritten with gx.
     """
     x, gy = operands(x, gy)
-    w, gamma, beta = operands(w, *norm[:2], dtype=weight_dtype(x.dtype))
+    w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     mean, inv_std = operands(*norm[2:], dtype=np.float64)
     affine = scale_and_shift(gamma, beta, mean, inv_std)
     window = (stride, stride), (padding, padding), 1
@@ -140,7 +123,7 @@ def linear_backward(
 
 def _pixels(x: Array) -> Array:
     """(N, D) as N pictures of one pixel with D channels."""
-    return operand(x, weight_dtype(x.dtype))[:, None, None, :]
+    return operand(x, launch.weight_dtype(x.dtype))[:, None, None, :]
 
 
 # From here on arguments are operands already: contiguous, on the device, the maps of one dtype, w
@@ -209,8 +192,7 @@ def _filter_gradient(
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
     engine.launch("conv_filters", (*tiles, slices * groups), *args)
     if slices > 1:
-        grid, args = (ceil_divide(w.size, TILE),), (parts, gw, slices, w.size)
-        CONV.launch(f"sum_of_slices<{real(w.dtype)}>", grid, (TILE, TILE), *args)
+        CONV.tiles("sum_of_slices", w, w.size, (), parts, gw, slices, w.size)
     return gw
 
 
@@ -229,14 +211,15 @@ def _add_tiles(kernel: str, parts: Array, arrays: Any, *sizes: int) -> tuple[Arr
     """Two float64 numbers for each channel from what the tiles of a product left, (tiles, 2, C)."""
     channels = parts.shape[2]
     one, other = empty((channels,), np.float64), empty((channels,), np.float64)
-    grid, args = (ceil_divide(channels, TILE),), (parts, *arrays, one, other, *sizes)
-    CONV.launch(f"{kernel}<{real(parts.dtype)}>", grid, (TILE, TILE_ROWS), *args)
+    args = parts, *arrays, one, other, *sizes
+    CONV.tiles(kernel, parts, channels, (), *args, rows=TILE_ROWS)
     return one, other
 
 
 def _piece(groups: int, w: Array, *others: Array | None) -> int:
     """How many neighbouring channels a thread reads at once: 4 if they never are out of step."""
-    return min(piece_of(w, channels, *others) for channels in (w.shape[2], w.shape[3] // groups))
+    both = w.shape[2], w.shape[3] // groups
+    return min(launch.piece_of(w, channels, *others) for channels in both)
 
 
 def _sizes(x: Array, w: Array, y: Array, window: Window) -> tuple[int, ...]:

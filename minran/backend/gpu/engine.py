@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.gpu.launch import BFLOAT16, Program, ceil_divide, device, operand, stored
+from minran.backend.gpu.launch import BFLOAT16, Program, ceil_divide, device, operand, real, stored
 from minran.errors import BackendError, expect, pip_install
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -55,7 +55,7 @@ def _tf32(rows: int, columns: int, piece: int) -> Engine:
     return Engine(f"Tf32<{rows}, {columns}, {depth}>", rows, columns, threads, piece)
 
 
-CONV = Program("conv.cu")
+CONV = Program("conv.cu", real)
 
 _precision: str | None = None
 

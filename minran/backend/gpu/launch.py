@@ -7,7 +7,7 @@ that runs the same source on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -60,38 +60,6 @@ def using(other: Any) -> Iterator[None]:
         _device = previous
 
 
-class Program:
-    """The kernels of one file; each instance is compiled when it is first launched."""
-
-    def __init__(self, file: str) -> None:
-        self.file = file
-
-    def launch(self, kernel: str, grid: Size, block: Size, *args: Any) -> None:
-        """Launch `kernel`, "relu<float>", over `grid` blocks of `block` threads, if there are any.
-
-        Arguments: arrays, ints (int in the kernel), NumPy scalars (their own type) and None (a
-        null pointer).
-        """
-        if 0 not in grid:
-            device().launch(self.file, kernel, grid, block, [_argument(arg) for arg in args])
-
-    def map(self, kernel: str, count: int, *args: Any) -> None:
-        """Launch a kernel whose threads each treat their share of `count` numbers."""
-        self.launch(kernel, (min(ceil_divide(count, THREADS), MAX_BLOCKS),), (THREADS,), *args)
-
-
-def _argument(arg: Any) -> Any:
-    if arg is None:
-        return np.uintp(0)
-    # A plain int would travel as 64 bits, and a kernel's int has 32.
-    return np.int32(arg) if isinstance(arg, (bool, int)) else arg
-
-
-def ceil_divide(a: int, b: int) -> int:
-    """How many pieces of `b` cover `a`."""
-    return -(-a // b)
-
-
 _REAL = {"float32": "float", "float64": "double"}
 _STORED = _REAL | {BFLOAT16: BFLOAT16}
 
@@ -108,6 +76,68 @@ def stored(dtype: Any) -> str:
     name = np.dtype(dtype).name
     expect(name in _STORED, f"GPU kernels work on maps of bfloat16, float32 or float64, got {name}")
     return _STORED[name]
+
+
+class Program:
+    """The kernels of one file; each instance is compiled when it is first launched.
+
+    Arguments of a launch: arrays, ints (int in the kernel), NumPy scalars (their own type) and
+    None (a null pointer). Where an array `x` leads them, its dtype names the instance of the
+    template, `relu<float>`, by `named`: `stored`, or `real` for kernels that see no maps.
+    """
+
+    def __init__(self, file: str, named: Callable[[Any], str] = stored) -> None:
+        self.file, self.named = file, named
+
+    def launch(self, instance: str, grid: Size, block: Size, *args: Any) -> None:
+        """Launch over `grid` blocks of `block` threads, if there are any."""
+        if 0 not in grid:
+            device().launch(self.file, instance, grid, block, [_argument(arg) for arg in args])
+
+    def map(self, instance: str, count: int, *args: Any) -> None:
+        """Launch a kernel whose threads each treat their share of `count` numbers."""
+        self.launch(instance, (min(ceil_divide(count, THREADS), MAX_BLOCKS),), (THREADS,), *args)
+
+    def fill(self, kernel: str, x: Array, *args: Any, piece: int | None = None) -> Array:
+        """The same, for as many numbers as x has, or pieces of so many; returns x."""
+        template = self.named(x.dtype) + (f", {piece}" if piece else "")
+        self.map(f"{kernel}<{template}>", x.size // (piece or 1), *args)
+        return x
+
+    def lines(self, kernel: str, x: Array, count: int, *args: Any) -> None:
+        """Launch `count` blocks that each sum over channels or classes."""
+        self.launch(f"{kernel}<{self.named(x.dtype)}>", (count,), (LINE,), *args)
+
+    def tiles(
+        self, kernel: str, x: Array, channels: int, others: Size, *args: Any, rows: int = TILE
+    ) -> None:
+        """Launch blocks that sum over pixels for 16 of the channels, for each of `others`."""
+        grid = ceil_divide(channels, TILE), *others
+        self.launch(f"{kernel}<{self.named(x.dtype)}>", grid, (TILE, rows), *args)
+
+
+def _argument(arg: Any) -> Any:
+    if arg is None:
+        return np.uintp(0)
+    # A plain int would travel as 64 bits, and a kernel's int has 32.
+    return np.int32(arg) if isinstance(arg, (bool, int)) else arg
+
+
+def pair_of(run: Callable[..., Array], kernel: str) -> tuple[Callable[..., Array], ...]:
+    """A kernel and its backward, which needs nothing but y: `run(name, *arrays)` launches them."""
+
+    def forward(x: Array) -> Array:
+        return run(kernel, x)
+
+    def backward(gy: Array, y: Array) -> Array:
+        return run(f"{kernel}_backward", gy, y)
+
+    return forward, backward
+
+
+def ceil_divide(a: int, b: int) -> int:
+    """How many pieces of `b` cover `a`."""
+    return -(-a // b)
 
 
 def operand(x: Array, dtype: Any = None) -> Array:

@@ -6,51 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minran.backend.gpu.launch import (
-    LINE,
-    THREADS,
-    Array,
-    Program,
-    device,
-    empty,
-    empty_like,
-    operand,
-    operands,
-    put_back,
-    real,
-)
+from minran.backend.gpu import launch
+from minran.backend.gpu.launch import Array, Program, empty, empty_like, operand, operands
 from minran.errors import expect
 
-_LOSS, _OPTIM = Program("loss.cu"), Program("optim.cu")
-
-
-def softmax(x: Array) -> Array:
-    """y_k = exp(x_k - max x) / sum_j exp(x_j - max x) over the last axis."""
-    return _rows("softmax", x)
-
-
-def softmax_backward(gy: Array, y: Array) -> Array:
-    """gx = y (gy - sum_j gy_j y_j)."""
-    return _rows("softmax_backward", gy, y)
-
-
-def log_softmax(x: Array) -> Array:
-    """y_k = x_k - log sum_j exp(x_j), with the maximum taken out first."""
-    return _rows("log_softmax", x)
-
-
-def log_softmax_backward(gy: Array, y: Array) -> Array:
-    """gx = gy - exp(y) sum_j gy_j."""
-    return _rows("log_softmax_backward", gy, y)
+_LOSS, _OPTIM = Program("loss.cu", launch.real), Program("optim.cu", launch.real)
 
 
 def _rows(kernel: str, *arrays: Array) -> Array:
     """One block for each row along the last axis."""
     inputs = operands(*arrays)
     y = empty_like(inputs[0])
-    classes = y.shape[-1]
-    _LOSS.launch(f"{kernel}<{real(y.dtype)}>", (y.size // classes,), (LINE,), *inputs, y, classes)
+    _LOSS.lines(kernel, y, y.size // y.shape[-1], *inputs, y, y.shape[-1])
     return y
+
+
+softmax, softmax_backward = launch.pair_of(_rows, "softmax")
+log_softmax, log_softmax_backward = launch.pair_of(_rows, "log_softmax")
 
 
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
@@ -58,8 +30,7 @@ def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
     logits, targets = operands(logits, targets)
     log_probabilities = log_softmax(logits)
     loss = empty((), logits.dtype)
-    kernel = f"cross_entropy<{real(logits.dtype)}>"
-    _LOSS.launch(kernel, (1,), (LINE,), log_probabilities, targets, loss, *logits.shape)
+    _LOSS.lines("cross_entropy", logits, 1, log_probabilities, targets, loss, *logits.shape)
     return loss, log_probabilities
 
 
@@ -68,7 +39,7 @@ def cross_entropy_backward(gy: Array, log_probabilities: Array, targets: Array) 
     log_probabilities, targets, gy = operands(log_probabilities, targets, gy)
     glogits = empty_like(targets)
     args = gy, log_probabilities, targets, glogits, *targets.shape
-    _LOSS.launch(f"cross_entropy_backward<{real(gy.dtype)}>", (len(targets),), (LINE,), *args)
+    _LOSS.lines("cross_entropy_backward", gy, len(targets), *args)
     return glogits
 
 
@@ -88,7 +59,7 @@ def record_step(
         f"{outcomes.dtype} {outcomes.shape}",
     )
     args = loss, logits, truth, seed_and_step, outcomes, len(outcomes), *logits.shape
-    _LOSS.launch(f"record_step<{real(logits.dtype)}>", (1,), (LINE,), *args)
+    _LOSS.lines("record_step", logits, 1, *args)
 
 
 def sgd_update(
@@ -111,8 +82,8 @@ def sgd_update(
     p, g, v = operands(param, grad, velocity)
     rate = number(0 if on_device else lr), operand(lr, p.dtype) if on_device else None
     args = p, g, v, *rate, number(momentum), number(weight_decay), nesterov, p.size
-    _OPTIM.map(f"sgd_update<{real(p.dtype)}>", p.size, *args)
-    put_back((param, velocity), (p, v))
+    _OPTIM.fill("sgd_update", p, *args)
+    launch.put_back((param, velocity), (p, v))
 
 
 GATHER_BLOCKS = 16
@@ -121,7 +92,7 @@ GATHER_BLOCKS = 16
 
 def addresses(arrays: Sequence[Array]) -> np.ndarray:
     """Where each array starts in the device's memory, as `gather` wants it: (P,) uint64."""
-    return np.array([device().address(array) for array in arrays], np.uint64)
+    return np.array([launch.device().address(array) for array in arrays], np.uint64)
 
 
 def gather(table: Array, places: Array, flat: Array) -> None:
@@ -131,5 +102,5 @@ def gather(table: Array, places: Array, flat: Array) -> None:
     all gradients together. The arrays must be contiguous, of flat's dtype, and still there when
     the kernel runs.
     """
-    grid = (GATHER_BLOCKS, len(table))
-    _OPTIM.launch(f"gather<{real(flat.dtype)}>", grid, (THREADS,), table, places, flat)
+    grid, instance = (GATHER_BLOCKS, len(table)), f"gather<{launch.real(flat.dtype)}>"
+    _OPTIM.launch(instance, grid, (launch.THREADS,), table, places, flat)

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minran.backend.gpu.launch import (
-    TILE,
-    Array,
-    Program,
-    ceil_divide,
-    empty,
-    empty_like,
-    operand,
-    operands,
-    piece_of,
-    put_back,
-    real,
-    stored,
-    weight_dtype,
-)
+from minran.backend.gpu import launch
+from minran.backend.gpu.launch import TILE, Array, Program, empty, empty_like, operand, operands
 
-_PROGRAM = Program("norm.cu")
+_OF_MAPS, _OF_VECTORS = Program("norm.cu"), Program("norm.cu", launch.real)
 
 _BLOCKS = 1024
 """How many blocks share the pixels: a constant, so that every GPU adds in the same order."""
@@ -29,8 +16,7 @@ _BLOCKS = 1024
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel over N, H, W, in float64: two (C,) arrays."""
     x = operand(x)
-    last = f"moments<{stored(x.dtype)}>"
-    return _sums("moments_of_chunk", last, x, (x,), (x,))
+    return _sums("moments_of_chunk", f"moments<{launch.stored(x.dtype)}>", x, (x,), (x,))
 
 
 def batch_norm(
@@ -38,12 +24,11 @@ def batch_norm(
 ) -> Array:
     """y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`."""
     x = operand(x)
-    affine = operands(gamma, beta, dtype=weight_dtype(x.dtype))
+    affine = operands(gamma, beta, dtype=launch.weight_dtype(x.dtype))
     statistics = operands(mean, inv_std, dtype=np.float64)
     y = empty_like(x)
     args = x, *affine, *statistics, y, relu, x.size, x.shape[-1]
-    _PROGRAM.map(f"batch_norm<{stored(x.dtype)}>", x.size, *args)
-    return y
+    return _OF_MAPS.fill("batch_norm", y, *args)
 
 
 def batch_norm_backward_sums(
@@ -60,16 +45,16 @@ def _sums(
 ) -> tuple[Array, Array]:
     """Two sums over the pixels, float64 (C,): `first` adds up chunks of them, `last` the chunks."""
     channels = x.shape[-1]
-    pixels, tiles = x.size // channels, ceil_divide(channels, TILE)
+    pixels, tiles = x.size // channels, launch.ceil_divide(channels, TILE)
     # At least 4 pixels for each of a block's 16 rows of threads.
-    chunk_pixels = max(ceil_divide(pixels, max(1, _BLOCKS // tiles)), 4 * TILE)
-    chunks = ceil_divide(pixels, chunk_pixels)
+    chunk_pixels = max(launch.ceil_divide(pixels, max(1, _BLOCKS // tiles)), 4 * TILE)
+    chunks = launch.ceil_divide(pixels, chunk_pixels)
     partial = empty((2, chunks, channels), np.float64)
     one, other = empty((channels,), np.float64), empty((channels,), np.float64)
     args = *arrays, partial, pixels, channels, chunk_pixels
-    _PROGRAM.launch(f"{first}<{stored(x.dtype)}>", (tiles, chunks), (TILE, TILE), *args)
+    _OF_MAPS.tiles(first, x, channels, (chunks,), *args)
     args = *more, partial, one, other, pixels, channels, chunks
-    _PROGRAM.launch(last, (tiles,), (TILE, TILE), *args)
+    _OF_MAPS.launch(last, (tiles,), (TILE, TILE), *args)
     return one, other
 
 
@@ -99,15 +84,11 @@ def input_gradient(
     gx: Array,
 ) -> Array:
     """Write gx, which may be gy: each number is read before it is written."""
-    number = weight_dtype(x.dtype)
+    number, piece = launch.weight_dtype(x.dtype), launch.piece_of(x, x.shape[-1], gy, y)
     vectors = operand(gamma, number), *operands(*vectors, dtype=np.float64)
-    piece = piece_of(x, x.shape[-1], gy, y)
-    _PROGRAM.map(
-        f"batch_norm_backward_input<{stored(x.dtype)}, {piece}>",
-        x.size // piece,
-        *(gy, x, y, *vectors, gx, number.type(1 / count if count else 0), x.size, x.shape[-1]),
-    )
-    return gx
+    per_count = number.type(1 / count if count else 0)
+    args = gy, x, y, *vectors, gx, per_count, x.size, x.shape[-1]
+    return _OF_MAPS.fill("batch_norm_backward_input", gx, *args, piece=piece)
 
 
 def batch_statistics(
@@ -130,8 +111,8 @@ def batch_statistics(
     inv_std = empty_like(var)
     numbers = (np.float64(number) for number in (momentum, count / (count - 1), eps))
     args = mean, var, *running, inv_std, *numbers, var.size
-    _PROGRAM.map(f"batch_statistics<{real(running[0].dtype)}>", var.size, *args)
-    put_back((running_mean, running_var), running)
+    _OF_VECTORS.fill("batch_statistics", running[0], *args)
+    launch.put_back((running_mean, running_var), running)
     return inv_std
 
 
@@ -143,5 +124,4 @@ def scale_and_shift(
     mean, inv_std = operands(mean, inv_std, dtype=np.float64)
     scale, shift, centre = empty_like(gamma), empty_like(beta), empty_like(gamma)
     args = gamma, beta, mean, inv_std, scale, shift, centre, gamma.size
-    _PROGRAM.map(f"scale_and_shift<{real(gamma.dtype)}>", gamma.size, *args)
-    return scale, shift, centre
+    return _OF_VECTORS.fill("scale_and_shift", scale, *args), shift, centre

@@ -45,13 +45,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
 
 @in_float64
 def conv2d_backward(
-    gy: Array,
-    x: Array,
-    w: Array,
-    stride: Pair,
-    padding: Pair,
-    groups: int,
-    need_gx: bool = True,
+    gy: Array, x: Array, w: Array, stride: Pair, padding: Pair, groups: int, need_gx: bool = True
 ) -> tuple[Array | None, Array]:
     """Send gy back to the pixels and to the filters: y is linear in each of them.
 
