@@ -160,12 +160,11 @@ def bars_figure(
         dress(axes, colours, title, "", units[title])
         bottom = np.zeros(len(bars))
         for part, values, paint in zip(parts, np.transpose([*bars.values()]), colours.colours):
-            axes.bar(list(bars), values, bottom=bottom, color=paint, label=part, width=0.7)
+            top = axes.bar(list(bars), values, bottom=bottom, color=paint, label=part, width=0.7)
             bottom += values
-        small = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": colours.text}
-        for place, value in enumerate(bottom):
-            text = f"{value / bottom.sum():.0%}" if share else f"{value:.3g}"
-            axes.text(place, value, text, **small)
+        heights = bottom / bottom.sum() if share else bottom
+        words = [f"{height:{'.0%' if share else '.3g'}}" for height in heights]
+        axes.bar_label(top, words, fontsize=8.5, color=colours.text)
         axes.grid(axis="x", visible=False)
         axes.margins(y=0.12)
     look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": colours.text}
@@ -248,9 +247,9 @@ def time_figure(spent: Mapping[str, Spent], whole: float, dark: bool = False) ->
     seconds.append(max(whole - sum(seconds), 0.0))
     paint = [colours.colours[0 if one.flops else 1] for one in spent.values()]
     shares = np.array(seconds) / whole
-    axes.barh(names, shares, color=[*paint, colours.faint])
-    for place, share in enumerate(shares):
-        axes.text(share, place, f" {share:.1%}", va="center", fontsize=8.5, color=colours.text)
+    bars = axes.barh(names, shares, color=[*paint, colours.faint])
+    words = [f" {share:.1%}" for share in shares]
+    axes.bar_label(bars, words, fontsize=8.5, color=colours.text)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.12)

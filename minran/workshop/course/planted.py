@@ -10,8 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from minran import ops
-from minran.autograd import Op, Tensor
-from minran.backend.cpu import loss, pool
+from minran.autograd import Array, Tensor
+from minran.ops.loss import Softmax
+from minran.ops.pool import AvgPool2d, UpsampleBilinear2d
 
 Suspect = tuple[Callable[..., Tensor], tuple[np.ndarray, ...]]
 """A function of Tensors, and inputs to check it at."""
@@ -19,47 +20,35 @@ Suspect = tuple[Callable[..., Tensor], tuple[np.ndarray, ...]]
 MADE_WRONG = "average pool"
 
 
-class AveragePool(Op):
-    """The mean over 3x3 windows with zeros around the picture; its backward is wrong.
+class AveragePool(AvgPool2d):
+    """The mean over windows with zeros around the picture; its backward is wrong.
 
-    Forward divides every window by 9, the zeros included. Backward divides by the number of
-    real pixels, which differs at the border: the two belong to different operations.
+    Forward divides every window by all its places, the zeros included. Backward divides by the
+    number of real pixels, which differs at the border: the two belong to different operations.
     """
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        self.shape = x.shape
-        return pool.avg_pool2d(x, (3, 3), (1, 1), (1, 1))
-
-    def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:
-        real = 9 * pool.avg_pool2d(np.ones(self.shape, gy.dtype), (3, 3), (1, 1), (1, 1))
-        return (pool.avg_pool2d_backward(gy * (9 / real), self.shape, (3, 3), (1, 1), (1, 1)),)
+    def backward(self, gy: Array) -> tuple[Array]:
+        return super().backward(gy / self.forward(np.ones(self.shape, gy.dtype)))
 
 
-class InterpolationOtherCorners(Op):
+class InterpolationOtherCorners(UpsampleBilinear2d):
     """Bilinear interpolation with align_corners=True whose backward is that of False."""
 
     def __init__(self, size: tuple[int, int]) -> None:
-        self.size = size
+        super().__init__(size, True)
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        self.shape = x.shape
-        return pool.upsample_bilinear2d(x, self.size, True)
-
-    def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:
-        return (pool.upsample_bilinear2d_backward(gy, self.shape, False),)
+    def backward(self, gy: Array) -> tuple[Array]:
+        self.align_corners = False
+        return super().backward(gy)
 
 
-class SoftmaxSameForAll(Op):
+class SoftmaxSameForAll(Softmax):
     """Softmax whose backward forgets that all outputs share one denominator, but for the mean.
 
     Right: gx = y (gy - sum(gy y)). Here: gx = y (gy - mean(gy)).
     """
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        self.y = loss.softmax(x)
-        return self.y
-
-    def backward(self, gy: np.ndarray) -> tuple[np.ndarray]:
+    def backward(self, gy: Array) -> tuple[Array]:
         return (self.y * (gy - gy.mean(-1, keepdims=True)),)
 
 
@@ -68,13 +57,11 @@ def planted(seed: int = 7) -> dict[str, Suspect]:
     rng = np.random.default_rng(seed)
     picture = rng.standard_normal((1, 8, 9, 2))
     steps = np.round(2 * rng.standard_normal((1, 8, 9, 2)))  # equal neighbours: ties in a max
+    filters = rng.standard_normal((3, 3, 2, 2))
     return {
-        "convolution": (
-            lambda x, w: ops.conv2d(x, w, stride=2, padding=1),
-            (picture, rng.standard_normal((3, 3, 2, 2))),
-        ),
+        "convolution": (lambda x, w: ops.conv2d(x, w, stride=2, padding=1), (picture, filters)),
         "max pool": (lambda x: ops.max_pool2d(x, 3, 2), (steps,)),
-        "average pool": (lambda x: AveragePool()(x), (picture,)),
+        "average pool": (lambda x: AveragePool(3, 1, 1)(x), (picture,)),
         "interpolation": (lambda x: ops.upsample_bilinear2d(x, (13, 12)), (picture,)),
         "channel attention": (ops.channel_attention, (picture,)),
         "gate": (ops.gate, (rng.uniform(0, 1, picture.shape), picture)),

@@ -12,6 +12,7 @@ import inspect
 import itertools
 import os
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,13 +109,11 @@ def _coloured(text: str, language: str) -> str:
 
 def _display(found: Source) -> None:
     """Show a source as a cell's output, or print it where there is no notebook."""
-    try:
-        from IPython.core.getipython import get_ipython
-        from IPython.display import display
-    except ImportError:
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
         print(found)
-        return
-    (print if get_ipython() is None else display)(found)
+    else:
+        ipython.display.display(found)
 
 
 @checked()

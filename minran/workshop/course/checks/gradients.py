@@ -1,16 +1,20 @@
-"""Checks of notebooks 00 to 02: names and the gate, reverse mode, and checking gradients."""
+"""Checks of notebooks 00 to 06: reverse mode, checking gradients, and the gradients of layers."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
 
-from minran import Op, create_model, ops, tensor
+from minran import create_model, nn, ops, optim, tensor
 from minran.autograd import Tensor
+from minran.backend.geometry import conv_output_size, pool_output_size
+from minran.errors import ShapeError
 from minran.gradcheck import gradcheck
+from minran.ops.arithmetic import Mul
 from minran.workshop.course.checking import (
     Function,
     Wrong,
@@ -18,6 +22,7 @@ from minran.workshop.course.checking import (
     compare_gradients,
     generator,
     gradients,
+    known_as,
     require,
     unpack,
 )
@@ -72,16 +77,11 @@ def check_1_1(vjp_mul: Function) -> None:
     compare("ga", got[0], ga)
     compare("gb", got[1], gb)
 
-    class Mul(Op):
-        def forward(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-            self.a, self.b = a, b
-            return a * b
+    class Yours(Mul):
+        def backward(self, gy: Any) -> Any:
+            return tuple(vjp_mul(gy, self.a, self.b))
 
-        def backward(self, gy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            ga, gb = vjp_mul(gy, self.a, self.b)
-            return ga, gb
-
-    compare_gradients("a * b with your vjp_mul", lambda a, b: Mul()(a, b), a, b)
+    compare_gradients("a * b with your vjp_mul", lambda a, b: Yours()(a, b), a, b)
 
 
 def check_1_2(vjp_sum: Function) -> None:
@@ -185,3 +185,258 @@ def check_2_3(culprit: Any) -> None:
     error = gradcheck(function, *inputs).relative_error
     found = f"gradcheck of {name} finds a largest error of {error:.0e}"
     require(name == MADE_WRONG, f"the gradient of {name} is right", found)
+
+
+# Windows that overlap, that meet edge to edge, that leave gaps; rows unlike columns.
+_WINDOWS: tuple[tuple[tuple[int, ...], ...], ...] = (
+    ((1, 6, 6, 1), (2, 2), (2, 2), (0, 0)),
+    ((2, 5, 5, 2), (3, 3), (1, 1), (0, 0)),
+    ((2, 5, 5, 2), (3, 3), (1, 1), (1, 1)),
+    ((2, 7, 6, 3), (3, 3), (2, 2), (1, 1)),
+    ((1, 6, 8, 2), (3, 2), (2, 3), (1, 0)),
+    ((2, 7, 5, 3), (1, 1), (2, 2), (0, 0)),
+)
+
+
+def _words(shape: Any, kernel: Any, stride: Any, padding: Any) -> str:
+    out = [conv_output_size(shape[1 + d], kernel[d], stride[d], padding[d]) for d in (0, 1)]
+    return (
+        f"x {shape}, kernel {kernel}, stride {stride}, padding {padding}, "
+        f"output {out[0]} x {out[1]}"
+    )
+
+
+def _partly(got: np.ndarray, right: np.ndarray) -> bool:
+    return bool(0 < np.isclose(got, right).mean() < 1)
+
+
+def check_3_1(col2im: Function) -> None:
+    """windows[:, i, j, a, b] came from the padded pixel (i stride + a, j stride + b): a is the row,
+    b the column, each with its own stride
+    """
+    rng = generator(31)
+    for shape, kernel, stride, padding in _WINDOWS:
+        places = kernel[0] * kernel[1] * shape[3]
+        # With the identity as weights, conv2d is im2col, and its backward pass is col2im.
+        copies = np.eye(places).reshape(*kernel, shape[3], places)
+        x, options = rng.standard_normal(shape), {"stride": stride, "padding": padding}
+        _, gcolumns, gx, _ = gradients(rng, ops.conv2d, x, copies, **options)
+        got = col2im(gcolumns.reshape(-1, places), shape, kernel, stride, padding)
+        padded = (shape[0], shape[1] + 2 * padding[0], shape[2] + 2 * padding[1], shape[3])
+        rim = "the rim that padding added is no part of the picture: cut it off at the end"
+        overlap = (
+            "the pixels that one window reads are right, those that several windows read are not: "
+            "(3.10) is a sum over all of them"
+        )
+        known = {
+            rim: np.shape(got) == padded != shape,
+            overlap: kernel > stride and _partly,
+        }
+        where = _words(shape, kernel, stride, padding)
+        compare("gx", got, gx, known_as(got, gx, known), where=where)
+
+
+def check_3_2(conv2d_backward: Function) -> None:
+    """(3.8) first: g times W transposed has the shape of cols(x); then col2im"""
+    rng = generator(32)
+    for shape, kernel, stride, padding in _WINDOWS:
+        x, w = rng.standard_normal(shape), rng.standard_normal((*kernel, shape[3], 4))
+        _, gy, gx, gw = gradients(rng, ops.conv2d, x, w, stride=stride, padding=padding)
+        given = {"gy": gy.copy(), "x": x.copy(), "w": w.copy()}
+        answered = conv2d_backward(*given.values(), stride, padding)
+        got = unpack("conv2d_backward", answered, "gx", "gw")
+        where = _words(shape, kernel, stride, padding)
+        hint = "(3.7): every column of w met cols(x); nothing else"
+        compare("gw", got[1], gw, hint, where=where)
+        compare("gx", got[0], gx, where=where)
+        for (name, after), before in zip(given.items(), (gy, x, w), strict=True):
+            compare(name, after, before, "backward must leave what it is given as it is", 0, where)
+
+
+# Two numbers a channel would not do: then gx is all rounding, for any inputs.
+_MAPS = ((4, 3, 5, 2), (3, 1, 1, 3), (6, 2, 2, 1))
+
+
+def check_4_1(batch_norm_backward: Function) -> None:
+    """(4.9): g minus its mean minus xhat times the mean of g xhat, all times gamma inv_std"""
+    rng = generator(41)
+    for shape in _MAPS:
+        channels, axes = shape[3], (0, 1, 2)
+        # A large mean and a small eps: what a wrong sum does is seen.
+        x = 2 + 3 * rng.standard_normal(shape)
+        gamma, beta = rng.uniform(0.5, 2, channels), rng.standard_normal(channels)
+        running = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
+        _, gy, *right = gradients(rng, ops.batch_norm, x, gamma, beta, **running, training=True)
+        mean, inv_std = x.mean(axes), 1 / np.sqrt(x.var(axes) + 1e-5)
+        answered = batch_norm_backward(gy.copy(), x, gamma.copy(), mean, inv_std)
+        got = unpack("batch_norm_backward", answered, "gx", "ggamma", "gbeta")
+        hint = "(4.5): sums, not means, over batch, rows and columns; one number for each channel"
+        for name, place in (("ggamma", 1), ("gbeta", 2)):
+            compare(name, got[place], right[place], hint, where=f"x {shape}")
+        scale = gamma / np.sqrt(x.var(axes) + 1e-5)
+        evaluation = (
+            "this is evaluation, (4.14): in training x acts through the mean and variance too"
+        )
+        shifts = (
+            "the right gx adds up to 0 in every channel, for shifting x changes nothing; yours "
+            "does not: look at the term with gbeta"
+        )
+        known = {
+            evaluation: scale * gy,
+            shifts: lambda got, _: not np.allclose(got.sum((0, 1, 2)), 0, atol=1e-8),
+            "the mean is taken out; what x does through the variance is missing": (
+                scale * (gy - gy.mean(axes))
+            ),
+        }
+        compare("gx", got[0], right[0], known_as(got[0], right[0], known), where=f"x {shape}")
+
+
+def check_4_2(update_running: Function) -> None:
+    """(4.11): the same average as for the mean, of the unbiased variance (divisor m - 1)"""
+    rng = generator(42)
+    for shape, momentum in product(_MAPS, (0.1, 0.3)):
+        layer = nn.BatchNorm2d(shape[3], momentum=momentum, dtype=np.float64)
+        layer.running_mean[...] = rng.standard_normal(shape[3])
+        layer.running_var[...] = rng.uniform(1, 3, shape[3])
+        mean, var = layer.running_mean.copy(), layer.running_var.copy()
+        x = 4 + rng.standard_normal(shape)
+        layer(tensor(x))
+        biased = (1 - momentum) * var + momentum * x.var((0, 1, 2))
+        answered = update_running(mean, var, x, momentum)
+        new_mean, new_var = unpack("update_running", answered, "running_mean", "running_var")
+        where = f"x {shape}, momentum {momentum}"
+        hint = "momentum is the weight of the new value, 1 - momentum that of the old"
+        compare("running_mean", new_mean, layer.running_mean, hint, where=where)
+        known = {"this is the biased variance: (4.13) says what corrects it": biased}
+        hint = known_as(new_var, biased, known)
+        compare("running_var", new_var, layer.running_var, hint, where=where)
+
+
+def check_5_1(pool_size: Function) -> None:
+    """(5.2): how often does the stride fit into size + 2 padding - kernel? Then one more"""
+    for size, kernel, stride, padding, ceil in np.ndindex(14, 4, 4, 3, 2):
+        pool = size + 1, kernel + 1, stride + 1, padding
+        try:
+            right, floor = pool_output_size(*pool, bool(ceil)), conv_output_size(*pool)
+        except ShapeError:
+            continue
+        got = pool_size(*pool, bool(ceil))
+        where = "{} pixels, kernel {}, stride {}, padding {}".format(*pool)
+        where += f", {'ceil' if ceil else 'floor'} mode"
+        if not isinstance(got, (int, np.integer)):
+            hint = "// divides whole numbers and rounds down; -(-a // b) rounds up, without floats"
+            raise Wrong(f"pool_size returned {got!r}, expected a whole number", where, hint)
+        if got != right:
+            last = (stride + 1) * (int(got) - 1)
+            overhangs = (
+                f"your last window starts at padded place {last}, the last real pixel is at "
+                f"{size + padding}: the condition of (5.3)"
+            )
+            known = {
+                overhangs: ceil == 1 and got == right + 1 and last >= size + 1 + padding,
+                "this is floor mode: in ceil mode a window may overhang": ceil == 1
+                and got == floor,
+            }
+            what = f"pool_size returned {got}, expected {right}"
+            raise Wrong(what, where, known_as(got, right, known))
+
+
+def check_5_2(max_pool_backward: Function) -> None:
+    """the winner of window (i, j) is pixel (i stride + a, j stride + b)"""
+    rng = generator(52)
+    several = "a pixel can win several windows, and then gets the sum of what they send (5.5)"
+    first = "of equal maxima only the first, row by row, gets the gradient"
+    for words, x, kernel, hint in (
+        ("no overlap", rng.standard_normal((6, 6)), 2, ""),
+        ("a window overhangs the edge", rng.standard_normal((5, 7)), 2, ""),
+        ("windows overlap", rng.standard_normal((8, 7)), 3, several),
+        ("all values negative", -1 - rng.random((6, 6)), 3, ""),
+        ("equal maxima in a window", rng.integers(0, 3, (8, 8)).astype(float), 3, first),
+    ):
+        pool = {"kernel_size": kernel, "stride": 2, "ceil_mode": True}
+        _, gy, gx = gradients(rng, ops.max_pool2d, x[None, :, :, None], **pool)
+        got = max_pool_backward(gy[0, :, :, 0], x, kernel, 2)
+        compare("gx", got, gx[0, :, :, 0], hint, where=f"{words}, x {x.shape}")
+
+
+def check_5_3(upsample_backward: Function) -> None:
+    """(5.12): R_h transposed along the rows of gy, R_w transposed along its columns"""
+    rng = generator(53)
+    cases = (
+        ((2, 3, 3, 2), (6, 6)),
+        ((1, 2, 5, 3), (7, 9)),
+        ((2, 6, 4, 1), (3, 8)),
+        ((1, 1, 1, 2), (4, 3)),
+    )
+    averages = (
+        "the adjoint sums, it does not average: what arrives in gx adds up to what there is in gy, "
+        "for the rows of R add up to 1"
+    )
+    for align_corners, (shape, size) in product((True, False), cases):
+        how = {"size": size, "align_corners": align_corners}
+        _, gy, gx = gradients(rng, ops.upsample_bilinear2d, rng.standard_normal(shape), **how)
+        got = upsample_backward(gy, shape, align_corners)
+        known = {averages: lambda got, gx: got.sum() and gx.sum() / got.sum() > 1.5}
+        where = f"{shape[1:3]} -> {size}, align_corners={align_corners}"
+        compare("gx", got, gx, known_as(got, gx, known), where=where)
+
+
+def check_6_1(cross_entropy_gradient: Function) -> None:
+    """(6.6): softmax of each row, minus its targets, over the number of rows"""
+    rng = generator(61)
+    soft = rng.dirichlet(np.ones(4), 6)
+    for where, logits, targets in (
+        ("hard labels", rng.standard_normal((5, 3)), np.eye(3)[[0, 2, 2, 1, 0]]),
+        ("one picture", rng.standard_normal((1, 4)), soft[:1]),
+        ("soft targets", 2 * rng.standard_normal((6, 4)), soft),
+        ("scores around 1000", 1000 + 3 * rng.standard_normal((6, 4)), soft),
+    ):
+        leaf = tensor(logits.copy(), requires_grad=True)
+        ops.cross_entropy(leaf, targets.copy()).backward()
+        right: Any = leaf.grad
+        with np.errstate(over="ignore", invalid="ignore"):
+            got = cross_entropy_gradient(logits, targets.copy())
+        overflow = "exp overflowed: take the largest score out of each row first, (6.2)"
+        sign = "the sign: the loss falls when the label's score grows, so its gradient is < 0"
+        known = {
+            overflow: lambda got, _: not np.isfinite(got).all(),
+            sign: -right,
+            "the loss is a mean over the pictures: where is 1/N?": right * len(right),
+            "each row must add up to 0: does each row of p add up to 1?": (
+                lambda got, _: not np.allclose(got.sum(1), 0)
+            ),
+        }
+        compare("the gradient", got, right, known_as(got, right, known), where=where)
+
+
+def check_6_2(nesterov_step: Function) -> None:
+    """(6.16): the step is lr times (g + momentum v), with the new v and g with its decay"""
+    rng = generator(62)
+    for momentum, weight_decay, lr in ((0.9, 0.0, 0.1), (0.5, 0.0, 0.02), (0.9, 0.1, 0.1)):
+        weights = tensor(rng.standard_normal((2, 3)), requires_grad=True)
+        sgd = optim.SGD([weights], lr, momentum, nesterov=True, weight_decay=weight_decay)
+        p, v = weights.numpy().copy(), np.zeros((2, 3))
+        for step in range(3):
+            grad = rng.standard_normal((2, 3))
+            weights.grad = grad.copy()
+            sgd.step()
+            got = nesterov_step(p.copy(), grad.copy(), v.copy(), lr, momentum, weight_decay)
+            g = grad + weight_decay * p
+            new = momentum * v + g
+            velocity = (
+                "(6.16): v is momentum times the old v plus the gradient; lr is no part of it"
+            )
+            if weight_decay:
+                velocity = (
+                    "the decay is part of the gradient (6.20), so the velocity collects it too"
+                )
+            known = {
+                "this is the heavy ball (6.11): Nesterov's step is g + momentum v": p - lr * new,
+                "g + momentum v, with the new v": p - lr * (g + momentum * v),
+                "the sign: down the slope": p + lr * (g + momentum * new),
+            }
+            where = f"step {step + 1}, momentum {momentum}, weight_decay {weight_decay}, lr {lr}"
+            new_p, new_v = unpack("nesterov_step", got, "p", "v")
+            compare("v", new_v, sgd.velocity[0], velocity, where=where)
+            compare("p", new_p, weights.numpy(), known_as(new_p, p, known), where=where)
+            p, v = np.asarray(new_p), np.asarray(new_v)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minran import no_grad, ops, tensor
+from minran import ops, tensor
 from minran.autograd import Tensor
 from minran.backend.cpu.norm import batch_norm
 from minran.errors import MinranError
@@ -243,15 +243,27 @@ def check_18_3(CheapGate: Any) -> None:
     expect_class("CheapGate", CheapGate, Module)
     for size, channels, depth in ((32, 64, 3), (16, 128, 2), (8, 256, 1)):
         where = f"{size}x{size} positions, {channels} channels"
-        _check_map(CheapGate, size, channels, where)
+        rng = generator(183, size)
+        seed, u = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, channels))
+        y, costs, _ = beside(gate_facts, CheapGate, seed, u)
+        got = y.shape if isinstance(y, Tensor) else type(y).__name__
+        what = f"the gate puts out {got}, expected the shape {u.shape} of u"
+        require(got == u.shape, what, where, "one weight for every number of the trunk")
+        values = y.numpy()
+        what = "the gate's values do not lie between 0 and 1"
+        text = f"{where}: from {values.min():.3g} to {values.max():.3g}"
+        require(values.min() >= 0 and values.max() <= 1, what, text, "end with a sigmoid")
+        for axes, what in (((1, 2), "position"), (3, "channel")):
+            differs = np.ptp(values, axis=axes).max() >= 1e-6
+            require(differs, f"the gate does not depend on the {what}", where)
         mask = MaskBranch(Build(np.random.default_rng(0)), channels, depth, 1, "mixed", "hourglass")
-        counts = beside(gate_cost, CheapGate, size, channels), cost(mask, size, channels)
-        for name, got, whole in zip(("parameters", "multiply-adds"), *counts, strict=True):
-            share = f"{got / whole:.0%} of the mask's {name}"
+        wholes = cost(mask, size, channels)
+        for name, part, whole in zip(("parameters", "multiply-adds"), costs, wholes, strict=True):
+            share = f"{part / whole:.0%} of the mask's {name}"
             require(
-                got <= SHARE * whole,
+                part <= SHARE * whole,
                 f"the gate has {share}, expected at most {SHARE:.0%}",
-                f"{where}: {got:,} of {whole:,}",
+                f"{where}: {part:,} of {whole:,}",
                 "a 1x1 convolution from C to C costs C^2 at each position: go through few "
                 "channels, as squeeze-and-excitation does",
             )
@@ -260,51 +272,24 @@ def check_18_3(CheapGate: Any) -> None:
     seed, u = int(rng.integers(1 << 30)), rng.standard_normal((4, 16, 16, 64))
     other = u.copy()
     other[:, 0, 0] += 10 * rng.standard_normal((4, 64))
-    before, after = (beside(run_gate, CheapGate, seed, one).numpy() for one in (u, other))
+    (y, _, unused), (moved, _, _) = (beside(gate_facts, CheapGate, seed, x) for x in (u, other))
     require(
-        not np.array_equal(before[:, 8, 8], after[:, 8, 8]),
+        not np.array_equal(y.numpy()[:, 8, 8], moved.numpy()[:, 8, 8]),
         "the middle of the gate does not see the corner of the map",
         "16x16 positions; the corner changed, and the gate's middle did not",
         "add a part that has seen every position, as a global average has",
     )
-    name = next(iter(beside(unreached, CheapGate, seed, u)), "")
-    what = f"no gradient reaches the parameter {name}"
-    require(not name, what, "16x16 positions", "is it used in forward?")
+    what = f"no gradient reaches the parameter {next(iter(unused), '')}"
+    require(not unused, what, "16x16 positions", "is it used in forward?")
 
 
-def _check_map(answer: Any, size: int, channels: int, where: str) -> None:
-    rng = generator(183, size)
-    seed, u = int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, channels))
-    y = beside(run_gate, answer, seed, u)
-    got = y.shape if isinstance(y, Tensor) else type(y).__name__
-    what = f"the gate puts out {got}, expected the shape {u.shape} of u"
-    require(got == u.shape, what, where, "one weight for every number of the trunk")
-    values = y.numpy()
-    within = values.min() >= 0 and values.max() <= 1
-    text = f"{where}: from {values.min():.3g} to {values.max():.3g}"
-    what = "the gate's values do not lie between 0 and 1"
-    require(within, what, text, "end with a sigmoid")
-    for axes, what in (((1, 2), "position"), (3, "channel")):
-        differs = np.ptp(values, axis=axes).max() >= 1e-6
-        require(differs, f"the gate does not depend on the {what}", where)
-
-
-def gate_cost(answer: Any, size: int, channels: int) -> tuple[int, int]:
-    """Parameters and multiply-adds of a gate; counted in the process that it runs in."""
-    return cost(answer(channels, np.random.default_rng(0)), size, channels)
-
-
-def run_gate(answer: Any, seed: int, u: np.ndarray) -> Any:
-    """What a gate with weights of that seed makes of u."""
-    gate = answer(u.shape[3], np.random.default_rng(seed))
-    with no_grad():
-        return gate(tensor(u, dtype="float32"))
-
-
-def unreached(answer: Any, seed: int, u: np.ndarray) -> list[str]:
-    """The parameters that get no gradient."""
+def gate_facts(answer: Any, seed: int, u: np.ndarray) -> tuple[Any, tuple[int, int], list[str]]:
+    """What a gate with weights of that seed makes of u, its cost, parameters without a gradient."""
     gate = answer(u.shape[3], np.random.default_rng(seed))
     y = gate(tensor(u, dtype="float32"))
+    if not isinstance(y, Tensor):
+        return y, (0, 0), []
     y.backward(np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32))
     grads = {name: parameter.grad for name, parameter in gate.named_parameters()}
-    return [name for name, grad in grads.items() if grad is None or not np.any(np.asarray(grad))]
+    unused = [name for name, grad in grads.items() if grad is None or not np.asarray(grad).any()]
+    return y, cost(gate, u.shape[1], u.shape[3]), unused
