@@ -17,10 +17,12 @@ from minran.errors import RecipeError, expect
 
 Option = tuple[str, str, Any]
 """Its name, its help, and its default (False for a flag) or a dictionary of what argparse takes."""
+Options = Option | list[Option]
+"""One, or several of which exactly one must be given."""
 
 
 def add_command(
-    commands: Any, run: Callable[..., Any], *options: Option, name: str = ""
+    commands: Any, run: Callable[..., Any], *options: Options, name: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that calls `run`, whose docstring is the --help: a sentence, then examples.
 
@@ -39,9 +41,13 @@ def add_command(
     return parser
 
 
-def add_options(parser: Any, *options: Option) -> None:
+def add_options(parser: Any, *options: Options) -> None:
     """Add options to a parser, or to a group of one."""
-    for name, words, told in options:
+    for option in options:
+        if isinstance(option, list):
+            add_options(parser.add_mutually_exclusive_group(required=True), *option)
+            continue
+        name, words, told = option
         if told is False:
             told = {"action": "store_true"}
         elif not isinstance(told, dict):

@@ -12,11 +12,13 @@ import numpy as np
 
 import minran
 from minran import backend
-from minran.arguments import Option, add_command, takes
+from minran.arguments import takes
 from minran.cli import shared
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, expect
 from minran.files import PICTURES, expect_writable
 
+commands = shared.Commands()
+add_commands = commands.add
 CHANNEL_RULES = ("variance", "mean", "range", "spots")
 # What each figure takes beside what all take.
 TAKEN = {
@@ -35,41 +37,6 @@ LOOKED_AT = (
     shared.DATA_DIR,
     shared.DEVICE,
 )
-MASKS = (
-    (
-        "--figure",
-        "masks over the pictures; features before and after the gate; histograms of the "
-        "values; one mask over the epochs (default: masks)",
-        {"choices": TAKEN, "default": "masks"},
-    ),
-    ("--stages", "stages to draw (default: all)", {"metavar": "1,2"}),
-    (
-        "--rule",
-        "also draw the channels that rank first under this rule",
-        {"choices": CHANNEL_RULES},
-    ),
-    ("--top", "channels per mask (default: 2)", 2),
-    ("--channels", "also draw these channels", {"metavar": "0,5"}),
-    (
-        "--also",
-        "another checkpoint for --figure epochs (instead of those the run kept)",
-        {"action": "append", "default": [], "metavar": "CHECKPOINT"},
-    ),
-    ("--score", "print scores against true masks (shapes) and stop", False),
-    ("--pictures", "test pictures to score on (default: 400)", 400),
-    ("--out", "picture file (png, svg or pdf)", "masks.png"),
-)
-GRADCAM: tuple[Option, ...] = (
-    ("--class", "a class (default: the network's answer)", {"dest": "wanted"}),
-    ("--layer", "a module's name (default: the last attention module)", {}),
-    ("--out", "picture file (png, svg or pdf)", "gradcam.png"),
-)
-
-
-def add_commands(commands: Any) -> None:
-    """The commands about where a network looks."""
-    add_command(commands, masks, *LOOKED_AT, *MASKS)
-    add_command(commands, gradcam, *LOOKED_AT, *GRADCAM)
 
 
 @dataclass
@@ -113,6 +80,31 @@ def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     expect_writable(args.out, PICTURES, f"{command} --out")
 
 
+@commands(
+    *LOOKED_AT,
+    (
+        "--figure",
+        "masks over the pictures; features before and after the gate; histograms of the "
+        "values; one mask over the epochs (default: masks)",
+        {"choices": TAKEN, "default": "masks"},
+    ),
+    ("--stages", "stages to draw (default: all)", {"metavar": "1,2"}),
+    (
+        "--rule",
+        "also draw the channels that rank first under this rule",
+        {"choices": CHANNEL_RULES},
+    ),
+    ("--top", "channels per mask (default: 2)", 2),
+    ("--channels", "also draw these channels", {"metavar": "0,5"}),
+    (
+        "--also",
+        "another checkpoint for --figure epochs (instead of those the run kept)",
+        {"action": "append", "default": [], "metavar": "CHECKPOINT"},
+    ),
+    ("--score", "print scores against true masks (shapes) and stop", False),
+    ("--pictures", "test pictures to score on (default: 400)", 400),
+    ("--out", "picture file (png, svg or pdf)", "masks.png"),
+)
 def masks(args: argparse.Namespace) -> None:
     """Draw the attention masks over pictures, or score them.
 
@@ -227,6 +219,12 @@ def _save(figures: Sequence[Any], attentions: Sequence[Any], out: str) -> None:
         shared.save_figure(figure, one)
 
 
+@commands(
+    *LOOKED_AT,
+    ("--class", "a class (default: the network's answer)", {"dest": "wanted"}),
+    ("--layer", "a module's name (default: the last attention module)", {}),
+    ("--out", "picture file (png, svg or pdf)", "gradcam.png"),
+)
 def gradcam(args: argparse.Namespace) -> None:
     """Draw where a class is seen (Grad-CAM), beside the masks.
 

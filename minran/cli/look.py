@@ -3,63 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 import minran
 from minran import backend
-from minran.arguments import Option, add_command, takes
+from minran.arguments import Option, takes
 from minran.cli import shared
 from minran.errors import BackendError, RecipeError, expect
 from minran.files import PICTURES, expect_writable
 
 MODEL: Option = ("model", "a name from `minran models`", {})
+commands = shared.Commands()
+add_commands = commands.add
 PREPARED = "leave the preprocessing out: the input is float32, the mean subtracted already"
 
 
-def add_commands(commands: Any) -> None:
-    """The commands about looking into networks and operations."""
-    add_command(commands, models)
-    add_command(
-        commands,
-        summary,
-        MODEL,
-        ("--depth", "levels of the tree (default: the units)", {"type": int}),
-        ("--num-classes", "another number of classes", {"type": int}),
-    )
-    add_command(
-        commands,
-        graph,
-        MODEL,
-        ("--depth", "levels that are opened (default: down to units)", {"type": int}),
-        ("--out", "file (default: MODEL.svg)", {}),
-    )
-    add_command(
-        commands,
-        predict,
-        shared.CHECKPOINT,
-        ("files", "pictures (any format Pillow reads)", {"nargs": "+"}),
-        ("--top", "classes to print (default: 3)", 3),
-        ("--out", "also draw the pictures with their probabilities", {}),
-        shared.DARK,
-        shared.DEVICE,
-    )
-    add_command(
-        commands,
-        export,
-        shared.CHECKPOINT,
-        ("--out", "file (default: model.onnx)", "model.onnx"),
-        ("--prepared", PREPARED, False),
-    )
-    add_command(
-        commands,
-        gradcheck,
-        ("op", "name of the operation", {"nargs": "?"}),
-        ("--all", "check every operation, a line each", False),
-        ("--seed", "seed of the inputs", 0),
-        shared.DEVICE,
-    )
-
-
+@commands()
 def models(args: argparse.Namespace) -> None:
     """List the networks.
 
@@ -69,6 +27,11 @@ def models(args: argparse.Namespace) -> None:
         print(f"{name:24} {minran.create_model(name).num_parameters():>12,} parameters")
 
 
+@commands(
+    MODEL,
+    ("--depth", "levels of the tree (default: the units)", {"type": int}),
+    ("--num-classes", "another number of classes", {"type": int}),
+)
 def summary(args: argparse.Namespace) -> None:
     """Print a network's modules, shapes, parameters and multiply-adds.
 
@@ -80,6 +43,11 @@ def summary(args: argparse.Namespace) -> None:
     print(minran.inspect.summary(model).text(depth=args.depth))
 
 
+@commands(
+    MODEL,
+    ("--depth", "levels that are opened (default: down to units)", {"type": int}),
+    ("--out", "file (default: MODEL.svg)", {}),
+)
 def graph(args: argparse.Namespace) -> None:
     """Draw a network's modules as SVG.
 
@@ -94,6 +62,14 @@ def graph(args: argparse.Namespace) -> None:
     print(minran.inspect.module_graph(model, depth=args.depth).save(out))
 
 
+@commands(
+    shared.CHECKPOINT,
+    ("files", "pictures (any format Pillow reads)", {"nargs": "+"}),
+    ("--top", "classes to print (default: 3)", 3),
+    ("--out", "also draw the pictures with their probabilities", {}),
+    shared.DARK,
+    shared.DEVICE,
+)
 def predict(args: argparse.Namespace) -> None:
     """Class probabilities of your own pictures.
 
@@ -121,6 +97,11 @@ def predict(args: argparse.Namespace) -> None:
         shared.save_figure(draw(pictures, shares, names, max(args.top, 3), args.dark), args.out)
 
 
+@commands(
+    shared.CHECKPOINT,
+    ("--out", "file (default: model.onnx)", "model.onnx"),
+    ("--prepared", PREPARED, False),
+)
 def export(args: argparse.Namespace) -> None:
     """Write a trained network as an ONNX file.
 
@@ -138,6 +119,12 @@ def export(args: argparse.Namespace) -> None:
     print(minran.interop.export_onnx(model, args.out, (rows, columns), before, names))
 
 
+@commands(
+    ("op", "name of the operation", {"nargs": "?"}),
+    ("--all", "check every operation, a line each", False),
+    ("--seed", "seed of the inputs", 0),
+    shared.DEVICE,
+)
 def gradcheck(args: argparse.Namespace) -> int:
     """Compare an operation's gradient with finite differences, and show where it differs.
 

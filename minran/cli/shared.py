@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import minran
-from minran.arguments import Option
+from minran.arguments import Option, add_command
 from minran.errors import CheckpointError, RecipeError, expect
 
 CHECKPOINT: Option = ("checkpoint", "a checkpoint file, or a run", {})
@@ -21,6 +22,22 @@ CPU_OR_GPU = {"choices": ["cpu", "gpu"], "default": "cpu"}
 DEVICE = ("--device", "where to compute (default: cpu)", CPU_OR_GPU)
 SET = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
 """How --set is read, with words of each command's own."""
+
+
+class Commands:
+    """The commands of a file: `@commands(option, ...)` before a function makes it one."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Any, ...]] = []
+
+    def __call__(self, *options: Any) -> Callable[..., Any]:
+        """Note a function and its options."""
+        return lambda run: self.found.append((run, *options)) or run
+
+    def add(self, parsers: Any) -> None:
+        """Add all to the command line."""
+        for command in self.found:
+            add_command(parsers, *command)
 
 
 def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:

@@ -11,11 +11,13 @@ import numpy as np
 
 import minran
 from minran import backend, distributed
-from minran.arguments import Option, add_command, add_options, takes
+from minran.arguments import takes
 from minran.cli import shared
 from minran.errors import CheckpointError, RecipeError, expect
 from minran.files import PICTURES, expect_writable
 
+commands = shared.Commands()
+add_commands = commands.add
 RUNS = "runs"
 """The folder of all runs, where nobody names another."""
 MAY_DIFFER = ("run", "runs", "data_dir", "quiet", "debug")
@@ -28,65 +30,14 @@ SHORTER = {
     "name": "name",
 }
 """Options of `train` that are a shorter way to write an entry of the recipe."""
-TRAIN: tuple[Option, ...] = (
-    ("--name", "name of the run (default: the recipe's)", {}),
-    ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
-    ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
-    ("--model", "another network (see `minran models`)", {}),
-    ("--epochs", "train so many epochs in all", {"type": int}),
+
+
+@commands(
+    ("--out", "folder for the run (new)", "quickstart"),
+    ("--force", "overwrite an earlier quickstart", False),
     ("--set", "change a recipe entry", shared.SET),
-    ("--force", "overwrite a run of that name", False),
-    ("--quiet", "print nothing while training", False),
-    (
-        "--precision",
-        "how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
-        {"choices": ["fp32", "tf32", "bf16"]},
-    ),
-    (
-        "--no-capture",
-        "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
-        False,
-    ),
-    shared.DATA_DIR,
     shared.DEVICE,
 )
-
-
-def add_commands(commands: Any) -> None:
-    """The commands about training, and about what was trained."""
-    add_command(
-        commands,
-        quickstart,
-        ("--out", "folder for the run (new)", "quickstart"),
-        ("--force", "overwrite an earlier quickstart", False),
-        ("--set", "change a recipe entry", shared.SET),
-        shared.DEVICE,
-    )
-    parser = add_command(commands, train)
-    add_options(
-        parser.add_mutually_exclusive_group(required=True),
-        ("--recipe", "a shipped recipe (see --list) or a TOML file", {}),
-        ("--resume", "folder of the run to continue", {"metavar": "RUN"}),
-        ("--list", "list the shipped recipes", False),
-    )
-    add_options(parser, *TRAIN)
-    add_command(
-        commands,
-        evaluate,
-        ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
-        ("--data", "another data set with the same classes", {}),
-        shared.DATA_DIR,
-        shared.DEVICE,
-    )
-    add_command(commands, runs, ("folder", "folder of the runs", {"nargs": "?", "default": RUNS}))
-    add_command(
-        commands,
-        plot,
-        ("runs", "run folders", {"nargs": "+"}),
-        ("--out", "picture file (png, svg or pdf)", "curves.png"),
-    )
-
-
 def quickstart(args: argparse.Namespace) -> int:
     """Train a small network on built-in pictures and show where it looks.
 
@@ -115,6 +66,33 @@ def quickstart(args: argparse.Namespace) -> int:
     return 0
 
 
+@commands(
+    [
+        ("--recipe", "a shipped recipe (see --list) or a TOML file", {}),
+        ("--resume", "folder of the run to continue", {"metavar": "RUN"}),
+        ("--list", "list the shipped recipes", False),
+    ],
+    ("--name", "name of the run (default: the recipe's)", {}),
+    ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
+    ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
+    ("--model", "another network (see `minran models`)", {}),
+    ("--epochs", "train so many epochs in all", {"type": int}),
+    ("--set", "change a recipe entry", shared.SET),
+    ("--force", "overwrite a run of that name", False),
+    ("--quiet", "print nothing while training", False),
+    (
+        "--precision",
+        "how a GPU calculates (default: the recipe's, which is tf32 unless it says otherwise)",
+        {"choices": ["fp32", "tf32", "bf16"]},
+    ),
+    (
+        "--no-capture",
+        "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
+        False,
+    ),
+    shared.DATA_DIR,
+    shared.DEVICE,
+)
 def train(args: argparse.Namespace) -> int:
     """Train a network by a recipe, or continue a run.
 
@@ -184,6 +162,12 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
     return recipe, run.folder
 
 
+@commands(
+    ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
+    ("--data", "another data set with the same classes", {}),
+    shared.DATA_DIR,
+    shared.DEVICE,
+)
 def evaluate(args: argparse.Namespace) -> None:
     """Test a trained network.
 
@@ -216,6 +200,7 @@ def evaluate(args: argparse.Namespace) -> None:
         )
 
 
+@commands(("folder", "folder of the runs", {"nargs": "?", "default": RUNS}))
 def runs(args: argparse.Namespace) -> None:
     """List and compare runs.
 
@@ -228,6 +213,10 @@ def runs(args: argparse.Namespace) -> None:
     print(minran.train.compare(minran.train.list_runs(folder)))
 
 
+@commands(
+    ("runs", "run folders", {"nargs": "+"}),
+    ("--out", "picture file (png, svg or pdf)", "curves.png"),
+)
 def plot(args: argparse.Namespace) -> None:
     """Draw the curves of one or several runs.
 
