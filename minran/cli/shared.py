@@ -32,7 +32,12 @@ class Commands:
 
     def __call__(self, *options: Any) -> Callable[..., Any]:
         """Note a function and its options."""
-        return lambda run: self.found.append((run, *options)) or run
+
+        def note(run: Callable[..., Any]) -> Callable[..., Any]:
+            self.found.append((run, *options))
+            return run
+
+        return note
 
     def add(self, parsers: Any) -> None:
         """Add all to the command line."""

@@ -22,15 +22,19 @@ from minran.inspect.masks import (
     RULES,
     Attention,
     Channels,
+    Scores,
     added,
     attention_maps,
+    centre_map,
     channel_mean,
     choose_channels,
     overlay,
     resize_maps,
+    score,
+    score_attention,
+    score_table,
 )
 from minran.inspect.probe import class_probabilities, record, stage_responses
-from minran.inspect.score import Scores, centre_map, score, score_attention, score_table
 from minran.inspect.summary import Row, Summary, summary
 
 __all__ = [

@@ -37,8 +37,7 @@ class Call:
 def record() -> Iterator[list[Call]]:
     """Within the block, every module call is noted in the list: `graph` can then group by module.
 
-    Children stand before their parents. The list keeps the tensors, and so their memory, as long
-    as you keep the list.
+    Children stand before their parents. The list keeps the tensors, and so their memory.
     """
     calls: list[Call] = []
     with observe(lambda module, inputs, output: calls.append(Call(module, inputs, output))):
@@ -53,8 +52,7 @@ def names_by_id(model: Module) -> dict[int, str]:
 def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
     """Run `model` on x, in evaluation mode and without gradients, keeping no maps.
 
-    Returns for every call of a module inside, children before parents: the module, the shape of
-    its (first) input and of its output.
+    Returns of every call inside, children first: module, shapes of its (first) input and output.
     """
     calls: list[tuple[Module, Shape, Shape]] = []
 
@@ -98,10 +96,7 @@ def blank_picture(model: Module, image_size: Size, requires_grad: bool = False) 
 
 
 def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
-    """`images` (N, H, W, C) in the model's dtype; pictures must be prepared as for training.
-
-    Raises ShapeError for another number of axes, and for whole numbers: raw pixels.
-    """
+    """`images` (N, H, W, C) in the model's dtype; not raw pixels, but prepared as for training."""
     array = images.numpy() if isinstance(images, Tensor) else np.asarray(images)
     expect(array.ndim == 4, f"{who}: images must be (N, H, W, C), got shape {array.shape}")
     expect(
@@ -126,10 +121,7 @@ def watch(
     who: str,
     batch_size: int,
 ) -> np.ndarray:
-    """Run `images` through the model under `observe(see)`; returns the logits (N, K).
-
-    Evaluation mode, no gradients, `batch_size` pictures at a time.
-    """
+    """The logits (N, K) of `images` in evaluation mode, without gradients, under `observe(see)`."""
     array = as_pictures(model, images, who)
     with evaluating(model), no_grad(), observe(see):
         logits = [
@@ -187,14 +179,8 @@ def stage_responses(
 
 
 def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:
-    """The attention modules that have a mask, in order, with their names.
-
-    Raises ShapeError if there is none.
-    """
-    found = [
-        (name, module)
-        for name, module in model.named_modules()
-        if isinstance(module, AttentionModule) and module.mask is not None
-    ]
+    """The attention modules that have a mask, in order, with their names; one at least."""
+    kinds = [(name, m) for name, m in model.named_modules() if isinstance(m, AttentionModule)]
+    found = [(name, module) for name, module in kinds if module.mask is not None]
     expect(bool(found), f"{who}: this {type(model).__name__} has no attention module with a mask")
     return found

@@ -59,11 +59,10 @@ class Row:
 class Summary:
     """The counts of one network; `str(summary)` is the table that `minran summary` prints.
 
-    parameters: trained numbers, running statistics not counted.
-    parameters_without_norm: the same without gamma and beta of the batch norms.
-    mask_parameters, mask_multiply_adds: the part of it that is in mask branches.
-    trunk_depth: layers with weights from picture to logits, masks left out (the 56 of
-    Attention-56), None for a network that is not made of residual units.
+    parameters: trained numbers, running statistics not counted; parameters_without_norm: without
+    gamma and beta of the batch norms. mask_...: the part that is in mask branches. trunk_depth:
+    layers with weights from picture to logits, masks left out (the 56 of Attention-56), None for
+    a network that is not made of residual units.
     """
 
     root: Row
@@ -187,19 +186,15 @@ def _lines(
     copies: list[Row], whole: int, depth: int | None, level: int
 ) -> Iterator[tuple[str, ...]]:
     """The line of `copies` (equal neighbours), then the lines of their children."""
-    row = copies[0]
-    (parent, _, label), (last_parent, _, last) = (
-        copy.name.rpartition(".") for copy in (row, copies[-1])
-    )
-    kind = row.kind
-    if len(copies) > 1:
-        # "1-3" for neighbours; copies that lie in several parents have the same label already.
-        label = f"{label}-{last}" if parent == last_parent else label
-        kind = f"{len(copies)} x {kind}"
+    row, several = copies[0], len(copies) > 1
+    parent, _, label = row.name.rpartition(".")
+    last_parent, _, last = copies[-1].name.rpartition(".")
+    if several and parent == last_parent:
+        label += f"-{last}"  # neighbours; copies in several parents have the same label already
     cost = sum(copy.multiply_adds for copy in copies)
     yield (
         "  " * level + (label or "(model)"),
-        kind,
+        f"{len(copies)} x {row.kind}" if several else row.kind,
         "x".join(map(str, row.shape or ())),
         f"{sum(copy.parameters for copy in copies):,}",
         quantity(cost) if cost else "",

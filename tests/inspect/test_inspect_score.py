@@ -9,7 +9,7 @@ from minran import create_model
 from minran.data import Preprocess, load_shapes
 from minran.errors import ShapeError
 from minran.inspect import centre_map, score, score_attention, score_table
-from minran.inspect.score import _honest
+from minran.inspect.masks import _honest
 
 
 def objects(count: int = 6, size: int = 8) -> np.ndarray:
