@@ -57,16 +57,10 @@ def draw_panel(axes: Axes, histories: Mapping[str, History], panel: str, colours
                 continue
             place = index if several else int(split == "test")
             words = " ".join(filter(None, (plain(name) if several else "", split)))
-            axes.plot(
-                x,
-                y,
-                color=colours.colours[place % len(colours.colours)],
-                linestyle="--" if split == "train" else "-",
-                linewidth=1.4 if split == "train" else 2.0,
-                marker="o" if len(x) <= 30 else None,
-                markersize=3.2,
-                label=words or None,
-            )
+            look: dict[str, Any] = {"color": colours.line(place), "label": words or None}
+            look |= {"marker": "o", "markersize": 3.2} if len(x) <= 30 else {}
+            style, width = ("--", 1.4) if split == "train" else ("-", 2.0)
+            axes.plot(x, y, linestyle=style, linewidth=width, **look)
     if panel == "accuracy":
         axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.6g}%")
         axes.set_ylim(top=min(axes.get_ylim()[1], 1.02))

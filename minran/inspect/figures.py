@@ -293,9 +293,8 @@ def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = F
     style.dress(axes, colours, "Mean absolute response", "", "mean |feature| (log scale)")
     axes.set_yscale("log")
     for index, (name, values) in enumerate(responses.items()):
-        (line,) = axes.plot(list(values), list(values.values()), linewidth=1.8, label=plain(name))
-        line.set_color(colours.colours[index % len(colours.colours)])
-        line.set_marker("osD^v"[index % 5])
+        look: dict[str, Any] = {"color": colours.line(index), "marker": "osD^v"[index % 5]}
+        axes.plot(list(values), list(values.values()), linewidth=1.8, label=plain(name), **look)
     axes.tick_params(which="both", colors=colours.faint, labelsize=8.5)
     style.legend(axes, colours)
     return figure

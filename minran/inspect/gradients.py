@@ -48,26 +48,24 @@ def gradcam(
     fits = given.shape in ((), (1,), (len(array),))
     expect(fits, f"gradcam: classes must be one or {len(array)}, got {given.shape}")
     parts = probe.batches(len(array), batch_size, "gradcam")
-    wanted = np.broadcast_to(given, len(array))  # of None, if none is given
-    return np.concatenate([_maps(model, target, array[part], wanted[part]) for part in parts])
-
-
-def _maps(model: Module, target: Module, images: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    _, features, logits = _run(model, images, target)
-    shape, known = features.shape, logits.shape[1]
-    expect(len(shape) == 4, f"gradcam: the layer must put out maps (N, h, w, C), got {shape}")
-    features.retain_grad()
-    if classes[0] is None:
-        classes = logits.numpy().argmax(axis=1)
-    good = bool(((classes >= 0) & (classes < known)).all())
-    expect(good, f"gradcam: classes must be from 0 to {known - 1}, got {classes.tolist()}")
-    chosen = np.zeros(logits.shape, logits.dtype)
-    chosen[np.arange(len(images)), classes] = 1
-    logits.backward(chosen)
-    lost = features.grad is None
-    expect(not lost, "gradcam: the logits do not depend on the layer", GradientError)
-    weights = backend.to_host(features.grad).mean(axis=(1, 2))
-    return np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0)
+    asked = np.broadcast_to(given, len(array))  # of None, if none is given
+    maps = []
+    for part in parts:
+        _, features, logits = _run(model, array[part], target)
+        shape, known = features.shape, logits.shape[1]
+        expect(len(shape) == 4, f"gradcam: the layer must put out maps (N, h, w, C), got {shape}")
+        features.retain_grad()
+        wanted = logits.numpy().argmax(axis=1) if classes is None else asked[part]
+        good = bool(((wanted >= 0) & (wanted < known)).all())
+        expect(good, f"gradcam: classes must be from 0 to {known - 1}, got {wanted.tolist()}")
+        chosen = np.zeros(logits.shape, logits.dtype)
+        chosen[np.arange(len(wanted)), wanted] = 1
+        logits.backward(chosen)
+        lost = features.grad is None
+        expect(not lost, "gradcam: the logits do not depend on the layer", GradientError)
+        weights = backend.to_host(features.grad).mean(axis=(1, 2))
+        maps.append(np.maximum(np.einsum("nhwc,nc->nhw", features.numpy(), weights), 0))
+    return np.concatenate(maps)
 
 
 def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, Tensor, Tensor]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -22,24 +20,16 @@ class Picture(Figure):
 
     def savefig(self, *args: Any, **options: Any) -> None:
         """As Matplotlib's, but letters that the font lacks make one warning, not hundreds."""
-        with _missing_letters():
+        missing: set[str] = set()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             super().savefig(*args, **options)
-
-
-@contextmanager
-def _missing_letters() -> Iterator[None]:
-    missing: set[str] = set()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for one in caught:
-        if found := re.match(r"Glyph (\d+) ", str(one.message)):
-            missing.add(chr(int(found[1])))
-        else:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    if missing:
-        letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
-        warnings.warn(
-            f"the figure's font has no letters for {letters}: boxes stand in their place",
-            stacklevel=4,
-        )
+        for one in caught:
+            if found := re.match(r"Glyph (\d+) ", str(one.message)):
+                missing.add(chr(int(found[1])))
+            else:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        if missing:
+            letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
+            words = f"the figure's font has no letters for {letters}: boxes stand in their place"
+            warnings.warn(words, stacklevel=2)

@@ -48,6 +48,10 @@ class Theme:
     grid: str
     colours: tuple[str, ...]
 
+    def line(self, index: int) -> str:
+        """The colour of a line by its number; they come round again."""
+        return self.colours[index % len(self.colours)]
+
 
 LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#d9dee3", COLOURS)
 DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
