@@ -14,8 +14,7 @@ from typing import Any
 from minran.errors import CheckpointError, DataError, MinranError, expect
 
 TEMPORARY = ".minran-tmp"
-PICTURES = (".png", ".svg", ".pdf")
-"""The endings of figures."""
+PICTURES = (".png", ".svg", ".pdf")  # the endings of figures
 
 
 @contextmanager

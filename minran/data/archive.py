@@ -19,8 +19,7 @@ from minran.errors import DataError
 from minran.files import expect_regular
 from minran.streams import progress_bar
 
-MAX_BYTES = 1 << 29
-"""The published archives hold up to 187 million bytes, in 12 entries at most."""
+MAX_BYTES = 1 << 29  # the published archives hold up to 187 million bytes, in 12 entries at most
 MAX_ENTRIES = 1000
 _CHUNK = 1 << 16
 _NETWORK_ERRORS = (urllib.error.URLError, ConnectionError, TimeoutError, http.client.HTTPException)

@@ -35,13 +35,10 @@ _FORMATS = {
 }
 _SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings)
 
+# Larger pictures are not decoded: a small file can hold a huge one. Pillow warns from here on.
 MAX_PIXELS = 89_478_485
-"""Pictures of more pixels (9,459 x 9,459) are not decoded: a small file can hold a huge picture.
-The number is the one at which Pillow begins to warn."""
-_NAMED = 20
-"""How many bad files a message names."""
-_DEPTH = 8
-"""How many single folders around everything are stepped into (a link may go in a circle)."""
+_NAMED = 20  # how many bad files a message names
+_DEPTH = 8  # how many single folders around everything are stepped into (a link may go in a circle)
 
 # Parts of a split as people call them: Train, training_set, seg_test, test1, validation, ...
 _PART = re.compile(

@@ -25,11 +25,10 @@ from minran.data.dataset import need
 from minran.errors import DataError
 from minran.files import read_bytes
 
-MAX_BYTES = 1 << 28
-"""The largest published file has 155 million bytes."""
+MAX_BYTES = 1 << 28  # the largest published file has 155 million bytes
+# The longest published program has 200,000 steps, or 500,000 as Python 3 writes it. A step takes
+# a hundred bytes or two of memory, besides what it copies from the file.
 MAX_STEPS = 2_000_000
-"""The longest published program has 200,000 steps, or 500,000 as Python 3 writes it. A step
-takes a hundred bytes or two of memory, besides what it copies from the file."""
 
 
 def load_pickle(path: Path) -> dict[str, Any]:

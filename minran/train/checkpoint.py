@@ -35,8 +35,7 @@ DTYPES = {
     "raw": ("F32", "F64"),
 }
 """The groups of arrays, and what they may be made of."""
-_BROKEN = (ValueError, KeyError, TypeError, RecursionError)
-"""What reading a text raises that is not what it should be."""
+_BROKEN = (ValueError, KeyError, TypeError, RecursionError)  # what a wrong text raises
 
 
 @dataclass
@@ -45,18 +44,14 @@ class Progress:
 
     step: int = 0
     epoch: int = 0
-    batch: int = 0
-    """Batches of this epoch that are done, and the sums over their pictures so far."""
+    batch: int = 0  # batches of this epoch that are done, and the sums over their pictures so far
     loss_sum: float = 0.0
     correct: int = 0
     seen: int = 0
     best_accuracy: float = -1.0
-    seconds: float = 0.0
-    """Training time of all sessions."""
-    rows: int = 0
-    """Rows of the history written when this checkpoint was made."""
-    total_steps: int = 0
-    """Steps at which the run ends."""
+    seconds: float = 0.0  # training time of all sessions
+    rows: int = 0  # rows of the history written when this checkpoint was made
+    total_steps: int = 0  # steps at which the run ends
 
     def problem(self) -> str:
         """Why no run can stand here; "" if one can."""
@@ -88,7 +83,11 @@ class Progress:
 @checked(CheckpointError)
 @dataclass
 class Checkpoint:
-    """The contents of a checkpoint file."""
+    """The contents of a checkpoint file.
+
+    data: what tells the training pictures and labels from others (`Parts.restore`); raw: where
+    `model` is an average (`training.ema`), the weights that training goes on from.
+    """
 
     recipe: str
     model: dict[str, np.ndarray]
@@ -97,9 +96,7 @@ class Checkpoint:
     progress: Progress = field(default_factory=Progress)
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
     data: dict[str, np.ndarray] = field(default_factory=dict)
-    """What tells the training pictures and labels from others (`Parts.restore`)."""
     raw: dict[str, np.ndarray] = field(default_factory=dict)
-    """Where `model` is an average (`training.ema`): the weights that training goes on from."""
 
 
 @checked(CheckpointError)

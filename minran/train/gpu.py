@@ -31,12 +31,8 @@ from minran.train.recipe import Recipe
 from minran.train.setup import Parts
 from minran.train.steps import Outcome, Steps, forward_backward
 
-WARM_UP = 2
-"""Steps before the recording: the first compiles, the second finds the memory as all later do."""
-
-SLOTS = 1024
-"""Steps whose outcomes the device keeps: when they are full, it is read."""
-
+WARM_UP = 2  # the first step compiles, the second finds the memory as all later ones do
+SLOTS = 1024  # steps whose outcomes the device keeps: when they are full, it is read
 Batch = tuple[Array, Array, Array]
 """images (N, H, W, C), truth (N, K), which is 1 at the label, and targets (N, K) of the loss."""
 

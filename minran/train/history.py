@@ -14,8 +14,7 @@ from minran.hints import checked
 
 Row = dict[str, Any]
 
-MAX_BYTES = 1 << 28
-"""A million rows and more."""
+MAX_BYTES = 1 << 28  # a million rows and more
 WHOLE_NUMBERS = ("step", "epoch")
 NUMBERS = ["loss", "lr", "seconds", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
 

@@ -32,8 +32,7 @@ from minran.errors import RecipeError, did_you_mean, expect, nearest
 from minran.files import explained, read_bytes
 from minran.hints import checked
 
-MAX_BYTES = 1 << 16
-"""The longest recipe of minran has a fortieth of that."""
+MAX_BYTES = 1 << 16  # the longest recipe of minran has a fortieth of that
 _MAX_DOTS = 200
 _MAX_DEPTH = 20
 _FOLDER = resources.files("minran.train") / "recipes"
@@ -45,8 +44,7 @@ _KINDS = {
     list: "a list of whole numbers",
     dict: "a table",
 }
-LENGTH = ("training.epochs", "training.iterations")
-"""What may change when a run goes on: how long it trains."""
+LENGTH = ("training.epochs", "training.iterations")  # what may change when a run goes on
 
 
 def _number(default: float, least: float = 0, below: float = math.inf, **more: Any) -> Any:
@@ -73,10 +71,8 @@ class DataRecipe:
     name: str = "cifar10"
     train_count: int = _number(0)
     test_count: int = _number(0)
-    label_noise: float = _number(0.0, below=1)
-    """Share of wrong training labels, 1 - r of Eq. 7."""
-    std: float = 64.0
-    """What the centred pixels (0..255) are divided by; the paper divides by nothing (1)."""
+    label_noise: float = _number(0.0, below=1)  # share of wrong training labels, 1 - r of Eq. 7
+    std: float = 64.0  # what the centred pixels (0..255) are divided by; the paper: by nothing (1)
 
 
 @dataclass
@@ -100,14 +96,16 @@ class OptimizerRecipe:
 
 @dataclass
 class ScheduleRecipe:
-    """How the learning rate moves: "constant", "multistep", "cosine" or "one_cycle"."""
+    """How the learning rate moves: "constant", "multistep", "cosine" or "one_cycle".
+
+    milestones: the steps at which "multistep" multiplies the rate by `factor`; warmup: the share
+    of the steps on the way up of "one_cycle" and "cosine".
+    """
 
     kind: str = _choice("one_cycle", "constant", "multistep", "cosine", "one_cycle")
     milestones: list[int] = field(default_factory=list, metadata={"kinds": ("multistep",)})
-    """multistep: the steps at which the rate is multiplied by `factor`."""
     factor: float = _number(0.1, kinds=("multistep",))
     warmup: float = _number(0.25, below=1, kinds=("one_cycle", "cosine"))
-    """one_cycle: share of the steps on the way up; cosine: the same."""
 
 
 @dataclass
@@ -115,21 +113,15 @@ class TrainingRecipe:
     """How long, in which batches."""
 
     epochs: int = _number(8)
-    iterations: int = _number(0)
-    """Stop after this many steps; 0: after `epochs`."""
+    iterations: int = _number(0)  # stop after this many steps; 0: after `epochs`
     batch_size: int = _number(128, least=1)
     label_smoothing: float = _number(0.0, below=1)
-    ema: float = _number(0.0, below=1)
-    """Decay of the averaged weights (`optim.Average`) that are tested and saved; 0: no average."""
+    ema: float = _number(0.0, below=1)  # decay of the weights' average, tested and saved; 0: none
     test_batch_size: int = _number(250, least=1)
-    test_every: int = _number(1, least=1)
-    """Epochs between two tests."""
-    log_every: int = _number(50, least=1)
-    """Steps between two rows of the history."""
-    checkpoint_every: int = _number(0)
-    """Steps between two checkpoints; 0: one after every epoch."""
-    keep_every: int = _number(0)
-    """Epochs between two checkpoints that stay (epoch-003.safetensors); 0: none does."""
+    test_every: int = _number(1, least=1)  # epochs between two tests
+    log_every: int = _number(50, least=1)  # steps between two rows of the history
+    checkpoint_every: int = _number(0)  # steps between two checkpoints; 0: one after every epoch
+    keep_every: int = _number(0)  # epochs between two that stay (epoch-003.safetensors); 0: none
 
 
 @dataclass

@@ -127,8 +127,7 @@ class RunSummary:
     name: str
     model: str = ""
     data: str = ""
-    epochs: str = ""
-    """Epochs done and all, such as "3/8"."""
+    epochs: str = ""  # epochs done and all, such as "3/8"
     best_accuracy: float | None = None
     last_accuracy: float | None = None
     minutes: float = 0.0

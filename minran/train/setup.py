@@ -40,8 +40,7 @@ class Parts:
     test: Loader
     preprocess: Preprocess
     total_steps: int
-    average: optim.Average | None
-    """With `training.ema`: the weights that are tested and saved."""
+    average: optim.Average | None  # with `training.ema`: the weights that are tested and saved
     data: dict[str, np.ndarray]
     """What tells the training pictures and labels from others (`_describe`)."""
 

@@ -34,8 +34,7 @@ class Result:
     model: Module
     history: History
     finished: bool
-    parts: Parts | None = None
-    """What it was made of; None where nothing was left to do."""
+    parts: Parts | None = None  # what it was made of; None where nothing was left to do
 
 
 @checked(RecipeError)

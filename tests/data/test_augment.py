@@ -5,14 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minran.data import (
-    Preprocess,
-    cutout,
-    mixup,
-    one_hot,
-    pad_crop_flip,
-    per_pixel_mean,
-)
+from minran.data import Preprocess, cutout, mixup, one_hot, pad_crop_flip, per_pixel_mean
 from minran.errors import ShapeError
 
 

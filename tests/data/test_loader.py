@@ -49,12 +49,7 @@ def same(first, second):
 def test_an_epoch_shows_every_picture_once(count, batch_size, drop_last, shuffle, prefetch):
     drop_last = drop_last and count >= batch_size
     loader = Loader(
-        numbered(count),
-        batch_size,
-        RAW,
-        shuffle=shuffle,
-        drop_last=drop_last,
-        prefetch=prefetch,
+        numbered(count), batch_size, RAW, shuffle=shuffle, drop_last=drop_last, prefetch=prefetch
     )
     batches = list(loader.epoch(2))
     assert len(batches) == len(loader)

@@ -22,10 +22,7 @@ from PIL import Image
 from minran.cli import main
 from minran.files import is_temporary
 
-pytestmark = [
-    needs_fork,
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-]
+pytestmark = [needs_fork, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
 OLD = b"what was here before"
 

@@ -42,10 +42,7 @@ from faults.fault_helpers import (
 from minran.errors import CheckpointError
 from minran.train import Run, read_history, train
 
-pytestmark = [
-    needs_fork,
-    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
-]
+pytestmark = [needs_fork, pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")]
 
 
 def train_in(folder: Path, **options: Any) -> Callable[[], None]:

@@ -253,8 +253,7 @@ def test_recipes_as_windows_writes_them(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "value",
-    ["9" * 5000, "0x" + "f" * 99, "[" * 50_000, "[1, " + "9" * 30 + "]", "\udcff"],
+    "value", ["9" * 5000, "0x" + "f" * 99, "[" * 50_000, "[1, " + "9" * 30 + "]", "\udcff"]
 )
 def test_values_of_set_that_no_recipe_can_have(value):
     for key in ("seed", "name", "model.options.t", "schedule.milestones"):

@@ -140,23 +140,9 @@ def test_the_commit_is_that_of_minran_not_of_a_project_around_it(tmp_path, monke
 @pytest.mark.parametrize(
     "name",
     [
-        *(
-            "",
-            ".",
-            "..",
-            "/",
-            "/abs",
-            "../x",
-            "../../x",
-            "a/../b",
-            "a//b",
-            "a/",
-            "a\\b",
-            "C:x",
-            "~\0",
-        ),
+        *("", ".", "..", "/", "/abs", "../x", "../../x", "a/../b", "a//b", "a/", "a\\b", "C:x"),
         *("a\nb", "\x1b[2J", "a.", "a ", " a", "con", "NUL.txt", "x/COM1", "a?", "a*", "\udcff"),
-        *("n" * 300, "\u00e9" * 150),
+        *("~\0", "n" * 300, "\u00e9" * 150),
     ],
 )
 def test_names_that_lead_out_of_the_folder_of_runs_or_no_system_takes(tmp_path, name):
