@@ -42,7 +42,6 @@ def write_atomically(
     """Write `data` beside `path`, force it to the disk, then put it in place in one move.
 
     A folder that is missing is not made: it may have been removed while its owner was at work.
-
     Raises `error` if that fails; then what was there before is still there. A process that is
     killed here leaves a temporary file (`is_temporary`), which nobody reads, and which goes when
     `path` is written an hour later.
@@ -138,8 +137,7 @@ def expect_regular(path: Path, error: type[MinranError] = DataError) -> int:
 def read_bytes(path: Path, limit: int, error: type[MinranError] = DataError) -> bytes:
     """Return the whole content of the plain file at `path`.
 
-    Raises `error` naming the path if that is no plain file, cannot be read or has more than
-    `limit` bytes.
+    Raises `error` naming the path if that fails, or there are more than `limit` bytes.
     """
     expect_regular(path, error)
     with explained(error, f"{path} cannot be read: "), path.open("rb") as file:

@@ -60,9 +60,7 @@ def load(
     """Load a data set by name: "shapes", "cifar10", "cifar100" or "folder:PATH".
 
     data_dir: where CIFAR lies (the others have no use for it); options: those of `load_shapes`,
-    `load_cifar10`, `load_cifar100` or `load_folder`.
-
-    Raises DataError for an unknown name or option, and whatever the loader itself raises.
+    `load_cifar10`, `load_cifar100` or `load_folder`. Raises DataError, as these do.
     """
     kind, _, path = name.partition(":")
     # Only a folder takes a path, and it must have one.

@@ -40,11 +40,9 @@ def fetch(
 ) -> None:
     """Download `url` to `path`, which appears only once it is complete and its MD5 is right.
 
-    The bytes go to `path` + ".part"; if that file is there already, from an earlier call that was
-    cut, the download goes on where it ends (an HTTP Range request; a server that does not know
-    ranges sends the whole file again). A connection that is cut is taken up again, `attempts`
-    times in all. progress: show a bar; None shows it only in a terminal. size: no more bytes are
-    taken.
+    The bytes go to `path` + ".part"; where an earlier call left that file, the download goes on
+    (an HTTP Range request). A connection that is cut is taken up again, `attempts` times in all.
+    progress: show a bar; None shows it only in a terminal. size: no more bytes are taken.
 
     Raises DataError when the server cannot be reached, refuses, keeps breaking off, or sends a
     file that is longer than `size` or has another checksum (which is then deleted).
@@ -79,10 +77,7 @@ def md5_of(path: Path) -> str:
 
 
 def _stream(url: str, part: Path, progress: bool | None, timeout: float, size: int | None) -> None:
-    """Append to `part` what is missing of `url`; raise _ConnectionCutError if it is cut short.
-
-    Of a file that goes beyond `size` the rest is left where it is.
-    """
+    """Append to `part` what is missing of `url`; raise _ConnectionCutError if it is cut short."""
     have = expect_regular(part) if part.exists() else 0
     request = urllib.request.Request(url, headers={"User-Agent": "minran"})
     if have:
@@ -132,11 +127,10 @@ def extract(archive: Path, folder: str) -> Path:
     """Unpack the .tar.gz `archive`, whose content is one `folder`, beside it; return the folder.
 
     Only plain files and folders are written, below a temporary folder that is renamed at the end,
-    so a half-unpacked folder is never seen. An entry that is a link, a device or a file with
-    holes, or whose name leads outside, stops everything, and so does an archive of more than
-    MAX_ENTRIES entries or of more than MAX_BYTES bytes when it is unpacked.
+    so a half-unpacked folder is never seen.
 
-    Raises DataError naming the archive and the entry.
+    Raises DataError for an entry that is a link, a device or a file with holes, or whose name
+    leads outside, and for more than MAX_ENTRIES entries or MAX_BYTES unpacked bytes.
     """
     target = archive.parent / folder
     expect_regular(archive)

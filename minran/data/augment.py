@@ -27,9 +27,8 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) 
     """Pad every picture with `pad` zeros on each side, cut a random window, mirror half of them.
 
     images: (N, H, W, C) of any dtype; returns a new array of the same shape and dtype. Each
-    picture draws its own window, uniformly from the (2 pad + 1)^2, and its own mirroring
-    (left-right). The paper pads the raw picture, before the mean is subtracted, so the border
-    that comes in is black; apply this function to uint8 pictures to follow it.
+    picture draws its own window of the (2 pad + 1)^2, and its own mirroring (left-right). The
+    paper pads the raw picture, before the mean is subtracted: uint8, with a black border.
 
     Raises ShapeError unless images has 4 axes and pad >= 0.
 
@@ -167,11 +166,10 @@ class Preprocess:
     """Turn pictures into network inputs: (x - mean) / std, x in 0..255.
 
     mean: (H, W, C) float32, the training pictures' per-pixel mean; std: one number for all
-    pixels. The paper subtracts the mean and does not divide: that is std = 1. Division by one
-    constant is our choice and does not change what the paper's network can compute or how it
-    trains: the stem's convolution is linear and batch normalisation follows, which takes the
-    constant out again. With the default of 64 the inputs have a spread of about 1, as He
-    initialisation assumes, and batch normalisation's eps stays negligible either way.
+    pixels. The paper does not divide: std = 1. Division by a constant does not change what its
+    network can compute or how it trains, as batch normalisation follows the stem's convolution
+    and takes it out again. With 64 the inputs have a spread of about 1, as He initialisation
+    assumes.
 
     >>> images = data.load_shapes(count=20).images
     >>> prepare = data.Preprocess(data.per_pixel_mean(images))

@@ -105,9 +105,8 @@ def load_cifar10(
 ) -> Dataset:
     """Load CIFAR-10: 50,000 training or 10,000 test pictures of 10 classes.
 
-    Looks in `data_dir`, else in the folder that MINRAN_DATA names, else in the user's cache
-    folder, for the binary or the Python edition, unpacked or as the .tar.gz that is published. If
-    nothing is there and `download` is true, downloads the binary edition into that same folder.
+    Looks in `data_folder(data_dir)` for the binary or the Python edition, unpacked or as the
+    .tar.gz that is published. If none is there, `download` fetches the binary edition.
     images: (N, 32, 32, 3) uint8; labels: (N,) int64 in [0, 10).
 
     Raises DataError when the data is not found or cannot be downloaded, or when a file is missing,

@@ -1,7 +1,4 @@
-"""Your own pictures, as they come from cameras, scanners, phones and strangers.
-
-As files, or in a folder with one sub-folder for each class.
-"""
+"""Your own pictures, as files or in a folder with one sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -76,23 +73,20 @@ def load_folder(
 ) -> Dataset:
     """Load PATH/CLASS/*.jpg (or png, ...) as square pictures of `size` pixels a side.
 
-    The sorted names of the sub-folders are the classes; what lies deeper belongs to the class it
-    is in. A single folder in the way is stepped into. Hidden files and folders, and files that do
-    not end like pictures, are passed over; links are followed.
+    The sorted names of the sub-folders are the classes, with all that lies deeper in them; a
+    single folder in the way is stepped into. Hidden files and folders, and files that do not end
+    like pictures, are passed over; links are followed. A picture is turned as its EXIF entry
+    says, cut to the central square and resized; transparent parts become white, 16 bits become 8.
+    images: (N, size, size, 3) uint8, in the order of classes and names; labels: (N,) int64.
 
-    A picture is turned as its EXIF entry says, cut to the central square and resized; transparent
-    parts become white, 16 bits become 8. images: (N, size, size, 3) uint8, in the order of
-    classes and names; labels: (N,) int64.
-
-    split: None for all pictures, "train" or "test" for a part. Each picture's own name, below its
-    class folder, decides with `seed` which part it is in, `test_fraction` of them "test"; so other
-    pictures may come and go. Only where a class would have none on one side, one is taken over.
-    Where the sub-folders are called train and test or val (Training, test_set, validation, ...),
-    these are the parts, and hold the class folders; val is left out where test is there too.
+    split: None for all pictures, "train" or "test" for a part. Each picture's own name decides
+    with `seed` which part it is in, `test_fraction` of them "test", so other pictures may come
+    and go; only where a class would have none on one side, one is taken over. Where the
+    sub-folders are called train and test or val (Training, test_set, validation, ...), these are
+    the parts, and hold the class folders; val is left out where test is there too.
 
     Raises DataError when Pillow is missing, the folder has no classes or may be meant in two ways,
-    a class has too few pictures, or pictures cannot be read: they are named, or left out if
-    `skip_bad`.
+    a class has too few pictures, or (unless `skip_bad`) naming pictures that cannot be read.
     """
     if split is not None:
         check_split(split)
@@ -195,8 +189,6 @@ def _inside(part: Path) -> Path:
 
 def _sub_folders(root: Path) -> dict[str, Path]:
     """The sub-folders of `root` that people made, sorted, by their names in one Unicode form.
-
-    (A Mac may write an accent as a character of its own.)
 
     Raises DataError if two names differ in nothing that can be seen, or cannot be printed.
     """
@@ -326,12 +318,9 @@ def _read_picture(file: Path, size: int) -> np.ndarray:
 
 
 def _eight_bits(picture: Any) -> Any:
-    """A grey picture of 16 bits with 8: white, which is 65535, becomes 255.
+    """A grey picture of 16 bits with 8: white, which is 65535, becomes 255 (Pillow would cut it).
 
-    Pillow's own conversion would cut every value above 255. PNG and PGM say what white is, and so
-    does a TIFF of 16 bits without a sign; of numbers of 32 bits nobody knows.
-
-    Raises DataError for those.
+    Raises DataError for numbers of 32 bits, unless PNG or PGM says what white is.
     """
     from PIL import Image
 

@@ -144,9 +144,8 @@ class Loader:
 def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
     """Yield from `batches`, which a background thread runs up to `depth` batches ahead.
 
-    An exception in the thread is raised again here. When the consumer stops early, the thread ends
-    after the batch it is at, and is waited for. A child after a fork has no such thread: there the
-    next batch is a DataError.
+    Its exceptions are raised again here. When the consumer stops early, the thread ends after the
+    batch it is at. A child after a fork has no such thread: there the next batch is a DataError.
     """
     process = os.getpid()
     thread = ThreadPoolExecutor(1, "minran-loader")

@@ -1,10 +1,9 @@
 """The built-in shapes data: coloured objects on cluttered backgrounds, with their true masks.
 
-Nothing is downloaded: every picture is computed from a seed. One object of ten classes lies at a
-random place, in a random size, rotation and colour, on a textured background among small strokes
-and dots. A linear classifier on the pixels fails (there is no pixel where a class shows), a small
-convolutional network succeeds, and the exact mask of the object is known, so that an attention
-mask can be scored against it.
+Every picture is computed from a seed: one object of ten classes at a random place, in a random
+size, rotation and colour, on a textured background among small strokes and dots. A linear
+classifier on the pixels fails, a small convolutional network succeeds, and the exact mask of the
+object is known, so that an attention mask can be scored against it.
 """
 
 from __future__ import annotations
@@ -31,10 +30,9 @@ def load_shapes(
     """Draw `count` pictures of the shapes data (8,000 for training, 2,000 for testing by default).
 
     images: (count, size, size, 3) uint8; labels: (count,) int64, every class ten times in every
-    100 pictures; masks: (count, size, size) bool, True where the object covers at least half of
-    the pixel. The same arguments give the same bytes (on another processor a colour may round to
-    its neighbour), a smaller count gives the first pictures of a larger one, and train and test
-    pictures come from different random streams.
+    100 pictures; masks: (count, size, size) bool, True where the object covers half of the pixel.
+    The same arguments give the same bytes (on another processor a colour may round to its
+    neighbour), and a smaller count gives the first pictures of a larger one.
 
     Raises DataError for an unknown split, a count below 1, a size below 16 or a negative seed.
 

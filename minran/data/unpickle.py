@@ -1,11 +1,10 @@
 """Read the pickles of CIFAR's Python edition without running them.
 
 A pickle is a program for a small stack machine, and `pickle.load` lets it call whatever it names;
-even NumPy's own constructors, called by a stranger, can be made to take the file's bytes for
-addresses in memory. So this module is a machine of its own, which can build numbers, text, bytes,
-lists, tuples and dictionaries, and nothing else. Where a pickle calls one of the functions that
-rebuild an array, the machine only notes shape, dtype and bytes, and `np.frombuffer` makes an
-array of them at the end.
+even NumPy's own constructors can be made to take the file's bytes for addresses in memory. So this
+is a machine of its own, which builds numbers, text, bytes, lists, tuples and dictionaries, and
+nothing else. Where a pickle calls one of the functions that rebuild an array, it only notes shape,
+dtype and bytes, of which `np.frombuffer` makes an array at the end.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Checkpoints: one safetensors file with arrays and a JSON header, written all or not at all.
 
-A checkpoint holds what a run needs to go on bit for bit: the model's state, the optimiser's
-velocities, the statistics of the preprocessing, the recipe and the position in the epoch. It
-is plain data: nothing in it is ever executed. `load_model` and `minran predict` read the same
-file, without the optimiser's part.
+It holds what a run needs to go on bit for bit: the model's state, the optimiser's velocities, the
+statistics of the preprocessing, the recipe and the position in the epoch. It is plain data:
+nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -101,10 +100,7 @@ class Checkpoint:
 
 @checked(CheckpointError)
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint` to `path`; the file there before stays whole until the new one is.
-
-    Raises CheckpointError if the disk refuses (full, not writable).
-    """
+    """Write `checkpoint` to `path` as `write_atomically`; raises CheckpointError if it fails."""
     arrays = {
         f"{group}/{name}": np.asarray(array, order="C")
         for group in DTYPES
@@ -127,9 +123,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: str | Path) -> Checkpoint:
     """Read a checkpoint.
 
-    Raises CheckpointError if it is missing, damaged or something else, or holds what no run can
-    have written: other dtypes, numbers that are not finite, a variance below 0, a position that
-    cannot be.
+    Raises CheckpointError if it is missing, damaged or something else, or holds what no run wrote:
+    other dtypes, numbers that are not finite, a variance below 0, a position that cannot be.
     """
     path = Path(path)
     header, arrays = _read(path)
@@ -180,10 +175,9 @@ def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[st
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of a safetensors file's header, and the dtype of every array.
+    """The texts of a safetensors file's header, and the dtype of every array; or a ValueError.
 
-    Read here too, and more strictly: with two entries of one name, what is checked and what is
-    used might be different ones. Raises ValueError.
+    Of two entries of one name, what is checked and what is used might be different ones.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -227,9 +221,8 @@ def _progress(path: Path, header: dict[str, str]) -> Progress:
 def _checksum(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
     """A checksum of all texts, and of every array's name, dtype, shape and bytes.
 
-    safetensors itself notices a file that was cut, but no other damage, and a network with one
-    wrong byte would go on as if it were right. It is no signature: who writes a file can write
-    its checksum too, which is why `load_checkpoint` looks at what the file holds.
+    safetensors itself notices a file that was cut, but no other damage. It is no signature: who
+    writes a file can write its checksum too, so `load_checkpoint` looks at what the file holds.
     """
     crc = zlib.crc32(json.dumps(sorted(header.items())).encode())
     for name in sorted(arrays):

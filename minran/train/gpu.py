@@ -196,9 +196,7 @@ class CapturedStep:
 
     step: a function that only launches; state: the arrays that it changes, which are as before
     when this returns; optimizers: those that move parameters in it, whose `lr` each call takes.
-
-    Raises what the step raises when it runs, and CaptureError for what goes wrong only in the
-    recording.
+    Raises what the step raises when it runs, and CaptureError for what fails in the recording.
     """
 
     optimizer: FlatSGD
@@ -255,8 +253,7 @@ class CapturedStep:
 class RecordedOperands(Operands):
     """The optimiser's operands in memory that a graph reads at every replay.
 
-    They are made before the recording: memory that is taken in it has been used by launches of
-    the graph, which will write to it again.
+    They are made before the recording: memory that is taken in it is written to by the graph.
     """
 
     def __init__(self, optimizer: FlatSGD) -> None:

@@ -25,13 +25,10 @@ class History:
 
     Rows of `kind` "step" hold step, epoch, loss and lr; rows of kind "epoch" step, epoch,
     train_loss, train_accuracy, lr, seconds and, when the epoch was tested, test_loss and
-    test_accuracy. Steps and epochs count from 1: step 8 is there when 8 steps are done. A number
-    that is not finite is None (null in the file).
-
-    With `writes` set to False, rows are kept in memory only: of several processes one writes.
+    test_accuracy. Steps and epochs count from 1. A number that is not finite is None.
     """
 
-    writes = True
+    writes = True  # False: rows are kept in memory only; of several processes one writes
 
     def __init__(self, path: Path, keep: int | None = None) -> None:
         """Open the history at `path`, with its first `keep` rows (all if None).
@@ -82,8 +79,7 @@ class History:
 def read_history(path: str | Path) -> list[Row]:
     """The rows of a history file; a last line cut off by a crash is left out.
 
-    Raises CheckpointError if the file is missing or far too large, or another line is damaged or
-    holds something else than numbers where numbers belong.
+    Raises CheckpointError if the file is missing or far too large, or another line is damaged.
     """
     path = Path(path)
     expect(os.path.isfile(path), f"there is no history {path}", CheckpointError)

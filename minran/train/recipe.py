@@ -285,7 +285,7 @@ def read_table(text: str, source: str) -> dict[str, Any]:
     """The table that `text` (TOML) describes.
 
     Raises RecipeError naming the `source` if it is no TOML, or longer, deeper or with larger
-    numbers than any recipe: such a text could take memory and time without end.
+    numbers than any recipe, which could take memory and time without end.
     """
     expect(len(text) <= MAX_BYTES, f"{source} has more than {MAX_BYTES:,} characters", RecipeError)
     # The time for a key with many dots grows with their square.
@@ -299,18 +299,15 @@ def read_table(text: str, source: str) -> dict[str, Any]:
 
 
 def _read_value(text: str, name: str) -> Any:
-    """A value as TOML reads it (`0.1`, `true`, `[1, 2]`, `"text"`), or else the bare word.
-
-    Raises RecipeError with the entry's `name` for what `read_table` refuses but bare words.
-    """
+    """A value as TOML reads it (`0.1`, `true`, `[1, 2]`, `"text"`), or else the bare word."""
     none = f"{name} has no value that a recipe can have: "
     with explained(RecipeError, none, kinds=(ValueError, RecursionError)):
         try:
-            tomllib.loads(f"value = {text}")
+            value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:
-            _expect_plain(text, name)
-            return text
-    return read_table(f"value = {text}", name)["value"]
+            value = text
+    _expect_plain(value, name)
+    return value
 
 
 def _expect_plain(value: Any, source: str, depth: int = 0) -> None:
@@ -329,7 +326,7 @@ def _expect_plain(value: Any, source: str, depth: int = 0) -> None:
 
 
 def write_value(value: Any, name: str) -> str:
-    """`value` as TOML writes it: text, numbers, true or false, lists and tables of them.
+    """Text, numbers, true or false, lists and tables of them as TOML writes them.
 
     Raises RecipeError, with the entry's `name`, for anything else.
     """

@@ -23,10 +23,7 @@ from minran.train.run import Run
 
 
 class Reporter:
-    """A progress bar in a terminal, one plain line per epoch when the output is piped.
-
-    Training goes on where neither can be shown (any more).
-    """
+    """A progress bar in a terminal, one plain line per epoch when the output is piped."""
 
     def __init__(self, steps: int, batch_size: int, quiet: bool) -> None:
         self.steps = steps
@@ -81,9 +78,8 @@ class StopRequest:
 
     A step that is cut in the middle leaves half-moved parameters; so the first signal only
     sets `requested`, and a second one interrupts at once. Signals reach the main thread only:
-    in another thread nothing changes, and setting `requested` by hand does the same. Where
-    SIGHUP is ignored (nohup), a terminal that closes changes nothing either. `end` is when it is
-    time to stop anyway, by `time.perf_counter`.
+    elsewhere `requested` is set by hand. Where SIGHUP is ignored (nohup), it stays so. `end` is
+    when it is time to stop anyway, by `time.perf_counter`.
     """
 
     def __init__(self, quiet: bool = False, end: float = math.inf) -> None:

@@ -100,10 +100,8 @@ class Run:
         return self.recipe_file.exists()
 
     def expect_free(self, force: bool = False) -> None:
-        """Raise CheckpointError unless a new run may start in the folder.
-
-        It may where nothing is; with `force` also where a run is. A folder that is not empty
-        and holds no run is never touched.
+        """Raise CheckpointError unless a new run may start here: nothing is there, or with `force`
+        a run. A folder that is not empty and holds no run is never touched.
         """
         if self.exists():
             advice = f"continue it with --resume {self.folder}, choose another --name, or"
@@ -114,12 +112,10 @@ class Run:
             expect(empty, f"{self.folder} exists and is no run; choose another", CheckpointError)
 
     def create(self, recipe: Recipe, force: bool = False) -> None:
-        """Start the folder for `recipe`; `force` overwrites the run that is there.
+        """Start the folder for `recipe`; raises CheckpointError as `expect_free` does.
 
         Only a run's own files are removed, so figures and notes beside them stay. The recipe
         comes last: whoever is killed in the middle leaves a run without results.
-
-        Raises CheckpointError as `expect_free` does.
         """
         self.expect_free(force)
         own = (self.last_file, self.best_file, self.history_file, self.environment_file)
@@ -133,8 +129,7 @@ class Run:
     def lock(self) -> Iterator[None]:
         """Within the block, no other process trains in the folder, which is made if missing.
 
-        The system lets go of the lock when the process ends, however it ends. Raises
-        CheckpointError if another process holds it.
+        The lock ends with the process. Raises CheckpointError if another process holds it.
         """
         make_folder(self.folder, CheckpointError)
         with _held(self.folder) as held:
@@ -194,10 +189,8 @@ class Run:
     def continued(self, recipe: Recipe, any_length: bool = False) -> Checkpoint | None:
         """The checkpoint to go on from with `recipe`, None if the run did not come to one.
 
-        With `any_length` the recipe may train longer, or less long, than the run was to.
-
-        Raises CheckpointError if there is no run, or it was started with another recipe: its
-        losses would be those of neither.
+        Raises CheckpointError if there is no run, or it was started with another recipe (but for
+        how long it trains, with `any_length`): its losses would be those of neither.
         """
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
         checkpoint = self.checkpoint() if self.last_file.exists() else None
@@ -215,10 +208,8 @@ class Run:
     def change_length(self, recipe: Recipe, checkpoint: Checkpoint | None, steps: int) -> None:
         """Let the run end where `recipe` says, after `steps` steps, if that is new.
 
-        Whoever goes on reads recipe.toml, which is written first and in one move: killed before,
-        the run is as long as it was; killed after, it has its new length.
-
-        Raises CheckpointError if the run has taken those steps already.
+        Whoever goes on reads recipe.toml, which is written first and in one move. Raises
+        CheckpointError if the run has taken those steps already.
         """
         if self.started(checkpoint).length() == recipe.length():
             return

@@ -100,7 +100,7 @@ def _alike(colours: np.ndarray | None, own: np.ndarray) -> bool:
 def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     """Load the data and make model, optimiser and schedule, all from the recipe's seed.
 
-    Raises RecipeError or DataError for a recipe that cannot be run.
+    Raises RecipeError or DataError.
     """
     use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
@@ -217,8 +217,7 @@ def make_model(recipe: Recipe, num_classes: int) -> Module:
 def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     """A trained network from a checkpoint, in evaluation mode, on the current backend.
 
-    Returns the model, the preprocessing its pictures need, and the checkpoint (recipe text,
-    class names, progress). Raises CheckpointError.
+    Returns it, the preprocessing its pictures need, and the checkpoint. Raises CheckpointError.
     """
     checkpoint = load_checkpoint(path)
     kinds = (RecipeError, ShapeError, DataError, RecursionError)
@@ -250,9 +249,7 @@ def load_pretrained(name: str) -> Pretrained:
     """A network that was trained with the recipe in its file, on the current backend.
 
     `model(tensor(preprocess(images)))` gives logits for uint8 pictures (N, 32, 32, 3). What
-    each was trained on, and its accuracy, stands in `docs/results`.
-
-    Raises CheckpointError naming the known ones if there is none of that name.
+    each was trained on, and its accuracy, stands in `docs/results`. Raises CheckpointError.
     """
     known = list_pretrained()
     none = f"there are no weights for {name!r}; {did_you_mean(name, known)}"

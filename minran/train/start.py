@@ -53,10 +53,9 @@ def train(
 
     A run that was interrupted and resumed has the losses of one that was not, bit for bit on
     one backend. With `resume`, `training.epochs` and `training.iterations` may be others than
-    before: the run then ends there, and from here on has the learning rates of a run of that
-    length. Ctrl-C finishes the step, writes a checkpoint and returns. `on_row` is called
-    with every new row of the history (for live curves in a notebook). On a GPU the step is
-    recorded once and replayed as one graph if `capture`; the losses are the same without.
+    before: from here on the run has the learning rates of one of that length. Ctrl-C finishes the
+    step, writes a checkpoint and returns. `on_row` is called with every new row of the history.
+    On a GPU the step is recorded once and replayed as one graph if `capture`.
 
     Under mpiexec (`minran.distributed`) every process calls this and computes its share of each
     batch; process 0 writes the files, prints and calls `on_row`.
