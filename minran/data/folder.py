@@ -119,8 +119,9 @@ def _list_split(
         root = _single_folder(root) or root
     if parts := _ready_made(root):
         train, test = map(_sub_folders, parts)
-        odd, both = sorted(set(train) ^ set(test)), f"{parts[0]} and {parts[1]}"
-        need(not odd, f"load_folder: {both} must have the same classes, only one has {odd}")
+        same, both = list(train) == list(test), f"{parts[0]} and {parts[1]}"
+        odd = f"only one has {sorted(set(train) ^ set(test))}"
+        need(same, f"load_folder: {both} must have the same classes, {odd}")
         chosen = {"train": [train], "test": [test], None: [train, test]}[split]
         return tuple(train), [pair for classes in chosen for pair in _list_pictures(classes)]
     classes = _sub_folders(root)
@@ -163,8 +164,8 @@ def _ready_made(root: Path) -> tuple[Path, Path] | None:
     vehicle = others and "test" not in parts and "train" not in map(_part_of, with_classes)
     if vehicle or not splits:
         return None
-    flat, named = ([name for name in splits if name not in with_classes], ", ".join(splits))
-    problem = ""
+    flat = [name for name in splits if name not in with_classes]
+    problem, named = "", ", ".join(splits)
     if others:
         problem = f"the folders {named} of a split and beside them {', '.join(others)}"
     elif flat:
