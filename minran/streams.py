@@ -15,8 +15,7 @@ from typing import Any
 
 from minran.errors import OutputError
 
-READER_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)
-"""Nobody reads any more at the other end of a pipe, a terminal or a connection."""
+READER_GONE = (errno.EPIPE, errno.EIO, errno.ECONNRESET)  # nobody reads at the other end any more
 
 
 class Output:
@@ -71,8 +70,7 @@ class Output:
 def sturdy() -> Iterator[None]:
     """Within the block, nothing that is printed raises, and a closed descriptor is no trap.
 
-    Raises OutputError after it if standard output lost something to more than a reader who went
-    away (a full disk).
+    Raises OutputError after it if standard output lost something, but for a reader who went away.
     """
     for descriptor in range(3):
         try:
@@ -112,9 +110,7 @@ def visible(text: str) -> str:
 
 
 def text_table(rows: Sequence[Sequence[str]], right: Collection[int]) -> list[str]:
-    """Rows of cells as lines: columns as wide as they must be, those in `right` (numbers) flush
-    to the right.
-    """
+    """Rows of cells as lines in columns, of which those in `right` are flush to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(

@@ -270,7 +270,8 @@ def _read_all(
 
     name: what a progress bar is about; no bar without one.
     """
-    pillow = import_extra("PIL", "images", "load_folder: reading pictures needs Pillow", DataError)
+    needs = "load_folder: reading pictures needs Pillow"
+    pillow = import_extra("PIL", "images", needs, DataError)
     pictures: dict[int, np.ndarray] = {}
     bad: dict[int, str] = {}
     options: Any = {"show": None if name else False, "desc": name, "leave": False}

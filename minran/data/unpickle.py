@@ -147,16 +147,14 @@ def _run(program: bytes) -> Any:
             stack.append(argument.encode("latin-1"))  # Python 2's str: bytes
         elif name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-        elif name == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
         elif name in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(memo[argument])
         elif name == "MARK":
             marked.append(stack)
             stack = []
-        elif name in ("APPENDS", "SETITEMS", "LIST", "TUPLE", "DICT"):
+        elif name in ("LIST", "TUPLE", "DICT", "APPENDS", "SETITEMS"):
             items, stack = stack, marked.pop()
             if name in ("LIST", "TUPLE"):
                 stack.append(items if name == "LIST" else tuple(items))

@@ -26,9 +26,7 @@ class Reporter:
     """A progress bar in a terminal, one plain line per epoch when the output is piped."""
 
     def __init__(self, steps: int, batch_size: int, quiet: bool) -> None:
-        self.steps = steps
-        self.batch_size = batch_size
-        self.quiet = quiet
+        self.steps, self.batch_size, self.quiet = steps, batch_size, quiet
         self.output, self.errors = Output(sys.stdout), Output(sys.stderr)
         self.interactive = self.errors.isatty() and not quiet
         self.bar: Any = None
