@@ -57,18 +57,14 @@ def export_onnx(
     the onnx package, or for an operation that none of minran's own networks has; DataError
     for another ending than .onnx, or if the file cannot be written.
     """
-    onnx = import_extra(
-        "onnx", "onnx", "export_onnx needs the onnx package, which is not installed"
+    needs = "export_onnx needs the onnx package, which is not installed"
+    onnx = import_extra("onnx", "onnx", needs)
+    size = picture_size(model, image_size) if preprocess is None else preprocess.mean.shape[:2]
+    expect(
+        image_size is None or picture_size(model, image_size) == size,
+        f"export_onnx: the preprocessing is for pictures of {size[0]}x{size[1]} pixels, "
+        f"image_size says {image_size}",
     )
-    if preprocess is not None:
-        size: tuple[int, int] = (preprocess.mean.shape[0], preprocess.mean.shape[1])
-        expect(
-            image_size is None or picture_size(model, image_size) == size,
-            f"export_onnx: the preprocessing is for pictures of {size[0]}x{size[1]} pixels, "
-            f"image_size says {image_size}",
-        )
-    else:
-        size = picture_size(model, image_size)
     target = expect_ending(path, (".onnx",), "export_onnx: the file")
     x = blank_picture(model, size, requires_grad=True)
     with evaluating(model), record() as calls:
@@ -78,27 +74,24 @@ def export_onnx(
         f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
     )
 
-    names = names_by_id(model)
-    # Children report before their parents, so the innermost call gives an op its name.
-    owners: dict[int, str] = {}
-    for call in calls:
-        owners.setdefault(id(call.output), names.get(id(call.module), ""))
-    graph = Graph(onnx, names)
+    graph = Graph(onnx, names_by_id(model))
+    # Parents report after their children, so that the innermost call gives an op its name.
+    owners = {id(call.output): graph.names.get(id(call.module)) for call in reversed(calls)}
     graph.add_input(x, preprocess)
     for op, output in ops_behind(y):
         graph.add(op, output, owners.get(id(output)) or type(op).__name__.lower())
-    logits = graph.node("Identity", [graph.values[id(y)]], "logits")
+    graph.node("Identity", [graph.values[id(y)]], "logits")
 
     helper, types = onnx.helper, onnx.TensorProto
-    kind = types.FLOAT if preprocess is None else types.UINT8
+    ends = [
+        [helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]])]
+        for name, value, kind in (
+            ("images", x, types.FLOAT if preprocess is None else types.UINT8),
+            ("logits", y, types.FLOAT),
+        )
+    ]
     written = helper.make_model(
-        helper.make_graph(
-            graph.nodes,
-            type(model).__name__,
-            [helper.make_tensor_value_info("images", kind, ["N", *x.shape[1:]])],
-            [helper.make_tensor_value_info(logits, types.FLOAT, ["N", *y.shape[1:]])],
-            graph.constants,
-        ),
+        helper.make_graph(graph.nodes, type(model).__name__, *ends, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="minran",
@@ -124,8 +117,7 @@ class Graph:
     def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
         """Add a node with one output; returns the output's name, which is the node's too."""
         name = self._free(name)
-        made = self.onnx.helper.make_node(kind, inputs, [name], name=name, **attributes)
-        self.nodes.append(made)
+        self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
     def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:

@@ -9,9 +9,9 @@ minran's, so weights travel both ways by name (`minran.interop.weights`). Layout
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
-from inspect import signature
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +29,12 @@ def conv(
     return nn.Conv2d(
         in_channels, out_channels, kernel, stride, padding=kernel // 2, groups=groups, bias=False
     )
+
+
+def projection(in_channels: int, out_channels: int, stride: int) -> nn.Conv2d | None:
+    """The shortcut of a unit whose shape changes."""
+    changes = in_channels != out_channels or stride != 1
+    return conv(in_channels, out_channels, 1, stride) if changes else None
 
 
 class BatchNormReLU(nn.BatchNorm2d):
@@ -72,8 +78,7 @@ class PreActUnit(nn.Module):
         self.conv2 = conv(narrow, narrow, 3, stride)
         self.norm3 = BatchNormReLU(narrow)
         self.conv3 = conv(narrow, out_channels, 1)
-        changes = in_channels != out_channels or stride != 1
-        self.shortcut = conv(in_channels, out_channels, 1, stride) if changes else None
+        self.shortcut = projection(in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
         a = self.norm1(x)
@@ -86,17 +91,14 @@ class PostActUnit(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
-        changes = in_channels != out_channels or stride != 1
-        self.shortcut = conv(in_channels, out_channels, 1, stride) if changes else None
-        self.shortcut_norm = nn.BatchNorm2d(out_channels) if changes else None
+        self.shortcut = projection(in_channels, out_channels, stride)
+        self.shortcut_norm = nn.BatchNorm2d(out_channels) if self.shortcut else nn.Identity()
 
     def body(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        identity = x
-        if self.shortcut is not None and self.shortcut_norm is not None:
-            identity = self.shortcut_norm(self.shortcut(x))
+        identity = self.shortcut_norm(self.shortcut(x)) if self.shortcut else x
         return F.relu(self.body(x) + identity)
 
 
@@ -161,13 +163,15 @@ class TwinSpec:
 
     `depths` are the numbers of poolings in the masks of each stage, `p, t, r` the paper's
     hyper-parameters (units before and after the split, in the trunk, between two poolings).
+    `units` make the baseline of Table 5: units in each stage instead of attention modules.
     """
 
-    stem: str = "cifar"  # "imagenet": 7x7/2, BN-ReLU, pool; "cifar": 3x3; "pooled": 3x3, pool 2x2
+    stem: str = "cifar"  # a key of STEMS
     stem_width: int = 16
     widths: Sequence[int] = (64, 128, 256)
     modules: Sequence[int] = (1, 1, 1)
     depths: Sequence[int] = (3, 2, 1)
+    units: int = 1
     tail_units: int = 3
     tail_width: int = 256
     tail_stride: int = 1
@@ -188,9 +192,12 @@ class TwinSpec:
 
     def make_unit(self) -> UnitFactory:
         """The class of every residual unit of this network."""
-        if self.unit == "resnext":
-            return partial(ResNeXtUnit, groups=self.groups)
-        return InceptionUnit if self.unit == "inception" else PreActUnit
+        return (
+            partial(ResNeXtUnit, groups=self.groups) if self.unit == "resnext" else UNITS[self.unit]
+        )
+
+
+UNITS = {"preact": PreActUnit, "resnext": ResNeXtUnit, "inception": InceptionUnit}
 
 
 class Hourglass(nn.Module):
@@ -271,77 +278,53 @@ class AttentionModule(nn.Module):
         return self.after(h)
 
 
+STEMS: dict[str, Callable[[int], list[nn.Module]]] = {
+    "cifar": lambda width: [conv(3, width, 3)],
+    "pooled": lambda width: [conv(3, width, 3), nn.MaxPool2d(2, stride=2)],
+    "imagenet": lambda width: [
+        conv(3, width, 7, stride=2),
+        BatchNormReLU(width),
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+    ],
+}
+"""What stands before the first stage, (N, 3, H, W) -> (N, width, H', W')."""
+
+
 class Twin(nn.Module):
     """A whole network: stem, stages, tail, last norm, mean over positions, classifier.
 
+    In each stage a unit, then attention modules; units for a tail (Table 2 of the paper).
     images: (N, 3, H, W) -> logits (N, K). He initialisation (fan-in) of convolutions;
     std 1/sqrt(in) and no bias for the classifier.
     """
 
-    def __init__(
-        self,
-        stem: nn.Module,
-        stages: Sequence[nn.Module],
-        tail: Sequence[nn.Module],
-        norm: nn.Module,
-        fc: nn.Linear,
-    ) -> None:
+    def __init__(self, spec: TwinSpec) -> None:
         super().__init__()
-        self.stem, self.stages, self.tail = stem, nn.Sequential(*stages), nn.Sequential(*tail)
-        self.norm, self.pool, self.fc = norm, nn.AdaptiveAvgPool2d(1), fc
+        unit, channels = spec.make_unit(), spec.stem_width
+        self.stem = nn.Sequential(*STEMS[spec.stem](channels))
+        self.stages, self.tail = nn.Sequential(), nn.Sequential()
+        for width, count, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
+            first = unit(channels, width, stride=2 if self.stages else 1)
+            more = chain(unit, width, spec.units - 1)
+            modules = (AttentionModule(spec, width, depth) for _ in range(count))
+            self.stages.append(nn.Sequential(first, *more, *modules))
+            channels = width
+        for _ in range(spec.tail_units):
+            stride = 1 if self.tail else spec.tail_stride
+            self.tail.append(unit(channels, spec.tail_width, stride=stride))
+            channels = spec.tail_width
+        self.norm = BatchNormReLU(channels) if spec.preactivation else nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, spec.num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
-        nn.init.normal_(fc.weight, std=fc.in_features**-0.5)
-        nn.init.zeros_(fc.bias)
+        nn.init.normal_(self.fc.weight, std=channels**-0.5)
+        nn.init.zeros_(self.fc.bias)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.norm(self.tail(self.stages(self.stem(images))))
         return self.fc(self.pool(x).flatten(1))
-
-
-def attention_network(spec: TwinSpec) -> Twin:
-    """Table 2 of the paper: in each stage a unit and attention modules; units for a tail."""
-    unit, channels = spec.make_unit(), spec.stem_width
-    stem = make_stem(spec.stem, channels)
-    stages: list[nn.Module] = []
-    tail: list[nn.Module] = []
-    for width, count, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
-        first = unit(channels, width, stride=2 if stages else 1)
-        modules = (AttentionModule(spec, width, depth) for _ in range(count))
-        stages.append(nn.Sequential(first, *modules))
-        channels = width
-    for _ in range(spec.tail_units):
-        tail.append(unit(channels, spec.tail_width, stride=1 if tail else spec.tail_stride))
-        channels = spec.tail_width
-    norm = BatchNormReLU(channels) if spec.preactivation else nn.Identity()
-    return Twin(stem, stages, tail, norm, nn.Linear(channels, spec.num_classes))
-
-
-def resnet(
-    num_classes: int = 10,
-    widths: Sequence[int] = (64, 128, 256),
-    units: int = 18,
-    stem_width: int = 16,
-) -> Twin:
-    """The baseline of the paper's Table 5: pre-activation bottleneck ResNet-164 for CIFAR."""
-    stem, channels = make_stem("cifar", stem_width), stem_width
-    stages: list[nn.Module] = []
-    for width in widths:
-        first = PreActUnit(channels, width, stride=2 if stages else 1)
-        stages.append(nn.Sequential(first, *chain(PreActUnit, width, units - 1)))
-        channels = width
-    return Twin(stem, stages, [], BatchNormReLU(channels), nn.Linear(channels, num_classes))
-
-
-def make_stem(kind: str, width: int) -> nn.Sequential:
-    """What stands before the first stage, (N, 3, H, W) -> (N, width, H', W')."""
-    if kind == "imagenet":
-        pool = nn.MaxPool2d(3, stride=2, ceil_mode=True)
-        return nn.Sequential(conv(3, width, 7, stride=2), BatchNormReLU(width), pool)
-    if kind == "pooled":
-        return nn.Sequential(conv(3, width, 3), nn.MaxPool2d(2, stride=2))
-    return nn.Sequential(conv(3, width, 3))
 
 
 _IMAGENET = TwinSpec(
@@ -361,11 +344,9 @@ SPECS: dict[str, TwinSpec] = {
     "attentionnext56": replace(_IMAGENET, unit="resnext"),
     "attentionnext92": replace(_IMAGENET, unit="resnext", modules=(1, 2, 3)),
     "attentioninception56": replace(_IMAGENET, unit="inception"),
-    "attention56_cifar": _CIFAR,
-    "attention92_cifar": replace(_CIFAR, modules=(2, 2, 2)),
-    "attention128_cifar": replace(_CIFAR, modules=(3, 3, 3)),
-    "attention164_cifar": replace(_CIFAR, modules=(4, 4, 4)),
-    "attention236_cifar": replace(_CIFAR, modules=(6, 6, 6)),
+    **{
+        f"attention{36 * m + 20}_cifar": replace(_CIFAR, modules=(m, m, m)) for m in (1, 2, 3, 4, 6)
+    },
     "attention452_cifar": replace(_CIFAR, modules=(6, 6, 6), p=2, t=4, r=3),
     "attention_small_cifar": replace(
         _POOLED, stem_width=32, widths=(32, 64, 128), depths=(2, 1, 1), tail_width=128
@@ -373,32 +354,35 @@ SPECS: dict[str, TwinSpec] = {
     "attention_nano": replace(
         _POOLED, widths=(16, 32), modules=(1, 1), depths=(2, 1), tail_width=32
     ),
+    "resnet164_cifar": replace(_CIFAR, units=18, tail_units=0),
 }
 
 CHOICES = {
     "learning": ("residual", "naive"),
     "attention": tuple(ATTENTION),
     "mask": ("hourglass", "local", "none"),
-    "unit": ("preact", "resnext", "inception"),
+    "unit": tuple(UNITS),
 }
 
 
-def build(name: str, options: dict[str, object]) -> Twin:
-    """The twin of a network of minran; options are the fields of `TwinSpec`.
+def build(name: str, options: dict[str, Any]) -> Twin:
+    """The twin of a network of minran; options are the fields of `TwinSpec` but `units`.
 
     resnet164_cifar has num_classes, widths, units and stem_width. Raises RecipeError for an
     unknown name, option or choice.
     """
-    names = [*SPECS, "resnet164_cifar"]
-    message = f"create_twin: no network {name!r}; there are {', '.join(names)}"
-    expect(name in names, message, RecipeError)
-    known = signature(TwinSpec if name in SPECS else resnet).parameters
-    unknown = sorted(set(options) - set(known))
+    message = f"create_twin: no network {name!r}; there are {', '.join(SPECS)}"
+    expect(name in SPECS, message, RecipeError)
+    resnet = name == "resnet164_cifar"
+    known = {field.name for field in fields(TwinSpec)} - {"units"}
+    known = {"num_classes", "widths", "units", "stem_width"} if resnet else known
+    unknown = sorted(options.keys() - known)
     message = f"create_twin: {name} has no option {', '.join(unknown)}; it has {sorted(known)}"
     expect(not unknown, message, RecipeError)
-    if name not in SPECS:
-        return resnet(**options)  # type: ignore[arg-type]
-    spec = replace(SPECS[name], **options)  # type: ignore[arg-type]
+    spec = replace(SPECS[name], **options)
+    if resnet:
+        none = [0] * len(spec.widths)
+        spec = replace(spec, modules=none, depths=none)
     for option, allowed in CHOICES.items():
         value = getattr(spec, option)
         message = f"create_twin: {option} must be one of {', '.join(allowed)}; got {value!r}"
@@ -406,4 +390,4 @@ def build(name: str, options: dict[str, object]) -> Twin:
     lengths = {len(spec.widths), len(spec.modules), len(spec.depths)}
     message = "create_twin: widths, modules and depths must name the same number of stages"
     expect(len(lengths) == 1, message, RecipeError)
-    return attention_network(spec)
+    return Twin(spec)

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _TO_TORCH = {"gamma": "weight", "beta": "bias"}
 _PASS = ("running_mean", "running_var", "bias")
 
+KNOWN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
+"""Where a training script keeps the state dict among other things, most usual first."""
+
 
 def require_torch() -> Any:
     """Import PyTorch, or raise BackendError that says how to install it."""
@@ -45,9 +48,8 @@ def to_torch_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
     converted = {}
     for name, array in state.items():
         prefix, kind = _split(name)
-        known = kind in _TO_TORCH or kind in _PASS
-        array = _turned(np.asarray(array), name, (3, 2, 0, 1), known, "to_torch_state_dict")
-        converted[prefix + _TO_TORCH.get(kind, kind)] = torch.from_numpy(array.copy(order="C"))
+        array = _turned("to_torch_state_dict", name, np.asarray(array), (*_TO_TORCH, *_PASS))
+        converted[prefix + _TO_TORCH.get(kind, kind)] = torch.from_numpy(array)
         if kind == "running_mean":
             converted[prefix + "num_batches_tracked"] = torch.tensor(0)
     return converted
@@ -70,20 +72,14 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
     converted = {}
     for name, tensor in state.items():
         prefix, kind = _split(name)
-        if kind == "num_batches_tracked":
-            continue
-        known = kind == "weight" or kind in _PASS
-        array = _to_array(torch, name, tensor)
-        array = _turned(array, name, (2, 3, 1, 0), known, "from_torch_state_dict")
-        # Beside a weight of one axis: a normalisation's.
-        if array.ndim == 1 and getattr(state.get(prefix + "weight"), "ndim", 0) == 1:
-            kind = {"weight": "gamma", "bias": "beta"}.get(kind, kind)
-        converted[prefix + kind] = array.copy(order="C")
+        if kind != "num_batches_tracked":
+            array = _to_array(torch, name, tensor)
+            array = _turned("from_torch_state_dict", name, array, ("weight", *_PASS))
+            # Beside a weight of one axis: a normalisation's.
+            if array.ndim == 1 and getattr(state.get(prefix + "weight"), "ndim", 0) == 1:
+                kind = {"weight": "gamma", "bias": "beta"}.get(kind, kind)
+            converted[prefix + kind] = array
     return converted
-
-
-KNOWN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
-"""Where a training script keeps the state dict among other things, most usual first."""
 
 
 def find_state_dict(found: Any, own: Collection[str] = ()) -> Mapping[str, torch.Tensor]:
@@ -93,59 +89,48 @@ def find_state_dict(found: Any, own: Collection[str] = ()) -> Mapping[str, torch
     first only if no name in `own`, those of the network to load, begins so. Raises
     CheckpointError if there is none, or several under names that say nothing.
     """
-    torch = require_torch()
-    state = _state_in(torch, found)
+    state = _state_in(require_torch(), found)
     wrong = [name for name in state if not isinstance(name, str)]
     expect(not wrong, f"load_torch: names must be text, got {wrong[:3]}", CheckpointError)
-    names = {name: name.replace("_orig_mod.", "") for name in state}
-    while all(name.startswith("module.") for name in names.values()) and not any(
-        name.startswith("module.") for name in own
-    ):
-        names = {name: short.removeprefix("module.") for name, short in names.items()}
-    return {names[name]: tensor for name, tensor in state.items()}
+    names = [name.replace("_orig_mod.", "") for name in state]
+    parallel = not any(name.startswith("module.") for name in own)
+    while parallel and all(name.startswith("module.") for name in names):
+        names = [name.removeprefix("module.") for name in names]
+    return dict(zip(names, state.values(), strict=True))
 
 
 def _state_in(torch: ModuleType, found: Any) -> Mapping[Any, Any]:
     """The only mapping of tensors in `found`, or the one with a usual name."""
     if isinstance(found, torch.nn.Module):
         return dict(found.state_dict())
-    expect(
-        isinstance(found, Mapping),
-        f"load_torch: expected a state dict, a module or a dict with one, got "
-        f"{type(found).__name__}",
-        CheckpointError,
-    )
+    what = "load_torch: expected a state dict, a module or a dict with one, got "
+    expect(isinstance(found, Mapping), what + type(found).__name__, CheckpointError)
     if any(isinstance(value, torch.Tensor) for value in found.values()):
         return found
-    inner = {k: v for k, v in found.items() if isinstance(v, torch.nn.Module) or _holds(torch, v)}
-    usual = [key for key in KNOWN if key in inner]
-    keys = usual[:1] or list(inner)
+    inner = [key for key, value in found.items() if _holds(torch, value)]
+    keys = [key for key in KNOWN if key in inner][:1] or inner
     expect(
         len(keys) == 1,
         f"load_torch: {'several entries hold' if keys else 'no entry holds'} tensors by name, of "
         f"{', '.join(map(repr, keys or list(found)[:8])) or 'none'}; pass the state dict itself",
         CheckpointError,
     )
-    return _state_in(torch, inner[keys[0]])
+    return _state_in(torch, found[keys[0]])
 
 
 def _holds(torch: ModuleType, value: Any) -> bool:
-    """Whether tensors with names are in there; an optimiser's state has numbers for names."""
-    if not isinstance(value, Mapping):
-        return False
-    return any(
-        isinstance(name, str) and (isinstance(one, torch.Tensor) or _holds(torch, one))
-        for name, one in value.items()
-    )
+    """Whether a module or tensors by name are in there; an optimiser's have numbers for names."""
+    if isinstance(value, Mapping):
+        named = [one for name, one in value.items() if isinstance(name, str)]
+        return any(isinstance(one, torch.Tensor) or _holds(torch, one) for one in named)
+    return isinstance(value, torch.nn.Module)
 
 
 def _to_array(torch: ModuleType, name: str, tensor: Any) -> np.ndarray:
     """The numbers of a tensor; bfloat16 and smaller become float32, which holds them exactly."""
-    expect(
-        isinstance(tensor, torch.Tensor),
-        f"from_torch_state_dict: {name} is no tensor, but {type(tensor).__name__}",
-        CheckpointError,
-    )
+    what = f"from_torch_state_dict: {name}"
+    no_tensor = f"{what} is no tensor, but {type(tensor).__name__}"
+    expect(isinstance(tensor, torch.Tensor), no_tensor, CheckpointError)
     kinds = {
         "without values (on the device meta)": tensor.is_meta,
         "sparse": tensor.layout != torch.strided,
@@ -153,18 +138,15 @@ def _to_array(torch: ModuleType, name: str, tensor: Any) -> np.ndarray:
         "complex": tensor.is_complex(),
     }
     for kind, applies in kinds.items():
-        expect(
-            not applies,
-            f"from_torch_state_dict: {name} is {kind}; expected a dense tensor of numbers",
-            CheckpointError,
-        )
+        wanted = f"{what} is {kind}; expected a dense tensor of numbers"
+        expect(not applies, wanted, CheckpointError)
     try:
         tensor, known = tensor.detach().cpu(), (torch.float16, torch.float32, torch.float64)
         if tensor.is_floating_point() and tensor.dtype not in known:
             tensor = tensor.float()
         return np.asarray(tensor.resolve_neg().numpy())
     except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"from_torch_state_dict: {name} cannot be read: {error}") from error
+        raise CheckpointError(f"{what} cannot be read: {error}") from error
 
 
 def _split(name: str) -> tuple[str, str]:
@@ -173,16 +155,18 @@ def _split(name: str) -> tuple[str, str]:
     return head + dot, kind
 
 
-def _turned(
-    array: np.ndarray, name: str, axes: tuple[int, ...], known: bool, who: str
-) -> np.ndarray:
-    """A weight in the other layout; vectors stay as they are. known: whether one has that name."""
-    if array.ndim in (2, 4) and _split(name)[1] == "weight":
-        return array.transpose(axes if array.ndim == 4 else (1, 0))
-    expect(
-        known and array.ndim == 1,
-        f"{who}: expected a convolution (4-D weight), a linear layer (2-D weight, bias) or a "
-        f"normalisation (1-D); got {name} of shape {array.shape}",
-        CheckpointError,
-    )
-    return array
+def _turned(who: str, name: str, array: np.ndarray, known: Collection[str]) -> np.ndarray:
+    """A copy in the other layout; vectors, whose names are `known`, stay as they are."""
+    kind = _split(name)[1]
+    if kind == "weight" and array.ndim == 4:
+        array = array.transpose((3, 2, 0, 1) if who == "to_torch_state_dict" else (2, 3, 1, 0))
+    elif kind == "weight" and array.ndim == 2:
+        array = array.T
+    else:
+        expect(
+            kind in known and array.ndim == 1,
+            f"{who}: expected a convolution (4-D weight), a linear layer (2-D weight, bias) or a "
+            f"normalisation (1-D); got {name} of shape {array.shape}",
+            CheckpointError,
+        )
+    return array.copy(order="C")
