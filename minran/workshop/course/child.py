@@ -72,8 +72,6 @@ class Student:
         before = [array.copy() for array in arrays]
         try:
             value = target(*args, **options)
-        except Wrong as wrong:
-            return {"wrong": (wrong.message, wrong.where, wrong.hint)}
         except BaseException as error:
             return _raised(error)
         pairs = enumerate(zip(before, arrays, strict=True))
@@ -107,7 +105,7 @@ class Student:
             self.send({"back": what, "args": args, "options": options})
             reply = self.receive()
             if "raised" in reply:
-                name, text, _ = reply["raised"]
+                name, text = reply["raised"]
                 raise getattr(builtins, name, RuntimeError)(text)
             return reply["value"]
 
@@ -132,13 +130,15 @@ def _goer(generator: Any, arrays: list[np.ndarray]) -> Callable[..., bool]:
 
 
 def _raised(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, Wrong):
+        return {"raised": ("Wrong", error.message, error.where, error.hint)}
     try:
         text = str(error)[:2000]
     except Exception:
         text = "(its text cannot be read)"
     # Python 3.13.0 has a private name for the SyntaxError of code that breaks off.
     name = next(kind.__name__ for kind in type(error).__mro__ if not kind.__name__.startswith("_"))
-    return {"raised": (name, text, place_of(error))}
+    return {"raised": (name, text, place_of(error), "")}
 
 
 def _shell() -> Any:

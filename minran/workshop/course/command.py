@@ -8,11 +8,7 @@ from typing import Any
 
 from minran.arguments import add_command
 
-NOTEBOOKS = (
-    "--notebooks",
-    "the sources (notebooks)",
-    {"default": "notebooks", "metavar": "FOLDER"},
-)
+NOTEBOOKS = "--notebooks", "the sources (notebooks)", {"default": "notebooks", "metavar": "FOLDER"}
 
 
 def add_commands(commands: Any) -> None:
@@ -29,23 +25,16 @@ def add_commands(commands: Any) -> None:
         ("--check", "write nothing; exit status 1 if a pair has drifted", False),
         NOTEBOOKS,
     )
-    seconds = {"type": float, "metavar": "SECONDS"}
+    seconds, number = {"type": float, "metavar": "SECONDS"}, {"type": int, "metavar": "NN"}
+    memory = {"type": float, "default": 4, "metavar": "GB"}
     add_command(
         parts,
         grade,
         ("files", "notebooks to grade", {"nargs": "+", "metavar": "NOTEBOOK"}),
         ("--timeout", "for a notebook (600)", {**seconds, "default": 600}),
         ("--cell-timeout", "for one cell (120)", {**seconds, "default": 120}),
-        (
-            "--memory",
-            "for a notebook's processes (4)",
-            {"type": float, "default": 4, "metavar": "GB"},
-        ),
-        (
-            "--notebook",
-            "which notebook it is, whatever the file says",
-            {"type": int, "metavar": "NN"},
-        ),
+        ("--memory", "for a notebook's processes (4)", memory),
+        ("--notebook", "which notebook it is, whatever the file says", number),
         ("--source", "take the points from these source notebooks", {"metavar": "FOLDER"}),
         ("--json", "print JSON", False),
     )
@@ -75,10 +64,10 @@ def list_notebooks(args: argparse.Namespace) -> int:
             f"{one.number:02}  {one.title:{width}}  {one.minutes:3.0f} min  {tasks:8} "
             f"runs in {one.seconds:.0f} s"
         )
-    minutes, seconds = (sum(getattr(one, key) for one in found) for key in ("minutes", "seconds"))
-    print(
-        f"{len(found)} notebooks, {minutes / 60:.1f} hours, all run in {seconds / 60:.1f} minutes"
+    hours, minutes = (
+        sum(getattr(one, key) for one in found) / 60 for key in ("minutes", "seconds")
     )
+    print(f"{len(found)} notebooks, {hours:.1f} hours, all run in {minutes:.1f} minutes")
     return 0
 
 
@@ -92,11 +81,8 @@ def build(args: argparse.Namespace) -> int:
     from minran.errors import RecipeError, expect
     from minran.workshop.course.copies import build_copies, build_pairs, drifted_pairs
 
-    expect(
-        args.pair or args.out is not None or args.check,
-        "say what to build: --pair, --out FOLDER, or --check",
-        RecipeError,
-    )
+    what = "say what to build: --pair, --out FOLDER, or --check"
+    expect(args.pair or args.out is not None or args.check, what, RecipeError)
     expect(not (args.check and args.out), "--check writes nothing; leave out --out", RecipeError)
     if args.check:
         drifted = drifted_pairs(args.notebooks)
@@ -121,17 +107,18 @@ def grade(args: argparse.Namespace) -> int:
     minran course grade handed-in/*.ipynb --source notebooks --json > grades.json
     """
     points = worth = failures = 0
+    comma = ""
     if args.json:
         print("[", end="")
     try:
-        for count, file in enumerate(args.files):
+        for file in args.files:
             row, text = _grade_one(args, file)
             points, worth = points + row.get("points", 0), worth + row.get("worth", 0)
             failures += "error" in row
             if args.json:
-                print(f"{',' if count else ''}\n{json.dumps(row, indent=1)}", end="", flush=True)
-            else:
-                print(text, flush=True)
+                text = f"{comma}\n{json.dumps(row, indent=1)}"
+                comma = ","
+            print(text, end="" if args.json else "\n", flush=True)
     finally:
         if args.json:
             print("\n]", flush=True)
@@ -143,16 +130,14 @@ def grade(args: argparse.Namespace) -> int:
 def _grade_one(args: argparse.Namespace, file: str) -> tuple[dict[str, Any], str]:
     """The row and the text of one notebook; one that is odd must not lose those of a class."""
     from minran.errors import MinranError
-    from minran.workshop.course.grade import grade as run_and_judge
-    from minran.workshop.course.grade import printable
+    from minran.workshop.course import grade as grading
 
     try:
-        one = run_and_judge(
+        one = grading.grade(
             file, args.timeout, args.cell_timeout, args.source, args.memory, args.notebook
         )
         return one.as_dict(), str(one)
-    except MinranError as error:
-        words = printable(str(error))
     except Exception as error:
-        words = printable(f"{type(error).__name__}: {error}")
-    return {"file": file, "error": words}, f"{printable(file)}\n  cannot be graded: {words}"
+        kind = "" if isinstance(error, MinranError) else f"{type(error).__name__}: "
+        words = grading.printable(f"{kind}{error}")
+    return {"file": file, "error": words}, f"{grading.printable(file)}\n  cannot be graded: {words}"

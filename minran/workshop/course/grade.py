@@ -13,8 +13,8 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,7 @@ from minran.workshop.course.checking import (
     secret_inputs,
 )
 from minran.workshop.course.copies import Task, grade_id, need, notebook_files, read_notebook
-from minran.workshop.course.process import Limits, Process, Stopped, Walls
+from minran.workshop.course.process import WALLS, Limits, Process, Stopped
 from minran.workshop.course.show import PACKAGE
 
 MOST_STARTS = 20
@@ -55,15 +55,11 @@ MOST_BYTES = 1 << 26
 
 @dataclass(frozen=True)
 class TaskGrade(Outcome):
-    """One task: how it stands, what it asks, what it is worth."""
+    """One task: how it stands, what it asks, what it is worth: all points or none."""
 
     sentence: str = ""
     worth: int = 1
-
-    @property
-    def points(self) -> int:
-        """All points or none."""
-        return self.worth if self.passed else 0
+    points: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,35 +67,19 @@ class Grade:
     """A graded notebook; print it, or take `as_dict()`."""
 
     file: str
-    number: int
-    tasks: list[TaskGrade]
+    notebook: str
+    points: int
+    worth: int
     seconds: float
-    no_wall_against: tuple[str, ...] = ()
-
-    @property
-    def points(self) -> int:
-        """The points reached."""
-        return sum(task.points for task in self.tasks)
-
-    @property
-    def worth(self) -> int:
-        """The points there are."""
-        return sum(task.worth for task in self.tasks)
+    no_wall_against: tuple[str, ...]
+    tasks: list[TaskGrade]
 
     def as_dict(self) -> dict[str, Any]:
         """Everything as plain values, for JSON."""
-        return {
-            "file": self.file,
-            "notebook": f"{self.number:02}",
-            "points": self.points,
-            "worth": self.worth,
-            "seconds": round(self.seconds, 1),
-            "no_wall_against": list(self.no_wall_against),
-            "tasks": [{**asdict(task), "points": task.points} for task in self.tasks],
-        }
+        return asdict(self)
 
     def __str__(self) -> str:
-        lines = [f"{printable(self.file)} (notebook {self.number:02})"]
+        lines = [f"{printable(self.file)} (notebook {self.notebook})"]
         for task in self.tasks:
             points = f"{task.points}/{task.worth}"
             lines.append(f"  {task.status:12} {task.task}  {points}  {task.sentence}")
@@ -125,7 +105,7 @@ def grade(
     source: str | Path | None = None,
     memory: float = 4,
     number: int | None = None,
-    walls: Walls | None = None,
+    walls: str | None = None,
 ) -> Grade:
     """Run a notebook of the course and judge its tasks.
 
@@ -156,11 +136,13 @@ def grade(
     why = why if cells else "the notebook has no code cells"
     grades = []
     for name in checks:
-        found = run.outcomes.get(name) or Outcome(name, NOT_REACHED, why)
-        message, where, hint = map(printable, (found.message, found.where, found.hint))
-        sentence, worth = printable(asked[name].sentence, 200), asked[name].points
-        grades.append(TaskGrade(name, found.status, message, where, hint, sentence, worth))
-    return Grade(str(file), number, grades, run.seconds, run.no_wall_against)
+        one, worth = run.outcomes.get(name) or Outcome(name, NOT_REACHED, why), asked[name].points
+        message, where, hint = map(printable, (one.message, one.where, one.hint))
+        points, sentence = worth * one.passed, printable(asked[name].sentence, 200)
+        grades.append(TaskGrade(name, one.status, message, where, hint, sentence, worth, points))
+    points, worth = (sum(getattr(one, key) for one in grades) for key in ("points", "worth"))
+    seconds, missing = round(run.seconds, 1), run.no_wall_against
+    return Grade(str(file), f"{number:02}", points, worth, seconds, missing, grades)
 
 
 @dataclass
@@ -180,13 +162,13 @@ class Run:
     """Time spent in cells and judgements; starts and what runs again are not counted."""
     no_wall_against: tuple[str, ...] = ()
 
-    def go(self, walls: Walls | None) -> None:
+    def go(self, walls: str | None) -> None:
         """Run all cells, judge the tasks at their places; start again after a bad end."""
         done: set[int] = set()
         end = time.monotonic() + MOST_REPEATS * self.timeout
         for _ in range(MOST_STARTS):
             with Process(self.limits, walls) as process, suppress(Stopped):
-                self.no_wall_against = process.walls.missing()
+                self.no_wall_against = WALLS[process.walls]
                 return self._once(process, done, end)
 
     def _once(self, process: Process, done: set[int], end: float) -> None:
@@ -196,9 +178,9 @@ class Run:
             if left <= 0:
                 return
             if index not in self.left_out:
+                seconds, count = min(self.limits.seconds, left), index not in done
                 try:
-                    with self._timed(count=index not in done):
-                        error = process.run(cell.source, min(self.limits.seconds, left))
+                    error = self._timed(count, process.run, cell.source, seconds)
                 except Stopped as why:
                     self.left_out.add(index)
                     self.fates[index] = ERROR, "the exercise did not end well", str(why)
@@ -211,18 +193,16 @@ class Run:
             for name, task in self.tasks.items():
                 if task.check == index and name not in self.outcomes:
                     try:
-                        with self._timed(count=True):
-                            self.outcomes[name] = self._judge(process, task)
+                        self.outcomes[name] = self._timed(True, self._judge, process, task)
                     except Stopped as why:
                         what = "the check did not end well"
                         self.outcomes[name] = Outcome(name, ERROR, what, str(why))
                         raise
 
-    @contextmanager
-    def _timed(self, count: bool) -> Iterator[None]:
+    def _timed(self, count: bool, function: Callable[..., Any], *args: Any) -> Any:
         started = time.monotonic()
         try:
-            yield
+            return function(*args)
         finally:
             self.seconds += (time.monotonic() - started) * count
 

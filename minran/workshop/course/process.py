@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,25 +56,20 @@ class Limits:
     seconds: float = 120
 
 
-@dataclass(frozen=True)
-class Walls:
-    """Which walls stand: the strongest that the system offers is taken."""
-
-    namespaces: bool
-    nobody: bool
-
-    def missing(self) -> tuple[str, ...]:
-        """What there is no wall against."""
-        without_namespaces = ("reaching the network", "reading your files")
-        as_you = ("changing your files and the installed package", "ending your processes")
-        return () if self.namespaces else without_namespaces + (() if self.nobody else as_you)
+_OUTSIDE = ("reaching the network", "reading your files")
+WALLS = {
+    "namespaces": (),
+    "nobody": _OUTSIDE,
+    "limits": (*_OUTSIDE, "changing your files and the installed package", "ending your processes"),
+}
+"""The kinds of walls, the strongest first, and what each is no wall against."""
 
 
-def strengths() -> tuple[Walls, ...]:
+def strengths() -> list[str]:
     """The walls that may be tried here, the strongest first."""
-    linux, root = sys.platform == "linux", hasattr(os, "getuid") and os.getuid() == 0
-    known = (Walls(True, True), linux), (Walls(False, True), root), (Walls(False, False), True)
-    return tuple(walls for walls, offered in known if offered)
+    root = hasattr(os, "getuid") and os.getuid() == 0
+    offered = {"namespaces": sys.platform == "linux", "nobody": root, "limits": True}
+    return [walls for walls in WALLS if offered[walls]]
 
 
 class Stopped(BaseException):
@@ -84,9 +79,9 @@ class Stopped(BaseException):
 class Process(AbstractContextManager["Process"]):
     """A student's process in an empty folder; a context manager that leaves nothing behind."""
 
-    _found: Walls | None = None
+    _found: str | None = None
 
-    def __init__(self, limits: Limits, walls: Walls | None = None) -> None:
+    def __init__(self, limits: Limits, walls: str | None = None) -> None:
         expect(os.name == "posix", "grading needs Linux or macOS (on Windows: WSL)", MinranError)
         self.limits = limits
         known = walls or Process._found
@@ -112,7 +107,10 @@ class Process(AbstractContextManager["Process"]):
         """Run a cell; returns the name and the text of the error that it raised, if any."""
         self._within(seconds)
         reply = self._ask({"do": "cell", "source": source})
-        return _texts(reply["raised"])[:2] if "raised" in reply else None
+        if "raised" not in reply:
+            return None
+        name, text, _, _ = _texts(reply["raised"])
+        return name, text
 
     def answer(self, name: str) -> Any:
         """What a name stands for in the notebook; KeyError if for nothing. Starts a judgement."""
@@ -126,13 +124,11 @@ class Process(AbstractContextManager["Process"]):
         """
         arrays = [one for one in (*args, *options.values()) if isinstance(one, np.ndarray)]
         reply = self._ask({"do": "call", "target": target, "args": args, "options": options})
-        if "wrong" in reply:
-            raise Wrong(*_texts(reply["wrong"]))
         if "raised" in reply:
-            name, text, where = _texts(reply["raised"])
+            name, text, where, hint = _texts(reply["raised"])
             if name == "NotImplementedError":
                 raise NotImplementedError(text)
-            raise Raised(name, text, where)
+            raise Wrong(text, where, hint) if name == "Wrong" else Raised(name, text, where)
         changed, value = reply.get("changed"), reply.get("value")
         for place, old in enumerate(arrays):
             new = changed.get(place) if isinstance(changed, dict) else None
@@ -175,26 +171,21 @@ class Process(AbstractContextManager["Process"]):
                 try:
                     request = {"value": function(*reply["args"], **reply["options"])}
                 except Exception as error:
-                    request = {"raised": (type(error).__name__, str(error), "")}
+                    request = {"raised": (type(error).__name__, str(error))}
         except TimeoutError as error:
             raise Stopped(f"it was stopped after {self._allowed:.0f} seconds") from error
         except (EOFError, OSError) as error:
-            raise Stopped(self._how_it_ended()) from error
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(2)
+            most = f"it took more than {self.limits.memory / 2**30:.1f} GB of memory"
+            too_much = self._process.returncode == TOO_MUCH_MEMORY
+            raise Stopped(most if too_much else "it ended the Python process") from error
         except (ValueError, LookupError, TypeError, MemoryError) as error:
             raise Stopped(_UNREADABLE) from error
 
     def _borrow(self, note: list[Any]) -> Any:
         kind, number, module, name = note
         return Remote(self.call, int(number), str(kind), str(module), str(name))
-
-    def _how_it_ended(self) -> str:
-        try:
-            status = self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            status = 0
-        if status == TOO_MUCH_MEMORY:
-            return f"it took more than {self.limits.memory / 2**30:.1f} GB of memory"
-        return "it ended the Python process"
 
     # --- the start
 
@@ -204,24 +195,21 @@ class Process(AbstractContextManager["Process"]):
             prefix="minran-course-", ignore_cleanup_errors=True
         )
         place = Path(self._folder.name)
-        root, work, said = place / "root", place / "work", place / "said"
-        root.mkdir()
+        work, said = place / "work", place / "said"
         work.mkdir()
         # Without Matplotlib's list of fonts every start would look for all fonts again.
         cache = os.environ.get("MPLCONFIGDIR") or Path.home() / ".cache" / "matplotlib"
         for file in Path(cache).glob("fontlist-*.json"):
             shutil.copyfile(file, work / file.name)
-        if self.walls == Walls(namespaces=False, nobody=True):
+        if self.walls == "nobody":
             place.chmod(0o711)
             work.chmod(0o777)
         ours, theirs = socket.socketpair()
         self._line = Line(ours)
         settings = {
-            **asdict(self.walls),
             **asdict(self.limits),
+            "walls": self.walls,
             "line": theirs.fileno(),
-            "root": str(root),
-            "work": str(work),
             "too_much": TOO_MUCH_MEMORY,
             "visible": _visible(),
         }
@@ -255,10 +243,11 @@ def _steps(go_on: Remote, arrays: list[np.ndarray]) -> Iterator[None]:
 _UNREADABLE = "what its process sent back cannot be read"
 
 
-def _texts(values: Any) -> tuple[str, str, str]:
-    if not isinstance(values, tuple) or len(values) != 3:
+def _texts(values: Any) -> Iterator[str]:
+    """The name of an error, its text, where it came from, and a hint."""
+    if not isinstance(values, tuple) or len(values) != 4:
         raise Stopped(_UNREADABLE)
-    return str(values[0]), str(values[1]), str(values[2])
+    return map(str, values)
 
 
 def _environment() -> dict[str, str]:

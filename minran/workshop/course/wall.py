@@ -35,9 +35,12 @@ _LINUX = sys.platform == "linux"
 
 
 def main() -> None:
-    """Build the walls that the settings ask for, run the student's process, leave nothing."""
+    """Build the walls that the settings ask for, run the student's process, leave nothing.
+
+    The current folder is the grader's for this process; what is in `work` there, the student gets.
+    """
     settings = json.loads(sys.argv[1])
-    inside = settings["namespaces"]
+    inside = settings["walls"] == "namespaces"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     os.umask(0o022)
     if _LINUX:
@@ -66,11 +69,12 @@ def _student(settings: dict[str, Any]) -> None:
     """Give up rights, set limits, serve the grader."""
     try:
         os.setsid()
-        if os.getuid() == 0 and settings["nobody"]:
+        inside = settings["walls"] == "namespaces"
+        if os.getuid() == 0 and settings["walls"] != "limits":
             os.setgroups([])
             os.setgid(NOBODY)
             os.setuid(NOBODY)
-        if settings["namespaces"]:
+        if inside:
             header = (ctypes.c_uint32 * 2)(0x20080522, 0)
             _call("capset", header, (ctypes.c_uint32 * 6)())
         if _LINUX:
@@ -81,10 +85,9 @@ def _student(settings: dict[str, Any]) -> None:
         _limit("NOFILE", settings["files"])
         _limit("NPROC", settings["processes"] + 2 * (os.cpu_count() or 1))
         _limit("CORE", 0)
-        work = "/work" if settings["namespaces"] else settings["work"]
+        work = "/work" if inside else os.path.abspath("work")
         os.chdir(work)
-        names = ("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR", "JUPYTER_CONFIG_DIR")
-        os.environ.update(dict.fromkeys((*names, "JUPYTER_DATA_DIR", "XDG_CACHE_HOME"), work))
+        os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "IPYTHONDIR", "MPLCONFIGDIR"), work))
         # What the start imports must not be what the notebook left in its folder.
         sys.path[:] = [place for place in sys.path if place not in ("", work)]
         from minran.workshop.course.child import serve
@@ -125,7 +128,8 @@ def _new_namespaces() -> None:
 
 def _new_root(settings: dict[str, Any]) -> None:
     """A file system of Python, its packages, a few devices, and an empty folder in memory."""
-    root = settings["root"]
+    root = os.path.abspath("root")
+    os.mkdir(root)
     _mount("none", "/", flags=_REC | _PRIVATE)
     _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "size=16m,mode=755")
     seen: list[Path] = []
@@ -153,7 +157,7 @@ def _new_root(settings: dict[str, Any]) -> None:
             _mount(kind, f"{root}/{where}", kind, _NOSUID, data)
     size = f"size={settings['disk']},nr_inodes=20000,mode=777"
     _mount("tmpfs", f"{root}/work", "tmpfs", _NOSUID | _NODEV, size)
-    for file in Path(settings["work"]).iterdir():
+    for file in Path("work").iterdir():
         shutil.copyfile(file, f"{root}/work/{file.name}")
     os.mkdir(f"{root}/work/.shm")
     os.chmod(f"{root}/work/.shm", 0o777)
