@@ -40,7 +40,7 @@ def test_a_measurement_counts_calls_and_ratios() -> None:
     chosen = named("minran", "torch")
     turns = [(4.0, 1.0, True), (9.0, 1.5, True), (1.0, 9.0, False)]
     rounds = [turn({"minran": a, "torch": b}, 0.0, False, kept) for a, b, kept in turns]
-    result = summary("step", {}, chosen, rounds, {"minran": 2, "torch": 1}, {}, [])
+    result = summary(chosen, rounds, {"minran": 2, "torch": 1}, {})
     ours = row(result, "minran")["seconds"]
     assert (ours["low"], ours["high"], ours["n"]) == (2.0, 4.5, 2)
     assert median(result, "torch") == 1.25
@@ -200,10 +200,10 @@ def test_a_disturbed_measurement_says_so() -> None:
         turn({"minran": 1.0}, 0.4, True, True),
         turn({"minran": 1.0}, 0.0, False, True),
     ]
-    result = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
-    shown = report.text(result)
+    job = {"job": "data", "options": {"batch": 8}, "notes": []}
+    shown = report.text(job | summary(chosen, rounds, {"minran": 1}, {}))
     assert "1 of the rounds that count were DISTURBED: others used up to 0.40 cores" in shown
     assert "1 disturbed rounds were measured again" in shown
     rounds = [turn({"minran": 1.0}, None, False, True)]
-    blind = summary("data", {"batch": 8}, chosen, rounds, {"minran": 1}, {}, [])
+    blind = job | summary(chosen, rounds, {"minran": 1}, {})
     assert "nobody could tell" in report.text(blind)

@@ -15,8 +15,7 @@ from minran import backend  # noqa: E402
 from minran.data import Loader, load_shapes  # noqa: E402
 from minran.errors import BackendError, RecipeError  # noqa: E402
 from minran.train import Recipe, load_recipe, read_history, train  # noqa: E402
-from minran.workshop.bench.train_twin import main, train_twin  # noqa: E402
-from minran.workshop.bench.twin_steps import Pictures  # noqa: E402
+from minran.workshop.bench.train_twin import Pictures, main, train_twin  # noqa: E402
 
 TINY = [
     "model.name=attention_nano",

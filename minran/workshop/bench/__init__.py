@@ -1,7 +1,6 @@
 """The measuring stick: `minran bench`, beside PyTorch and others where they are installed.
 
 Read `command` (the options), `session` (what is measured), `compare` (one measurement), `rounds`
-(how numbers are taken), `processes` and `worker` (where the contenders live), `report`; what each
-contender does is in `adapters`. `train_twin` trains the PyTorch twin by a recipe, to lay its curve
-beside that of a run. `docs/speed.md` says what came out.
+(how numbers are taken), `worker` (the process of a contender), `report`; what each contender does
+is in `adapters`. `train_twin` trains the PyTorch twin by a recipe, to lay its curve beside ours.
 """

@@ -11,50 +11,48 @@ from minran.errors import MinranError, RecipeError, expect
 from minran.hints import checked
 
 MANY = {"nargs": "+", "metavar": "NAME"}
+JOBS = {"nargs": "+", "choices": ["step", "inference", "data", "import"]}
+DEVICE = {"choices": ["cpu", "gpu"], "default": "cpu"}
+PRECISION = {"choices": ["fp32", "tf32", "bf16"], "default": "tf32"}
 
-OPTIONS: dict[str, tuple[Option, ...]] = {
-    "what to measure (default: networks, data and import)": (
-        ("--model", "networks (default: attention56_cifar)", {**MANY, "action": "extend"}),
-        (
-            "--batch",
-            "batch sizes (default: 64; gpu: 128 64 512)",
-            {**MANY, "type": int, "metavar": "N"},
-        ),
-        (
-            "--jobs",
-            "only these of the default jobs",
-            {"nargs": "+", "choices": ["step", "inference", "data", "import"]},
-        ),
-        ("--ops", "the table of operations", False),
-        ("--peers", "units beside JAX, tinygrad, DeZero, if installed", False),
-        ("--scaling", "by batch size and by depth", False),
-        ("--decisions", "the step with one design decision taken back", False),
-        ("--only", "only these contenders", {**MANY, "default": []}),
+WHAT: tuple[Option, ...] = (
+    ("--model", "networks (default: attention56_cifar)", {**MANY, "action": "extend"}),
+    (
+        "--batch",
+        "batch sizes (default: 64; gpu: 128 64 512)",
+        {"nargs": "+", "type": int, "metavar": "N"},
     ),
-    "how": (
-        ("--rounds", "rounds that count (default: 5)", 5),
-        ("--warmup", "calls before the rounds (default: 2)", 2),
-        ("--threads", "threads for everybody (default: the cores)", {"type": int}),
-        ("--processes", "of the minran that mpiexec starts (default: 2)", 2),
-        (
-            "--limit",
-            "cores that other programs may use before a round is repeated (default: 0.1)",
-            0.1,
-        ),
-        ("--extra-rounds", "how many rounds more may replace disturbed ones (default: 5)", 5),
-        ("--patience", "seconds to wait for a quiet moment before a round (default: 5)", 5.0),
-        ("--device", "(default: cpu)", {"choices": ["cpu", "gpu"], "default": "cpu"}),
-        (
-            "--precision",
-            "on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
-            {"choices": ["fp32", "tf32", "bf16"], "default": "tf32"},
-        ),
-        ("--budget", "gpu: seconds after which nothing more is started (default: 440)", 440.0),
+    ("--jobs", "only these of the default jobs", JOBS),
+    ("--ops", "the table of operations", False),
+    ("--peers", "units beside JAX, tinygrad, DeZero, if installed", False),
+    ("--scaling", "by batch size and by depth", False),
+    ("--decisions", "the step with one design decision taken back", False),
+    ("--only", "only these contenders", {**MANY, "default": []}),
+)
+HOW: tuple[Option, ...] = (
+    ("--rounds", "rounds that count (default: 5)", 5),
+    ("--warmup", "calls before the rounds (default: 2)", 2),
+    ("--threads", "threads for everybody (default: the cores)", {"type": int}),
+    ("--processes", "of the minran that mpiexec starts (default: 2)", 2),
+    ("--limit", "cores that other programs may use before a round is repeated (default: 0.1)", 0.1),
+    ("--extra-rounds", "how many rounds more may replace disturbed ones (default: 5)", 5),
+    ("--patience", "seconds to wait for a quiet moment before a round (default: 5)", 5.0),
+    ("--device", "(default: cpu)", DEVICE),
+    (
+        "--precision",
+        "on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
+        PRECISION,
     ),
-    "where the results go, besides the screen": (
-        ("--json", "everything, all rounds included", {"metavar": "FILE"}),
-        ("--plot", "the ratios as a picture", {"metavar": "FILE"}),
-    ),
+    ("--budget", "gpu: seconds after which nothing more is started (default: 440)", 440.0),
+)
+WHERE: tuple[Option, ...] = (
+    ("--json", "everything, all rounds included", {"metavar": "FILE"}),
+    ("--plot", "the ratios as a picture", {"metavar": "FILE"}),
+)
+OPTIONS = {
+    "what to measure (default: networks, data and import)": WHAT,
+    "how": HOW,
+    "where the results go, besides the screen": WHERE,
 }
 
 

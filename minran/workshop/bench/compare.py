@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from threading import TIMEOUT_MAX
 from typing import Any
 
 from minran.workshop.bench import contenders
-from minran.workshop.bench.contenders import REFERENCE, TORCH, Contender
+from minran.workshop.bench.contenders import REFERENCE, TORCH, Contender, Who
 from minran.workshop.bench.rounds import Machine, Round, Settings, in_turn, paired_ratios, spread
 from minran.workshop.bench.worker import Worker, WorkerError
 
@@ -23,15 +23,9 @@ Measurement = dict[str, Any]
 
 
 def summary(
-    job: str,
-    options: dict[str, Any],
-    who: Sequence[Contender],
-    rounds: Sequence[Round],
-    calls: Mapping[str, int],
-    facts: Mapping[str, dict[str, Any]],
-    notes: Sequence[str],
+    who: Who, rounds: Sequence[Round], calls: dict[str, int], facts: dict[str, Any]
 ) -> Measurement:
-    """A measurement: for each contender its times and ratios, pair by pair, in the kept rounds.
+    """For each contender its times and ratios, pair by pair, in the kept rounds.
 
     calls: how often each did the job in a turn; facts: what else is known about it. `ratio` says
     how many times longer the reference takes, `to_torch` how many times longer the contender takes
@@ -51,8 +45,6 @@ def summary(
         return spread(paired_ratios(times[above], times[below]))
 
     return {
-        "job": job,
-        "options": options,
         "reference": reference,
         "contenders": [
             {
@@ -70,7 +62,6 @@ def summary(
         "kept_rounds": len(kept),
         "disturbed_rounds": sum(each["disturbed"] for each in kept),
         "rounds": list(rounds),
-        "notes": list(notes),
     }
 
 
@@ -80,7 +71,7 @@ class Team:
     Who cannot start or fails is left out with a note; the others go on.
     """
 
-    def __init__(self, who: Sequence[Contender], settings: Settings) -> None:
+    def __init__(self, who: Who, settings: Settings) -> None:
         self.settings, self.machine = settings, Machine()
         self.workers: dict[str, Worker] = {}
         self.contenders: list[Contender] = []
@@ -95,14 +86,14 @@ class Team:
             label = contender.label.replace("several", str(settings.processes))
             self.contenders.append(replace(contender, label=label))
 
-    def measure(self, job: str, options: dict[str, Any], kernels: bool = False) -> Measurement:
+    def measure(self, job: str, options: dict[str, Any]) -> Measurement:
         """Prepare the job everywhere, measure it in turn, ask for memory and versions.
 
-        kernels: also ask for the time of each GPU kernel, where an adapter can tell.
+        Of a step on a GPU also for the time of each kernel, where an adapter can tell.
         """
         settings, workers, machine = self.settings, self.workers, self.machine
         calls: dict[str, int] = {}
-        facts: dict[str, dict[str, Any]] = {}
+        facts: dict[str, Any] = {}
         rounds: list[Round] = []
         extra: dict[str, Any] = {}
         remarks: list[str] = []
@@ -129,13 +120,14 @@ class Team:
             )
             for name in calls:
                 facts[name] = workers[name].ask("facts")
-                if kernels and not extra:
+                if job == "step" and settings.device == "gpu" and not extra:
                     answer = workers[name].ask("kernels")
                     extra = {"kernels": answer["kernels"]} if "kernels" in answer else {}
         except WorkerError as error:
             remarks.append(str(error))
+        found = summary(self.contenders, rounds, calls, facts)
         notes = [*self.notes, *remarks]
-        return summary(job, options, self.contenders, rounds, calls, facts, notes) | extra
+        return {"job": job, "options": options, **found, "notes": notes, **extra}
 
     def time_left(self, label: str) -> float:
         """Seconds until the deadline. Raises WorkerError if there are none."""
@@ -146,7 +138,7 @@ class Team:
 
 
 @contextmanager
-def team_of(who: Sequence[Contender], settings: Settings) -> Iterator[Team]:
+def team_of(who: Who, settings: Settings) -> Iterator[Team]:
     """Contenders in processes of their own, which end with the block."""
     team = Team(who, settings)
     with ExitStack() as stack:

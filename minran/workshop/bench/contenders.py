@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ class Contender:
     adapter: str
     needs: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
+
+
+Who = Sequence[Contender]
 
 
 def _torch(name: str, label: str, **options: bool) -> Contender:

@@ -160,7 +160,11 @@ def text(measured: Measurement) -> str:
     counts = {row.get("parameters") for row in rows} - {None}
     if len(counts) > 1:
         parts.append(f"  ! the networks differ: {sorted(counts)} parameters")
-    return "\n".join([*parts, *remarks(measured)])
+    parts += remarks(measured)
+    if kernels := measured.get("kernels"):
+        times = [[name, milliseconds(seconds)] for name, seconds in kernels.items()]
+        parts.append(table(["kernels of our eager step", "ms"], times))
+    return "\n".join(parts)
 
 
 def _line(row: dict[str, Any], memory: bool) -> list[str]:
@@ -235,6 +239,11 @@ def print_markdown(files: Iterable[str]) -> None:
         print(markdown(json.loads(Path(name).read_text(encoding="utf-8"))))
 
 
+PAGE = ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"]
+OP_PAGE = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch"]
+OP_PAGE += ["products alone"]
+
+
 def markdown(document: dict[str, Any]) -> str:
     """Every section as a table, with where, when and how it was measured in front."""
     facts, settings, sections = (document[k] for k in ("environment", "settings", "sections"))
@@ -249,20 +258,22 @@ def markdown(document: dict[str, Any]) -> str:
         f"{facts['commit']}."
     ]
     for section, measurements in sections.items():
-        page = _ops_page if section == "ops" else _contenders_page
-        headings, rows = page(measurements)
-        lines = [headings, ["---", *["---:"] * (len(headings) - 1)], *rows]
+        if section == "ops":
+            lines = [
+                OP_PAGE,
+                *([*row[:6], row[7]] for row in _op_rows(measurements, "`{}`", " (!)")),
+            ]
+        else:
+            lines = [PAGE, *_page_rows(measurements)]
+        lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         if any(map(_flag, measurements)):
             parts.append("(!): other programs were at work in some of the rounds that count.")
     return "\n\n".join(parts) + "\n"
 
 
-Page = tuple[list[str], list[list[str]]]
-
-
-def _contenders_page(measurements: Sequence[Measurement]) -> Page:
-    rows = [
+def _page_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
+    return [
         [
             each["title"] + _flag(each),
             row["label"],
@@ -275,13 +286,6 @@ def _contenders_page(measurements: Sequence[Measurement]) -> Page:
         for row in each["contenders"]
         if row["seconds"]
     ]
-    return ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"], rows
-
-
-def _ops_page(measurements: Sequence[Measurement]) -> Page:
-    headings = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch"]
-    rows = [[*cells[:6], cells[7]] for cells in _op_rows(measurements, "`{}`", " (!)")]
-    return [*headings, "products alone"], rows
 
 
 # As a picture

@@ -20,7 +20,7 @@ from minran.files import PICTURES, expect_ending
 from minran.train import environment
 from minran.workshop.bench import contenders, report
 from minran.workshop.bench.compare import Measurement, team_of
-from minran.workshop.bench.contenders import CONTENDERS, Contender
+from minran.workshop.bench.contenders import CONTENDERS, Who
 from minran.workshop.bench.rounds import Settings
 
 STAGES = ((64, 32), (128, 16), (256, 8))
@@ -50,12 +50,13 @@ def run(args: argparse.Namespace) -> int:
     session = Session(args)
     print(report.facts(session.environment, asdict(session.settings)), flush=True)
     (session.on_gpu if args.device == "gpu" else session.on_cpu)()
+    document = session.save()
     if args.plot:
-        report.plot(session.document(), args.plot)
+        report.plot(document, args.plot)
         print(f"picture: {args.plot}")
     if args.json:
         print(f"results: {args.json}")
-    return 0 if any(each["rounds"] for found in session.found.values() for each in found) else 1
+    return 0 if any(each["rounds"] for each in itertools.chain(*session.found.values())) else 1
 
 
 def _expect_used(args: argparse.Namespace) -> None:
@@ -66,22 +67,17 @@ def _expect_used(args: argparse.Namespace) -> None:
         return
     tables, jobs = _asked(args)
     networks = not set(NETWORK_JOBS).isdisjoint(jobs)
-    batches = networks or "data" in jobs
-    used = {
-        "model": networks or args.decisions,
-        "batch": batches or set(tables) - {"scaling"},
-        "processes": networks,
-    }
+    some = {"model": args.decisions, "batch": set(tables) - {"scaling"}, "processes": False}
+    many = {"model": networks, "batch": networks or "data" in jobs, "processes": networks}
+    used = [name for name in many if some[name] or many[name]]
     options = [f"--{name}" for name in [*tables, *(["jobs"] if args.jobs else [])]]
     mode = " ".join(["bench", *(options or ["--device cpu"])])
-    takes(args, mode, always, "limit extra_rounds patience jobs", *tables, *filter(used.get, used))
-    for name, several in (("model", networks), ("batch", batches)):
+    takes(args, mode, always, "limit extra_rounds patience jobs", *tables, *used)
+    for name in ("model", "batch"):
         values = getattr(args, name) or []
-        expect(
-            several or len(values) <= 1,
-            f"{mode} takes one --{name}, got {' and '.join(map(str, values))}",
-            RecipeError,
-        )
+        got = f"got {' and '.join(map(str, values))}"
+        single = many[name] or len(values) <= 1
+        expect(single, f"{mode} takes one --{name}, {got}", RecipeError)
 
 
 def _asked(args: argparse.Namespace) -> tuple[list[str], Sequence[str]]:
@@ -102,10 +98,7 @@ class Session:
         known = [each.name for each in fields(Settings)]
         told = {name: value for name, value in vars(args).items() if name in known}
         told["threads"] = args.threads or len(machine.cores())
-        if gpu:
-            told["deadline"] = time.monotonic() + args.budget
-        else:
-            told["precision"] = "fp32"
+        told |= {"deadline": time.monotonic() + args.budget} if gpu else {"precision": "fp32"}
         self.settings = Settings(**told)
         self.models: list[str] = args.model or ["attention56_cifar"]
         for model in self.models:
@@ -171,34 +164,21 @@ class Session:
 
         Launches are asynchronous and the host may share its cores: longer turns, no repeats.
         """
-        settings = replace(
-            self.settings, extra_rounds=0, patience=0.0, warmup=max(5, self.settings.warmup)
-        )
+        warmup = max(5, self.settings.warmup)
+        settings = replace(self.settings, extra_rounds=0, patience=0.0, warmup=warmup)
         # The second group compiles for minutes: what was measured before is safe.
         groups = (contenders.GPU, contenders.GPU_COMPILED)
         for model, who, batch in itertools.product(self.models, groups, self.batches):
-            options, kernels = network_options(model, batch), who is contenders.GPU
-            measured = self.compare("networks", "step", options, who, settings, kernels)
-            if "kernels" in measured:
-                seconds = measured["kernels"].items()
-                rows = [[name, report.milliseconds(each)] for name, each in seconds]
-                print(report.table(["kernels of our eager step", "ms"], rows), flush=True)
+            self.compare("networks", "step", network_options(model, batch), who, settings)
         self.add_roofline()
 
     def compare(
-        self,
-        section: str,
-        job: str,
-        options: dict[str, Any],
-        who: Sequence[Contender],
-        settings: Settings | None = None,
-        kernels: bool = False,
-    ) -> Measurement:
-        """Measure a job, with fresh workers, so that the peak memory of each is the peak of it."""
-        with team_of(who, settings or self.settings) as team:
-            measured = self.add(section, team.measure(job, options, kernels))
+        self, section: str, job: str, options: dict[str, Any], who: Who, how: Settings | None = None
+    ) -> None:
+        """Measure a job, with fresh workers: so the peak memory of each is the peak of this job."""
+        with team_of(who, how or self.settings) as team:
+            measured = self.add(section, team.measure(job, options))
         print("\n" + report.text(measured), flush=True)
-        return measured
 
     def add(self, section: str, measured: Measurement) -> Measurement:
         """Keep a measurement, save what there is."""
@@ -231,22 +211,19 @@ class Session:
                 f"{report.milliseconds(size / rate)} ms, {100 * share:.0f}% of the step",
                 flush=True,
             )
-        self.save()
 
-    def document(self) -> dict[str, Any]:
-        """What the JSON holds."""
+    def save(self) -> dict[str, Any]:
+        """What the JSON holds, written if it was asked for."""
         budget = {"budget": self.args.budget} if self.args.device == "gpu" else {}
-        return {
+        document = {
             "environment": self.environment,
             "settings": {**asdict(self.settings), "deadline": None, **budget},
             "sections": self.found,
             "roofline": self.roofline,
         }
-
-    def save(self) -> None:
-        """Write the JSON, if one was asked for."""
         if self.args.json:
-            report.save(self.args.json, self.document())
+            report.save(self.args.json, document)
+        return document
 
 
 def network_options(model: str, batch: int) -> dict[str, Any]:

@@ -62,13 +62,8 @@ class Worker:
         self.label, self.timeout = contender.label, timeout
         processes = settings.processes if contender.options.get("parallel") else 1
         threads = max(1, settings.threads // processes)
-        described = {
-            "adapter": contender.adapter,
-            "threads": threads,
-            "device": settings.device,
-            "precision": settings.precision,
-            **contender.options,
-        }
+        described = {"adapter": contender.adapter, "threads": threads, **contender.options}
+        described |= {"device": settings.device, "precision": settings.precision}
         mpiexec = find_mpiexec() if processes > 1 else None
         launcher = [mpiexec, "-n", str(processes)] if mpiexec else []
         # Open for as long as the process runs, which is longer than any block here.

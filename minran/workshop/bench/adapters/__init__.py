@@ -48,6 +48,15 @@ class Adapter:
     no_grad: Callable[[], AbstractContextManager[Any]]
     """The framework's context in which nothing is noted for a backward pass."""
 
+    leaf: Callable[[str, np.ndarray], Any]
+    """A tensor whose gradient is asked for; an array called w is a weight, not a map."""
+
+    place: Callable[[np.ndarray], Any]
+    """An array where the framework's functions take it."""
+
+    copy: Callable[[Any], Any]
+    """The numbers of a result, to be a gradient."""
+
     event: Callable[[], Any]
     elapsed: Callable[[Any, Any], float]
     """On a GPU: an event, which notes when the GPU comes to it; milliseconds between two."""
@@ -88,18 +97,6 @@ class Adapter:
         if not backward:
             return without_backward
         return both_passes(forward, list(leaves.values()), self.copy(forward()))
-
-    def leaf(self, name: str, array: np.ndarray) -> Any:
-        """A tensor whose gradient is asked for; an array called w is a weight, not a map."""
-        raise NotImplementedError
-
-    def place(self, array: np.ndarray) -> Any:
-        """An array where the framework's functions take it."""
-        raise NotImplementedError
-
-    def copy(self, y: Any) -> Any:
-        """The numbers of a result, to be a gradient."""
-        raise NotImplementedError
 
     def timed(self, work: Work, repeat: int) -> float:
         """Seconds that `repeat` calls of `work` take together; on a GPU between two events."""

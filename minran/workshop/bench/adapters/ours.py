@@ -7,7 +7,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,31 +207,6 @@ def take_back(decision: str) -> None:
 # The time of each GPU kernel
 
 
-class TimedDevice:
-    """A device that notes two events with each launch; anything else is the device's own."""
-
-    def __init__(self, device: Any) -> None:
-        self._device = device
-        self._events: list[tuple[str, Any, Any]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._device, name)
-
-    def launch(self, program: Any, kernel: str, *rest: Any) -> None:
-        """Launch on the device, between two events."""
-        start, end = self.xp.cuda.Event(), self.xp.cuda.Event()
-        start.record()
-        self._device.launch(program, kernel, *rest)
-        end.record()
-        self._events.append((kernel, start, end))
-
-    def seconds(self) -> Iterator[tuple[str, float]]:
-        """Kernel and seconds of each launch."""
-        for name, start, end in self._events:
-            end.synchronize()
-            yield name, self.xp.cuda.get_elapsed_time(start, end) / 1e3
-
-
 def by_kernel(work: Work, repeat: int) -> dict[str, float]:
     """Mean seconds of one call of `work` in each kernel, template arguments left out.
 
@@ -257,11 +232,26 @@ def by_kernel(work: Work, repeat: int) -> dict[str, float]:
 
 
 def _by_events(work: Work, repeat: int) -> dict[str, float]:
-    timed = TimedDevice(launch.device())
-    with launch.using(timed):
+    device: Any = launch.device()
+    cuda, plainly, events = device.xp.cuda, device.launch, []
+
+    def between_events(program: Any, kernel: str, *rest: Any) -> None:
+        start, end = cuda.Event(), cuda.Event()
+        start.record()
+        plainly(program, kernel, *rest)
+        end.record()
+        events.append((kernel, start, end))
+
+    device.launch = between_events
+    try:
         for _ in range(repeat):
             work()
-        return _means(timed.seconds(), repeat)
+    finally:
+        device.launch = plainly
+    for _, _, end in events:
+        end.synchronize()
+    launches = ((kernel, cuda.get_elapsed_time(*both) / 1e3) for kernel, *both in events)
+    return _means(launches, repeat)
 
 
 def _means(launches: Iterable[tuple[str, float]], repeat: int) -> dict[str, float]:
