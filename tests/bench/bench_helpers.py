@@ -58,7 +58,7 @@ class FakeWorker:
         if isinstance(seconds, str):
             raise WorkerError(f"{self.contender.label}: {seconds}")
         if seconds < 0:
-            return {"absent": True, "why": "never heard of it"}
+            return {"absent": True}
         if do == "facts":
             return {"peak_bytes": 300_000_000, "import_bytes": 100_000_000, "step_bytes": 10**9}
         if do == "kernels":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,26 +47,19 @@ def markdown(results: Results, figure: str = "") -> str:
 def to_json(results: Results) -> dict[str, Any]:
     """Every value of every seed, means, spreads and comparisons, and what they were made with."""
     ablation, scale, cells = results.ablation, results.scale, []
-    for row in results.rows:
-        for column in results.columns:
-            sample, difference = results.sample(row, column), results.difference(row, column)
-            if sample is None:
-                continue
-            cell: dict[str, Any] = {
-                "row": row,
-                "column": column,
-                "seeds": results.seeds[row][column],
-                "values": results.values[row][column],
-                "mean": sample.mean,
-                "standard_deviation": sample.deviation,
-                "paper": ablation.published(row, column),
-                "parameters": results.parameters[row][column],
-            }
-            if row != results.rows[0] and difference is not None:
-                cell["difference"] = difference.value
-                cell["margin"] = difference.margin
-                cell["verdict"] = difference.verdict
-            cells.append(cell)
+    for row, column in product(results.rows, results.columns):
+        sample, difference = results.sample(row, column), results.difference(row, column)
+        if sample is None:
+            continue
+        cell: dict[str, Any] = {"row": row, "column": column}
+        cell["seeds"], cell["values"] = results.seeds[row][column], results.values[row][column]
+        cell |= {"mean": sample.mean, "standard_deviation": sample.deviation}
+        cell["paper"] = ablation.published(row, column)
+        cell["parameters"] = results.parameters[row][column]
+        if row != results.rows[0] and difference is not None:
+            cell |= {"difference": difference.value, "margin": difference.margin}
+            cell["verdict"] = difference.verdict
+        cells.append(cell)
     return {
         "ablation": ablation.name,
         "title": ablation.title,
@@ -128,20 +122,19 @@ def _comparisons(results: Results) -> list[str]:
     """A line for each row and column: the difference, whether it counts, what the paper has."""
     lines, published = [], results.ablation.published
     first, *others = results.rows
-    for row in others:
-        for column in results.columns:
-            difference = results.difference(row, column)
-            if difference is None:
-                continue
-            margin = "" if difference.margin is None else f" ± {number(difference.margin)}"
-            words = f"{_signed(difference.value)}{margin}: {difference.verdict}"
-            base, own = published(first, column), published(row, column)
-            if base is not None and own is not None:
-                words += f"; the paper: {_signed(own - base)}"
-                if difference.counts:
-                    same = (difference.value > 0) == (own > base)
-                    words += f", the {'same' if same else 'opposite'} direction"
-            lines.append(f"{row} - {first}, {column}: {words}")
+    for row, column in product(others, results.columns):
+        difference = results.difference(row, column)
+        if difference is None:
+            continue
+        margin = "" if difference.margin is None else f" ± {number(difference.margin)}"
+        words = f"{_signed(difference.value)}{margin}: {difference.verdict}"
+        base, own = published(first, column), published(row, column)
+        if base is not None and own is not None:
+            words += f"; the paper: {_signed(own - base)}"
+            if difference.counts:
+                same = (difference.value > 0) == (own > base)
+                words += f", the {'same' if same else 'opposite'} direction"
+        lines.append(f"{row} - {first}, {column}: {words}")
     return lines or ["No two variants can be compared yet."]
 
 

@@ -96,7 +96,7 @@ class Team:
         facts: dict[str, Any] = {}
         rounds: list[Round] = []
         extra: dict[str, Any] = {}
-        remarks: list[str] = []
+        notes = self.notes
         for name, worker in list(workers.items()):
             how = {"job": job, "options": options, "warmup": settings.warmup}
             try:
@@ -108,8 +108,6 @@ class Team:
                 continue
             if "seconds" in answer:
                 calls[name] = math.ceil(settings.turn_seconds / max(answer["seconds"], 1e-7)) or 1
-            elif answer.get("why"):
-                remarks.append(f"{worker.label}: {answer['why']}")
         try:
             rounds = in_turn(
                 calls,
@@ -124,10 +122,9 @@ class Team:
                     answer = workers[name].ask("kernels")
                     extra = {"kernels": answer["kernels"]} if "kernels" in answer else {}
         except WorkerError as error:
-            remarks.append(str(error))
+            notes = [*notes, str(error)]
         found = summary(self.contenders, rounds, calls, facts)
-        notes = [*self.notes, *remarks]
-        return {"job": job, "options": options, **found, "notes": notes, **extra}
+        return {"job": job, "options": options, **found, "notes": [*notes], **extra}
 
     def time_left(self, label: str) -> float:
         """Seconds until the deadline. Raises WorkerError if there are none."""

@@ -115,25 +115,16 @@ def _flag(measured: Measurement, mark: str = " (!)") -> str:
     return mark if measured["disturbed_rounds"] else ""
 
 
-def _op_rows(
-    measurements: Sequence[Measurement], mark: str = "{}", flag: str = ""
-) -> list[list[str]]:
+def _op_rows(measurements: Any, mark: str = "{}", flag: str = "") -> list[list[str]]:
     """A row for each operation: measured forward alone, then forward and backward, and so on."""
     rows = []
     for forward, both in zip(measurements[::2], measurements[1::2], strict=True):
         ours, product = median(both, "minran"), median(both, "products")
-        rows.append(
-            [
-                mark.format(describe(both)) + (_flag(forward, flag) or _flag(both, flag)),
-                milliseconds(median(forward, "minran")),
-                _to_torch(forward),
-                milliseconds(ours),
-                milliseconds(median(both, TORCH)),
-                _to_torch(both),
-                milliseconds(product),
-                f"{100 * product / ours:.0f}%" if ours and product else "",
-            ]
-        )
+        name = mark.format(describe(both)) + (_flag(forward, flag) or _flag(both, flag))
+        cells = [name, milliseconds(median(forward, "minran")), _to_torch(forward)]
+        cells += [milliseconds(ours), milliseconds(median(both, TORCH)), _to_torch(both)]
+        share = f"{100 * product / ours:.0f}%" if ours and product else ""
+        rows.append([*cells, milliseconds(product), share])
     return rows
 
 
@@ -215,16 +206,11 @@ def scaling_text(measurements: Iterable[Measurement]) -> str:
     rows = []
     for each in measurements:
         ours, batch = median(each, "minran"), each["options"]["batch"]
+        name = f"{each['options']['model']}, batch {batch}{_flag(each, ' !')}"
+        cells = [name, milliseconds(ours), milliseconds(ours / batch if ours else None)]
+        cells += [milliseconds(median(each, TORCH)), _to_torch(each)]
         rows.append(
-            [
-                f"{each['options']['model']}, batch {batch}{_flag(each, ' !')}",
-                milliseconds(ours),
-                milliseconds(ours / batch if ours else None),
-                milliseconds(median(each, TORCH)),
-                _to_torch(each),
-                megabytes(row(each, "minran").get("peak_bytes")),
-                megabytes(row(each, TORCH).get("peak_bytes")),
-            ]
+            [*cells, *(megabytes(row(each, w).get("peak_bytes")) for w in ("minran", TORCH))]
         )
     headings = ["training step", "minran ms", "a picture", "torch ms", "/ torch", "MB", "torch MB"]
     return table(headings, rows) + "\n  !: disturbed by other programs; torch is channels_last"
@@ -237,11 +223,6 @@ def print_markdown(files: Iterable[str]) -> None:
     """Print the tables of each JSON file."""
     for name in files:
         print(markdown(json.loads(Path(name).read_text(encoding="utf-8"))))
-
-
-PAGE = ["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"]
-OP_PAGE = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch"]
-OP_PAGE += ["products alone"]
 
 
 def markdown(document: dict[str, Any]) -> str:
@@ -258,34 +239,29 @@ def markdown(document: dict[str, Any]) -> str:
         f"{facts['commit']}."
     ]
     for section, measurements in sections.items():
-        if section == "ops":
-            lines = [
-                OP_PAGE,
-                *([*row[:6], row[7]] for row in _op_rows(measurements, "`{}`", " (!)")),
-            ]
-        else:
-            lines = [PAGE, *_page_rows(measurements)]
-        lines.insert(1, ["---", *["---:"] * (len(lines[0]) - 1)])
+        head, *rows = _op_page(measurements) if section == "ops" else _page(measurements)
+        lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
         if any(map(_flag, measurements)):
             parts.append("(!): other programs were at work in some of the rounds that count.")
     return "\n\n".join(parts) + "\n"
 
 
-def _page_rows(measurements: Sequence[Measurement]) -> list[list[str]]:
-    return [
-        [
-            each["title"] + _flag(each),
-            row["label"],
-            milliseconds(row["seconds"]["median"]),
-            _times(row["to_torch"], "-"),
-            _times(row["ratio"], "-"),
-            megabytes(row.get("device_bytes") or row.get("peak_bytes")),
-        ]
-        for each in measurements
-        for row in each["contenders"]
-        if row["seconds"]
-    ]
+def _page(measurements: Sequence[Measurement]) -> list[list[str]]:
+    lines = [["", "", "ms", "it / PyTorch channels_last", "minran / it", "peak MB"]]
+    for each in measurements:
+        for row in filter(lambda row: row["seconds"], each["contenders"]):
+            cells = [each["title"] + _flag(each), row["label"]]
+            cells += [milliseconds(row["seconds"]["median"]), _times(row["to_torch"], "-")]
+            memory = megabytes(row.get("device_bytes") or row.get("peak_bytes"))
+            lines.append([*cells, _times(row["ratio"], "-"), memory])
+    return lines
+
+
+def _op_page(measurements: Sequence[Measurement]) -> list[list[str]]:
+    head = ["operation", "forward ms", "/ PyTorch", "both ms", "PyTorch ms", "/ PyTorch", ""]
+    rows = [[*head, "products alone"], *_op_rows(measurements, "`{}`", " (!)")]
+    return [[*row[:6], row[7]] for row in rows]
 
 
 # As a picture
@@ -324,26 +300,17 @@ def plot(document: dict[str, Any], path: str | Path) -> None:
     colours = theme()
     height = 0.2 + 0.11 * len(names)
     figure = new_figure(10, 1.3 + height * len(labels), dark=False)
-    axes = dress(
-        figure.add_subplot(),
-        colours,
-        "Time relative to PyTorch channels_last",
-        x="median and range of the rounds; left of 1: faster",
-    )
+    title = "Time relative to PyTorch channels_last"
+    words = "median and range of the rounds; left of 1: faster"
+    axes = dress(figure.add_subplot(), colours, title, words)
+    style: dict[str, Any] = {"fmt": "o", "markersize": 5, "elinewidth": 1.2}
     for k, name in enumerate(names):
         mine = [point for point in found if point[1] == name]
         middle, low, high = np.array([numbers for _, _, *numbers in mine]).T
         shift = 0.7 * ((k + 0.5) / len(names) - 0.5)
-        axes.errorbar(
-            middle,
-            [labels.index(label) + shift for label, *_ in mine],
-            xerr=[middle - low, high - middle],
-            fmt="o",
-            markersize=5,
-            elinewidth=1.2,
-            label=name,
-            color=colours.colours[k % len(colours.colours)],
-        )
+        places = [labels.index(label) + shift for label, *_ in mine]
+        reach, colour = [middle - low, high - middle], colours.colours[k % len(colours.colours)]
+        axes.errorbar(middle, places, xerr=reach, label=name, color=colour, **style)
     axes.axvline(1, color=colours.text, linewidth=1)
     # Twice as fast and half as fast are equally far from 1.
     axes.set_xscale("log", base=2)

@@ -48,7 +48,7 @@ class WorkerError(MinranError, RuntimeError):
     """A contender could not do its job; the others go on."""
 
 
-class Worker:
+class Worker(contextlib.AbstractContextManager["Worker"]):
     """One contender in a process of its own. A context manager: the process ends with the block.
 
     Of `settings`, the threads, device and precision are the contender's; one that is parallel
@@ -131,9 +131,6 @@ class Worker:
             self._process.communicate()
         self._errors.close()
 
-    def __enter__(self) -> Worker:
-        return self
-
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if kind is not None:
             self._process.kill()
@@ -194,7 +191,7 @@ def heard(asks: Iterable[str]) -> Iterator[str]:
 
 
 class Bench:
-    """One adapter and the job that it has prepared; a method for each thing to ask."""
+    """One adapter and the job that it has prepared; a method for each thing to ask, see above."""
 
     def __init__(self, adapter: Adapter) -> None:
         self.adapter = adapter
@@ -206,8 +203,8 @@ class Bench:
         try:
             answer: dict[str, Any] = getattr(self, do)(**options)
             return answer
-        except NotHere as why:
-            return {"absent": True, "why": str(why)}
+        except NotHere:
+            return {"absent": True}
         except Exception as error:
             if distributed.current().size > 1:
                 # The others would wait for ever: end them all, with the reason.
@@ -215,23 +212,20 @@ class Bench:
             return _failure(error)
 
     def prepare(self, job: str, options: dict[str, Any], warmup: int = 2) -> dict[str, Any]:
-        """Build the job and do it `warmup` times (at least twice: the first call compiles)."""
         self.work = nothing
         work = self.adapter.prepare(job, options)
+        # At least twice: the first call compiles.
         seconds = [self.adapter.timed(work, 1) for _ in range(max(2, warmup))]
         self.work = work
         return {"seconds": min(seconds[1:])}
 
     def run(self, repeat: int = 1) -> dict[str, Any]:
-        """Do the prepared job `repeat` times."""
         return {"seconds": self.adapter.timed(self.work, repeat)}
 
     def kernels(self, repeat: int = 3) -> dict[str, Any]:
-        """Seconds of one call by kernel, where the adapter can tell."""
         return {"kernels": self.adapter.kernels(self.work, repeat)}
 
     def facts(self) -> dict[str, Any]:
-        """Versions, parameters of the network, and memory until now."""
         adapter = self.adapter
         if not adapter.packages:
             return {}

@@ -30,37 +30,28 @@ Work = Callable[[], object]
 
 
 class NotHere(Exception):  # noqa: N818 - an answer, not a mistake
-    """This contender has no such job (its text says why, if there is a why to tell)."""
+    """This contender has no such job."""
 
 
 class Adapter:
     """What every adapter can do; each framework's own overrides what it knows better.
 
     threads: processor threads to use; device: "cpu" or "gpu"; precision: "fp32", "tf32" or "bf16".
+    packages: what is measured. ops: by kind of operation, a function of what `operands` returns and
+    of the job's options; their tensors are made by leaf(name, array), whose gradient is asked for
+    (an array called w is a weight, not a map), place(array) where none is, and copy(result), to be
+    a gradient. no_grad: a context in which nothing is noted for a backward pass. event, elapsed: a
+    mark in what a GPU does, and the milliseconds between two.
     """
 
     packages: tuple[str, ...] = ("numpy",)
-    """What is measured."""
-
     ops: Mapping[str, Callable[..., Any]] = {}
-    """By kind of operation: a function of what `operands` returns and of the job's options."""
-
-    no_grad: Callable[[], AbstractContextManager[Any]]
-    """The framework's context in which nothing is noted for a backward pass."""
-
     leaf: Callable[[str, np.ndarray], Any]
-    """A tensor whose gradient is asked for; an array called w is a weight, not a map."""
-
     place: Callable[[np.ndarray], Any]
-    """An array where the framework's functions take it."""
-
     copy: Callable[[Any], Any]
-    """The numbers of a result, to be a gradient."""
-
+    no_grad: Callable[[], AbstractContextManager[Any]]
     event: Callable[[], Any]
     elapsed: Callable[[Any, Any], float]
-    """On a GPU: an event, which notes when the GPU comes to it; milliseconds between two."""
-
     parameters: int | None = None
     step_bytes: int | None = None
 
@@ -96,7 +87,7 @@ class Adapter:
 
         if not backward:
             return without_backward
-        return both_passes(forward, list(leaves.values()), self.copy(forward()))
+        return both_passes(forward, [*leaves.values()], self.copy(forward()))
 
     def timed(self, work: Work, repeat: int) -> float:
         """Seconds that `repeat` calls of `work` take together; on a GPU between two events."""
