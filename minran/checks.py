@@ -385,11 +385,17 @@ def no_entry(x: Array, problem: Exception) -> NoEntryError:
     return NoEntryError(f"index: {problem} (a tensor of shape {tuple(x.shape)})")
 
 
+def _listed(given: Any, tensor: type) -> list[Any] | None:
+    """Several tensors as a list. One can be iterated over, too: its rows, which nobody meant."""
+    many = isinstance(given, Iterable) and not isinstance(given, tensor)
+    found = list(given) if many else [None]
+    return found if all(isinstance(one, tensor) for one in found) else None
+
+
 def tensors_to_join(tensors: Any, axis: Any, tensor: type) -> list[Any]:
     """What `concat` gets, as a list of one tensor or more; the axis is a whole number."""
-    many = isinstance(tensors, Iterable) and not isinstance(tensors, tensor)
-    given = list(tensors) if many else []
-    if not given or not all(isinstance(one, tensor) for one in given):
+    given = _listed(tensors, tensor)
+    if not given:
         raise ShapeError(f"concat: expected tensors, at least one, got {shortened(tensors)}")
     expect_whole(axis, "concat: axis", -math.inf)
     return given
@@ -488,19 +494,21 @@ def expect_several(x: Array, count: int) -> None:
         raise ShapeError(f"{what}, no variance to train on")
 
 
-def expect_logits(logits: Array) -> None:
-    """Scores of one sample or more for one class or more."""
+def expect_labels(labels: Array, logits: Array) -> None:
+    """Logits (N, K), and N whole numbers of 0..K-1 or N rows of probabilities."""
     if logits.ndim != 2 or logits.size == 0:
         what = "cross_entropy: logits must be (N, K) with N, K >= 1"
         raise ShapeError(f"{what}, got {tuple(logits.shape)}")
-
-
-def expect_labels(labels: Array, logits: Array) -> None:
-    """Whole numbers of 0..K-1 for the N samples of the logits, or their rows of probabilities."""
     n, classes = logits.shape
     if tuple(labels.shape) == (n, classes) and labels.dtype.kind == "f":
-        if isinstance(labels, np.ndarray):
-            _expect_probabilities(labels)
+        if isinstance(labels, np.ndarray):  # to what float16 can say of them: 0.001
+            sums = labels.sum(1, dtype=np.float64)
+            good = (labels >= 0).all(1) & (abs(sums - 1) <= 1e-3)
+            row = int(good.argmin())
+            if not good[row]:
+                what = "probabilities must be at least 0 and sum to 1, but those of sample"
+                got = f"{row} go from {labels[row].min():.6g} and sum to {sums[row]:.6g}"
+                raise ShapeError(f"cross_entropy: {what} {got}")
         return
     if tuple(labels.shape) != (n,) or labels.dtype.kind not in "iu":
         raise ShapeError(
@@ -511,18 +519,6 @@ def expect_labels(labels: Array, logits: Array) -> None:
         got = f"{labels.min()} to {labels.max()}"
         what = f"cross_entropy: labels must lie in 0..{classes - 1}"
         raise ShapeError(f"{what}, got values from {got}")
-
-
-def _expect_probabilities(targets: np.ndarray) -> None:
-    """Rows of numbers >= 0 whose sums are 1, to what float16 can say of them (0.001)."""
-    sums = targets.sum(1, dtype=np.float64)
-    wrong = ~((targets >= 0).all(1) & (abs(sums - 1) <= 1e-3))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ShapeError(
-            "cross_entropy: probabilities must be at least 0 and sum to 1, but those of sample "
-            f"{row} go from {targets[row].min():.6g} and sum to {sums[row]:.6g}"
-        )
 
 
 # --- nn: modules and their state
@@ -804,11 +800,9 @@ def expect_batch(batch: Any) -> None:
 
 def tensors(given: Any, tensor: Any, what: str) -> list[Any]:
     """Several tensors as a list."""
-    # A Tensor can be iterated over, too: its rows.
-    many = isinstance(given, Iterable) and not isinstance(given, tensor)
-    found = list(given) if many else []
-    if not many or not all(isinstance(each, tensor) for each in found):
-        raise ShapeError(f"{what} must be a list of tensors, got {shortened(found)}")
+    found = _listed(given, tensor)
+    if found is None:
+        raise ShapeError(f"{what} must be a list of tensors, got {shortened(given)}")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minran.errors import (
+    Kind,
     MinranError,
     ShapeError,
     expect_bool,
@@ -28,7 +30,7 @@ Thing = TypeVar("Thing", bound=Callable[..., Any])
 _KINDS: dict[Any, str] = {np.ndarray: "a NumPy array", str: "text", Path: "a path"}
 
 
-def checked(error: type[MinranError] = ShapeError) -> Callable[[Thing], Thing]:
+def checked(error: Kind = ShapeError) -> Callable[[Thing], Thing]:
     """Let a function, or the `__init__` of a class, check its arguments against its annotations.
 
     Raises `error` naming the function and the argument, before the function runs. Whole numbers,
@@ -46,7 +48,7 @@ def checked(error: type[MinranError] = ShapeError) -> Callable[[Thing], Thing]:
     return wrap
 
 
-def _wrapped(function: Any, name: str, error: type[MinranError]) -> Any:
+def _wrapped(function: Any, name: str, error: Kind) -> Any:
     signature = inspect.signature(function)
     hints: dict[str, Any] = {}
 
@@ -73,20 +75,16 @@ def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
     """The annotations that can be evaluated; those for type checkers only cannot."""
     names = vars(sys.modules[function.__module__]) | function.__globals__
     found: dict[str, Any] = {}
-    for parameter in signature.parameters.values():
-        plain = parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        hint = parameter.annotation
-        if plain and hint is not parameter.empty:
-            try:
-                # One by one: those of another argument, or of the result, may be beyond reach.
-                one = types.SimpleNamespace(__annotations__={parameter.name: hint})
-                found |= typing.get_type_hints(one, names)
-            except (NameError, AttributeError):
-                continue
+    for name, one in signature.parameters.items():
+        if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL) and one.annotation != one.empty:
+            # One by one: those of another argument, or of the result, may be beyond reach.
+            alone = types.SimpleNamespace(__annotations__={name: one.annotation})
+            with contextlib.suppress(NameError, AttributeError):
+                found |= typing.get_type_hints(alone, names)
     return found
 
 
-def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
+def _check(hint: Any, value: Any, what: str, error: Kind) -> None:
     """Raise `error` unless `value` is what `hint` says."""
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
 
@@ -109,7 +107,7 @@ def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
         for one, item in zip(inner, value, strict=True):
             _check(one, item, what, error)
     elif origin in (Sequence, list, tuple, Collection):
-        many = isinstance(value, Collection | np.ndarray)  # can be gone through more than once
+        many = isinstance(value, Collection)  # can be gone through more than once
         need(many and not isinstance(value, str | bytes | Mapping), "a list")
         if inner and not isinstance(value, np.ndarray):
             for item in value:
@@ -124,25 +122,22 @@ def _check(hint: Any, value: Any, what: str, error: type[MinranError]) -> None:
     elif origin is Callable:
         need(callable(value), "a function")
     elif hint is Path or origin is os.PathLike:
-        need(isinstance(value, str | os.PathLike), "a path")
-        need("\0" not in os.fsdecode(value), "a path")
+        need(isinstance(value, str | os.PathLike) and "\0" not in os.fsdecode(value), "a path")
     elif isinstance(hint, type) and hint is not Any:
         need(isinstance(value, hint), _KINDS.get(hint, f"a {hint.__name__}"))
 
 
-def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: type[MinranError]) -> None:
+def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: Kind) -> None:
     """Any of several; with one kind beside None, the sentence is about that kind."""
     rest = [kind for kind in kinds if kind is not type(None)]
     if value is None and len(rest) < len(kinds):
         return
     if any(kind is Path or typing.get_origin(kind) is os.PathLike for kind in rest):
-        return _check(Path, value, what, error)
-    failed = None
-    # The first failure counts: the wider kind of number or list is written first.
+        rest = [Path]
+    failures = []
     for kind in rest:
         try:
             return _check(kind, value, what, error)
         except MinranError as problem:
-            failed = failed or problem
-    if failed is not None:
-        raise failed
+            failures.append(problem)
+    raise failures[0]  # the wider kind of number or list is written first

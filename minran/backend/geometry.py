@@ -63,18 +63,14 @@ def pool_output_size(size: int, kernel: int, stride: int, padding: int, ceil_mod
 
 def conv_sizes(sizes: Pair, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
     """`conv_output_size` for the rows and for the columns."""
-    return (
-        conv_output_size(sizes[0], kernel[0], stride[0], padding[0]),
-        conv_output_size(sizes[1], kernel[1], stride[1], padding[1]),
-    )
+    rows, columns = zip(sizes, kernel, stride, padding, strict=True)
+    return conv_output_size(*rows), conv_output_size(*columns)
 
 
 def pool_sizes(sizes: Pair, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Pair:
     """`pool_output_size` for the rows and for the columns."""
-    return (
-        pool_output_size(sizes[0], kernel[0], stride[0], padding[0], ceil_mode),
-        pool_output_size(sizes[1], kernel[1], stride[1], padding[1], ceil_mode),
-    )
+    rows, columns = zip(sizes, kernel, stride, padding, strict=True)
+    return pool_output_size(*rows, ceil_mode), pool_output_size(*columns, ceil_mode)
 
 
 def _expect_window(size: int, kernel: int, stride: int, padding: int) -> None:

@@ -66,9 +66,7 @@ class CrossEntropy(Op):
         self.labels, self.label_smoothing = labels, label_smoothing
 
     def forward(self, logits: Array) -> Array:
-        checks.expect_logits(logits)
-        e, classes = self.label_smoothing, logits.shape[1]
-        t = _targets(self.labels, logits)
+        t, e, classes = _targets(self.labels, logits), self.label_smoothing, logits.shape[-1]
         self.targets = (1 - e) * t + e / classes if e else t
         loss, self.log_probabilities = backend.current().cross_entropy(logits, self.targets)
         return loss
