@@ -14,7 +14,7 @@ CORE = {
     "errors.py": 131,
     "backend/naive": 675,
     "autograd.py": 504,
-    "ops": 1062,
+    "ops": 1060,
     "gradcheck/check.py": 167,
     "nn": 510,
     "models": 528,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_047
+LIMIT = 4_045
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}
