@@ -73,14 +73,6 @@ class NearestUpsample(UpsampleBilinear2d):
         return x[:, rows][:, :, columns]
 
 
-class NormedHead(Head):
-    """A batch norm right before the sigmoid: BN-ReLU, conv, BN-ReLU, conv, BN, sigmoid."""
-
-
-class ProjectingUnit(PreActUnit):
-    """Makes a projection for the shortcut always, and uses it only where shapes change."""
-
-
 class NakedGate(AttentionModule):
     """H = M T where H = (1 + M) T was promised."""
 
@@ -111,14 +103,14 @@ def _repeat(module: Any, build: Build) -> None:
 def _norm(module: Any, build: Build) -> None:
     *layers, activation = module.mask.head
     channels = layers[-1].weight.shape[-1]
-    module.mask.head = NormedHead(*layers, build.norm(channels), activation)
+    module.mask.head = Head(*layers, build.norm(channels), activation)
 
 
 def _project(module: Any, build: Build) -> None:
     units: list[Any] = [part for _, part in module.named_modules() if type(part) is PreActUnit]
     for unit in units:
         cin, cout = unit.conv1.weight.shape[2], unit.conv3.weight.shape[3]
-        unit.__class__, unit.projection = ProjectingUnit, build.conv(cin, cout, 1)
+        unit.projection = build.conv(cin, cout, 1)
 
 
 def _strip(module: Any, build: Build) -> None:

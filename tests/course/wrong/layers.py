@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 
@@ -45,18 +46,6 @@ def _conv_backward(gy, x, w, stride, padding, turned=False, mean=False):
     return _col2im(gcolumns, x.shape, (kh, kw), stride, padding), gw
 
 
-def turns_the_filter(gy, x, w, stride, padding):
-    return _conv_backward(gy, x, w, stride, padding, turned=True)
-
-
-def averages_over_the_batch(gy, x, w, stride, padding):
-    return _conv_backward(gy, x, w, stride, padding, mean=True)
-
-
-def swaps_the_results(gy, x, w, stride, padding):
-    return _conv_backward(gy, x, w, stride, padding)[::-1]
-
-
 _AXES = (0, 1, 2)
 
 
@@ -70,10 +59,6 @@ def _norm_backward(gy, x, gamma, mean, inv_std, count=None, keep_mean=True, keep
     if keep_variance:
         gx = gx - xhat * ggamma / count
     return gamma * inv_std * gx, ggamma, gbeta
-
-
-def statistics_are_constants(*args):
-    return _norm_backward(*args, keep_mean=False, keep_variance=False)
 
 
 def counts_all_channels(gy, x, gamma, mean, inv_std):
@@ -137,22 +122,6 @@ def _route(gy, x, kernel, stride, add=True, ties="first", offset=True):
     return gx
 
 
-def assigns(gy, x, kernel, stride):
-    return _route(gy, x, kernel, stride, add=False)
-
-
-def feeds_all_ties(gy, x, kernel, stride):
-    return _route(gy, x, kernel, stride, ties="all")
-
-
-def takes_the_last_tie(gy, x, kernel, stride):
-    return _route(gy, x, kernel, stride, ties="last")
-
-
-def forgets_the_offset(gy, x, kernel, stride):
-    return _route(gy, x, kernel, stride, offset=False)
-
-
 def interpolates_down(gy, x_shape, align_corners):
     return cpu.upsample_bilinear2d(gy, x_shape[1:3], align_corners)
 
@@ -206,19 +175,22 @@ def learning_rate_in_the_velocity(p, grad, v, lr, momentum, weight_decay):
 
 WRONG = {
     "03.1": [
-        ("forgets the overlap", lambda *args: _col2im(*args, add=False)),
-        ("swaps rows and columns", lambda *args: _col2im(*args, swap=True)),
-        ("keeps the padding", lambda *args: _col2im(*args, crop=False)),
+        ("forgets the overlap", partial(_col2im, add=False)),
+        ("swaps rows and columns", partial(_col2im, swap=True)),
+        ("keeps the padding", partial(_col2im, crop=False)),
         ("averages the overlap", averages_the_overlap),
     ],
     "03.2": [
-        ("turns the filter", turns_the_filter),
-        ("averages over the batch", averages_over_the_batch),
-        ("swaps the results", swaps_the_results),
+        ("turns the filter", partial(_conv_backward, turned=True)),
+        ("averages over the batch", partial(_conv_backward, mean=True)),
+        ("swaps the results", lambda *args: _conv_backward(*args)[::-1]),
     ],
     "04.1": [
-        ("takes the statistics for constants", statistics_are_constants),
-        ("forgets the variance", lambda *args: _norm_backward(*args, keep_variance=False)),
+        (
+            "takes the statistics for constants",
+            partial(_norm_backward, keep_mean=False, keep_variance=False),
+        ),
+        ("forgets the variance", partial(_norm_backward, keep_variance=False)),
         ("counts all channels", counts_all_channels),
         ("means for sums", means_for_sums),
         ("forgets gamma", forgets_gamma),
@@ -234,10 +206,10 @@ WRONG = {
         ("leaves a fraction", leaves_a_fraction),
     ],
     "05.2": [
-        ("assigns instead of adding", assigns),
-        ("feeds all equal maxima", feeds_all_ties),
-        ("takes the last of equal maxima", takes_the_last_tie),
-        ("forgets the window's offset", forgets_the_offset),
+        ("assigns instead of adding", partial(_route, add=False)),
+        ("feeds all equal maxima", partial(_route, ties="all")),
+        ("takes the last of equal maxima", partial(_route, ties="last")),
+        ("forgets the window's offset", partial(_route, offset=False)),
     ],
     "05.3": [
         ("interpolates the gradient down", interpolates_down),

@@ -200,20 +200,19 @@ _WINDOWS: tuple[tuple[tuple[int, ...], ...], ...] = (
 
 def _words(shape: Any, kernel: Any, stride: Any, padding: Any) -> str:
     out = [conv_output_size(shape[1 + d], kernel[d], stride[d], padding[d]) for d in (0, 1)]
-    return (
-        f"x {shape}, kernel {kernel}, stride {stride}, padding {padding}, "
-        f"output {out[0]} x {out[1]}"
-    )
-
-
-def _partly(got: np.ndarray, right: np.ndarray) -> bool:
-    return bool(0 < np.isclose(got, right).mean() < 1)
+    words = "x {}, kernel {}, stride {}, padding {}, output {} x {}"
+    return words.format(shape, kernel, stride, padding, *out)
 
 
 def check_3_1(col2im: Function) -> None:
     """windows[:, i, j, a, b] came from the padded pixel (i stride + a, j stride + b): a is the row,
     b the column, each with its own stride
     """
+    rim = "the rim that padding added is no part of the picture: cut it off at the end"
+    overlap = (
+        "the pixels that one window reads are right, those that several windows read are not: "
+        "(3.10) is a sum over all of them"
+    )
     rng = generator(31)
     for shape, kernel, stride, padding in _WINDOWS:
         places = kernel[0] * kernel[1] * shape[3]
@@ -223,15 +222,9 @@ def check_3_1(col2im: Function) -> None:
         _, gcolumns, gx, _ = gradients(rng, ops.conv2d, x, copies, **options)
         got = col2im(gcolumns.reshape(-1, places), shape, kernel, stride, padding)
         padded = (shape[0], shape[1] + 2 * padding[0], shape[2] + 2 * padding[1], shape[3])
-        rim = "the rim that padding added is no part of the picture: cut it off at the end"
-        overlap = (
-            "the pixels that one window reads are right, those that several windows read are not: "
-            "(3.10) is a sum over all of them"
-        )
-        known = {
-            rim: np.shape(got) == padded != shape,
-            overlap: kernel > stride and _partly,
-        }
+        known: dict[str, Any] = {rim: np.shape(got) == padded != shape}
+        if kernel > stride:
+            known[overlap] = lambda got, gx: 0 < np.isclose(got, gx).mean() < 1
         where = _words(shape, kernel, stride, padding)
         compare("gx", got, gx, known_as(got, gx, known), where=where)
 
@@ -259,36 +252,35 @@ _MAPS = ((4, 3, 5, 2), (3, 1, 1, 3), (6, 2, 2, 1))
 
 def check_4_1(batch_norm_backward: Function) -> None:
     """(4.9): g minus its mean minus xhat times the mean of g xhat, all times gamma inv_std"""
+    axes = 0, 1, 2
+    sums = "(4.5): sums, not means, over batch, rows and columns; one number for each channel"
+    mode = "this is evaluation, (4.14): in training x acts through the mean and variance too"
+    centred = "the mean is taken out; what x does through the variance is missing"
+    shifts = (
+        "the right gx adds up to 0 in every channel, for shifting x changes nothing; yours does "
+        "not: look at the term with gbeta"
+    )
     rng = generator(41)
     for shape in _MAPS:
-        channels, axes = shape[3], (0, 1, 2)
+        channels = shape[3]
         # A large mean and a small eps: what a wrong sum does is seen.
         x = 2 + 3 * rng.standard_normal(shape)
         gamma, beta = rng.uniform(0.5, 2, channels), rng.standard_normal(channels)
         running = {"running_mean": np.zeros(channels), "running_var": np.ones(channels)}
         _, gy, *right = gradients(rng, ops.batch_norm, x, gamma, beta, **running, training=True)
         mean, inv_std = x.mean(axes), 1 / np.sqrt(x.var(axes) + 1e-5)
-        answered = batch_norm_backward(gy.copy(), x, gamma.copy(), mean, inv_std)
-        got = unpack("batch_norm_backward", answered, "gx", "ggamma", "gbeta")
-        hint = "(4.5): sums, not means, over batch, rows and columns; one number for each channel"
-        for name, place in (("ggamma", 1), ("gbeta", 2)):
-            compare(name, got[place], right[place], hint, where=f"x {shape}")
-        scale = gamma / np.sqrt(x.var(axes) + 1e-5)
-        evaluation = (
-            "this is evaluation, (4.14): in training x acts through the mean and variance too"
-        )
-        shifts = (
-            "the right gx adds up to 0 in every channel, for shifting x changes nothing; yours "
-            "does not: look at the term with gbeta"
-        )
+        scale = gamma * inv_std
         known = {
-            evaluation: scale * gy,
-            shifts: lambda got, _: not np.allclose(got.sum((0, 1, 2)), 0, atol=1e-8),
-            "the mean is taken out; what x does through the variance is missing": (
-                scale * (gy - gy.mean(axes))
-            ),
+            mode: scale * gy,
+            shifts: lambda got, _: not np.allclose(got.sum(axes), 0, atol=1e-8),
+            centred: scale * (gy - gy.mean(axes)),
         }
-        compare("gx", got[0], right[0], known_as(got[0], right[0], known), where=f"x {shape}")
+        answered = batch_norm_backward(gy, x, gamma, mean, inv_std)
+        gx, ggamma, gbeta = unpack("batch_norm_backward", answered, "gx", "ggamma", "gbeta")
+        where = f"x {shape}"
+        compare("ggamma", ggamma, right[1], sums, where=where)
+        compare("gbeta", gbeta, right[2], sums, where=where)
+        compare("gx", gx, right[0], known_as(gx, right[0], known), where=where)
 
 
 def check_4_2(update_running: Function) -> None:
@@ -326,19 +318,13 @@ def check_5_1(pool_size: Function) -> None:
         if not isinstance(got, (int, np.integer)):
             hint = "// divides whole numbers and rounds down; -(-a // b) rounds up, without floats"
             raise Wrong(f"pool_size returned {got!r}, expected a whole number", where, hint)
-        if got != right:
-            last = (stride + 1) * (int(got) - 1)
-            overhangs = (
-                f"your last window starts at padded place {last}, the last real pixel is at "
-                f"{size + padding}: the condition of (5.3)"
-            )
-            known = {
-                overhangs: ceil == 1 and got == right + 1 and last >= size + 1 + padding,
-                "this is floor mode: in ceil mode a window may overhang": ceil == 1
-                and got == floor,
-            }
-            what = f"pool_size returned {got}, expected {right}"
-            raise Wrong(what, where, known_as(got, right, known))
+        last, hint = (stride + 1) * (int(got) - 1), ""
+        if ceil and got == right + 1 and last >= size + 1 + padding:
+            hint = f"your last window starts at padded place {last}, the last real pixel is at "
+            hint += f"{size + padding}: the condition of (5.3)"
+        elif ceil and got == floor:
+            hint = "this is floor mode: in ceil mode a window may overhang"
+        require(got == right, f"pool_size returned {got}, expected {right}", where, hint)
 
 
 def check_5_2(max_pool_backward: Function) -> None:
@@ -362,12 +348,8 @@ def check_5_2(max_pool_backward: Function) -> None:
 def check_5_3(upsample_backward: Function) -> None:
     """(5.12): R_h transposed along the rows of gy, R_w transposed along its columns"""
     rng = generator(53)
-    cases = (
-        ((2, 3, 3, 2), (6, 6)),
-        ((1, 2, 5, 3), (7, 9)),
-        ((2, 6, 4, 1), (3, 8)),
-        ((1, 1, 1, 2), (4, 3)),
-    )
+    shapes = (2, 3, 3, 2), (1, 2, 5, 3), (2, 6, 4, 1), (1, 1, 1, 2)
+    cases = tuple(zip(shapes, ((6, 6), (7, 9), (3, 8), (4, 3)), strict=True))
     averages = (
         "the adjoint sums, it does not average: what arrives in gx adds up to what there is in gy, "
         "for the rows of R add up to 1"
@@ -383,6 +365,10 @@ def check_5_3(upsample_backward: Function) -> None:
 
 def check_6_1(cross_entropy_gradient: Function) -> None:
     """(6.6): softmax of each row, minus its targets, over the number of rows"""
+    overflow = "exp overflowed: take the largest score out of each row first, (6.2)"
+    sign = "the sign: the loss falls when the label's score grows, so its gradient is < 0"
+    mean = "the loss is a mean over the pictures: where is 1/N?"
+    rows = "each row must add up to 0: does each row of p add up to 1?"
     rng = generator(61)
     soft = rng.dirichlet(np.ones(4), 6)
     for where, logits, targets in (
@@ -396,21 +382,16 @@ def check_6_1(cross_entropy_gradient: Function) -> None:
         right: Any = leaf.grad
         with np.errstate(over="ignore", invalid="ignore"):
             got = cross_entropy_gradient(logits, targets.copy())
-        overflow = "exp overflowed: take the largest score out of each row first, (6.2)"
-        sign = "the sign: the loss falls when the label's score grows, so its gradient is < 0"
-        known = {
-            overflow: lambda got, _: not np.isfinite(got).all(),
-            sign: -right,
-            "the loss is a mean over the pictures: where is 1/N?": right * len(right),
-            "each row must add up to 0: does each row of p add up to 1?": (
-                lambda got, _: not np.allclose(got.sum(1), 0)
-            ),
-        }
+        known: dict[str, Any] = {overflow: lambda got, _: not np.isfinite(got).all()}
+        known |= {sign: -right, mean: right * len(right)}
+        known[rows] = lambda got, _: not np.allclose(got.sum(1), 0)
         compare("the gradient", got, right, known_as(got, right, known), where=where)
 
 
 def check_6_2(nesterov_step: Function) -> None:
     """(6.16): the step is lr times (g + momentum v), with the new v and g with its decay"""
+    plain = "(6.16): v is momentum times the old v plus the gradient; lr is no part of it"
+    decayed = "the decay is part of the gradient (6.20), so the velocity collects it too"
     rng = generator(62)
     for momentum, weight_decay, lr in ((0.9, 0.0, 0.1), (0.5, 0.0, 0.02), (0.9, 0.1, 0.1)):
         weights = tensor(rng.standard_normal((2, 3)), requires_grad=True)
@@ -423,13 +404,6 @@ def check_6_2(nesterov_step: Function) -> None:
             got = nesterov_step(p.copy(), grad.copy(), v.copy(), lr, momentum, weight_decay)
             g = grad + weight_decay * p
             new = momentum * v + g
-            velocity = (
-                "(6.16): v is momentum times the old v plus the gradient; lr is no part of it"
-            )
-            if weight_decay:
-                velocity = (
-                    "the decay is part of the gradient (6.20), so the velocity collects it too"
-                )
             known = {
                 "this is the heavy ball (6.11): Nesterov's step is g + momentum v": p - lr * new,
                 "g + momentum v, with the new v": p - lr * (g + momentum * v),
@@ -437,6 +411,6 @@ def check_6_2(nesterov_step: Function) -> None:
             }
             where = f"step {step + 1}, momentum {momentum}, weight_decay {weight_decay}, lr {lr}"
             new_p, new_v = unpack("nesterov_step", got, "p", "v")
-            compare("v", new_v, sgd.velocity[0], velocity, where=where)
+            compare("v", new_v, sgd.velocity[0], decayed if weight_decay else plain, where=where)
             compare("p", new_p, weights.numpy(), known_as(new_p, p, known), where=where)
             p, v = np.asarray(new_p), np.asarray(new_v)

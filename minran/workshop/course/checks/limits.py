@@ -35,6 +35,10 @@ _MODULES = (
 )
 """Widths, depths and seeds that a test must not depend on; every bug shows in each of them."""
 
+MOST_PASSES, SHARE_OF_BYTES = 3.2, 16
+SHARE = 0.1
+"""A cheap gate may have this share of the mask's parameters and of its multiply-adds."""
+
 
 def check_16_1(test_mask_ignores_trunk: Any) -> None:
     """does a parameter of the trunk get a gradient from the mask?"""
@@ -97,10 +101,6 @@ def run_test(test: Any, module: bytes) -> tuple[bool, str]:
         "raise AssertionError where the bug is: assert condition, message",
     )
     return False, ""
-
-
-MOST_PASSES = 3.2
-SHARE_OF_BYTES = 16
 
 
 def check_17_1(conv_intensity: Function) -> None:
@@ -195,10 +195,6 @@ def _reference(x: np.ndarray, vectors: dict[str, np.ndarray]) -> np.ndarray:
     """The library's kernel on the same numbers in float64."""
     x, gamma, beta, mean, var = (one.astype(np.float64) for one in (x, *vectors.values()))
     return batch_norm(x, gamma, beta, mean, 1 / np.sqrt(var + 1e-5), relu=True)
-
-
-SHARE = 0.1
-"""A cheap gate may have this share of the mask's parameters and of its multiply-adds."""
 
 
 class _Reference(SqueezeExciteParts):

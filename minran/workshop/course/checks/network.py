@@ -19,7 +19,6 @@ from minran.workshop.course.checking import (
     expect_class,
     generator,
     gradients,
-    known_as,
     require,
     unpack,
 )
@@ -27,6 +26,8 @@ from minran.workshop.course.checking import (
 # (cin, cout, stride): nothing changes, the width changes, the size changes, both.
 _UNITS = ((16, 16, 1), (8, 16, 1), (16, 16, 2), (8, 32, 2), (32, 16, 1))
 _UNIT = "cin {}, cout {}, stride {}"
+_LEARNING = "residual", "naive"
+_MAPS = (2, 3, 4, 5), (1, 1, 6, 3), (3, 4, 2, 2)
 
 
 def _unit(cin: int, cout: int, stride: int) -> PreActUnit:
@@ -40,21 +41,15 @@ def check_7_1(preact_parameters: Function) -> None:
         right, got = unit.num_parameters(), preact_parameters(*case)
         norms = sum(p.size for p in unit.parameters() if p.ndim == 1)
         projection = 0 if unit.shortcut is None else unit.shortcut.weight.size
-        known = {
-            "this counts convolutions only: each batch norm has two numbers per channel": (
-                right - norms
-            ),
-            "the shape changes, so there is a projection: cin cout weights": (
-                projection > 0 and right - projection
-            ),
-            "the shape stays, so there is no projection: the shortcut is x itself": (
-                projection == 0 and right + case[0] * case[1]
-            ),
-            "the projection of a pre-activation unit has no batch norm of its own": (
-                projection > 0 and right + 2 * case[1]
-            ),
-        }
-        hint = known_as(got, right, known)
+        hint = ""
+        if got == right - norms:
+            hint = "this counts convolutions only: each batch norm has two numbers per channel"
+        elif projection and got == right - projection:
+            hint = "the shape changes, so there is a projection: cin cout weights"
+        elif not projection and got == right + case[0] * case[1]:
+            hint = "the shape stays, so there is no projection: the shortcut is x itself"
+        elif projection and got == right + 2 * case[1]:
+            hint = "the projection of a pre-activation unit has no batch norm of its own"
         where = _UNIT.format(*case)
         compare("the number of parameters", float(got), float(right), hint, where=where)
 
@@ -175,9 +170,6 @@ def _module(channels: int, depth: int, p: int, t: int, r: int) -> AttentionModul
     return AttentionModule(Build(np.random.default_rng(0)), channels, depth, p, t, r)
 
 
-_LEARNING = ("residual", "naive")
-
-
 def check_9_1(gate_backward: Function) -> None:
     """keep M fixed: H is T times a factor, in both kinds of learning; which one?"""
     rng = generator(91)
@@ -212,9 +204,6 @@ def check_9_3(chain_factor: Function) -> None:
         h.backward(np.ones(h.shape))
         where = f'{count} gates, learning "{learning}"'
         compare("the factor", chain_factor(masks, learning), u.grad, where=where)
-
-
-_MAPS = ((2, 3, 4, 5), (1, 1, 6, 3), (3, 4, 2, 2))
 
 
 def check_10_1(channel_backward: Function) -> None:

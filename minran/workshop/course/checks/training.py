@@ -26,6 +26,10 @@ from minran.workshop.course.checking import (
     unpack,
 )
 
+STEPS, PICTURES = 3, 400
+MOST = 8
+"""Channels that a rule may pick."""
+
 
 def check_12_1(crop_and_mirror: Function) -> None:
     """zeros on all four sides; the window starts at (top, left) of the padded picture"""
@@ -37,9 +41,6 @@ def check_12_1(crop_and_mirror: Function) -> None:
         got = crop_and_mirror(image.copy(), top, left, mirrored, pad)
         where = f"top {top}, left {left}, mirrored {mirrored}, pad {pad}"
         compare("the window", got, right, "", 0, where)
-
-
-STEPS = 3
 
 
 @dataclass
@@ -150,12 +151,6 @@ def check_13_1(two_scores: Function) -> None:
         hint = "pixels in both sets over pixels in either; a pixel at the threshold counts"
         compare("iou", iou, right, hint, where=where)
         compare("pointing", pointing, truth[level == level.max()].mean(), where=words)
-
-
-MOST = 8
-"""Channels that a rule may pick."""
-
-PICTURES = 400
 
 
 def check_13_2(pick_channels: Function) -> None:
