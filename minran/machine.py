@@ -23,15 +23,18 @@ def cores() -> set[int]:
     return set(range(os.cpu_count() or 1))
 
 
+def _linux_says(file: str, key: str) -> str | None:
+    """What stands behind the first `key` in a file of /proc; None where there is none."""
+    try:
+        lines = Path("/proc", file).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), None)
+
+
 def processor() -> str:
     """The processor's name."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+    return _linux_says("cpuinfo", "model name") or platform.processor() or platform.machine()
 
 
 def peak_bytes() -> int:
@@ -41,12 +44,8 @@ def peak_bytes() -> int:
     parent that started it, so a small program started from a large one looks large; it is
     what there is elsewhere.
     """
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
+    if kilobytes := _linux_says("self/status", "VmHWM:"):
+        return int(kilobytes.split()[0]) * 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -60,12 +59,8 @@ def commit() -> str | None:
     if not os.path.exists(tree / ".git"):  # (Path.exists raises where it may not look)
         return None
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
+        command = ["git", "-C", str(tree), "describe", "--always", "--dirty", "--abbrev=12"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() or None

@@ -45,10 +45,7 @@ def norm_relu_conv2d(
     residual: Array | None,
     with_moments: bool,
 ) -> tuple[Array, tuple[Array, Array] | None]:
-    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments.
-
-    x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
-    """
+    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments."""
     kernel, strides = w.shape[:2], (stride, stride)
     out = conv_sizes(x.shape[1:3], kernel, strides, (padding, padding))
     y = empty((len(x), *out, w.shape[3]), x.dtype)

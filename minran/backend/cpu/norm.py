@@ -16,14 +16,14 @@ from minran.backend.cpu.memory import empty
 
 Array = np.ndarray
 
+LONG = 8192
+"""Numbers in a row from which on NumPy's broadcast loops are faster: docs/speed.md, long rows."""
+
 
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """mean_c and (biased) var_c of x (N, H, W, C) over N, H, W: two float64 arrays (C,)."""
     return join_moments(map_blocks(lambda samples: block_moments(x[samples]), len(x), x[:1].nbytes))
 
-
-LONG = 8192
-"""Numbers in a row from which on NumPy's broadcast loops are faster: docs/speed.md, long rows."""
 
 Moments = tuple[int, Array]
 """Of one block: how many values a channel has, and three rows (C,) in float64: see below."""
@@ -109,8 +109,7 @@ def batch_statistics(
     count: int,
 ) -> Array:
     """inv_std = 1 / sqrt(var + eps), and running = (1 - momentum) running + momentum batch."""
-    unbiased = var * (count / (count - 1))
-    for running, batch in ((running_mean, mean), (running_var, unbiased)):
+    for running, batch in (running_mean, mean), (running_var, var * (count / (count - 1))):
         running *= 1 - momentum
         running += (momentum * batch).astype(running.dtype)
     return 1 / (var + eps) ** 0.5
@@ -222,31 +221,29 @@ def pull_of(
 
 def rows_of(block: Array) -> Array:
     """(n, H, W, C) as (n H / m, m W C), m picture rows in one; a view when contiguous."""
-    n, height, width, channels = block.shape
-    m = _picture_rows(height, width * channels)
-    return block.reshape(n * height // m, m * width * channels)
+    return block.reshape(-1, _row_length(*block.shape[1:]))
 
 
 def tile(vector: Array, x: Array) -> Array:
     """The per-channel `vector` repeated for the pixels of a row of `rows_of(x)`, in x's dtype."""
-    _, height, width, channels = x.shape
-    m = _picture_rows(height, width * channels)
-    row = np.empty((m * width, channels), x.dtype)  # np.tile takes twice as long
+    channels = x.shape[-1]
+    pixels = _row_length(*x.shape[1:]) // channels
+    row = np.empty((pixels, channels), x.dtype)  # np.tile takes twice as long
     row[...] = vector
     return row.ravel()
 
 
 def zero_row(x: Array) -> Array:
     """Zeros as long as a row of `rows_of(x)`: with the number 0, `np.maximum` is half as fast."""
-    _, height, width, channels = x.shape
-    return _row(_picture_rows(height, width * channels) * width * channels, 0, x.dtype.char)
+    return _row(_row_length(*x.shape[1:]), 0, x.dtype.char)
 
 
 @lru_cache(maxsize=256)
-def _picture_rows(height: int, length: int) -> int:
-    """The fewest rows, a divisor of `height`, that have `LONG` numbers together; else all."""
-    fitting = (m for m in range(1, height) if height % m == 0 and m * length >= LONG)
-    return next(fitting, height)
+def _row_length(height: int, width: int, channels: int) -> int:
+    """Numbers of the fewest picture rows, a divisor of `height`, that have `LONG`; else of all."""
+    line = width * channels
+    fitting = (m for m in range(1, height) if height % m == 0 and m * line >= LONG)
+    return next(fitting, height) * line
 
 
 @lru_cache(maxsize=128)
@@ -265,8 +262,7 @@ def channel_dots(a: Array, b: Array) -> Array:
     """Sum over pixels of a * b, per channel."""
     n, height, width, channels = a.shape
     shape = n * height, width * channels
-    sums = np.einsum("nr,nr->r", a.reshape(shape), b.reshape(shape))
-    return _add_repeats(sums, channels)
+    return _add_repeats(np.einsum("nr,nr->r", a.reshape(shape), b.reshape(shape)), channels)
 
 
 def _add_repeats(sums: Array, channels: int) -> Array:

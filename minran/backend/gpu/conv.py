@@ -37,10 +37,7 @@ TILE_ROWS = 64
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
-    """y[n, i, j, o] = sum_abc x[n, i s - p + a, j s - p + b, c] w[a, b, c, o].
-
-    x: (N, H, W, C), w: (KH, KW, C/groups, O), y: (N, OH, OW, O).
-    """
+    """y[n, i, j, o] = sum_abc x[n, i s - p + a, j s - p + b, c] w[a, b, c, o]."""
     x = operand(x)
     return _forward(x, operand(w, launch.weight_dtype(x.dtype)), (stride, padding, groups))[0]
 
@@ -65,10 +62,7 @@ def norm_relu_conv2d(
     residual: Array | None,
     with_moments: bool,
 ) -> tuple[Array, tuple[Array, Array] | None]:
-    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments.
-
-    x (N, H, W, C), w (K, K, C, Cout), residual like y or None -> y (N, Ho, Wo, Cout).
-    """
+    """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments."""
     x, residual = operands(x, residual)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     window = (stride, stride), (padding, padding), 1

@@ -29,17 +29,14 @@ def ensure_available() -> None:
     """Raise BackendError, saying what is missing and what helps, unless CuPy can use a GPU."""
     cupy = _import_cupy()
     runtime = cupy.cuda.runtime
-    driver, built = runtime.driverGetVersion(), runtime.runtimeGetVersion()
+    driver, built = runtime.driverGetVersion() // 1000, runtime.runtimeGetVersion() // 1000
+    missing = f"no NVIDIA driver was found, which the cupy backend needs; {_WITHOUT}"
+    expect(runtime.driverGetVersion() > 0, missing, BackendError)
     expect(
-        driver > 0,
-        f"no NVIDIA driver was found, which the cupy backend needs; {_WITHOUT}",
-        BackendError,
-    )
-    expect(
-        driver // 1000 >= built // 1000,
-        f"the installed CuPy is made for CUDA {built // 1000}, but the NVIDIA driver knows CUDA "
-        f"{driver // 1000} at most: update the driver, or install the CuPy for it "
-        f'(pip install "cupy-cuda{driver // 1000}x[ctk]")',
+        driver >= built,
+        f"the installed CuPy is made for CUDA {built}, but the NVIDIA driver knows CUDA {driver} "
+        "at most: update the driver, or install the CuPy for it "
+        f'(pip install "cupy-cuda{driver}x[ctk]")',
         BackendError,
     )
     try:
@@ -50,24 +47,20 @@ def ensure_available() -> None:
     try:
         cupy.cuda.nvrtc.getVersion()
     except (RuntimeError, ImportError):  # what CuPy raises when the library is not there
-        raise BackendError(
-            f"CuPy lacks NVRTC, the compiler that builds our kernels; run {_INSTALL}"
-        ) from None
+        what = "CuPy lacks NVRTC, the compiler that builds our kernels"
+        raise BackendError(f"{what}; run {_INSTALL}") from None
 
 
 def _import_cupy() -> ModuleType:
     try:
         import cupy
     except ModuleNotFoundError:
-        raise BackendError(
-            f"CuPy, which the cupy backend needs, is not installed; run {_INSTALL}"
-        ) from None
+        what = "CuPy, which the cupy backend needs, is not installed"
+        raise BackendError(f"{what}; run {_INSTALL}") from None
     except ImportError as error:
-        reason = str(error).strip().splitlines()
-        raise BackendError(
-            f"CuPy is installed but cannot be imported ({reason[0] if reason else 'no reason'}); "
-            f"run {_INSTALL}"
-        ) from error
+        reason = next(iter(str(error).strip().splitlines()), "no reason")
+        what = f"CuPy is installed but cannot be imported ({reason})"
+        raise BackendError(f"{what}; run {_INSTALL}") from error
     return cupy  # type: ignore[no-any-return]
 
 
@@ -112,9 +105,8 @@ class CudaDevice:
         if key not in self._kernels:
             # One module for each instance: only what is used is compiled, a second or so each,
             # and CuPy keeps the result on disk.
-            module = self.xp.RawModule(
-                code=source(file), options=_OPTIONS, name_expressions=(kernel,)
-            )
+            text, names = source(file), (kernel,)
+            module = self.xp.RawModule(code=text, options=_OPTIONS, name_expressions=names)
             self._kernels[key] = module.get_function(kernel)
         self._kernels[key](grid, block, tuple(args))
 

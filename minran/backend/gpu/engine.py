@@ -74,19 +74,12 @@ def set_precision(name: str | None) -> None:
     the package ml_dtypes, which gives NumPy and CuPy the dtype, or with a CuPy that ignores it.
     """
     global _precision
-    expect(
-        name in (*PRECISIONS, None),
-        f"set_precision: expected one of {PRECISIONS} or None, got {name!r}",
-        BackendError,
-    )
+    wanted = f"expected one of {PRECISIONS} or None, got {name!r}"
+    expect(name in (*PRECISIONS, None), f"set_precision: {wanted}", BackendError)
     if name == "bf16":
         _import_bfloat16()
-    expect(
-        name != "tf32" or device().has_tf32,
-        "set_precision: this GPU has no TF32 (compute capability 8.0 and later have it); "
-        "use 'fp32'",
-        BackendError,
-    )
+    without = "this GPU has no TF32 (compute capability 8.0 and later have it); use 'fp32'"
+    expect(name != "tf32" or device().has_tf32, f"set_precision: {without}", BackendError)
     _precision = name
 
 
@@ -109,10 +102,8 @@ def _import_bfloat16() -> None:
     try:
         import ml_dtypes  # noqa: F401 - NumPy knows the dtype by its name from then on
     except ImportError:
-        raise BackendError(
-            "precision 'bf16' needs the package ml_dtypes, which gives NumPy and CuPy the dtype; "
-            f"run {pip_install('gpu')}"
-        ) from None
+        what = "needs the package ml_dtypes, which gives NumPy and CuPy the dtype"
+        raise BackendError(f"precision 'bf16' {what}; run {pip_install('gpu')}") from None
     try:
         device().xp.empty(0, BFLOAT16)
     except (TypeError, ValueError):

@@ -197,7 +197,7 @@ def empty(shape: Size, dtype: Any) -> Array:
 
 
 def empty_like(x: Array) -> Array:
-    """A new array with the shape and the dtype of x."""
+    """One with the shape and the dtype of x."""
     return device().empty(x.shape, x.dtype)
 
 
