@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,66 +22,58 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCALE_NOTE = "each map from its lowest (dark) to its highest value (bright)"
-Columns = Sequence[tuple[str, np.ndarray]]
-"""Titles and maps (N, h, w)."""
+Column = tuple[str, Sequence[tuple[np.ndarray, dict[str, Any]]]]
+"""A title, and below it for each row a picture and how it is shown."""
 Labels = Sequence[tuple[str, str]]
 """Of each row, what stands to its left, and below that."""
-Cell = tuple[np.ndarray, dict[str, Any]]
-"""A picture, and how it is shown."""
 
 
-def gallery(
-    figure: Any,
-    images: np.ndarray,
-    columns: Columns,
-    colours: Theme,
-    true_masks: np.ndarray | None = None,
-    labels: Labels = (),
-    first: str = "picture",
-) -> None:
-    """A row for each picture: the picture, the map of each column over it, the true object mask."""
-    titles = [first, *(title for title, _ in columns)]
-    titles += [] if true_masks is None else ["true object"]
-    rows: list[list[Cell]] = []
-    for row, image in enumerate(images):
-        laid: list[Cell] = [(masks.overlay(image, maps[row]), {}) for _, maps in columns]
-        rows.append([(as_colours(image), {}), *laid])
-        if true_masks is not None:
-            rows[-1].append((true_masks[row], {"cmap": "gray", "vmin": 0, "vmax": 1}))
-    _grid(figure, titles, rows, colours, labels)
+def _pictures(images: np.ndarray, title: str = "picture") -> Column:
+    return title, [(as_colours(image), {}) for image in images]
 
 
-def _grid(
-    figure: Any,
-    titles: Sequence[str],
-    rows: Sequence[Sequence[Cell]],
-    colours: Theme,
-    labels: Labels = (),
-) -> Any:
-    """Rows of pictures, with titles above the first. Returns the axes."""
-    grid = figure.subplots(len(rows), len(titles), squeeze=False)
-    for number, (line, row) in enumerate(zip(grid, rows, strict=True)):
-        for axes, title, (picture, look) in zip(line, titles, row, strict=True):
-            style.show(axes, picture, colours, "" if number else title, **look)
+def _over(images: np.ndarray, title: str, maps: np.ndarray) -> Column:
+    """Maps (N, h, w), laid over the pictures."""
+    return title, [(masks.overlay(image, values), {}) for image, values in zip(images, maps)]
+
+
+def _over_masks(
+    images: np.ndarray, attentions: Sequence[Attention], rule: str | None = None
+) -> Iterator[Column]:
+    """Of each mask the mean over channels, or the first channel under a rule."""
+    for a in attentions:
+        maps = choose_channels(a.mask, rule, 1).maps[..., 0] if rule else channel_mean(a.mask)
+        yield _over(images, f"mask, {a.title}", maps)
+
+
+def _objects(true_masks: np.ndarray | None) -> Iterator[Column]:
+    """The column of the true object masks, if there are any."""
+    if true_masks is not None:
+        yield "true object", [(mask, {"cmap": "gray", "vmin": 0, "vmax": 1}) for mask in true_masks]
+
+
+def _grid(figure: Any, columns: Sequence[Column], colours: Theme, labels: Labels = ()) -> Any:
+    """Draw the columns; returns the axes."""
+    grid = figure.subplots(len(columns[0][1]), len(columns), squeeze=False)
+    for row, line in enumerate(grid):
+        for axes, (title, cells) in zip(line, columns, strict=True):
+            style.show(axes, cells[row][0], colours, "" if row else title, **cells[row][1])
         if labels:
-            style.row_label(line[0], labels[number][0], colours, labels[number][1])
+            style.row_label(line[0], labels[row][0], colours, labels[row][1])
     return grid
 
 
-def _gallery_figure(
-    images: np.ndarray,
-    columns: Columns,
+def _gallery(
+    columns: Sequence[Column],
     note: str,
     size: tuple[float, float, float],
     dark: bool,
-    true_masks: np.ndarray | None = None,
     labels: Labels = (),
 ) -> Figure:
-    """A gallery with a note above it. size: inches of a column, and of what is left and above."""
-    column, beside, above = size
-    width = 1 + len(columns) + (true_masks is not None)
-    figure = new_figure(column * width + beside, 1.25 * len(images) + above, dark)
-    gallery(figure, images, columns, theme(dark), true_masks, labels)
+    """A figure of columns, with a note. size: inches of a column, and of what is left and above."""
+    width, height = size[0] * len(columns) + size[1], 1.25 * len(columns[0][1]) + size[2]
+    figure = new_figure(width, height, dark)
+    _grid(figure, columns, theme(dark), labels)
     style.caption(figure, note, theme(dark))
     return figure
 
@@ -117,18 +109,18 @@ def mask_figure(
         if class_names is not None:
             expect_labels(labels, class_names, "mask_figure")
         rows = [(str(y) if class_names is None else class_names[int(y)], "") for y in labels]
-    columns: list[tuple[str, np.ndarray]] = []
+    columns = [_pictures(images)]
     note = f"Masks: mean over channels, {SCALE_NOTE}"
     for attention in attentions:
-        columns.append((attention.title, channel_mean(attention.mask)))
+        columns.append(_over(images, attention.title, channel_mean(attention.mask)))
         if rule is not None or channels is not None:
             most = min(count, attention.mask.shape[3])
             chosen = choose_channels(attention.mask, rule or "given", most, channels)
             for place, channel in enumerate(chosen.indices):
-                columns.append((f"channel {channel}", chosen.maps[..., place]))
+                columns.append(_over(images, f"channel {channel}", chosen.maps[..., place]))
             which = "given by hand" if channels is not None else f"of {chosen.rule}"
             note = f"Masks: mean over channels, then channels {which};\n{SCALE_NOTE}"
-    return _gallery_figure(images, columns, note, (1.25, 0.6, 0.7), dark, true_masks, rows)
+    return _gallery([*columns, *_objects(true_masks)], note, (1.25, 0.6, 0.7), dark, rows)
 
 
 @checked()
@@ -144,17 +136,18 @@ def mask_over_epochs_figure(
     the same pictures. index: which attention module, in order.
     """
     expect(bool(checkpoints), "mask_over_epochs_figure: there are no checkpoints")
-    columns = []
+    columns = [_pictures(images)]
     for name, found in checkpoints.items():
         expect(
             -len(found) <= index < len(found),
             f"mask_over_epochs_figure: there are {len(found)} attention modules, no index {index}",
         )
         _expect_masks(images, [found[index]])
-        columns.append((style.broken(plain(name, 32), 16), channel_mean(found[index].mask)))
-    title = next(iter(checkpoints.values()))[index].title
-    note = f"Mask of {title}: mean over channels,\n{SCALE_NOTE}"
-    return _gallery_figure(images, columns, note, (1.25, 0.3, 0.6), dark)
+        title = style.broken(plain(name, 32), 16)
+        columns.append(_over(images, title, channel_mean(found[index].mask)))
+    which = next(iter(checkpoints.values()))[index].title
+    note = f"Mask of {which}: mean over channels,\n{SCALE_NOTE}"
+    return _gallery(columns, note, (1.25, 0.3, 0.6), dark)
 
 
 @checked()
@@ -172,24 +165,14 @@ def gradcam_figure(
     answers: the class that each map speaks for, and perhaps a line below it.
     """
     _expect_as_many("gradcam_figure", pictures=images, maps=maps, answers=answers)
-    columns = [("Grad-CAM", maps), *_mask_columns(attentions)]
+    columns = [_pictures(images), _over(images, "Grad-CAM", maps)]
+    columns += [*_over_masks(images, attentions), *_objects(true_masks)]
     labels = []
     for answer in answers:
         name, _, below = answer.rpartition("\n")
         labels.append((name, plain(below)) if name else (below, ""))
     note = "Grad-CAM: positions that speak for the class on the left. Masks: mean over channels."
-    return _gallery_figure(images, columns, note, (1.3, 0.9, 0.7), dark, true_masks, labels)
-
-
-def _mask_columns(attentions: Iterable[Attention], rule: str | None = None) -> Columns:
-    """Of each mask the mean over channels, or the first channel under a rule."""
-    return [
-        (
-            f"mask, {a.title}",
-            choose_channels(a.mask, rule, 1).maps[..., 0] if rule else channel_mean(a.mask),
-        )
-        for a in attentions
-    ]
+    return _gallery(columns, note, (1.3, 0.9, 0.7), dark, labels)
 
 
 @checked()
@@ -204,21 +187,27 @@ def before_after_figure(
     _expect_masks(images, [attention])
     given = None if channel is None else [channel]
     chosen = choose_channels(attention.mask, count=1, channels=given)
-    index, limits = chosen.indices[0], _mask_limits(attention)
-    rows = []
-    for row, image in enumerate(images):
-        trunk, mask, output = (
-            part[row, ..., index] for part in (attention.trunk, attention.mask, attention.output)
-        )
-        scale = min(trunk.min(), output.min()), max(trunk.max(), output.max())
-        looks = [
-            {"cmap": style.MAP_COLOURS, "vmin": low, "vmax": high}
-            for low, high in (scale, limits, scale)
-        ]
-        rows.append([(as_colours(image), {}), *zip((trunk, mask, output), looks, strict=True)])
+    index = chosen.indices[0]
+    trunk, mask, output = (
+        part[: len(images), ..., index]
+        for part in (attention.trunk, attention.mask, attention.output)
+    )
+    scales = [(min(t.min(), h.min()), max(t.max(), h.max())) for t, h in zip(trunk, output)]
+    limits = [_mask_limits(attention)] * len(images)
+
+    def scaled(title: str, maps: np.ndarray, ends: list[tuple[float, float]]) -> Column:
+        looks = [{"cmap": style.MAP_COLOURS, "vmin": low, "vmax": high} for low, high in ends]
+        return title, list(zip(maps, looks, strict=True))
+
+    columns = [
+        _pictures(images),
+        scaled("before: T", trunk, scales),
+        scaled("mask: M", mask, limits),
+        scaled("after: H", output, scales),
+    ]
     colours = theme(dark)
     figure = new_figure(6.4, 1.35 * len(images) + 0.7, dark)
-    grid = _grid(figure, ("picture", "before: T", "mask: M", "after: H"), rows, colours)
+    grid = _grid(figure, columns, colours)
     masks_drawn = grid[-1, 2].images[0]
     style.colour_bar(figure, masks_drawn, grid, colours, "mask M (T and H: one scale a row)")
     style.caption(figure, f"{attention.title}, channel {index}: {chosen.rule}", colours)
@@ -328,8 +317,10 @@ def quickstart_figure(
         message = f"quickstart_figure: {len(images)} pictures, but attentions of {count}"
         expect(count >= len(images), message)
     colours = theme(dark)
+    columns = [_pictures(images, "test picture"), *_over_masks(images, attentions, rule)]
+    columns += _objects(true_masks)
     # Inches: a column of pictures takes 1.15, the names beside them 0.8, the curves 4.6.
-    width = 1.15 * (1 + len(attentions) + (true_masks is not None))
+    width = 1.15 * len(columns)
     figure = new_figure(4.6 + width + 0.8, max(1.12 * len(images) + 1.1, 4.6), dark)
     figure.suptitle(title, color=colours.text, fontsize=14, fontweight="bold", x=0.012, ha="left")
     halves: Any = figure.subfigures(1, 2, width_ratios=[4.4, width + 1.0], wspace=0.04)
@@ -347,8 +338,7 @@ def quickstart_figure(
         name, true_name = class_names[int(answer)], class_names[int(truth)]
         wrong = style.broken(f"(not {plain(true_name, 42)})")
         answers.append((name, "" if name == true_name else wrong))
-    columns = _mask_columns(attentions, rule)
-    gallery(right, images, columns, colours, true_masks, answers, "test picture")
+    _grid(right, columns, colours, answers)
     notes = ["Left of each row: the network's answer."]
     if attentions:
         which = "mean over channels" if rule is None else f"the channel of {masks.RULES[rule]}"

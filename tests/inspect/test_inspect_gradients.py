@@ -54,10 +54,6 @@ def test_gradcam_of_batches_and_of_the_predicted_class() -> None:
 
 def test_gradcam_errors() -> None:
     model = create_model("attention_nano")
-    with pytest.raises(ShapeError, match=r"no module called 'stages\.9'"):
-        gradcam(model, PICTURES, layer="stages.9")
-    with pytest.raises(ShapeError, match="from 0 to 9"):
-        gradcam(model, PICTURES, classes=10)
     with pytest.raises(ShapeError, match=r"must put out maps"):
         gradcam(model, PICTURES, layer="fc")
     assert all(parameter.requires_grad for parameter in model.parameters())
@@ -72,8 +68,6 @@ def test_responses_are_means_of_absolute_values() -> None:
     by_module = stage_responses(model, PICTURES, by="module")
     assert list(by_module) == ["stages.0.1", "stages.1.1"]
     assert by_module["stages.0.1"] == pytest.approx(responses["stage 1"], rel=1e-5)
-    with pytest.raises(ShapeError, match='"stage" or "module"'):
-        stage_responses(model, PICTURES, by="layer")
 
 
 def test_reach_of_a_local_mask_is_what_its_layers_allow() -> None:

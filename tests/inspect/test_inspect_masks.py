@@ -51,16 +51,9 @@ def test_the_model_is_left_as_it_was() -> None:
     assert model.training and not model.tail.training
 
 
-def test_bad_pictures_and_models() -> None:
-    model = create_model("attention_nano")
-    with pytest.raises(ShapeError, match=r"\(N, H, W, C\)"):
-        attention_maps(model, PICTURES[0])
-    with pytest.raises(ShapeError, match="raw pixels of dtype uint8"):
-        attention_maps(model, np.zeros((1, 32, 32, 3), np.uint8))
+def test_a_network_without_masks() -> None:
     with pytest.raises(ShapeError, match="no attention module with a mask"):
         attention_maps(create_model("attention_nano", mask="none"), PICTURES)
-    with pytest.raises(ShapeError, match="no pictures"):
-        attention_maps(model, PICTURES[:0])
 
 
 def test_choose_channels_by_each_rule() -> None:
@@ -77,9 +70,6 @@ def test_choose_channels_by_each_rule() -> None:
     assert given.indices == (4, 0) and given.rule == "given by hand"
     np.testing.assert_array_equal(given.maps, mask[..., [4, 0]])
     np.testing.assert_allclose(channel_mean(mask), mask.mean(-1))
-    for bad in ({"rule": "best"}, {"rule": "given"}, {"channels": [5]}, {"count": 6}):
-        with pytest.raises(ShapeError, match="choose_channels"):
-            choose_channels(mask, **bad)
 
 
 def test_resize_puts_values_at_the_middle_of_their_pixels() -> None:
@@ -99,8 +89,6 @@ def test_stretch_and_overlay() -> None:
     assert overlay(image, maps[1], 1)[-1, -1].sum() > overlay(image, maps[1], 1)[0, 0].sum()
     with pytest.raises(ShapeError, match="uint8 or between 0 and 1"):
         overlay(image.astype(np.float32), maps[1])
-    with pytest.raises(ShapeError, match=r"\(h, w\)"):
-        overlay(image, maps)
 
 
 def test_added_is_the_difference_that_the_mask_makes() -> None:

@@ -107,5 +107,3 @@ def test_a_module_alone_needs_a_size() -> None:
     assert summary(module, 12).rows["mask"].shape == (12, 12, 16)
     with pytest.raises(ShapeError, match="give image_size"):
         summary(module)
-    with pytest.raises(ShapeError, match="no convolution"):
-        summary(nn.Linear(3, 4), 8)

@@ -129,7 +129,7 @@ def _at_waypoints(edges: Iterable[Edge], layers: list[list[Node]]) -> dict[Edge,
             if key not in waypoints:
                 waypoints[key] = Node(kind="way", layer=layer)
                 layers[layer].append(waypoints[key])
-                pieces[Edge(at, waypoints[key], source)] = None
+            pieces[Edge(at, waypoints[key], source)] = None
             at = waypoints[key]
         pieces[Edge(at, end, source)] = None
     return pieces
