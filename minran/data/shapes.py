@@ -18,6 +18,7 @@ from minran.hints import checked
 
 DEFAULT_COUNTS = {"train": 8000, "test": 2000}
 SUPERSAMPLING = 3
+_SINE_OF_60 = np.float32(np.sqrt(3) / 2)
 # Pictures are drawn in blocks, each from its own random stream, so that a smaller `count` gives
 # the beginning of a larger one, and so that the arrays in work fit the processor's cache.
 BLOCK = 100
@@ -99,7 +100,7 @@ def _object_coverage(rng: np.random.Generator, labels: np.ndarray, size: int) ->
 
     rows, columns = pixel_grid(size, SUPERSAMPLING)
     coverage = np.empty((BLOCK, size, size), np.float32)
-    for label, outline in enumerate(OUTLINES):
+    for label, outline in enumerate(OUTLINES.values()):
         at = labels == label
         du, dv = columns - column[at], rows - row[at]
         inside = outline(cosine[at] * du + sine[at] * dv, cosine[at] * dv - sine[at] * du)
@@ -108,38 +109,11 @@ def _object_coverage(rng: np.random.Generator, labels: np.ndarray, size: int) ->
     return coverage
 
 
-# The ten outlines, as inequalities in the plane. Each function takes the coordinates (u, v) of
-# points in the object's own frame, arrays of one shape, and says of each point: is it inside?
-# Every outline lies in the unit disc, and none becomes another by rotation, mirroring or scaling.
-def disc(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """u^2 + v^2 <= R^2."""
-    return u * u + v * v <= 0.85**2
+def _between(low: float, x: np.ndarray, high: float) -> np.ndarray:
+    return (low <= x) & (x <= high)
 
 
-def ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """r^2 <= u^2 + v^2 <= R^2."""
-    square = u * u + v * v
-    return (square >= 0.5**2) & (square <= 0.93**2)
-
-
-def square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """max(|u|, |v|) <= a."""
-    return np.maximum(np.abs(u), np.abs(v)) <= 0.7
-
-
-def triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Three half-planes at 120 degrees, each at half the circumscribed radius."""
-    slanted = np.float32(np.sqrt(3) / 2) * np.abs(u) - 0.5 * v
-    return np.maximum(v, slanted) <= 0.5
-
-
-def cross(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Two bars of one length crossing at right angles."""
-    u, v = np.abs(u), np.abs(v)
-    return (np.minimum(u, v) <= 0.24) & (np.maximum(u, v) <= 0.92)
-
-
-def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Pentagram: the five lines through its tips; a point inside is beyond at most one of them."""
     beyond = np.zeros(u.shape, dtype=np.int8)
     for angle in 2 * np.pi * np.arange(5) / 5:
@@ -148,36 +122,39 @@ def star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return beyond <= 1
 
 
-def crescent(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A disc without a smaller disc that leaves it on one side."""
-    vv = v * v
-    return (u * u + vv <= 0.95**2) & ((u - 0.42) ** 2 + vv >= 0.72**2)
-
-
-def arrow(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A shaft along u and a triangular head whose tip is at u = 0.98."""
-    v = np.abs(v)
-    shaft = (v <= 0.18) & (u >= -0.95) & (u <= 0.2)
-    head = (u >= 0.1) & (v <= 0.82 * (0.98 - u))
-    return shaft | head
-
-
-def bars(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Two parallel bars with a gap between them."""
-    v = np.abs(v)
-    return (np.abs(u) <= 0.75) & (v >= 0.22) & (v <= 0.62)
-
-
-def heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _heart(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """x^2 + (5 y / 4 - sqrt|x|)^2 <= 1, moved and scaled into the unit disc."""
     x, y = 1.29 * u, 1.29 * v + 0.2
     bent = 1.25 * y - np.sqrt(np.abs(x))
     return x * x + bent * bent <= 1
 
 
-OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...]
-OUTLINES = (disc, ring, square, triangle, cross, star, crescent, arrow, bars, heart)
-CLASS_NAMES = tuple(outline.__name__ for outline in OUTLINES)
+# The ten outlines, as inequalities in the plane: which points (u, v) in the object's own frame,
+# arrays of one shape, are inside? Every outline lies in the unit disc, and none becomes another by
+# rotation, mirroring or scaling.
+OUTLINES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "disc": lambda u, v: u * u + v * v <= 0.85**2,
+    "ring": lambda u, v: _between(0.5**2, u * u + v * v, 0.93**2),
+    "square": lambda u, v: np.maximum(np.abs(u), np.abs(v)) <= 0.7,
+    # Three half-planes at 120 degrees, each at half the circumscribed radius.
+    "triangle": lambda u, v: np.maximum(v, _SINE_OF_60 * np.abs(u) - 0.5 * v) <= 0.5,
+    # Two bars of one length that cross at right angles.
+    "cross": lambda u, v: (
+        (np.minimum(np.abs(u), np.abs(v)) <= 0.24) & (np.maximum(np.abs(u), np.abs(v)) <= 0.92)
+    ),
+    "star": _star,
+    # A disc without a smaller disc that leaves it on one side.
+    "crescent": lambda u, v: (u * u + v * v <= 0.95**2) & ((u - 0.42) ** 2 + v * v >= 0.72**2),
+    # A shaft along u and a triangular head whose tip is at u = 0.98.
+    "arrow": lambda u, v: (
+        (_between(-0.95, u, 0.2) & (np.abs(v) <= 0.18))
+        | ((u >= 0.1) & (np.abs(v) <= 0.82 * (0.98 - u)))
+    ),
+    # Two parallel bars with a gap between them.
+    "bars": lambda u, v: (np.abs(u) <= 0.75) & _between(0.22, np.abs(v), 0.62),
+    "heart": _heart,
+}
+CLASS_NAMES = tuple(OUTLINES)
 
 # OKLab (B. Ottosson, 2020): equal steps of L look like equal steps of lightness whatever the hue,
 # so a difference of L between object and background guarantees that the object can be seen.

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minran.data import load_shapes
-from minran.data.shapes import OUTLINES
+from minran.data.shapes import CLASS_NAMES, OUTLINES
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_outlines_stay_in_the_unit_disc_and_differ():
     grid = np.linspace(-1.5, 1.5, 301, dtype=np.float32)
     u, v = np.meshgrid(grid, grid)
     outside = u * u + v * v > 1.01
-    drawn = [outline(u, v) for outline in OUTLINES]
+    drawn = [outline(u, v) for outline in OUTLINES.values()]
     for inside in drawn:
         assert inside.dtype == np.bool_ and inside.any() and not (inside & outside).any()
     # The share of a circle of radius r that is inside does not depend on rotation, and differs
@@ -104,7 +104,7 @@ def test_outlines_stay_in_the_unit_disc_and_differ():
     profiles = np.array([[inside[band].mean() for band in bands] for inside in drawn])
     for i in range(10):
         for j in range(i):
-            assert np.abs(profiles[i] - profiles[j]).max() > 0.1, (OUTLINES[i], OUTLINES[j])
+            assert np.abs(profiles[i] - profiles[j]).max() > 0.1, (CLASS_NAMES[i], CLASS_NAMES[j])
 
 
 def compactness(mask):
@@ -118,7 +118,7 @@ def test_masks_have_the_outline_of_their_label():
     data = load_shapes("test", 200, size=96)
     grid = np.linspace(-1.1, 1.1, 221, dtype=np.float32)
     u, v = np.meshgrid(grid, grid)
-    for label, outline in enumerate(OUTLINES):
+    for label, outline in enumerate(OUTLINES.values()):
         drawn = [compactness(mask) for mask in data.masks[data.labels == label]]
         np.testing.assert_allclose(np.mean(drawn), compactness(outline(u, v)), rtol=0.05)
 
