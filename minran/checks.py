@@ -582,8 +582,7 @@ def _fitting(name: str, given: Any, own: Array) -> np.ndarray:
     """`given` in the dtype of `own`, if it may take its place."""
     new = backend.to_host(given)
     if new.shape != tuple(own.shape):
-        what = f"the model has shape {tuple(own.shape)}, the state {new.shape}"
-        raise ShapeError(f"{name}: {what}")
+        raise ShapeError(f"{name}: the model has shape {tuple(own.shape)}, the state {new.shape}")
     wrong = None
     if not backend.is_floating(new.dtype):
         wrong = f"expected floating-point numbers, the state has dtype {new.dtype}"

@@ -36,6 +36,7 @@ TESTS = {
         "tests/test_engine_guards.py",
         "tests/ops",
     ],
+    "minran/checks.py": ["tests/nn", "tests/test_optim.py", "tests/ops", "tests/models"],
     "minran/ops": ["tests/ops", "tests/models/test_fused.py"],
     "minran/nn": ["tests/nn", "tests/models/test_models.py"],
     "minran/optim": ["tests/test_optim.py", "tests/train/test_average.py"],

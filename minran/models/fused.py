@@ -68,7 +68,7 @@ class FusedPreActUnit(PreActUnit):
         if _may_fuse(norms, convs):
             training = any(norm.training for norm in norms)
             if backend.has("folded_unit") and not training and not is_recording():
-                return self._folded(x)
+                return self._folded(x, norms)
             if backend.has("norm_relu_conv2d"):
                 return self._fused(x)
         return super().forward(x)
@@ -82,8 +82,7 @@ class FusedPreActUnit(PreActUnit):
         y = _norm_conv(self.norm2, self.conv2, y)
         return _norm_conv(self.norm3, self.conv3, y, shortcut)
 
-    def _folded(self, x: Tensor) -> Tensor:
-        norms = self.norm1, self.norm2, self.norm3
+    def _folded(self, x: Tensor, norms: Sequence[BatchNormReLU]) -> Tensor:
         return ops.folded_unit(
             x,
             [(n.gamma, n.beta, n.running_mean, n.running_var, n.eps) for n in norms],
@@ -150,11 +149,7 @@ def _may_fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int,
 
 
 def _is_conv(conv: Module, kernel: int, stride: int) -> bool:
-    return (
-        type(conv) is Conv2d
-        and conv.weight.shape[:2] == (kernel, kernel)
-        and conv.stride == (stride, stride)
-        and conv.padding == (kernel // 2, kernel // 2)
-        and conv.groups == 1
-        and conv.bias is None
-    )
+    if type(conv) is not Conv2d or conv.bias is not None:
+        return False
+    usual = (kernel, kernel), (stride, stride), (kernel // 2, kernel // 2), 1
+    return (conv.weight.shape[:2], conv.stride, conv.padding, conv.groups) == usual
