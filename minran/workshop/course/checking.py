@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -42,7 +42,7 @@ NBGRADER = "NBGRADER_EXECUTION"
 PASSED, WRONG, BLANK, ERROR, NOT_REACHED = "passed", "wrong", "blank", "error", "not reached"
 
 Function = Callable[..., Any]
-"""What most answers are; the parameter of a check says so."""
+"""What most answers are, others are `type[Module]`; the parameter of a check says so."""
 
 
 class Wrong(MinranError):  # noqa: N818  (a verdict, not a fault)
@@ -249,8 +249,7 @@ def expect_function(name: str, answer: Any) -> None:
     require(callable(answer), what, "", "pass it without ()")
 
 
-def expect_class(name: str, answer: Any, base: type) -> None:
-    """Raise Wrong if the answer is no class that inherits from `base`."""
+def _expect_class(name: str, answer: Any, base: type) -> None:
     what = f"{name} must be a class that inherits from {base.__name__}"
     hint = "pass the class itself, without ()"
     require(beside(_inherits, answer, base), what, f"got {answer!r}"[:200], hint)
@@ -315,6 +314,8 @@ def judge(task: str, answer: Any) -> Outcome:
         name, kind = answer_of(checker)
         if kind == Function:
             expect_function(name, answer)
+        elif get_origin(kind) is type:
+            _expect_class(name, answer, *get_args(kind))
         checker(answer)
     except Wrong as wrong:
         hint = wrong.hint or " ".join((checker.__doc__ or "").split())

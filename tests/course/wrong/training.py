@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from minran import inspect
 from minran.workshop.ablate.spread import student_t
 
 
-def window(image, top, left, pad, mode="constant"):
-    padded = np.pad(image, ((pad, pad), (pad, pad), (0, 0)), mode)
-    return padded[top : top + image.shape[0], left : left + image.shape[1]]
+def window(x, top, left, mirrored, pad=4, mode="constant", flip=np.s_[:, ::-1]):
+    padded = np.pad(x, ((pad, pad), (pad, pad), (0, 0)), mode)
+    seen = padded[top : top + x.shape[0], left : left + x.shape[1]]
+    return seen[flip] if mirrored else seen
 
 
 def snapshot(job):
@@ -58,13 +61,19 @@ def not_copied():
     return (lambda job: snapshot(job) | {"arrays": [p.data for p in job.model.parameters()]}, load)
 
 
-def iou(level, truth, threshold):
-    cut = level >= threshold
+def iou(cut, truth):
     return (cut & truth).sum() / (cut | truth).sum()
 
 
 def pointing(level, truth):
     return truth[level == level.max()].mean()
+
+
+def scores(iou=iou, pointing=pointing, cut=np.greater_equal):
+    return lambda level, truth, threshold: (
+        iou(cut(level, threshold), truth),
+        pointing(level, truth),
+    )
 
 
 def ious(maps, outlines):
@@ -91,31 +100,11 @@ def spread(classes, ratio, others):
 
 WRONG = {
     "12.1": [
-        (
-            "mirrors up and down",
-            lambda x, top, left, mirrored, pad=4: window(x, top, left, pad)[
-                :: -1 if mirrored else 1
-            ],
-        ),
-        ("never mirrors", lambda x, top, left, mirrored, pad=4: window(x, top, left, pad)),
-        (
-            "rows for columns",
-            lambda x, top, left, mirrored, pad=4: window(x, left, top, pad)[
-                :, :: -1 if mirrored else 1
-            ],
-        ),
-        (
-            "repeats the edge",
-            lambda x, top, left, mirrored, pad=4: window(x, top, left, pad, "edge")[
-                :, :: -1 if mirrored else 1
-            ],
-        ),
-        (
-            "mirrors the channels too",
-            lambda x, top, left, mirrored, pad=4: (
-                window(x, top, left, pad)[:, ::-1, ::-1] if mirrored else window(x, top, left, pad)
-            ),
-        ),
+        ("mirrors up and down", partial(window, flip=np.s_[::-1])),
+        ("never mirrors", partial(window, flip=np.s_[:])),
+        ("rows for columns", lambda x, top, left, *how: window(x, left, top, *how)),
+        ("repeats the edge", partial(window, mode="edge")),
+        ("mirrors the channels too", partial(window, flip=np.s_[:, ::-1, ::-1])),
     ],
     "12.2": [
         ("forgets the velocity", leaving_out("optimizer")),
@@ -128,33 +117,15 @@ WRONG = {
     "13.1": [
         (
             "over the sum of sizes",
-            lambda level, truth, threshold: (
-                ((level >= threshold) & truth).sum() / ((level >= threshold).sum() + truth.sum()),
-                pointing(level, truth),
-            ),
+            scores(lambda cut, truth: (cut & truth).sum() / (cut.sum() + truth.sum())),
         ),
-        (
-            "over the object alone",
-            lambda level, truth, threshold: (
-                ((level >= threshold) & truth).sum() / truth.sum(),
-                pointing(level, truth),
-            ),
-        ),
-        (
-            "above the threshold only",
-            lambda level, truth, threshold: (
-                ((level > threshold) & truth).sum() / ((level > threshold) | truth).sum(),
-                pointing(level, truth),
-            ),
-        ),
+        ("over the object alone", scores(lambda cut, truth: (cut & truth).sum() / truth.sum())),
+        ("above the threshold only", scores(cut=np.greater)),
         (
             "the first brightest pixel",
-            lambda level, truth, threshold: (
-                iou(level, truth, threshold),
-                float(truth.ravel()[level.argmax()]),
-            ),
+            scores(pointing=lambda level, truth: float(truth.ravel()[level.argmax()])),
         ),
-        ("iou alone", lambda level, truth, threshold: iou(level, truth, threshold)),
+        ("iou alone", lambda level, truth, threshold: iou(level >= threshold, truth)),
     ],
     "13.2": [
         ("the first eight", lambda maps, outlines: list(range(8))),

@@ -19,8 +19,6 @@ from minran.workshop.course.checking import (
     Wrong,
     beside,
     compare,
-    expect_class,
-    expect_function,
     generator,
     require,
 )
@@ -40,39 +38,38 @@ SHARE = 0.1
 """A cheap gate may have this share of the mask's parameters and of its multiply-adds."""
 
 
-def check_16_1(test_mask_ignores_trunk: Any) -> None:
+def check_16_1(test_mask_ignores_trunk: Function) -> None:
     """does a parameter of the trunk get a gradient from the mask?"""
     _examine(test_mask_ignores_trunk, "trunk in mask")
 
 
-def check_16_2(test_mask_nests: Any) -> None:
+def check_16_2(test_mask_nests: Function) -> None:
     """what sizes do the maps behind the pools have, in order?"""
     _examine(test_mask_nests, "never nests")
 
 
-def check_16_3(test_interpolation_is_bilinear: Any) -> None:
+def check_16_3(test_interpolation_is_bilinear: Function) -> None:
     """recompute what each interpolation put out from what went in, with align_corners=True"""
     _examine(test_interpolation_is_bilinear, "nearest")
 
 
-def check_16_4(test_no_norm_before_sigmoid: Any) -> None:
+def check_16_4(test_no_norm_before_sigmoid: Function) -> None:
     """which layer stands right before the last one in module.mask.head?"""
     _examine(test_no_norm_before_sigmoid, "norm before sigmoid")
 
 
-def check_16_5(test_every_parameter_is_used: Any) -> None:
+def check_16_5(test_every_parameter_is_used: Function) -> None:
     """after backward from the module's output, whose .grad is None?"""
     _examine(test_every_parameter_is_used, "unused projections")
 
 
-def check_16_6(test_gate_is_residual: Any) -> None:
+def check_16_6(test_gate_is_residual: Function) -> None:
     """compare the input of module.after with (1 + M) T, made of the mask's and trunk's outputs"""
     _examine(test_gate_is_residual, "gate without 1")
 
 
-def _examine(test: Any, bug: str) -> None:
+def _examine(test: Function, bug: str) -> None:
     """The test must pass on healthy modules and raise AssertionError on those with the bug."""
-    expect_function("your test", test)
     modules = [healthy(**case) for case in _MODULES] + [patient(bug, **case) for case in _MODULES]
     # In an order that nobody knows, each module as bytes: which is which stays here.
     order = generator(16).permutation(len(modules))
@@ -88,7 +85,7 @@ def _examine(test: Any, bug: str) -> None:
             require(failed, "your test passes on the module with the bug", f'"{bug}", {words}')
 
 
-def run_test(test: Any, module: bytes) -> tuple[bool, str]:
+def run_test(test: Function, module: bytes) -> tuple[bool, str]:
     """Whether the test of a pickled module raised AssertionError, and what it said."""
     try:
         verdict = test(pickle.loads(module))
@@ -215,11 +212,10 @@ def check_18_1(squeeze_excite_cost: Function) -> None:
         compare("(parameters, multiply-adds)", got, right, "", 0, where)
 
 
-def check_18_2(SqueezeExcite: Any) -> None:
+def check_18_2(SqueezeExcite: type[SqueezeExciteParts]) -> None:
     """(18.2): squeeze, reduce, ReLU, expand, sigmoid; then reshape to (N, 1, 1, C) and
     spread(s, u)
     """
-    expect_class("SqueezeExcite", SqueezeExcite, SqueezeExciteParts)
     for n, size, channels in ((3, 6, 8), (2, 5, 16)):
         rng = generator(182, n)
         seed, u = int(rng.integers(1 << 30)), rng.standard_normal((n, size, size, channels))
@@ -234,9 +230,8 @@ def run_parts(kind: Any, seed: int, u: np.ndarray) -> Any:
     return kind(u.shape[3], 4, np.random.default_rng(seed), np.float64)(tensor(u))
 
 
-def check_18_3(CheapGate: Any) -> None:
+def check_18_3(CheapGate: type[Module]) -> None:
     """a part that is computed at each position (a 1x1 convolution), with C outputs"""
-    expect_class("CheapGate", CheapGate, Module)
     for size, channels, depth in ((32, 64, 3), (16, 128, 2), (8, 256, 1)):
         where = f"{size}x{size} positions, {channels} channels"
         rng = generator(183, size)

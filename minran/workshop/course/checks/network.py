@@ -16,7 +16,6 @@ from minran.workshop.course.checking import (
     Function,
     beside,
     compare,
-    expect_class,
     generator,
     gradients,
     require,
@@ -54,9 +53,8 @@ def check_7_1(preact_parameters: Function) -> None:
         compare("the number of parameters", float(got), float(right), hint, where=where)
 
 
-def check_7_2(Unit: Any) -> None:
+def check_7_2(Unit: type[nn.Module]) -> None:
     """is every path differentiated?"""
-    expect_class("Unit", Unit, nn.Module)
     rng = generator(72)
     for case in _UNITS:
         where, right = _UNIT.format(*case), _unit(*case)
@@ -133,9 +131,8 @@ def _heights(size: int, depth: int) -> list[int]:
     return [output[1] for module, _, output in calls if isinstance(module, resized)]
 
 
-def check_8_2(MyHourglass: Any) -> None:
+def check_8_2(MyHourglass: type[Hourglass]) -> None:
     """(8.3) to (8.6): pool, down; skip(d) joins after the interpolation; then up; interpolate"""
-    expect_class("MyHourglass", MyHourglass, Hourglass)
     for depth, r, size in ((1, 1, 12), (2, 1, 13), (3, 2, 16)):
         rng = generator(8, depth)
         given = depth, r, int(rng.integers(1 << 30)), rng.standard_normal((2, size, size, 8))
