@@ -69,10 +69,7 @@ def kernels(request: pytest.FixtureRequest) -> Iterator[Short]:
 def test_a_kernel(kernels: Short, case: Case) -> None:
     """As PyTorch in float64 on the same numbers, but for the rounding of maps."""
     wide = {"conv2d": [1], "batch_norm": [1, 2]}.get(case.run.__name__.removeprefix("run_"), [])
-    inputs = [
-        array if place in wide else short(array)
-        for place, array in enumerate(case.inputs(np.float32))
-    ]
+    inputs = [a if i in wide else short(a) for i, a in enumerate(case.inputs(np.float32))]
     exact = [array.astype(np.float64) for array in inputs]
     gy = short(case.cotangent(exact))
     truth = case.in_torch(gy.astype(np.float64), exact, torch.float64)
@@ -116,20 +113,16 @@ def test_conversion_rounds_to_the_nearest(kernels: Short) -> None:
 
 
 def test_truncation_would_be_found() -> None:
-    def truncate(source: str) -> str:
-        return source.replace("all + 0x7fff + (all >> 16 & 1)", "all")
-
-    planted = Short("emulated")
-    planted.module = EmulatedBackend(EmulatedDevice(change=truncate))
+    planted, right = Short("emulated"), "all + 0x7fff + (all >> 16 & 1)"
+    truncating = EmulatedDevice(change=lambda source: source.replace(right, "all"))
+    planted.module = EmulatedBackend(truncating)
     with pytest.raises(AssertionError):
         test_conversion_rounds_to_the_nearest(planted)
 
 
 def stored(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {
-        name: short(array) if name in ("x", "residual", "gy") else array
-        for name, array in arrays.items()
-    }
+    maps = ("x", "residual", "gy")
+    return {name: short(array) if name in maps else array for name, array in arrays.items()}
 
 
 @pytest.mark.parametrize("case", fused.CASES, ids=str)
@@ -147,10 +140,7 @@ def test_norm_relu_conv2d_on_a_gpu(case: fused.Case) -> None:
 def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool = False) -> None:
     """bfloat16 products are those of float32 maps that happen to hold such numbers."""
     arrays = stored(case.arrays())
-    exact = {
-        name: array.astype(np.float32) if array.dtype == BFLOAT16 else array
-        for name, array in arrays.items()
-    }
+    exact = {n: a.astype(np.float32) if a.dtype == BFLOAT16 else a for n, a in arrays.items()}
     truth = fused.expected(case, exact, precision, on_a_gpu)
     actual = fused.actual(case, arrays, kernels)
     # The moments are those of the numbers that were stored.
@@ -162,11 +152,10 @@ def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool 
 
 
 def test_moments_of_what_was_not_stored_would_be_found() -> None:
-    def forget(source: str) -> str:
-        return source.replace("engine.value(i, j + e) = out.number[e];", "")
-
+    line = "engine.value(i, j + e) = out.number[e];"
+    forgetful = EmulatedDevice(change=lambda source: source.replace(line, ""))
     with pytest.raises(AssertionError, match=r"mean|var"):
-        _check_fused(fused.CASES[0], "fp32", EmulatedBackend(EmulatedDevice(change=forget)))
+        _check_fused(fused.CASES[0], "fp32", EmulatedBackend(forgetful))
 
 
 def test_the_classifier_answers_in_float32(kernels: Short) -> None:

@@ -92,17 +92,14 @@ def test_chance_is_fair_and_depends_on_everything() -> None:
 
 def test_wrong_arrays_are_named(kernels: Any) -> None:
     place = kernels.xp.asarray
-    images, order, mean, std, seed_and_step = (
-        place(a) if isinstance(a, np.ndarray) else a for a in arguments(0)
-    )
-    good = {"images": images, "order": order, "mean": mean, "std": std, "batch": 5}
-    good["seed_and_step"] = seed_and_step
+    given = (place(a) if isinstance(a, np.ndarray) else a for a in arguments(0))
+    good: Any = dict(zip(("images", "order", "mean", "std", "seed_and_step"), given), batch=5)
     for name, wrong, message in [
-        ("images", images.astype("float32"), "uint8"),
-        ("order", order.astype("int64"), "order must be int32"),
+        ("images", good["images"].astype("float32"), "uint8"),
+        ("order", good["order"].astype("int64"), "order must be int32"),
         ("batch", 24, "at least 24"),
-        ("mean", mean[1:], "mean must be"),
-        ("seed_and_step", seed_and_step.astype("int32"), "seed_and_step must be"),
+        ("mean", good["mean"][1:], "mean must be"),
+        ("seed_and_step", good["seed_and_step"].astype("int32"), "seed_and_step must be"),
     ]:
         with pytest.raises(ShapeError, match=message):
             kernels.augmented_batch(**{**good, name: wrong})
