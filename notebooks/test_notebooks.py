@@ -14,8 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from minran.workshop.course.copies import make_copy, read_notebook, to_text
-from minran.workshop.course.run import run_cells
+from minran.workshop.course.copies import make_copy, read_notebook, run_cells, to_text
 
 FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]_*.py"))
 FACTOR = 3

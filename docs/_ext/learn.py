@@ -1,9 +1,9 @@
 """The notebooks of the course as pages: every task with its blank, its solution and the output.
 
 A page is made from `notebooks/NN_name.py`. It is run as the solution copy is, by
-`minran.workshop.course.run` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder where
-notebooks that ran are kept, and `pytest notebooks` fills the same folder, so that nothing runs
-twice. `MINRAN_DOCS_EXECUTE=0` shows the pages without outputs.
+`minran.workshop.course.copies` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder
+where notebooks that ran are kept, and `pytest notebooks` fills the same folder, so that nothing
+runs twice. `MINRAN_DOCS_EXECUTE=0` shows the pages without outputs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from minran.workshop.course.copies import (
     make_copy,
     notebook_files,
     read_notebook,
+    run_cells,
     to_text,
 )
-from minran.workshop.course.run import run_cells
 
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
 _LINK = re.compile(r"\]\((\d\d_[a-z0-9_]+)\.py\)")

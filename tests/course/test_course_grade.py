@@ -12,9 +12,8 @@ import pytest
 from course_helpers import FILES, NOTEBOOKS, command
 
 from minran.errors import DataError
-from minran.workshop.course.copies import make_copy, read_notebook, to_text
+from minran.workshop.course.copies import make_copy, read_notebook, run_cells, to_text
 from minran.workshop.course.grade import grade
-from minran.workshop.course.run import run_cells
 
 nbformat = pytest.importorskip("nbformat")
 code = nbformat.v4.new_code_cell

@@ -233,16 +233,14 @@ def _source_tasks(number: int, source: str | Path | None) -> dict[str, Task]:
     raise DataError(f"there is no notebook {number:02} in {source}")
 
 
-@lru_cache(maxsize=1)
-def _fingerprint() -> frozenset[tuple[str, str]]:
-    """The installed package as it was when grading began."""
-    return _read_package()
-
-
 def _read_package() -> frozenset[tuple[str, str]]:
     """Every module's file and a hash of it: without walls a notebook may change them."""
     files = [file for file in PACKAGE.rglob("*.py") if file.is_file()]
     return frozenset((str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
+
+
+_fingerprint = lru_cache(maxsize=1)(_read_package)
+"""The installed package as it was when grading began."""
 
 
 # --- the file

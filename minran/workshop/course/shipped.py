@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,6 @@ from minran.errors import DataError, expect
 
 KEPT = ("row", "column", "seeds", "values", "paper", "parameters")
 FILE = Path(__file__).with_name("logs") / "ablations.json"
-
-
-@lru_cache(maxsize=1)
-def _logs() -> dict[str, Any]:
-    return dict(json.loads(FILE.read_text(encoding="utf-8")))
 
 
 def ablation(name: str) -> list[dict[str, Any]]:
@@ -33,20 +27,18 @@ def ablation(name: str) -> list[dict[str, Any]]:
 
     Raises DataError for another name.
     """
-    known = _logs()
+    known: dict[str, list[dict[str, Any]]] = json.loads(FILE.read_text(encoding="utf-8"))
     expect(name in known, f"there is no ablation {name!r}; known: {', '.join(known)}", DataError)
-    return [dict(cell) for cell in known[name]]
+    return known[name]
 
 
 def collect(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """What `ablation` hands out, from the reports in a folder that `minran ablate` has written."""
-    reports = {
-        path.stem: json.loads(path.read_text("utf-8")) for path in sorted(folder.glob("*.json"))
-    }
-    return {
-        name: [{key: cell.get(key) for key in KEPT} for cell in report["cells"]]
-        for name, report in reports.items()
-    }
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        found[path.stem] = [{key: cell.get(key) for key in KEPT} for cell in cells]
+    return found
 
 
 if __name__ == "__main__":
