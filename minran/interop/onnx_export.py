@@ -80,7 +80,8 @@ def export_onnx(
     graph.add_input(x, preprocess)
     for op, output in ops_behind(y):
         graph.add(op, output, owners.get(id(output)) or type(op).__name__.lower())
-    graph.node("Identity", [graph.values[id(y)]], "logits")
+    graph.node("Identity", graph.values[id(y)])
+    graph.end("logits")
 
     helper, types = onnx.helper, onnx.TensorProto
     ends = [
@@ -105,27 +106,36 @@ def export_onnx(
 
 
 class Graph:
-    """ONNX nodes and constants in the making; `values` names each tensor so far, by `id`."""
+    """ONNX nodes and constants in the making; `values` names each tensor so far, by `id`.
+
+    What is added belongs to the module called `at`, and gets its name from there.
+    """
 
     def __init__(self, onnx: Any, names: dict[int, str]) -> None:
-        self.onnx, self.names = onnx, names
+        self.onnx, self.names, self.at = onnx, names, "preprocess"
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.values: dict[int, str] = {}
         self._taken: set[str] = set()
 
-    def node(self, kind: str, inputs: list[str], name: str, **attributes: Any) -> str:
+    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """Add a node with one output; returns the output's name, which is the node's too."""
-        name = self._free(name)
+        name = self._free(f"{self.at}.{kind.lower()}")
         self.nodes.append(self.onnx.helper.make_node(kind, inputs, [name], name, **attributes))
         return name
 
-    def constant(self, name: str, array: Any, dtype: Any = np.float32) -> str:
+    def constant(self, part: str, array: Any, dtype: Any = np.float32, name: str = "") -> str:
         """Add an array; returns its name."""
-        name = self._free(name)
+        name = self._free(name or f"{self.at}.{part}")
         # Not `ascontiguousarray`, which turns a number into an array of one.
         values = np.array(backend.to_host(array), dtype=dtype, order="C")
         self.constants.append(self.onnx.numpy_helper.from_array(values, name))
+        return name
+
+    def end(self, name: str) -> str:
+        """Give the last node, which nothing has read yet, this name; returns it."""
+        name = self._free(name)
+        self.nodes[-1].name = self.nodes[-1].output[0] = name
         return name
 
     def _free(self, name: str) -> str:
@@ -141,12 +151,11 @@ class Graph:
         """From the file's input to what the first layer reads, (N, C, H, W)."""
         value = "images"
         if preprocess is not None:
-            value = self.node("Cast", [value], "preprocess.cast", to=self.onnx.TensorProto.FLOAT)
-            mean = self.constant("preprocess.mean", preprocess.mean)
-            value = self.node("Sub", [value, mean], "preprocess.centred")
-            std = self.constant("preprocess.std", preprocess.std)
-            value = self.node("Div", [value, std], "preprocess.scaled")
-        self.values[id(x)] = self.node("Transpose", [value], "channels_second", perm=[0, 3, 1, 2])
+            value = self.node("Cast", value, to=self.onnx.TensorProto.FLOAT)
+            value = self.node("Sub", value, self.constant("mean", preprocess.mean))
+            value = self.node("Div", value, self.constant("std", preprocess.std))
+        self.node("Transpose", value, perm=[0, 3, 1, 2])
+        self.values[id(x)] = self.end("channels_second")
 
     def add(self, op: Op, output: Tensor, at: str) -> None:
         """Add the nodes of an op that was run by the module called `at`.
@@ -158,6 +167,7 @@ class Graph:
                 f"export_onnx: {type(op).__name__} has no counterpart here; known: "
                 f"{', '.join(kind.__name__ for kind in WRITERS)}"
             )
+        self.at = at
         inputs = op.inputs or ()
         parameters = PARAMETERS.get(type(op), ())
         names = [self.values[id(x)] for x in inputs[: 1 if parameters else None] if x is not None]
@@ -166,13 +176,10 @@ class Graph:
                 array = tensor.data
                 if tensor.ndim == 4:  # (KH, KW, C/g, K) -> (K, C/g, KH, KW)
                     array = array.transpose(3, 2, 0, 1)
-                name = self.names.get(id(tensor), f"{at}.{part}")
-                names.append(self.constant(name, array))
-        self.values[id(output)] = WRITERS[type(op)](self, op, names, at)
+                names.append(self.constant(part, array, name=self.names.get(id(tensor), "")))
+        WRITERS[type(op)](self, op, *names)
+        self.values[id(output)] = self.end(at)
 
-
-Writer = Callable[[Graph, Any, list[str], str], str]
-"""Adds the nodes of an op whose inputs have these names; returns the name of its output."""
 
 PARAMETERS: dict[type[Op], tuple[str, ...]] = {
     Conv2d: ("weight", "bias"),
@@ -182,9 +189,9 @@ PARAMETERS: dict[type[Op], tuple[str, ...]] = {
 """What the inputs behind the first one are."""
 
 
-def _one(kind: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> Writer:
+def _one(kind: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> Any:
     """An op that ONNX has too."""
-    return lambda graph, op, names, at: graph.node(kind, names, at, **attributes(op))
+    return lambda graph, op, *inputs: graph.node(kind, *inputs, **attributes(op))
 
 
 def _window(op: Any, kernel: tuple[int, ...]) -> dict[str, Any]:
@@ -192,52 +199,41 @@ def _window(op: Any, kernel: tuple[int, ...]) -> dict[str, Any]:
     return {"kernel_shape": list(kernel), "strides": list(op.stride), "pads": pads}
 
 
-def _batch_norm(graph: Graph, op: Any, names: list[str], at: str) -> str:
+def _batch_norm(graph: Graph, op: Any, *inputs: str) -> None:
     """BatchNormalization with the running statistics, and Relu where it was one kernel."""
-    mean = graph.constant(f"{at}.running_mean", op.running[0])
-    variance = graph.constant(f"{at}.running_var", op.running[1])
-    normalised = f"{at}.normalised" if op.relu else at
-    y = graph.node("BatchNormalization", [*names, mean, variance], normalised, epsilon=op.eps)
-    return graph.node("Relu", [y], at) if op.relu else y
+    mean, variance = map(graph.constant, ("running_mean", "running_var"), op.running)
+    y = graph.node("BatchNormalization", *inputs, mean, variance, epsilon=op.eps)
+    if op.relu:
+        graph.node("Relu", y)
 
 
-def _global_avg_pool(graph: Graph, op: Any, names: list[str], at: str) -> str:
-    """GlobalAveragePool keeps two axes of size 1, which Flatten takes away."""
-    return graph.node("Flatten", [graph.node("GlobalAveragePool", names, f"{at}.mean")], at)
-
-
-def _upsample(graph: Graph, op: Any, names: list[str], at: str) -> str:
+def _upsample(graph: Graph, op: Any, x: str) -> None:
     """Resize of the last two axes."""
-    inputs = [*names, "", "", graph.constant(f"{at}.size", op.size, np.int64)]
+    size = graph.constant("size", op.size, np.int64)
     way = "align_corners" if op.align_corners else "half_pixel"
     look = {"mode": "linear", "axes": [2, 3], "coordinate_transformation_mode": way}
-    return graph.node("Resize", inputs, at, **look)
+    graph.node("Resize", x, "", "", size, **look)
 
 
-def _channel_attention(graph: Graph, op: Any, names: list[str], at: str) -> str:
+def _channel_attention(graph: Graph, op: Any, x: str) -> None:
     """x / sqrt(sum_c x^2 + eps)."""
-    channels = graph.constant(f"{at}.axis", [1], np.int64)
-    square = graph.node("ReduceSumSquare", [*names, channels], f"{at}.square")
-    safe = graph.node("Add", [square, graph.constant(f"{at}.eps", op.eps)], f"{at}.safe")
-    return graph.node("Div", [*names, graph.node("Sqrt", [safe], f"{at}.norm")], at)
+    square = graph.node("ReduceSumSquare", x, graph.constant("axis", [1], np.int64))
+    safe = graph.node("Add", square, graph.constant("eps", op.eps))
+    graph.node("Div", x, graph.node("Sqrt", safe))
 
 
-def _spatial_attention(graph: Graph, op: Any, names: list[str], at: str) -> str:
+def _spatial_attention(graph: Graph, op: Any, x: str) -> None:
     """sigmoid((x - mean) / std) over each map: what ONNX calls InstanceNormalization."""
     channels = op.inputs[0].shape[3]
-    scale = graph.constant(f"{at}.ones", np.ones(channels))
-    shift = graph.constant(f"{at}.zeros", np.zeros(channels))
-    y = graph.node(
-        "InstanceNormalization", [*names, scale, shift], f"{at}.normalised", epsilon=op.eps
-    )
-    return graph.node("Sigmoid", [y], at)
+    ends = graph.constant("ones", np.ones(channels)), graph.constant("zeros", np.zeros(channels))
+    graph.node("Sigmoid", graph.node("InstanceNormalization", x, *ends, epsilon=op.eps))
 
 
-def _gate(graph: Graph, op: Any, names: list[str], at: str) -> str:
+def _gate(graph: Graph, op: Any, mask: str, trunk: str) -> None:
     """(1 + M) T = T + M T, or M T."""
-    if not op.residual:
-        return graph.node("Mul", names, at)
-    return graph.node("Add", [names[1], graph.node("Mul", names, f"{at}.weighted")], at)
+    weighted = graph.node("Mul", mask, trunk)
+    if op.residual:
+        graph.node("Add", trunk, weighted)
 
 
 def _axis(op: Any) -> dict[str, Any]:
@@ -245,13 +241,14 @@ def _axis(op: Any) -> dict[str, Any]:
     return {"axis": (0, 2, 3, 1)[op.axis] if op.inputs[0].ndim == 4 else op.axis}
 
 
-WRITERS: dict[type[Op], Writer] = {
+WRITERS: dict[type[Op], Callable[..., Any]] = {
     Conv2d: _one("Conv", lambda op: _window(op, op.inputs[1].shape[:2]) | {"group": op.groups}),
     BatchNorm: _batch_norm,
     MaxPool2d: _one(
         "MaxPool", lambda op: _window(op, op.kernel) | {"ceil_mode": int(op.ceil_mode)}
     ),
-    GlobalAvgPool: _global_avg_pool,
+    # GlobalAveragePool keeps two axes of size 1.
+    GlobalAvgPool: lambda graph, op, x: graph.node("Flatten", graph.node("GlobalAveragePool", x)),
     UpsampleBilinear2d: _upsample,
     ChannelAttention: _channel_attention,
     SpatialAttention: _spatial_attention,
@@ -262,4 +259,4 @@ WRITERS: dict[type[Op], Writer] = {
     Add: _one("Add"),
     Concat: _one("Concat", _axis),
 }
-"""How each of minran's operations is written in ONNX."""
+"""What adds the nodes of each of minran's operations, whose inputs have these names."""

@@ -185,11 +185,6 @@ class TwinSpec:
     attention: str = "mixed"
     mask: str = "hourglass"
 
-    @property
-    def preactivation(self) -> bool:
-        """Whether BN-ReLU stands before the convolutions (then the net needs one at its end)."""
-        return self.unit == "preact"
-
     def make_unit(self) -> UnitFactory:
         """The class of every residual unit of this network."""
         return (
@@ -240,7 +235,7 @@ class MaskBranch(nn.Module):
         self.body: nn.Module = (
             chain(unit, channels, 3) if local else Hourglass(unit, channels, depth, spec.r)
         )
-        first = [BatchNormReLU(channels)] if spec.preactivation else []
+        first = [BatchNormReLU(channels)] if spec.unit == "preact" else []
         self.head = nn.Sequential(
             *first,
             conv(channels, channels, 1),
@@ -313,7 +308,8 @@ class Twin(nn.Module):
             stride = 1 if self.tail else spec.tail_stride
             self.tail.append(unit(channels, spec.tail_width, stride=stride))
             channels = spec.tail_width
-        self.norm = BatchNormReLU(channels) if spec.preactivation else nn.Identity()
+        # What ends in a pre-activation unit has seen no BN-ReLU since the last sum.
+        self.norm = BatchNormReLU(channels) if spec.unit == "preact" else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, spec.num_classes)
         for module in self.modules():
