@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager
 from typing import Any
 
 from minran.bench import add_arguments
@@ -25,20 +26,7 @@ class ScriptedMachine(Machine):
         return next(self._used)
 
 
-class Watched:
-    """A watch that has seen what it is told."""
-
-    def __init__(self, others: float | None) -> None:
-        self.others = others
-
-    def __enter__(self) -> Watched:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-
-class FakeWorker:
+class FakeWorker(AbstractContextManager["FakeWorker"]):
     """A worker that answers at once: `seconds` by contender, or the error that it ends with."""
 
     seconds: dict[str, float | str]
@@ -67,9 +55,6 @@ class FakeWorker:
 
     def close(self) -> None:
         self.closed.append(self.contender.name)
-
-    def __enter__(self) -> FakeWorker:
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self.close()

@@ -150,31 +150,20 @@ def test_the_bytes_of_a_step_by_hand() -> None:
     assert model.training
 
 
-class Line:
-    """MPI messages between two processes of one test."""
-
-    def __init__(self) -> None:
-        self.sent: list[str | None] = []
-
-    def send(self, message: str | None, rank: int) -> None:
-        assert rank == 1
-        self.sent.append(message)
-
-    def Iprobe(self, source: int) -> bool:  # noqa: N802
-        return source == 0
-
-    def recv(self, source: int) -> str | None:
-        return self.sent.pop(0)
-
-
 def test_process_0_tells_the_others_what_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(worker.heard(["a", "b"])) == ["a", "b"]
-    line = Line()
+    sent: list[tuple[str | None, int]] = []
+    # Messages between two processes of one test.
+    comm = SimpleNamespace(
+        send=lambda message, rank: sent.append((message, rank)),
+        Iprobe=lambda source: source == 0,
+        recv=lambda source: sent.pop(0)[source],
+    )
     for rank in (0, 1):
-        world = SimpleNamespace(size=2, rank=rank, comm=line)
+        world = SimpleNamespace(size=2, rank=rank, comm=comm)
         monkeypatch.setattr(worker.distributed, "current", lambda world=world: world)
         assert list(worker.heard([] if rank else ["a", "b"])) == ["a", "b"]
-    assert line.sent == []
+        assert sent == ([] if rank else [("a", 1), ("b", 1), (None, 1)])
 
 
 def test_alone_the_parallel_step_is_the_plain_one() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from bench_helpers import ScriptedMachine, Watched
+from bench_helpers import ScriptedMachine
 
 from minran.errors import ShapeError
 from minran.machine import peak_bytes
@@ -129,7 +130,7 @@ def run_rounds(others: list[float | None], rounds: int, repeats: int) -> tuple[l
     done = in_turn(
         ["a", "b"],
         work,
-        lambda name: Watched(next(seen) if name == "b" else 0.0),
+        lambda name: nullcontext(SimpleNamespace(others=next(seen) if name == "b" else 0.0)),
         Settings(rounds=rounds, extra_rounds=repeats, limit=0.1),
     )
     return order, done

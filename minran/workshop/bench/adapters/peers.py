@@ -98,7 +98,6 @@ class Tinygrad(Adapter):
         layers = [pair for unit in stack for pair in unit]
         x, gy = (Tensor(_nchw(batch, size, width)).realize() for _ in range(2))
         leaves = [x, *(leaf for n, c in layers for leaf in (n.weight, n.bias, c.weight))]
-        running = [each for norm, _ in layers for each in (norm.running_mean, norm.running_var)]
         for leaf in leaves:
             leaf.realize()
 
@@ -111,6 +110,7 @@ class Tinygrad(Adapter):
                     y = conv(norm(y).relu())
                 y = y + shortcut
             gradients = (y * gy).sum().gradient(*leaves)
+            running = [each for n, _ in layers for each in (n.running_mean, n.running_var)]
             return Tensor.realize(*gradients, *running)
 
         def work() -> object:
