@@ -17,6 +17,7 @@ from minran import machine
 from minran.arguments import takes
 from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
+from minran.models.ran import SPECS
 from minran.train import environment
 from minran.workshop.bench import contenders, report
 from minran.workshop.bench.compare import Measurement, team_of
@@ -228,8 +229,6 @@ class Session:
 
 def network_options(model: str, batch: int) -> dict[str, Any]:
     """The options of a network's jobs. Raises RecipeError for a model that does not exist."""
-    from minran.models.ran import SPECS
-
     expect(model in SPECS, f"no model {model!r}; there are {', '.join(SPECS)}", RecipeError)
     spec = SPECS[model]
     return {"model": model, "batch": batch, "size": spec.image_size, "classes": spec.num_classes}
