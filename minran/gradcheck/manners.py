@@ -60,13 +60,10 @@ class Manners:
     def _backward(self, op: Op, backward: Callable[[Array], Any], gy: Array) -> Any:
         who = f"{type(op).__name__}.backward"
         inputs = [None if t is None else t.data for t in op.inputs or ()]
-        faults = [
-            (x, f"{who} overwrites input {k} of the forward computation")
-            for k, x in enumerate(inputs)
-        ]
-        with self.unchanged(
-            [(gy, f"{who} overwrites gy, which others read too; use a copy"), *faults]
-        ):
+        faults = [(gy, f"{who} overwrites gy, which others read too; use a copy")]
+        for k, x in enumerate(inputs):
+            faults.append((x, f"{who} overwrites input {k} of the forward computation"))
+        with self.unchanged(faults):
             gradients = backward(gy)
         for k, gradient in enumerate(gradients if isinstance(gradients, tuple | list) else ()):
             if _shares(gradient, inputs):
@@ -86,16 +83,13 @@ class Manners:
     def expect_same(self, first: dict[int, Any], second: dict[int, Any], tolerance: float) -> None:
         """Two runs of the same computation give the same gradients."""
         for k, one in first.items():
-            if not _alike(one, second[k], tolerance):
+            other, alike = second[k], one is second[k]
+            if one is not None and other is not None:
+                largest = tolerance * float(np.max(abs(one), initial=0, where=np.isfinite(one)))
+                alike = np.allclose(one, other, tolerance, largest, equal_nan=True)
+            if not alike:
                 fault = f"the gradients of input {k} differ between two runs: backward is random"
                 self.faults.append(f"{fault}, or keeps something from one call to the next")
-
-
-def _alike(one: Any, other: Any, tolerance: float) -> bool:
-    if one is None or other is None:
-        return one is other
-    largest = tolerance * float(np.max(abs(one), initial=0, where=np.isfinite(one)))
-    return bool(np.allclose(one, other, tolerance, largest, equal_nan=True))
 
 
 def _shares(array: Any, others: Iterable[Any]) -> bool:

@@ -157,8 +157,8 @@ class GradcheckReport:
         """PASSED, FAILED, or CANNOT TELL."""
         if self.faults or not all(self._input_passed(one) for one in self.inputs):
             return "FAILED"
-        judged = any(one.checked for one in self.inputs)
         undecided = any(one.undecided for one in self.inputs)
+        judged = any(one.checked for one in self.inputs)
         return "PASSED" if judged and not undecided else "CANNOT TELL"
 
     @property
@@ -231,15 +231,14 @@ class GradcheckReport:
         rows = len(self.inputs)
         figure, axes = plt.subplots(rows, 3, figsize=(10, 3 * rows), squeeze=False)
         for line, one in zip(axes, self.inputs, strict=True):
-            with np.errstate(divide="ignore"):
-                error = np.log10(np.maximum(one.error, 1e-16))
             limit = float(np.nanmax(abs(np.stack([one.analytic, one.numeric])))) or 1.0
-            for axis, title, values, colours in (
-                (line[0], "backward", one.analytic, ("RdBu", -limit, limit)),
-                (line[1], "differences", one.numeric, ("RdBu", -limit, limit)),
-                (line[2], "log10 error", error, ("magma", -12, 0)),
+            gradient = {"cmap": "RdBu", "vmin": -limit, "vmax": limit}
+            error = np.log10(np.maximum(one.error, 1e-16))
+            for axis, title, values, style in (
+                (line[0], "backward", one.analytic, gradient),
+                (line[1], "differences", one.numeric, gradient),
+                (line[2], "log10 error", error, {"cmap": "magma", "vmin": -12, "vmax": 0}),
             ):
-                style = dict(zip(("cmap", "vmin", "vmax"), colours, strict=True))
                 rows_and_last = values.reshape(-1, *values.shape[-1:] or (1,))
                 figure.colorbar(axis.imshow(rows_and_last, aspect="auto", **style), ax=axis)
                 axis.set_title(f"{one}: {title}", fontsize=9)
