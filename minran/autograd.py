@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend, checks
-from minran.errors import GradientError, MinranError, ShapeError, expect, expect_bool
+from minran.errors import GradientError, Kind, ShapeError, expect, expect_bool
 
 Array = Any
 """A NumPy or CuPy array."""
@@ -261,7 +261,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: Any = None) -> Tensor:
     return made
 
 
-def as_array(data: Any, dtype: Any, what: str, kind: type[MinranError] = ShapeError) -> Array:
+def as_array(data: Any, dtype: Any, what: str, kind: Kind = ShapeError) -> Array:
     """`data` as an array of real numbers of the current backend, or `kind` naming `what`."""
     return checks.as_array(data.data if isinstance(data, Tensor) else data, dtype, what, kind)
 

@@ -23,7 +23,7 @@ from minran.backend.geometry import Pair
 from minran.errors import (
     CheckpointError,
     GradientError,
-    MinranError,
+    Kind,
     NoEntryError,
     RecipeError,
     ShapeError,
@@ -38,7 +38,6 @@ from minran.errors import (
 Array = Any
 """A NumPy or CuPy array."""
 
-Kind = type[MinranError]
 Size = int | Pair
 
 # --- arrays and words, for every part

@@ -288,7 +288,7 @@ def test_a_cotangent_of_another_shape() -> None:
         (leaf(1.0, 2.0) * 2).backward(np.ones(3))
 
 
-@pytest.mark.parametrize("gradient", [[1.0, 2.0], np.array([1.0, 2.0]), tensor([1.0, 2.0])])
+@pytest.mark.parametrize("gradient", [[1.0, 2.0], np.array([1.0, 2.0]), tensor([1.0, 2.0], True)])
 def test_cotangents_of_any_kind(gradient: Any) -> None:
     x = tensor([1.0, 1.0], requires_grad=True)
     (x * 2).backward(gradient)
