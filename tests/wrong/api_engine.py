@@ -30,20 +30,20 @@ np.stack([x, x]) | GradientError | gradient
 setattr(x, "data", [1.0]) | ShapeError | list
 setattr(x, "data", None) | ShapeError | NoneType
 setattr(x, "data", np.ones(2, int)) | GradientError | int64
-x + None | ShapeError | None
-x + "a" | ShapeError | 'a'
+x + None | ShapeError | expected a number or numbers, got None
+x + "a" | ShapeError | expected a number or numbers, got 'a'
 x + [[1.0], [1.0, 2.0]] | ShapeError | number
-x + np.ones((2, 5)) | ShapeError | add
-x - np.ones((2, 5)) | ShapeError | sub
-x * np.ones((2, 5)) | ShapeError | mul
-x / np.ones((2, 5)) | ShapeError | div
+x + np.ones((2, 5)) | ShapeError | add: shapes (2, 3) and (2, 5) do not
+x - np.ones((2, 5)) | ShapeError | sub: shapes (2, 3) and (2, 5) do not
+x * np.ones((2, 5)) | ShapeError | mul: shapes (2, 3) and (2, 5) do not
+x / np.ones((2, 5)) | ShapeError | div: shapes (2, 3) and (2, 5) do not
 1j * x | ShapeError | complex
 x * np.ma.array(np.ones((2, 3))) | ShapeError | masked
-x @ x | ShapeError | matmul
-x @ np.ones(3) | ShapeError | matmul
+x @ x | ShapeError | matmul: expected (M, K) @ (K, N), got (2, 3) @ (2, 3)
+x @ np.ones(3) | ShapeError | matmul: expected (M, K) @ (K, N), got (2, 3) @ (3,)
 x @ None | ShapeError | None
 np.ones((4, 4)) @ x | ShapeError | matmul
-x ** x | ShapeError | exponent
+x ** x | ShapeError | the exponent must be a number, got Tensor
 x ** "2" | ShapeError | exponent
 x ** None | ShapeError | exponent
 n ** -1 | ShapeError | pow
@@ -53,14 +53,15 @@ n.exp() | ShapeError | Exp
 n.log() | ShapeError | Log
 n.sqrt() | ShapeError | Sqrt
 n @ n | ShapeError | MatMul
-x.sum(<<2; "0"; [0]; (0, 0)>>) | ShapeError | axis
-x.mean(5) | ShapeError | axis
-x.max(0.5) | ShapeError | axis
-x[:0].mean() | ShapeError | nothing
-x[:0].max() | ShapeError | maximum
-x.reshape(<<4, 4; -1, -1; "a"; 2.0, 3>>) | ShapeError | reshape
+x.sum(<<2; "0"; [0]; (0, 0)>>) | ShapeError | does not fit a tensor of shape (2, 3)
+x.mean(5) | ShapeError | mean: axis 5 does not fit a tensor of shape (2, 3)
+x.max(0.5) | ShapeError | max: axis 0.5 does not fit a tensor of shape (2, 3)
+x[:0].mean() | ShapeError | mean: there is nothing to average in shape (0, 3)
+x[:0].max() | ShapeError | max: there is no maximum in shape (0, 3)
+x.reshape(<<4, 4; -1, -1>>) | ShapeError | reshape: cannot arrange (2, 3) as
+x.reshape(<<"a"; 2.0, 3>>) | ShapeError | reshape: no sizes
 x.reshape() | ShapeError | reshape
-x.transpose(<<0, 0; 2; "ab">>) | ShapeError | transpose
+x.transpose(<<0, 0; 2; "ab">>) | ShapeError | are no order of the 2 axes of (2, 3)
 x[7] | NoEntryError | index
 x["a"] | NoEntryError | index
 x[0, 0, 0] | NoEntryError | index
