@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_045
+LIMIT = 4_041
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

@@ -72,11 +72,11 @@ ops.cross_entropy(x, [[1.5, -0.5, 0.0], [1.0, 0.0, 0.0]]) | ShapeError | at leas
 ops.cross_entropy(x, np.full((2, 3), np.nan)) | ShapeError | probabilities
 ops.cross_entropy(p, [0]) | ShapeError | (N, K)
 ops.cross_entropy(np.ones((2, 3)), [0, 1]) | ShapeError | expected a Tensor, got ndarray
-ops.cross_entropy(x, [0, 1], <<1.0; -0.1; "0.1"; np.nan>>) | ShapeError | label_smoothing must be a number
+ops.cross_entropy(x, [0, 1], <<1.0; -0.1; "0.1"; np.nan>>) | ShapeError | in [0, 1), got
 ops.batch_norm(t(2, 2, 3), *bn3, True) | ShapeError | (N, H, W, C) or (N, C), got (2, 2, 3)
 ops.batch_norm(p, *bn2, True) | ShapeError | channels
 ops.batch_norm(p, *bn3, True, momentum=<<np.inf; None>>) | ShapeError | momentum
-ops.batch_norm(p, *bn3, True, eps=<<0; -1; np.inf; np.nan; None; "a">>) | ShapeError | eps must be a number
+ops.batch_norm(p, *bn3, True, eps=<<0; -1; np.inf; np.nan; None; "a">>) | ShapeError | number above 0, got
 ops.batch_norm(p, bn3[0], bn3[1], [0, 0, 0], bn3[3], True) | ShapeError | running_mean
 ops.batch_norm(p, bn3[0], bn3[1], None, None, True) | ShapeError | running_mean
 ops.batch_norm(p, bn3[0], bn3[1], np.zeros(3, int), bn3[3], True) | ShapeError | running_mean
