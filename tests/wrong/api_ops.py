@@ -76,7 +76,7 @@ ops.cross_entropy(x, [0, 1], <<1.0; -0.1; "0.1"; np.nan>>) | ShapeError | in [0,
 ops.batch_norm(t(2, 2, 3), *bn3, True) | ShapeError | (N, H, W, C) or (N, C), got (2, 2, 3)
 ops.batch_norm(p, *bn2, True) | ShapeError | channels
 ops.batch_norm(p, *bn3, True, momentum=<<np.inf; None>>) | ShapeError | momentum
-ops.batch_norm(p, *bn3, True, eps=<<0; -1; np.inf; np.nan; None; "a">>) | ShapeError | number above 0, got
+ops.batch_norm(p, *bn3, True, eps=<<0; -1; np.inf; np.nan; None; "a">>) | ShapeError | above 0, got
 ops.batch_norm(p, bn3[0], bn3[1], [0, 0, 0], bn3[3], True) | ShapeError | running_mean
 ops.batch_norm(p, bn3[0], bn3[1], None, None, True) | ShapeError | running_mean
 ops.batch_norm(p, bn3[0], bn3[1], np.zeros(3, int), bn3[3], True) | ShapeError | running_mean
