@@ -24,8 +24,6 @@ from minran import backend
 from minran.backend.contract import KERNELS
 from minran.errors import MinranError, expect
 
-Program = Callable[..., Iterator[None]]
-
 
 @dataclass
 class Block:
@@ -37,7 +35,9 @@ class Block:
     """The shared memory at every barrier, and at the end."""
 
 
-def run_block(program: Program, threads: int, *arguments: Any, seed: int = 0) -> Block:
+def run_block(
+    program: Callable[..., Iterator[None]], threads: int, *arguments: Any, seed: int = 0
+) -> Block:
     """Run `program(thread, threads, shared, *arguments)` for every thread of one block.
 
     shared: an array of `threads` numbers that start as NaN: memory that nobody wrote holds

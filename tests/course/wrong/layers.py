@@ -77,10 +77,7 @@ def forgets_gamma(gy, x, gamma, mean, inv_std):
 
 def _update(running_mean, running_var, x, momentum, correction, weight):
     mean, var = x.mean(_AXES), x.var(_AXES) * correction
-    return (
-        (1 - weight) * running_mean + weight * mean,
-        (1 - weight) * running_var + weight * var,
-    )
+    return ((1 - weight) * running_mean + weight * mean, (1 - weight) * running_var + weight * var)
 
 
 def biased_variance(running_mean, running_var, x, momentum=0.1):

@@ -14,14 +14,7 @@ from minran.errors import MinranError
 from minran.models import MaskBranch
 from minran.models.units import Build
 from minran.nn import Module
-from minran.workshop.course.checking import (
-    Function,
-    Wrong,
-    beside,
-    compare,
-    generator,
-    require,
-)
+from minran.workshop.course.checking import Function, Wrong, beside, compare, generator, require
 from minran.workshop.course.clinic import healthy, patient
 from minran.workshop.course.gates import SqueezeExciteParts, cost
 from minran.workshop.course.kernels import passes_and_bytes, run_block
@@ -145,7 +138,9 @@ def check_17_3(fast_norm_relu: Function) -> None:
     """gamma (x - mean) / sqrt(var + eps) + beta, then max(., 0), written into out"""
     for shape in ((2, 5, 4, 8), (4, 16, 16, 32)):
         x, vectors = _case(shape)
-        wanted = _reference(x, vectors)
+        # The library's kernel on the same numbers in float64.
+        wide, gamma, beta, mean, var = (one.astype(np.float64) for one in (x, *vectors.values()))
+        wanted = batch_norm(wide, gamma, beta, mean, 1 / np.sqrt(var + 1e-5), relu=True)
         given, out = x.copy(), np.full(shape, np.nan, np.float32)
         fast_norm_relu(given, **vectors, eps=1e-5, out=out)
         where = f"x {shape}, float32"
@@ -186,12 +181,6 @@ def _case(shape: tuple[int, ...]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         "var": np.append(rng.uniform(0.5, 2, channels - 1), 1e-5),
     }
     return x, {name: vector.astype(np.float32) for name, vector in names.items()}
-
-
-def _reference(x: np.ndarray, vectors: dict[str, np.ndarray]) -> np.ndarray:
-    """The library's kernel on the same numbers in float64."""
-    x, gamma, beta, mean, var = (one.astype(np.float64) for one in (x, *vectors.values()))
-    return batch_norm(x, gamma, beta, mean, 1 / np.sqrt(var + 1e-5), relu=True)
 
 
 class _Reference(SqueezeExciteParts):

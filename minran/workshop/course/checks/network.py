@@ -118,17 +118,12 @@ def check_8_1(mask_heights: Function) -> None:
     backwards, the last one being the input's
     """
     for size, depth in ((32, 3), (16, 2), (8, 1), (56, 3), (33, 2), (43, 3), (15, 1)):
+        body = Hourglass(Build(np.random.default_rng(0)), 4, depth, r=1)
+        calls = call_shapes(body, tensor(np.zeros((1, size, size, 4), np.float32)))
+        resized = nn.MaxPool2d | nn.UpsampleBilinear2d
+        right = [output[1] for module, _, output in calls if isinstance(module, resized)]
         where = f"size {size}, depth {depth}"
-        right = _heights(size, depth)
         compare("the list of heights", mask_heights(size, depth), right, where=where)
-
-
-def _heights(size: int, depth: int) -> list[int]:
-    """The heights that the library's hourglass goes through."""
-    body = Hourglass(Build(np.random.default_rng(0)), 4, depth, r=1)
-    calls = call_shapes(body, tensor(np.zeros((1, size, size, 4), np.float32)))
-    resized = nn.MaxPool2d | nn.UpsampleBilinear2d
-    return [output[1] for module, _, output in calls if isinstance(module, resized)]
 
 
 def check_8_2(MyHourglass: type[Hourglass]) -> None:

@@ -83,7 +83,9 @@ def check_12_2(both: Any) -> None:
     expect_function("restore", restore)
     job = new_job(int(generator(122).integers(1 << 30)))
     job.go_on(STEPS)
-    state, expected = _state(job), _parts(job)
+    states = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
+    state = {**states, "step": job.step, "rng": job.rng.bit_generator.state}
+    expected = _parts(job)
     losses = job.go_on(STEPS)
     restored, old, new_losses = beside(carry_on, snapshot, restore, state)
     for name, wanted in expected.items():
@@ -113,11 +115,6 @@ def carry_on(snapshot: Any, restore: Any, state: dict[str, Any]) -> tuple[Any, A
     new.go_on(1)
     restore(new, saved)
     return _parts(new), _parts(old), new.go_on(STEPS)
-
-
-def _state(job: Job) -> dict[str, Any]:
-    parts = {"model": job.model.state_dict(), "optimizer": job.optimizer.state_dict()}
-    return {**parts, "step": job.step, "rng": job.rng.bit_generator.state}
 
 
 def _parts(job: Job) -> dict[str, Any]:
