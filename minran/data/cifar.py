@@ -112,7 +112,7 @@ def load_cifar10(
     Raises DataError when the data is not found or cannot be downloaded, or when a file is missing,
     of the wrong size, or has a label out of range; the message names the file.
     """
-    return _load(CIFAR10, "labels", data_dir, split, download)
+    return _load(CIFAR10, "labels", data_folder(data_dir), split, download)
 
 
 @checked(DataError)
@@ -129,7 +129,7 @@ def load_cifar100(
     """
     known = label_kind in ("fine", "coarse")
     need(known, f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}')
-    return _load(CIFAR100, f"{label_kind}_labels", data_dir, split, download)
+    return _load(CIFAR100, f"{label_kind}_labels", data_folder(data_dir), split, download)
 
 
 @checked(DataError)
@@ -143,16 +143,10 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser()
 
 
-def _load(
-    collection: Collection,
-    key: str,
-    data_dir: str | os.PathLike[str] | None,
-    split: str,
-    download: bool,
-) -> Dataset:
+def _load(collection: Collection, key: str, root: Path, split: str, download: bool) -> Dataset:
     """The pictures of a split, with the labels of the kind `key`."""
     check_split(split)
-    root, class_names = data_folder(data_dir), collection.classes[key]
+    class_names = collection.classes[key]
     message = f"{collection.name}: {root} is a file; name the folder that holds it"
     need(root.is_dir() or not root.exists(), message)
     edition, folder = _find(collection, root, split) or _provide(collection, root, download)

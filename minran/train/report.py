@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,7 @@ from minran.train.history import read_history
 from minran.train.run import Run
 
 
-class Reporter:
+class Reporter(AbstractContextManager["Reporter"]):
     """A progress bar in a terminal, one plain line per epoch when the output is piped."""
 
     def __init__(self, steps: int, batch_size: int, quiet: bool) -> None:
@@ -30,9 +30,6 @@ class Reporter:
         self.output, self.errors = Output(sys.stdout), Output(sys.stderr)
         self.interactive = self.errors.isatty() and not quiet
         self.bar: Any = None
-
-    def __enter__(self) -> Reporter:
-        return self
 
     def __exit__(self, *exc: object) -> None:
         with suppress(Exception):

@@ -98,10 +98,21 @@ def opened(
     with distributed.leader_first():
         parts = build(recipe, data_dir)
     expect_same_pictures(training=parts.train.dataset, test=parts.test.dataset)
+
+    def open_files() -> tuple[Checkpoint | None, History]:
+        checkpoint = None
+        if resume:
+            # Read once more: until now another process may have worked in the folder.
+            checkpoint = run.continued(recipe, any_length=True)
+            run.change_length(recipe, checkpoint, parts.total_steps)
+        else:
+            run.create(recipe, force)
+        history = History(run.history_file, keep=checkpoint.progress.rows if checkpoint else 0)
+        run.note_session()
+        return checkpoint, history
+
     with run.lock() if distributed.leads() else nullcontext():
-        checkpoint, history = distributed.from_leader(
-            lambda: _open(run, recipe, resume, force, parts.total_steps)
-        )
+        checkpoint, history = distributed.from_leader(open_files)
         history.writes = distributed.leads()
         if checkpoint is not None:
             parts.restore(checkpoint)
@@ -110,22 +121,6 @@ def opened(
         # The same seed makes the same weights, but perhaps not on another kind of processor.
         parts.model.load_state_dict(distributed.from_leader(parts.model.state_dict))
         yield parts, progress, history
-
-
-def _open(
-    run: Run, recipe: Recipe, resume: bool, force: bool, steps: int
-) -> tuple[Checkpoint | None, History]:
-    """Start the run's files, or find where they stand: the checkpoint to go on from, if any."""
-    checkpoint = None
-    if resume:
-        # Read once more: until now another process may have worked in the folder.
-        checkpoint = run.continued(recipe, any_length=True)
-        run.change_length(recipe, checkpoint, steps)
-    else:
-        run.create(recipe, force)
-    history = History(run.history_file, keep=checkpoint.progress.rows if checkpoint else 0)
-    run.note_session()
-    return checkpoint, history
 
 
 def expect_same_pictures(**datasets: Dataset) -> None:
