@@ -33,8 +33,8 @@ class Node:
     """A box of a drawing: an op, a leaf (data or parameter), or a module with nodes inside.
 
     closed: drawn as one box, whatever is inside. title: written instead of the end of the name.
-    `layout` finds the rest: the layer within the parent, the middle `x` from the parent's left,
-    the size, and what is drawn inside an open box. `kind` tells boxes from what has no size:
+    `layout` finds the rest: the layer within the parent, the middle `x` and the top `y` from its
+    corner, the size, what is drawn inside an open box. `kind` tells boxes from what has no size:
     waypoints ("way") of edges, and ports ("in", "out") where edges cross the border of a box.
     """
 
@@ -48,6 +48,7 @@ class Node:
     kind: str = "box"
     layer: int = 0
     x: float = 0.0
+    y: float = 0.0
     width: float = 0.0
     height: float = 0.0
     items: list[Node] = field(default_factory=list)

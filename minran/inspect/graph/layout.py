@@ -84,6 +84,8 @@ def _place(box: Node, labels: dict[Node, Label]) -> None:
         box.top.append(y)
         y += max((item.height for item in layer), default=0.0)
         box.bottom.append(y)
+        for item in layer:  # in the middle of their layer
+            item.y = (box.top[-1] + y - item.height) / 2
         bare = any(all(item.kind in ("in", "out") for item in row) for row in (layer, after))
         y += PORT_GAP if bare else GAP_Y
     box.height = box.bottom[-1] + (0.0 if any(side == "out" for side, _ in box.ports) else PADDING)

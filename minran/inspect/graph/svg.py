@@ -100,13 +100,8 @@ class _Drawing:
 
     def inside(self, box: Node, x: float, y: float) -> Iterator[str]:
         """What is in an open box: edges first, words above them."""
-        # Items stand in the middle of their layer.
-        top = {
-            item: y + (box.top[item.layer] + box.bottom[item.layer] - item.height) / 2
-            for item in box.items
-        }
         for edge in box.edges:
-            yield self.edge(box, edge, top, x, y)
+            yield self.edge(box, edge, x, y)
         # One shape for all edges that start at the same tensor, beside the first one.
         first: dict[Node, Edge] = {}
         for edge in box.edges:
@@ -114,13 +109,13 @@ class _Drawing:
                 first.setdefault(edge.source, edge)
         for edge in first.values():
             at = x + edge.start.x + port_offset(edge.start, edge)
-            below = top[edge.start] + edge.start.height
+            below = y + edge.start.y + edge.start.height
             shape = self.labels[edge.source].shape
             yield _text("faint halo", at + 5, below + 12, 'font-size="10" ', shape)
         for item in box.items:
             if item.kind == "box":
                 draw = self.frame if item.open else self.leaf
-                yield from draw(item, x + item.x - item.width / 2, top[item])
+                yield from draw(item, x + item.x - item.width / 2, y + item.y)
 
     def frame(self, node: Node, x: float, y: float) -> Iterator[str]:
         """An open box: its outline, its title, which folds it, and what is inside."""
@@ -164,14 +159,14 @@ class _Drawing:
             yield _text("faint", middle, y + 30, look, escape(label.second))
         yield "</g>"
 
-    def edge(self, box: Node, edge: Edge, top: dict[Node, float], x: float, y: float) -> str:
+    def edge(self, box: Node, edge: Edge, x: float, y: float) -> str:
         """Straight out of the layer, a curve across the gap, straight to the end."""
         start, end, _ = edge
         x1 = x + start.x + port_offset(start, edge)
         x2 = x + end.x + port_offset(end, edge)
         leave, arrive = y + box.bottom[start.layer], y + box.top[end.layer]
-        y1 = {"in": y, "way": y + box.top[start.layer]}.get(start.kind, top[start] + start.height)
-        y2 = y + box.height if end.kind == "out" else top[end]
+        y1 = {"in": y, "way": y + box.top[start.layer]}.get(start.kind, y + start.y + start.height)
+        y2 = y + box.height if end.kind == "out" else y + end.y
         path = f"M{x1:.1f},{y1:.1f} V{leave:.1f} "
         if abs(x1 - x2) > 0.05:
             middle = (leave + arrive) / 2
