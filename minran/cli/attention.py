@@ -59,8 +59,7 @@ def look(args: argparse.Namespace, more: int = 0) -> Looked:
     """The network, and the user's pictures or test pictures of its data (`more` at least)."""
     backend.use(args.device)
     shared.expect_least(args.count, "--count", 1)
-    file = shared.find_checkpoint(args.checkpoint)
-    model, prepare, checkpoint = minran.train.load_model(file)
+    _, model, prepare, checkpoint = shared.load(args)
     names = checkpoint.class_names
     if args.files:
         files = args.files[: args.count] if "count" in args.given else args.files

@@ -84,8 +84,7 @@ def predict(args: argparse.Namespace) -> None:
     else:
         expect_writable(args.out, PICTURES, "predict --out")
     shared.expect_least(args.top, "--top", 1)
-    path = shared.find_checkpoint(args.checkpoint)
-    model, prepare, checkpoint = minran.train.load_model(path)
+    _, model, prepare, checkpoint = shared.load(args)
     names = checkpoint.class_names
     pictures = minran.data.read_pictures(args.files, prepare.mean.shape[0])
     shares = minran.inspect.class_probabilities(model, prepare(pictures))
@@ -112,8 +111,7 @@ def export(args: argparse.Namespace) -> None:
     Needs the onnx package: pip install "minran[onnx]".
     """
     expect_writable(args.out, (".onnx",), "export --out")
-    file = shared.find_checkpoint(args.checkpoint)
-    model, prepare, checkpoint = minran.train.load_model(file)
+    _, model, prepare, checkpoint = shared.load(args)
     rows, columns = prepare.mean.shape[:2]
     before, names = None if args.prepared else prepare, checkpoint.class_names
     print(minran.interop.export_onnx(model, args.out, (rows, columns), before, names))

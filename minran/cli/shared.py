@@ -75,14 +75,17 @@ def expect_least(value: int | None, option: str, least: int) -> None:
     expect(value is None or value >= least, message, RecipeError)
 
 
-def find_checkpoint(path: str) -> Path:
-    """The checkpoint file itself, or the best (else the last) of a run folder."""
-    given = Path(path)
-    if given.is_dir():
-        run = minran.train.Run(given)
-        given = run.best_file if run.best_file.exists() else run.last_file
-    expect(given.is_file(), f"there is no checkpoint {given}", CheckpointError)
-    return given
+def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
+    """A checkpoint file, or the best (else the last) of a run, and what it holds.
+
+    Returns the file, the trained network, the preparation of its pictures, and the checkpoint.
+    """
+    file = Path(args.checkpoint)
+    if file.is_dir():
+        run = minran.train.Run(file)
+        file = run.best_file if run.best_file.exists() else run.last_file
+    expect(file.is_file(), f"there is no checkpoint {file}", CheckpointError)
+    return file, *minran.train.load_model(file)
 
 
 def test_set(args: argparse.Namespace, recipe: Any) -> Any:

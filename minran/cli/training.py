@@ -122,15 +122,9 @@ def train(args: argparse.Namespace) -> int:
     distributed.expect_alike(asked)
     recipe, folder = distributed.from_leader(lambda: _continued(args) if resume else _new(args))
     shared.expect_data_dir_used(args, recipe.data.name)
-    result = minran.train.train(
-        recipe,
-        folder,
-        resume=resume,
-        force=args.force,
-        data_dir=args.data_dir,
-        quiet=args.quiet,
-        capture=not args.no_capture,
-    )
+    how = {name: getattr(args, name) for name in ("force", "data_dir", "quiet")}
+    capture = not args.no_capture
+    result = minran.train.train(recipe, folder, resume=resume, capture=capture, **how)
     for row in result.history.epochs[-1:]:
         if "test_accuracy" in row and distributed.leads():
             print(f"test accuracy {row['test_accuracy']:.2%}, {row['seconds'] / 60:.1f} minutes")
@@ -145,10 +139,8 @@ def _new(args: argparse.Namespace) -> tuple[Any, Path]:
 
 def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
     """The recipe of a run, with the length that was asked for, and its folder."""
-    run, changes = (
-        minran.train.Run(args.resume),
-        shared.read_changes(args, epochs="training.epochs"),
-    )
+    run = minran.train.Run(args.resume)
+    changes = shared.read_changes(args, epochs="training.epochs")
     recipe = minran.train.parse(run.recipe().to_toml(), "the run's recipe", changes)
     length = minran.train.recipe.LENGTH
     for change in changes:
@@ -178,8 +170,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
     backend.use(args.device)
     distributed.start()
-    path = shared.find_checkpoint(args.checkpoint)
-    model, prepare, checkpoint = minran.train.load_model(path)
+    path, model, prepare, checkpoint = shared.load(args)
     recipe = minran.train.parse(checkpoint.recipe)
     minran.train.use_precision(recipe)
     if args.data:

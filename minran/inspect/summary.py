@@ -143,6 +143,8 @@ def summary(model: Module, image_size: Size = None) -> Summary:
     modules = dict(model.named_modules())
     masks = [one for one in root.all() if isinstance(modules.get(one.name), MaskBranch)]
     norms = [module for module in modules.values() if isinstance(module, BatchNorm2d)]
+    trunk = list(_trunk(model))
+    units = sum(isinstance(module, UNIT_KINDS) for module in trunk)
     return Summary(
         root=root,
         image_shape=x.shape[1:],
@@ -151,26 +153,22 @@ def summary(model: Module, image_size: Size = None) -> Summary:
         multiply_adds=root.multiply_adds,
         mask_parameters=sum(mask.parameters for mask in masks),
         mask_multiply_adds=sum(mask.multiply_adds for mask in masks),
-        trunk_depth=_trunk_depth(modules),
+        trunk_depth=len(trunk) + 2 * units if units else None,
         modules_per_stage=_modules_per_stage(model),
     )
 
 
-def _trunk_depth(modules: dict[str, Module]) -> int | None:
-    """Layers with weights on the way through the trunk: stem, three in each unit, classifier.
+def _trunk(module: Module) -> Iterator[Module]:
+    """The units, and the layers with weights before and after them: the way through the trunk.
 
-    Projection shortcuts lie beside the way and are not counted; nor is the fourth layer on the
-    longest way through an Inception unit, so that Attention*-56 are all 56 deep.
+    Masks are left out. A unit counts as three layers: projection shortcuts lie beside the way,
+    and so does the fourth layer of an Inception unit, so that Attention*-56 are all 56 deep.
     """
-    units = layers = 0
-    aside: tuple[str, ...] = ()
-    for name, module in modules.items():
-        if not name.startswith(aside):
-            units += isinstance(module, UNIT_KINDS)
-            layers += isinstance(module, Conv2d | Linear)
-        if isinstance(module, (MaskBranch, *UNIT_KINDS)):
-            aside += (f"{name}." if name else "",)
-    return 3 * units + layers if units else None
+    if isinstance(module, (Conv2d, Linear, *UNIT_KINDS)):
+        yield module
+    elif not isinstance(module, MaskBranch):
+        for _, child in module.children():
+            yield from _trunk(child)
 
 
 def _modules_per_stage(model: Module) -> float | None:
