@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -339,13 +338,12 @@ def quickstart_figure(
         wrong = style.broken(f"(not {plain(true_name, 42)})")
         answers.append((name, "" if name == true_name else wrong))
     _grid(right, columns, colours, answers)
-    notes = ["Left of each row: the network's answer."]
+    note = "Left of each row: the network's answer."
     if attentions:
         which = "mean over channels" if rule is None else f"the channel of {masks.RULES[rule]}"
-        notes = [f"{notes[0]} Bright: where the mask lets most through.", f"Masks: {which}."]
-    room = int(13 * (width + 1))  # letters in a line
-    lines = [line for note in notes for line in textwrap.wrap(note, room)]
-    right.supxlabel("\n".join(lines), color=colours.faint, fontsize=8.5)
+        note += f" Bright: where the mask lets most through.\nMasks: {which}."
+    note = style.wrapped(note, int(13 * (width + 1)))  # letters in a line
+    right.supxlabel(note, color=colours.faint, fontsize=8.5)
     return figure
 
 

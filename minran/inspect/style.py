@@ -27,13 +27,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
 # Of the boxes in drawings: their outlines, and with much white their insides.
 GREY = "#7a7f87"
-BOX_COLOURS = dict(
-    zip(("weights", "join", "activation", "leaf", "size", "unit"), COLOURS),
-    mask=COLOURS[4],
-    trunk=COLOURS[0],
-    norm=GREY,
-    plain=GREY,
-)
+KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain", "mask", "trunk")
+BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, COLOURS[4], COLOURS[0])))
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
 MAP_COLOURS = "inferno"
 
@@ -100,11 +95,15 @@ def broken(text: str, room: int = 18) -> str:
     return "\n".join(textwrap.wrap(text.replace(r"\$", "\0"), room)).replace("\0", r"\$") or text
 
 
+def wrapped(text: str, room: int) -> str:
+    """The lines of a text, each broken where it has more than `room` letters."""
+    return "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, room))
+
+
 def caption(figure: Figure, text: str, colours: Theme) -> None:
     """Small words above all panels, broken where the figure ends (13 letters fill an inch)."""
     room = int(13 * figure.get_figwidth())
-    lines = [part for line in text.split("\n") for part in textwrap.wrap(line, room)]
-    figure.suptitle("\n".join(lines), color=colours.faint, fontsize=9)
+    figure.suptitle(wrapped(text, room), color=colours.faint, fontsize=9)
 
 
 def heading(axes: Axes, text: str, colours: Theme) -> None:
