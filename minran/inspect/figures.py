@@ -63,11 +63,7 @@ def _grid(figure: Any, columns: Sequence[Column], colours: Theme, labels: Labels
 
 
 def _gallery(
-    columns: Sequence[Column],
-    note: str,
-    size: tuple[float, float, float],
-    dark: bool,
-    labels: Labels = (),
+    columns: Sequence[Column], note: str, size: Sequence[float], dark: bool, labels: Labels = ()
 ) -> Figure:
     """A figure of columns, with a note. size: inches of a column, and of what is left and above."""
     width, height = size[0] * len(columns) + size[1], 1.25 * len(columns[0][1]) + size[2]

@@ -35,7 +35,6 @@ def gradcam(
     C) prepared as for training. classes: k for each picture, one for all, or None for the class
     that the model predicts. layer: a module's name; None takes the last attention module, or the
     last batch norm of a network without one. The model is left as it was, its gradients too.
-
     Raises ShapeError for an unknown layer or class, or a layer that puts out no maps.
 
     >>> model = minran.create_model("attention_nano")

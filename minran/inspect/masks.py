@@ -50,10 +50,9 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     """The mask, trunk and output of every attention module, in order, for some pictures.
 
     images: (N, H, W, C) floating-point, prepared as for training. The model runs in evaluation
-    mode without gradients, `batch_size` pictures at a time, and is left as it was. All maps of
-    all pictures are kept: for thousands of pictures call it in parts.
-
-    Raises ShapeError if the model has no mask, or the pictures do not fit.
+    mode without gradients, `batch_size` pictures at a time, and is left as it was. All maps are
+    kept: for thousands of pictures call it in parts. Raises ShapeError if the model has no mask,
+    or the pictures do not fit.
 
     >>> model = minran.create_model("attention_nano")
     >>> images = np.zeros((2, 32, 32, 3), "float32")
@@ -85,10 +84,9 @@ def channel_mean(mask: np.ndarray) -> np.ndarray:
 
 @checked()
 def added(attention: Attention) -> np.ndarray:
-    """What the mask adds to the trunk under residual learning, H - T = M T, as one map.
+    """What the mask adds to the trunk under residual learning, H - T = M T, as one map (N, h, w).
 
-    The mean over channels of |M T|: (N, h, w). Unlike the mask alone it tells a position that is
-    weighted from one where there is nothing to weight.
+    The mean over channels of |M T|: unlike M it is small where there is nothing to weight.
     """
     return np.abs(attention.mask * attention.trunk).mean(axis=3)
 
@@ -117,10 +115,8 @@ def choose_channels(
     """The `count` channels of a mask (N, h, w, C) that rank first under a stated rule.
 
     rule: a key of `RULES` ("variance", "mean", "range", "spots": masks that pick out few
-    positions) or "given", which takes `channels` as they are. The paper does not say how the
-    channels of its Figure 1 were chosen; a figure that says so can be believed.
-
-    Raises ShapeError for an unknown rule or channels that the mask does not have.
+    positions) or "given", which takes `channels` as they are. (The paper does not say how those
+    of its Figure 1 were chosen.) Raises ShapeError for an unknown rule or channel.
 
     >>> mask = np.zeros((1, 2, 2, 3))
     >>> mask[0, 0, 0, 2] = 1  # only channel 2 varies
@@ -161,9 +157,7 @@ def _rank(mask: np.ndarray, rule: str) -> np.ndarray:
 
 @checked()
 def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(N, h, w) -> (N, H, W), bilinear; each value stands at the middle of the pixels it covers.
-
-    (Pixel centres, `align_corners=False`: a map's value was made from the patch around it.)
+    """(N, h, w) -> (N, H, W), bilinear; a value stands at the middle of the patch it was made from.
 
     >>> inspect.resize_maps(np.array([[[0.0, 1.0]]]), (1, 4))
     array([[[0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
@@ -176,10 +170,7 @@ def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def stretch(maps: np.ndarray) -> np.ndarray:
-    """Each map of (N, h, w) from its own lowest to its own highest value onto 0 to 1.
-
-    A map that is the same everywhere becomes 0.
-    """
+    """Each map of (N, h, w) from its own lowest to its highest value onto 0..1; a flat one to 0."""
     low = maps.min(axis=(1, 2), keepdims=True)
     span = maps.max(axis=(1, 2), keepdims=True) - low
     return (maps - low) / np.where(span > 0, span, 1)
@@ -261,9 +252,8 @@ def score(
     Each map is resized to the object masks and stretched to 0..1 (inverted: one minus that).
     One threshold is chosen for the whole set: of 101 from 0 to 1, the one with the highest mean
     IoU. It is chosen on the set that it is scored on, for the maps and for the baseline alike;
-    pass the `threshold` found on other pictures for a score without that favour.
-
-    Raises ShapeError if the shapes do not fit, or an object mask is empty.
+    pass the `threshold` found on other pictures for a score without that favour. Raises
+    ShapeError if the shapes do not fit, or an object mask is empty.
 
     >>> truth = data.load_shapes("test", 20).masks
     >>> round(inspect.score(truth.astype("float64"), truth).iou, 2)  # a perfect map
@@ -316,7 +306,7 @@ def _judge(
 
 @checked()
 def centre_map(size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
-    """A Gaussian around the middle, (H, W), stretched to 0..1: exp(-(d / spread)^2 / 2).
+    """A Gaussian, (H, W), stretched to 0..1: exp(-(d / spread)^2 / 2).
 
     d: distance from the middle as a share of the picture's height and width.
     """
@@ -336,9 +326,8 @@ def score_attention(
     images: (N, H, W, C) prepared as for training, N at least 4; true_masks: (N, H, W) bool. Each
     map's threshold, and whether bright or dark marks the object, is chosen on the first half of
     the pictures and scored on the second, where nothing is chosen. rule: also scores the first
-    channel of each mask under this rule of `choose_channels`, which sees no object masks.
-
-    Raises ShapeError if the model has no mask, or shapes do not fit.
+    channel of each mask under this rule of `choose_channels`, which sees no object masks. Raises
+    ShapeError if the model has no mask, or shapes do not fit.
     """
     images = as_pictures(model, images, "score_attention")
     expect(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from minran.errors import ShapeError, expect, expect_whole
 from minran.hints import checked
 from minran.models import AttentionModule
 from minran.nn import Conv2d, Linear, Module, observe
-from minran.nn.module import evaluating
+from minran.nn.module import Observer, evaluating
 
 Size = int | tuple[int, int] | None
 Shape = tuple[int, ...]
@@ -114,13 +114,7 @@ def batches(count: int, batch_size: int, who: str) -> list[slice]:
     return [slice(start, start + batch_size) for start in range(0, count, batch_size)]
 
 
-def watch(
-    model: Module,
-    images: Any,
-    see: Callable[[Module, tuple[Tensor, ...], Tensor], None],
-    who: str,
-    batch_size: int,
-) -> np.ndarray:
+def watch(model: Module, images: Any, see: Observer, who: str, batch_size: int) -> np.ndarray:
     """The logits (N, K) of `images` in evaluation mode, without gradients, under `observe(see)`."""
     array = as_pictures(model, images, who)
     with evaluating(model), no_grad(), observe(see):
@@ -148,9 +142,8 @@ def stage_responses(
     Naive attention learning multiplies features by values below 1 at every module, so its
     responses shrink with depth; residual learning keeps them (section 4.1, Figure 4).
     images: (N, H, W, C) prepared as for training. by="stage": "stem", "stage 1", ..., "tail";
-    by="module": the output of every attention module, by its name.
-
-    Raises ShapeError for another `by`, or a model without stages.
+    by="module": the output of every attention module, by its name. Raises ShapeError for another
+    `by`, or a model without stages.
 
     >>> model = minran.create_model("attention_nano")
     >>> list(inspect.stage_responses(model, np.zeros((2, 32, 32, 3), "float32")))

@@ -67,8 +67,7 @@ def new_figure(width: float, height: float, dark: bool) -> Picture:
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
     """Write a figure whole or not at all, as its ending says: .png, .svg or .pdf.
 
-    Raises DataError for another ending, and if the file cannot be written; what was there before
-    is then unchanged.
+    Raises DataError for another ending, and if the file cannot be written.
     """
     target = expect_ending(path, PICTURES, "the file of a figure")
     buffer, kind = io.BytesIO(), target.suffix[1:].lower()
@@ -80,9 +79,8 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> Path:
 def plain(name: object, most: int = 40) -> str:
     """A name that somebody gave, as text for a figure: it is drawn as it is written.
 
-    A dollar does not begin a formula, a line break or another letter that cannot be seen is
-    escaped, a long name keeps its beginning and its end, and one that begins with "_" stands in
-    the legend, which leaves such names out.
+    No dollar begins a formula, what cannot be seen is escaped, a long name loses its middle, and
+    one that begins with "_" stands in the legend, which leaves such names out.
     """
     text = visible(str(name)) or '""'
     if len(text) > most:

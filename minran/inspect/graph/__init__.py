@@ -36,10 +36,9 @@ def graph(
     calls: module calls noted by `record()` around the computation; ops are then grouped in the
     modules that ran them. model: gives names to the modules and parameters. depth: modules
     nested deeper are drawn as one box each (0: the outermost ones). collapse: names
-    ("stages.0.1.mask") or kinds ("PreActUnit") of modules to draw as one box.
-
-    Raises GradientError if there is no graph or backward() freed it, MinranError if the drawing
-    would have more than 3,000 boxes: group and collapse then.
+    ("stages.0.1.mask") or kinds ("PreActUnit") of modules to draw as one box. Raises
+    GradientError if there is no graph or backward() freed it, MinranError if the drawing would
+    have more than 3,000 boxes: group and collapse then.
 
     >>> model = Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.GlobalAvgPool())
     >>> with record() as calls:

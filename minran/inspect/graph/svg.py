@@ -39,10 +39,7 @@ class Svg:
     text: str
 
     def save(self, path: str | Path) -> Path:
-        """Write the drawing to a file, which any browser opens; returns the path.
-
-        Raises DataError if that does not end in .svg, or cannot be written.
-        """
+        """Write the drawing to a .svg file; returns the path. Raises DataError if that fails."""
         target = expect_ending(path, (".svg",), "the file of a drawing")
         write_atomically(target, self.text, DataError)
         return target
