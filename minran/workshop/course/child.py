@@ -19,7 +19,7 @@ import numpy as np
 
 from minran.workshop.course.checking import Wrong, place_of
 from minran.workshop.course.copies import need
-from minran.workshop.course.wire import Line, dumps, loads
+from minran.workshop.course.wire import Line
 
 
 def serve(number: int) -> None:
@@ -28,7 +28,7 @@ def serve(number: int) -> None:
     student.send({"ready": True})
     owner = os.getpid()
     while True:
-        request = student.receive()
+        request = student.line.receive(student.borrow)
         reply = getattr(student, f"do_{request.pop('do')}")(**request)
         if os.getpid() != owner:
             return  # a cell has called os.fork, and this is the copy
@@ -46,13 +46,9 @@ class Student:
     def send(self, message: Any) -> None:
         """Send a message; one that cannot be sent becomes an error."""
         try:
-            self.line.send(dumps(message, self._lend))
+            self.line.send(message, self._lend)
         except (ValueError, MemoryError, RuntimeError) as error:
-            self.line.send(dumps(_raised(error), self._lend))
-
-    def receive(self) -> Any:
-        """The next message of the grader."""
-        return loads(self.line.receive(), self._borrow)
+            self.line.send(_raised(error), self._lend)
 
     def do_cell(self, source: str) -> dict[str, Any]:
         """Run a cell."""
@@ -93,7 +89,8 @@ class Student:
         home = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
         return [kind, len(self.lent) - 1, *map(str, home)]
 
-    def _borrow(self, note: list[Any]) -> Any:
+    def borrow(self, note: list[Any]) -> Any:
+        """What the grader's note stands for: an object of ours, of the library, or its function."""
         kind, what = note
         if kind == "lent":
             return self.lent[what]
@@ -103,7 +100,7 @@ class Student:
 
         def call_back(*args: Any, **options: Any) -> Any:
             self.send({"back": what, "args": args, "options": options})
-            reply = self.receive()
+            reply = self.line.receive(self.borrow)
             if "raised" in reply:
                 name, text = reply["raised"]
                 raise getattr(builtins, name, RuntimeError)(text)

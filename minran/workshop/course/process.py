@@ -27,7 +27,7 @@ import numpy as np
 from minran.errors import MinranError, expect
 from minran.workshop.course.checking import GRADING, Raised, Remote, Wrong
 from minran.workshop.course.show import PACKAGE, STATIC
-from minran.workshop.course.wire import Line, dumps, loads
+from minran.workshop.course.wire import Line
 
 START_SECONDS = 120
 """A busy machine may need long to import NumPy."""
@@ -161,8 +161,8 @@ class Process(AbstractContextManager["Process"]):
 
         try:
             while True:
-                self._line.send(dumps(request, lend))
-                reply = loads(self._line.receive(), self._borrow)
+                self._line.send(request, lend)
+                reply = self._line.receive(self._borrow)
                 if not isinstance(reply, dict):
                     raise ValueError("no dictionary")
                 if "back" not in reply:
@@ -226,7 +226,7 @@ class Process(AbstractContextManager["Process"]):
             )
         try:
             self._within(START_SECONDS)
-            loads(self._line.receive(), self._borrow)
+            self._line.receive(self._borrow)
             return ""
         except (EOFError, OSError, ValueError):
             text = said.read_text(errors="replace").strip()

@@ -130,8 +130,8 @@ def _new_root(settings: dict[str, Any]) -> None:
     """A file system of Python, its packages, a few devices, and an empty folder in memory."""
     root = os.path.abspath("root")
     os.mkdir(root)
-    _mount("none", "/", flags=_REC | _PRIVATE)
-    _mount("tmpfs", root, "tmpfs", _NOSUID | _NODEV, "size=16m,mode=755")
+    _call("mount", "none", "/", None, _REC | _PRIVATE, None)
+    _call("mount", "tmpfs", root, "tmpfs", _NOSUID | _NODEV, "size=16m,mode=755")
     seen: list[Path] = []
     for place in sorted({Path(one) for one in settings["visible"]}, key=lambda p: len(p.parts)):
         if place.is_symlink() and place.parent == Path("/"):
@@ -142,7 +142,7 @@ def _new_root(settings: dict[str, Any]) -> None:
             (target if place.is_dir() else target.parent).mkdir(parents=True, exist_ok=True)
             if not place.is_dir():
                 target.touch()
-            _mount(str(place), str(target), flags=_BIND | _REC)
+            _call("mount", str(place), str(target), None, _BIND | _REC, None)
             if not place.is_relative_to("/dev"):
                 _read_only(str(target), _RECURSIVE)
     for name in ("proc", "work", "dev/pts", "dev/shm"):
@@ -152,36 +152,31 @@ def _new_root(settings: dict[str, Any]) -> None:
     links = ("fd", "/proc/self/fd"), ("stdout", "fd/1"), ("stderr", "fd/2"), ("ptmx", "pts/ptmx")
     for name, end in links:
         os.symlink(end, f"{root}/dev/{name}")
-    for kind, where, data in (("proc", "proc", ""), ("devpts", "dev/pts", "ptmxmode=0666")):
+    for kind, where, data in (("proc", "proc", None), ("devpts", "dev/pts", "ptmxmode=0666")):
         with suppress(OSError):  # within a container it may be forbidden; Python does without
-            _mount(kind, f"{root}/{where}", kind, _NOSUID, data)
+            _call("mount", kind, f"{root}/{where}", kind, _NOSUID, data)
     size = f"size={settings['disk']},nr_inodes=20000,mode=777"
-    _mount("tmpfs", f"{root}/work", "tmpfs", _NOSUID | _NODEV, size)
+    _call("mount", "tmpfs", f"{root}/work", "tmpfs", _NOSUID | _NODEV, size)
     for file in Path("work").iterdir():
         shutil.copyfile(file, f"{root}/work/{file.name}")
     os.mkdir(f"{root}/work/.shm")
     os.chmod(f"{root}/work/.shm", 0o777)
-    _mount(f"{root}/work/.shm", f"{root}/dev/shm", flags=_BIND)
+    _call("mount", f"{root}/work/.shm", f"{root}/dev/shm", None, _BIND, None)
     os.chdir(root)
-    _call("syscall", _PIVOT_ROOT[os.uname().machine], b".", b".")
-    _call("umount2", b".", 2)
+    _call("syscall", _PIVOT_ROOT[os.uname().machine], ".", ".")
+    _call("umount2", ".", 2)
     os.chdir("/")
     _read_only("/")
 
 
 def _read_only(place: str, how: int = 0) -> None:
     attributes = (ctypes.c_uint64 * 4)(1 | 2)  # read only, no set-uid
-    _call("syscall", _MOUNT_SETATTR, -100, place.encode(), how, attributes, 32)
-
-
-def _mount(what: str, where: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    words = (what.encode(), where.encode(), kind.encode() or None)
-    _call("mount", *words, flags, data.encode() or None)
+    _call("syscall", _MOUNT_SETATTR, -100, place, how, attributes, 32)
 
 
 def _call(name: str, *arguments: Any) -> None:
     """Call a function of the C library; OSError if it says no."""
-    if getattr(_LIBC, name)(*arguments) != 0:
+    if getattr(_LIBC, name)(*(os.fsencode(x) if isinstance(x, str) else x for x in arguments)):
         raise OSError(number := ctypes.get_errno(), f"{name}{arguments}: {os.strerror(number)}")
 
 

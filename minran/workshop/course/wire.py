@@ -107,19 +107,20 @@ class Line:
         self.end = end
         self.deadline: float | None = None
 
-    def send(self, data: bytes) -> None:
+    def send(self, message: Any, lend: Callable[[Any], list[Any] | None]) -> None:
         """Send a message; ValueError if it is too long, OSError if nobody takes it."""
+        data = dumps(message, lend)
         if len(data) > MOST_BYTES:
             raise ValueError(f"a message of {len(data) / 1e6:.0f} MB is too long")
         self._wait()
         self.end.sendall(_HEAD.pack(len(data)) + data)
 
-    def receive(self) -> bytes:
+    def receive(self, borrow: Callable[[list[Any]], Any]) -> Any:
         """The next message; EOFError if there will be none, TimeoutError if time is up."""
         (length,) = _HEAD.unpack(self._read(_HEAD.size))
         if length > MOST_BYTES:
             raise ValueError("this is no message")
-        return self._read(length)
+        return loads(self._read(length), borrow)
 
     def _read(self, count: int) -> bytes:
         parts = bytearray()
