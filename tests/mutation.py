@@ -43,6 +43,8 @@ TESTS = {
     "minran/models": ["tests/models", "tests/suites/test_authors.py"],
     "minran/train": [
         "tests/train",
+        "tests/faults/test_fuzz_checkpoint.py",
+        "tests/inspect/test_inspect_figures.py",
         "tests/backend/test_gpu_training.py",
         "tests/backend/test_gpu_graph.py",
     ],

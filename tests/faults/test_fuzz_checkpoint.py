@@ -10,6 +10,7 @@ import json
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,6 +184,11 @@ ODD_PROGRESS = [
     *({"seconds": value} for value in (-1, float("inf"), "1", True)),
     *({"loss_sum": float("nan")}, {"total_steps": 5}, {"total_steps": -1}, {"surprise": 1}),
 ]
+
+
+@pytest.mark.parametrize("accuracy", [-1, 0, 1])
+def test_positions_that_can_be(good, accuracy):
+    assert not replace(good.progress, best_accuracy=accuracy).problem()
 
 
 @pytest.mark.parametrize("change", ODD_PROGRESS, ids=str)
