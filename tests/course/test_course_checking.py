@@ -105,6 +105,23 @@ def test_outcomes(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Task 01.1: not yet - ga is wrong" in printed and "hint:" in printed
 
 
+def in_numpy(gy, shape, axis):  # type: ignore[no-untyped-def]
+    return np.broadcast_to(gy, (99, 99))
+
+
+def test_an_error_names_the_line_of_the_answer_and_the_hint() -> None:
+    outcome = judge("01.2", in_numpy)
+    assert outcome.status == "error" and outcome.where.startswith("line")
+    assert "in_numpy" in outcome.where and "expand_dims" in outcome.hint
+
+
+def test_nearly_equal_numbers_are_written_so_that_they_differ() -> None:
+    with pytest.raises(Wrong) as caught:
+        compare("y", [1 + 1e-11, 2.0], [1.0, 2.0], tol=0)
+    assert caught.value.message == "y is wrong", "not 1 times the right answer"
+    assert "expected 1, got 1.00000000001" in caught.value.where
+
+
 def test_outcomes_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "record"
     with recording(file):

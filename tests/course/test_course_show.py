@@ -12,7 +12,8 @@ from minran import nn, ops, tensor
 from minran.course import explore, frames, show_source
 from minran.errors import GradientError, MinranError, ShapeError
 from minran.inspect.style import new_figure
-from minran.workshop.course.show import STATIC, read_source
+from minran.workshop.course.checking import judge
+from minran.workshop.course.show import STATIC, passed_tasks, read_source
 from minran.workshop.course.steps import backward_steps
 
 
@@ -24,6 +25,15 @@ def test_source_is_the_real_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "residual (Eq. 3)" in printed
     short = read_source(ops.gate, docstring=False)
     assert "Eq. 3" not in short.text and "return Gate" in short.text
+
+
+def test_source_after_its_task(capsys: pytest.CaptureFixture[str]) -> None:
+    passed_tasks.discard("00.2")
+    show_source(ops.gate, after="00.2")
+    assert capsys.readouterr().out.endswith("once task 00.2 has passed.\n")
+    assert judge("00.2", lambda M, T: (1 + M) * T).passed
+    show_source(ops.gate, after="00.2")
+    assert "def gate(mask: Tensor" in capsys.readouterr().out
 
 
 def test_source_is_dedented_and_escaped() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from xml.dom.minidom import parseString
@@ -107,6 +108,17 @@ def test_module_graph_svg(tmp_path: Path) -> None:
     assert "M T" in module_graph(create_model("attention_nano", learning="naive")).text
     assert all(module.training for _, module in model.named_modules())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_an_arrowhead_points_down() -> None:
+    """The last line of an edge gives its arrowhead a direction: it has a length."""
+    network = create_model("attention_small_cifar")
+    part = dict(network.named_modules())["stages.0.1"]
+    ways = re.findall(r'd="(M\S+ V\S+ C[^"]+)"[^>]*marker-end', module_graph(part, (16, 16)).text)
+    assert ways, "edges that merge are curves"
+    for way in ways:
+        *_, curve, last = way.split()
+        assert float(last.removeprefix("V")) - float(curve.split(",")[1]) >= 6 - 0.11
 
 
 @pytest.mark.parametrize("unit", ["resnext", "inception"])

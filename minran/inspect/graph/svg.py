@@ -164,11 +164,15 @@ class _Drawing:
         leave, arrive = y + box.bottom[start.layer], y + box.top[end.layer]
         y1 = {"in": y, "way": y + box.top[start.layer]}.get(start.kind, y + start.y + start.height)
         y2 = y + box.height if end.kind == "out" else y + end.y
+        tip = ""
+        if end.kind == "box" and not end.open:
+            tip = f' marker-end="url(#{self.page}tip)"'
+            # An arrowhead points along the last line, which must have a length.
+            arrive = min(arrive, y2 - 6)
         path = f"M{x1:.1f},{y1:.1f} V{leave:.1f} "
         if abs(x1 - x2) > 0.05:
             middle = (leave + arrive) / 2
             path += f"C{x1:.1f},{middle:.1f} {x2:.1f},{middle:.1f} {x2:.1f},{arrive:.1f} "
-        tip = f' marker-end="url(#{self.page}tip)"' if end.kind == "box" and not end.open else ""
         return (
             f'<path class="edge" d="{path}V{y2:.1f}" fill="none" stroke="{LIGHT.faint}" '
             f'stroke-width="1.3"{tip}/>'

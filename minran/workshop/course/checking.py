@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import re
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,7 @@ from minran.errors import DataError, GradientError, MinranError, expect
 from minran.gradcheck import gradcheck
 from minran.hints import checked
 from minran.workshop.course.checks import NOTEBOOKS
-from minran.workshop.course.show import PACKAGE
+from minran.workshop.course.show import PACKAGE, passed_tasks
 
 RECORD = "MINRAN_COURSE_RECORD"
 """The environment variable that names a file for outcomes; the tests of the notebooks read it."""
@@ -158,7 +159,9 @@ def compare(
         what = "holds numbers that are not finite"
         text = f"{at}: expected {b[place]:.6g}, got {a[place]}"
     else:
-        what, text = f"is wrong{_pattern(a, b)}", f"expected {b[place]:.9g}, got {a[place]:.9g}"
+        digits = next((n for n in (9, 13) if f"{a[place]:.{n}g}" != f"{b[place]:.{n}g}"), 17)
+        text = f"expected {b[place]:.{digits}g}, got {a[place]:.{digits}g}"
+        what = f"is wrong{_pattern(a, b)}"
         if error.size > 1:
             many = f"{int((error > tol).sum())} of {error.size} entries differ"
             text = f"worst {at}: {text}; {many}"
@@ -180,7 +183,8 @@ def _pattern(a: np.ndarray, b: np.ndarray) -> str:
     large = np.isfinite(a) & np.isfinite(b) & (np.abs(b) > 1e-2 * np.abs(b).max())
     if large.sum() >= 2:
         ratios = a[large] / b[large]
-        if np.ptp(ratios) < 1e-6 * np.abs(ratios).max():
+        alike = np.ptp(ratios) < 1e-6 * np.abs(ratios).max()
+        if alike and abs(np.median(ratios) - 1) > 1e-6:
             return f": it is {np.median(ratios):.6g} times the right answer everywhere"
     return ""
 
@@ -304,13 +308,14 @@ def check(task: str, answer: Any) -> None:
 def judge(task: str, answer: Any) -> Outcome:
     """The outcome of a check, without printing it."""
     checker = find_check(task)
+    hint = " ".join((checker.__doc__ or "").split())
     try:
         if answer is ...:
             raise NotImplementedError(task)
         home = f"{getattr(answer, '__module__', '')}.{getattr(answer, '__qualname__', '')}"
         theirs = not (callable(answer) and home.startswith("minran."))
-        hint = f"task {task} asks for one that you have written"
-        require(theirs, f"this is {home}, the library's own", "", hint)
+        ask = f"task {task} asks for one that you have written"
+        require(theirs, f"this is {home}, the library's own", "", ask)
         name, kind = answer_of(checker)
         if kind == Function:
             expect_function(name, answer)
@@ -318,29 +323,34 @@ def judge(task: str, answer: Any) -> Outcome:
             _expect_class(name, answer, *get_args(kind))
         checker(answer)
     except Wrong as wrong:
-        hint = wrong.hint or " ".join((checker.__doc__ or "").split())
-        return Outcome(task, WRONG, wrong.message, wrong.where, hint)
+        return Outcome(task, WRONG, wrong.message, wrong.where, wrong.hint or hint)
     except NotImplementedError:
         return Outcome(task, BLANK, "the answer is still blank")
     except Raised as error:
-        return Outcome(task, ERROR, f"your code raised {error}", error.where)
+        return Outcome(task, ERROR, f"your code raised {error}", error.where, hint)
     except Exception as error:
         message = f"your code raised {type(error).__name__}: {error}"
-        return Outcome(task, ERROR, message, place_of(error))
+        return Outcome(task, ERROR, message, place_of(error), hint)
+    passed_tasks.add(task)
     return Outcome(task, PASSED)
 
 
 def place_of(error: BaseException) -> str:
     """The last line of the student's own code that the error passed through."""
     frames = traceback.extract_tb(error.__traceback__)
-    # The first frames are the check's own; what follows in other files is the answer's.
+    # The first frames are the check's own; what follows in other files is the answer's, or that
+    # of a library that it calls.
     own = str(Path(__file__).parent)
-    answers = [frame for frame in frames if not frame.filename.startswith(str(PACKAGE))]
+    others = (str(PACKAGE), "<__array", "<frozen", *_LIBRARIES)
+    answers = [frame for frame in frames if not frame.filename.startswith(others)]
     inside = answers or [frame for frame in frames if not frame.filename.startswith(own)]
     if not inside:
         return ""
     last = inside[-1]
     return f"line {last.lineno} of {last.name}: {last.line}" if last.line else f"in {last.name}"
+
+
+_LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")))
 
 
 # --- which check

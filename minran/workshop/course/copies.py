@@ -200,6 +200,8 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
         cell.id = f"n{notebook.number:02}-{index:03}"
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
+            if "hide-input" in cell.metadata.get("tags", []):
+                cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds it
         node.cells.append(cell)
         if task := tasks.get(index):
             cell.metadata["nbgrader"] = _nbgrader(task, "task")

@@ -37,6 +37,30 @@ def forgets_the_inputs_of_the_first(tape, last):
     return gradients
 
 
+def adds_in_place(tape, last):
+    gradients = {last: np.ones(())}
+    for output, inputs, vjp in reversed(tape):
+        for name, gradient in zip(inputs, vjp(gradients[output]), strict=True):
+            if name in gradients:
+                gradients[name] += gradient
+            else:
+                gradients[name] = gradient
+    return gradients
+
+
+def leaves_only(tape, last):
+    everything = forgets_nothing(tape, last)
+    return {name: everything[name] for name in "ab" if name in everything}
+
+
+def forgets_nothing(tape, last):
+    gradients = {last: np.ones(())}
+    for output, inputs, vjp in reversed(tape):
+        for name, gradient in zip(inputs, vjp(gradients[output]), strict=True):
+            gradients[name] = gradients.get(name, 0) + gradient
+    return gradients
+
+
 def one_sided(f, x, h):
     gradient = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
@@ -121,6 +145,8 @@ WRONG = {
         ("assigns instead of adding", assigns_gradients),
         ("walks oldest first", oldest_first),
         ("stops too early", forgets_the_inputs_of_the_first),
+        ("adds in place", adds_in_place),
+        ("returns the gradients of the leaves alone", leaves_only),
     ],
     "02.1": [
         ("a one-sided difference", one_sided),

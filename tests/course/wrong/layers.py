@@ -106,7 +106,7 @@ def leaves_a_fraction(size, kernel, stride, padding, ceil_mode):
     return (size + 2 * padding - kernel) / stride + 1
 
 
-def _route(gy, x, kernel, stride, add=True, ties="first", offset=True):
+def _route(gy, x, kernel, stride, add=True, ties="first", offset=True, step="stride"):
     gx = np.zeros_like(x)
     for i, j in np.ndindex(gy.shape):
         top, left = i * stride, j * stride
@@ -115,6 +115,8 @@ def _route(gy, x, kernel, stride, add=True, ties="first", offset=True):
         chosen = {"first": hits[:1], "last": hits[-1:], "all": hits}[ties]
         for a, b in chosen:
             place = (top + a, left + b) if offset else (a, b)
+            if step == "kernel":
+                place = i * kernel + a, j * kernel + b
             gx[place] = gx[place] + gy[i, j] if add else gy[i, j]
     return gx
 
@@ -143,6 +145,10 @@ def _softmax(z, shift=True):
 
 def overflows(logits, targets):
     return (_softmax(logits, shift=False) - targets) / len(logits)
+
+
+def one_maximum_for_all(logits, targets):
+    return overflows(logits - logits.max(), targets)
 
 
 def softmax_over_the_batch(logits, targets):
@@ -207,6 +213,7 @@ WRONG = {
         ("feeds all equal maxima", partial(_route, ties="all")),
         ("takes the last of equal maxima", partial(_route, ties="last")),
         ("forgets the window's offset", partial(_route, offset=False)),
+        ("windows start at i * kernel", partial(_route, step="kernel")),
     ],
     "05.3": [
         ("interpolates the gradient down", interpolates_down),
@@ -215,6 +222,7 @@ WRONG = {
     ],
     "06.1": [
         ("overflows", overflows),
+        ("takes out one maximum for the batch", one_maximum_for_all),
         ("forgets the mean", lambda logits, targets: _softmax(logits) - targets),
         ("wrong sign", lambda logits, targets: (targets - _softmax(logits)) / len(logits)),
         ("softmax over the batch", softmax_over_the_batch),

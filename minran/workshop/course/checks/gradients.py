@@ -18,6 +18,7 @@ from minran.ops.arithmetic import Mul
 from minran.workshop.course.checking import (
     Function,
     Wrong,
+    beside,
     compare,
     compare_gradients,
     generator,
@@ -108,36 +109,64 @@ _TAPES: dict[str, tuple[tuple[str, str, Function], ...]] = {
         ("w", "vu", operator.add),
         ("L", "w", Tensor.sum),
     ),
+    "a sum, which gives one array to both of its inputs": (
+        ("u", "ab", operator.mul),
+        ("v", "ab", operator.mul),
+        ("w", "ua", operator.add),
+        ("s", "wv", operator.add),
+        ("L", "s", Tensor.sum),
+    ),
 }
 """By case: the name of each value, the names of what it is made of, and how."""
+
+
+def _walked(reverse: Function, case: str, *leaves: np.ndarray) -> Any:
+    """What the function makes of a tape; the tape is written where the function lives."""
+    values, tape = {name: tensor(x) for name, x in zip("ab", leaves, strict=True)}, []
+    for name, inputs, function in _TAPES[case]:
+        given = [values[one] for one in inputs]
+        values[name] = function(*given)
+        tape.append((name, tuple(inputs), _vjp(function, *(one.numpy() for one in given))))
+    return reverse(tape, "L")
+
+
+def _vjp(function: Function, *inputs: np.ndarray) -> Callable[[Any], Any]:
+    return lambda gy: _VJPS[function](gy, *inputs)
+
+
+def _reverse(add: Function) -> Function:
+    def reverse(tape: Any, last: str) -> dict[str, Any]:
+        found: dict[str, Any] = {last: np.ones(())}
+        for output, inputs, vjp in reversed(tape):
+            for name, gradient in zip(inputs, vjp(found[output]), strict=True):
+                found[name] = add(found[name], gradient) if name in found else gradient
+        return found
+
+    return reverse
 
 
 def check_1_3(reverse: Function) -> None:
     """a name that is used twice gets two gradients: do they add up? And is an entry visited only
     when its own gradient is complete, so newest first?
     """
+    in_place = (
+        "g[name] += x changes the array itself, and one array may be the gradient of two names: "
+        "write g[name] = g[name] + x"
+    )
     rng = generator(103)
-    for case, steps in _TAPES.items():
-        leaves = (tensor(x, requires_grad=True) for x in rng.standard_normal((2, 3)))
-        values = dict(zip("ab", leaves, strict=True))
-        tape = []
-        for name, inputs, function in steps:
-            given = [values[one] for one in inputs]
-            values[name] = function(*given)
-            tape.append((name, tuple(inputs), _vjp(function, *(one.numpy() for one in given))))
-        got = reverse(tape, "L")
-        values["L"].backward()
+    for case in _TAPES:
+        leaves = rng.standard_normal((2, 3))
+        got = beside(_walked, reverse, case, *leaves)
+        adders = operator.add, operator.iadd
+        right, changed = (_walked(_reverse(add), case, *leaves) for add in adders)
         kind, hint = type(got).__name__, "return the dictionary of gradients"
         require(isinstance(got, dict), f"reverse returned a {kind}", case, hint)
-        for name in "ab":
-            if values[name].grad is not None:
-                hint = "is every entry of the tape visited?"
-                require(name in got, f"there is no gradient of {name}", case, hint)
-                compare(f"the gradient of {name}", got[name], values[name].grad, where=case)
-
-
-def _vjp(function: Function, *inputs: np.ndarray) -> Callable[[Any], Any]:
-    return lambda gy: _VJPS[function](gy, *inputs)
+        # Leaves first: what is wrong there says most.
+        for name in sorted(right):
+            hint = "is every entry of the tape visited?"
+            require(name in got, f"there is no gradient of {name}", case, hint)
+            hint = known_as(got[name], right[name], {in_place: changed[name]})
+            compare(f"the gradient of {name}", got[name], right[name], hint, where=case)
 
 
 def check_2_1(central_gradient: Function) -> None:
@@ -150,7 +179,8 @@ def check_2_1(central_gradient: Function) -> None:
         # (x + h)^3 - (x - h)^3 over 2 h is 3 x^2 + h^2: h shows that the difference is central.
         expected = 3 * before**2 + 1e-6
         compare("the gradient", got, expected, tol=1e-9, where=f"f = sum of x^3, {shape}")
-        compare("x after the call", x, before, "put every entry back, or move a copy", tol=0)
+        # x + h - 2 h + h may round.
+        compare("x after the call", x, before, "put every entry back, or move a copy", tol=1e-12)
 
 
 def check_2_2(unbroadcast: Function) -> None:
@@ -332,17 +362,20 @@ def check_5_2(max_pool_backward: Function) -> None:
     rng = generator(52)
     several = "a pixel can win several windows, and then gets the sum of what they send (5.5)"
     first = "of equal maxima only the first, row by row, gets the gradient"
-    for words, x, kernel, hint in (
-        ("no overlap", rng.standard_normal((6, 6)), 2, ""),
-        ("a window overhangs the edge", rng.standard_normal((5, 7)), 2, ""),
-        ("windows overlap", rng.standard_normal((8, 7)), 3, several),
-        ("all values negative", -1 - rng.random((6, 6)), 3, ""),
-        ("equal maxima in a window", rng.integers(0, 3, (8, 8)).astype(float), 3, first),
+    start = "window (i, j) starts at pixel (i stride, j stride), whatever the kernel is"
+    for words, x, kernel, stride, hint in (
+        ("no overlap", rng.standard_normal((6, 6)), 2, 2, ""),
+        ("a window overhangs the edge", rng.standard_normal((5, 7)), 2, 2, ""),
+        ("gaps between windows", rng.standard_normal((8, 8)), 2, 3, start),
+        ("windows overlap", rng.standard_normal((8, 7)), 3, 2, several),
+        ("all values negative", -1 - rng.random((6, 6)), 3, 2, ""),
+        ("equal maxima in a window", rng.integers(0, 3, (8, 8)).astype(float), 3, 2, first),
     ):
-        pool = {"kernel_size": kernel, "stride": 2, "ceil_mode": True}
+        pool = {"kernel_size": kernel, "stride": stride, "ceil_mode": True}
         _, gy, gx = gradients(rng, ops.max_pool2d, x[None, :, :, None], **pool)
-        got = max_pool_backward(gy[0, :, :, 0], x, kernel, 2)
-        compare("gx", got, gx[0, :, :, 0], hint, where=f"{words}, x {x.shape}")
+        got = max_pool_backward(gy[0, :, :, 0], x, kernel, stride)
+        where = f"{words}, x {x.shape}, kernel {kernel}, stride {stride}"
+        compare("gx", got, gx[0, :, :, 0], hint, where=where)
 
 
 def check_5_3(upsample_backward: Function) -> None:
@@ -363,9 +396,15 @@ def check_5_3(upsample_backward: Function) -> None:
         compare("gx", got, gx, known_as(got, gx, known), where=where)
 
 
+_FAR = np.array([[0.0], [1000], [-1000]] * 2)
+
+
 def check_6_1(cross_entropy_gradient: Function) -> None:
     """(6.6): softmax of each row, minus its targets, over the number of rows"""
-    overflow = "exp overflowed: take the largest score out of each row first, (6.2)"
+    overflow = (
+        "exp gave infinity, or zeros alone: take out of each row its own largest score first, "
+        "(6.2); one number for the whole batch is not enough"
+    )
     sign = "the sign: the loss falls when the label's score grows, so its gradient is < 0"
     mean = "the loss is a mean over the pictures: where is 1/N?"
     rows = "each row must add up to 0: does each row of p add up to 1?"
@@ -376,6 +415,7 @@ def check_6_1(cross_entropy_gradient: Function) -> None:
         ("one picture", rng.standard_normal((1, 4)), soft[:1]),
         ("soft targets", 2 * rng.standard_normal((6, 4)), soft),
         ("scores around 1000", 1000 + 3 * rng.standard_normal((6, 4)), soft),
+        ("rows around 0, 1000, -1000", _FAR + 3 * rng.standard_normal((6, 4)), soft),
     ):
         leaf = tensor(logits.copy(), requires_grad=True)
         ops.cross_entropy(leaf, targets.copy()).backward()
@@ -397,19 +437,22 @@ def check_6_2(nesterov_step: Function) -> None:
         weights = tensor(rng.standard_normal((2, 3)), requires_grad=True)
         sgd = optim.SGD([weights], lr, momentum, nesterov=True, weight_decay=weight_decay)
         p, v = weights.numpy().copy(), np.zeros((2, 3))
-        for step in range(3):
+        for step in range(4):
             grad = rng.standard_normal((2, 3))
             weights.grad = grad.copy()
             sgd.step()
+            if step == 0:  # the answer begins with a velocity
+                p, v = weights.numpy().copy(), sgd.velocity[0].copy()
+                continue
             got = nesterov_step(p.copy(), grad.copy(), v.copy(), lr, momentum, weight_decay)
             g = grad + weight_decay * p
             new = momentum * v + g
             known = {
-                "this is the heavy ball (6.11): Nesterov's step is g + momentum v": p - lr * new,
-                "g + momentum v, with the new v": p - lr * (g + momentum * v),
+                "this step is the new v, which is g + momentum times the old v: the heavy ball "
+                "(6.11); Nesterov's is g + momentum times the new v": p - lr * new,
                 "the sign: down the slope": p + lr * (g + momentum * new),
             }
-            where = f"step {step + 1}, momentum {momentum}, weight_decay {weight_decay}, lr {lr}"
+            where = f"step {step}, momentum {momentum}, weight_decay {weight_decay}, lr {lr}"
             new_p, new_v = unpack("nesterov_step", got, "p", "v")
             compare("v", new_v, sgd.velocity[0], decayed if weight_decay else plain, where=where)
             compare("p", new_p, weights.numpy(), known_as(new_p, p, known), where=where)
