@@ -287,6 +287,9 @@ class NCCLWorld(MPIWorld):
         import cupy
         from cupy.cuda import nccl
 
+        what = "several GPUs need NCCL, which CuPy does not find"
+        install = 'pip install "nvidia-nccl-cu12" (or -cu13, as your CuPy)'
+        expect(getattr(nccl, "available", True), f"{what}; {install}", BackendError)
         found = cupy.cuda.runtime.getDeviceCount()
         what = f"process {self.rank} is number {local_rank + 1} on a machine with {found} GPU(s)"
         expect(local_rank < found, f"{what}; start one process for each GPU", BackendError)

@@ -20,6 +20,7 @@ import numpy as np
 
 from minran import backend, distributed
 from minran.autograd import Array
+from minran.backend.gpu.launch import MAX_ELEMENTS
 from minran.data import Loader
 from minran.data.augment import PAD, one_hot
 from minran.errors import BackendError, RecipeError, expect
@@ -81,8 +82,10 @@ class DeviceSteps(UnreadSteps):
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
         self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
-        # The kernel knows labels of one byte, and no mixup.
-        on_device = not recipe.augment.mixup and parts.train.dataset.num_classes <= 256
+        # The kernel knows labels of one byte, no mixup, and counts numbers with 32 bits.
+        data = parts.train.dataset
+        fits = data.num_classes <= 256 and data.images.size <= MAX_ELEMENTS
+        on_device = fits and not recipe.augment.mixup
         self.source: DeviceBatches | HostBatches = (
             DeviceBatches(parts.train, self.numbers) if on_device else HostBatches(parts.train)
         )

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 
 import minran
-from minran import backend
+from minran import backend, distributed
 from minran.backend.gpu import cuda, launch
 from minran.errors import BackendError, ShapeError
 
@@ -92,6 +93,24 @@ def test_a_broken_cupy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert "libsomething.so is missing" in message()
 
 
+def test_the_wheels_for_two_cudas(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_cupy(monkeypatch)
+    monkeypatch.setattr(cuda, "distributions", lambda name: [name])
+    text = message()
+    assert "cupy-cuda12x and cupy-cuda13x are installed" in text and "minran[gpu13]" in text
+    monkeypatch.setattr(cuda, "distributions", lambda name: [name] if "13" in name else [])
+    cuda.ensure_available()
+
+
+def test_several_gpus_without_nccl(monkeypatch: pytest.MonkeyPatch) -> None:
+    cupy, comm, mpi = fake_cupy(monkeypatch), MagicMock(), MagicMock()
+    mpi.Win.Allocate.return_value = bytearray(8)
+    cupy.cuda.nccl = SimpleNamespace(available=False)
+    monkeypatch.setitem(sys.modules, "cupy.cuda", cupy.cuda)
+    with pytest.raises(BackendError, match=r'need NCCL.*pip install "nvidia-nccl-cu12"'):
+        distributed.NCCLWorld(comm, mpi, 0)
+
+
 def test_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_cupy(monkeypatch, driver=0)
     assert "no NVIDIA driver" in message() and 'use("numpy")' in message()
@@ -152,6 +171,8 @@ def test_too_many_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     emulation = pytest.importorskip("emulation")
     with pytest.raises(ShapeError, match="smaller batch"):
         emulation.EmulatedBackend().relu(np.zeros(6, np.float32))
+    with pytest.raises(ShapeError, match="smaller batch"):  # a result larger than its inputs
+        emulation.EmulatedBackend().upsample_bilinear2d(np.zeros((1, 2, 2, 1), "f"), (3, 2), True)
 
 
 def test_whole_numbers_are_refused() -> None:

@@ -32,7 +32,9 @@ PROGRAMS = {file: (file, instances(file)) for file in FILES} | {
     "plain products": ("conv.cu", products([*SIMT, engine._simt("double", 16, 1)])),
     "plain products of bfloat16": ("conv.cu", products(SHORT_SIMT)),
 }
-ARCHITECTURES = (75, 80, 86, 89, 90)
+ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
+OPTIONS = "-std=c++17", "-ftz=true", "--device-as-default-execution-space"
+"""Those of CuPy too, which it adds to every program."""
 
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
 # for each channel.
@@ -55,7 +57,7 @@ def compile_ptx(source: str, names: tuple[str, ...], architecture: int) -> str:
     _, program = nvrtc.nvrtcCreateProgram(source.encode(), b"kernels.cu", 0, [], [])
     for name in names:
         nvrtc.nvrtcAddNameExpression(program, name.encode())
-    options = [f"--gpu-architecture=sm_{architecture}".encode(), b"-std=c++17"]
+    options = [each.encode() for each in (f"--gpu-architecture=sm_{architecture}", *OPTIONS)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
     if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
         _, size = nvrtc.nvrtcGetProgramLogSize(program)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 from functools import cached_property
+from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,8 @@ import numpy as np
 from minran.backend.gpu.graph import CudaRecorder
 from minran.errors import BackendError, expect, pip_install
 
-_INSTALL = pip_install("gpu")
+_INSTALL = f"{pip_install('gpu')} (for a driver of CUDA 13: {pip_install('gpu13')})"
+_WHEELS = "cupy-cuda12x", "cupy-cuda13x"
 _WITHOUT = 'without a GPU, minran.use("numpy") runs everything on the CPU'
 _OPTIONS = ("-std=c++17",)
 _FOLDER = Path(__file__).parent / "kernels"
@@ -27,6 +29,11 @@ Size = tuple[int, ...]
 
 def ensure_available() -> None:
     """Raise BackendError, saying what is missing and what helps, unless CuPy can use a GPU."""
+    # The wheels for CUDA 12 and 13 write to one folder: what lies there then is neither of them.
+    wheels = [name for name in _WHEELS if any(distributions(name=name))]
+    both = f"{' and '.join(wheels)} are installed, and write to one folder"
+    remedy = f"pip uninstall {' '.join(wheels)}, then {_INSTALL}"
+    expect(len(wheels) < 2, f"{both}; run {remedy}", BackendError)
     cupy = _import_cupy()
     runtime = cupy.cuda.runtime
     driver, built = runtime.driverGetVersion() // 1000, runtime.runtimeGetVersion() // 1000

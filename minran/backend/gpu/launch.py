@@ -7,6 +7,7 @@ that runs the same source on the CPU.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from minran.backend import weight_dtype
 from minran.backend.gpu.cuda import CudaDevice, Size
 from minran.backend.gpu.graph import CudaRecorder
-from minran.errors import expect
+from minran.errors import ShapeError, expect
 
 Array = Any
 
@@ -145,11 +146,7 @@ def operand(x: Array, dtype: Any = None) -> Array:
 
     Nothing is copied if x is so already. Raises ShapeError for arrays that are too large.
     """
-    expect(
-        x.size <= MAX_ELEMENTS,
-        f"GPU kernels take arrays of at most {MAX_ELEMENTS} numbers, got {x.size}: "
-        "use a smaller batch",
-    )
+    _expect_countable(x.size)
     xp = device().xp
     other = dtype is not None and x.dtype != dtype
     # From and to bfloat16 through a kernel of our own: it can be part of a recorded step, and
@@ -192,13 +189,20 @@ def put_back(arrays: Sequence[Array], changed: Sequence[Array]) -> None:
 
 
 def empty(shape: Size, dtype: Any) -> Array:
-    """A new array for a kernel to write to."""
+    """A new array for a kernel to write to. Raises ShapeError if it is too large."""
+    _expect_countable(math.prod(shape))
     return device().empty(shape, dtype)
 
 
 def empty_like(x: Array) -> Array:
     """One with the shape and the dtype of x."""
     return device().empty(x.shape, x.dtype)
+
+
+def _expect_countable(size: int) -> None:
+    if size > MAX_ELEMENTS:
+        what = f"GPU kernels take arrays of at most {MAX_ELEMENTS} numbers, got {size}"
+        raise ShapeError(f"{what}: use a smaller batch")
 
 
 def place(array: np.ndarray) -> Array:

@@ -183,7 +183,8 @@ __global__ void sum_of_slices(const R* slices, R* gw, int count, int size) {
 }
 
 // Blocks of the next two kernels have 16 columns of threads, one for each channel, and 64 rows
-// that share the tiles: there are many tiles and few channels, so few blocks.
+// that share the tiles: there are many tiles and few channels, so few blocks. The bounds make the
+// compiler leave each of their 1024 threads few enough registers.
 constexpr int TILE_ROWS = 64;
 
 // Batch statistics from the tiles of conv_forward: with m pixels in all, m_t of them in tile t,
@@ -191,8 +192,9 @@ constexpr int TILE_ROWS = 64;
 //   d = 1/m sum m_t d_t,   mean = mean_0 + d,   var = 1/m sum (squares_t + m_t d_t^2) - d^2
 // tile_moments: (tiles, 2, channels).
 template <typename R>
-__global__ void moments_of_tiles(const R* tile_moments, double* mean, double* var, int tiles,
-                                 int tile_rows, int pixels, int channels) {
+__global__ void __launch_bounds__(TILE * TILE_ROWS)
+moments_of_tiles(const R* tile_moments, double* mean, double* var, int tiles, int tile_rows,
+                 int pixels, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   const double first = c < channels ? tile_moments[c] : R(0);
   double sum = 0, squares = 0;
@@ -214,8 +216,9 @@ __global__ void moments_of_tiles(const R* tile_moments, double* mean, double* va
 // gbeta and ggamma from the tiles of conv_input: gbeta = sum g, ggamma = sum g (x - mean) inv_std.
 // The tiles have subtracted the mean as an R.
 template <typename R>
-__global__ void sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std,
-                              double* ggamma, double* gbeta, int tiles, int channels) {
+__global__ void __launch_bounds__(TILE * TILE_ROWS)
+sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std, double* ggamma,
+              double* gbeta, int tiles, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
   for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {

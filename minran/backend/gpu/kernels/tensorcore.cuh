@@ -61,6 +61,7 @@ struct Tf32 {
 
   template <typename TileA, typename TileB>
   __device__ void multiply(const TileA& a, const TileB& b) {
+    __syncwarp();  // the instruction wants the whole warp, which loads may have parted
 #pragma unroll
     for (int k = 0; k < DEPTH; k += 8) {
       float a_fragment[2][4];
