@@ -17,14 +17,15 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00_start_here.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00_start_here.ipynb)
 #
 # **You will be able to**
 #
 # - run a trained Residual Attention Network and look at its masks;
 # - name its parts, from the stem to the classifier, and find each in the code;
-# - compute what an attention module puts out from its mask and its trunk;
-# - look up every symbol of this course: what it means, where it is in the code, which notebook
+# - compute the output of an attention module from its mask and its trunk;
+# - look up the symbols of this course: what each means, where it is in the code, which notebook
 #   explains it.
 #
 # **Time**: 30 minutes to read and do; runs in 8 seconds on 2 cores.
@@ -45,13 +46,18 @@ import numpy as np
 from minran import inspect, ops
 from minran.course import check, show_source
 from minran.data import load_shapes
+from minran.inspect.style import colour_bar, new_figure, show, theme
 from minran.train import load_pretrained
 
 # %% [markdown]
 # ## 1 · A network that looks
 #
+# An image classifier turns an image into one number for each class, its **logits**; the largest
+# is the answer. On the way it computes **features**: arrays of height × width × channels, in which
+# each **channel** is a map that responds to one kind of pattern.
+#
 # This network was trained by `minran quickstart`, in about a minute and a half on two processor
-# cores. Its pictures come from the library's own **shapes** data, which is drawn, not
+# cores. Its images come from the library's own **shapes** data, which is drawn, not
 # photographed: one object of ten kinds on a busy background. They are made here, so nothing has to
 # be downloaded, and the true outline of every object is known. (CIFAR-10, the data of the paper,
 # comes in notebook 12.)
@@ -69,11 +75,11 @@ shown = np.sort(firsts)[:5]
 inspect.prediction_figure(test.images[shown[:3]], probabilities[shown[:3]], class_names, count=3)
 
 # %% [markdown]
-# So far this is any classifier. What makes this network special is that it computes, at three
-# depths, a **mask**: an array as large as its features, that says for each position and each
-# channel how much that feature shall count. Here are the masks' means over channels, laid over the
-# pictures, beside the true objects. Nobody told the network where the objects are; it was trained
-# on labels alone.
+# So far this is any classifier. The special part: at three depths the network computes a
+# **mask**, an array of the same size as its features, that says for each position and each channel
+# how much that feature counts. The figure shows the mean of each mask over its channels, laid over
+# the image, and the true object at the right. The network was trained on labels alone; it never saw
+# where the objects are.
 
 # %%
 attentions = inspect.attention_maps(model, inputs)
@@ -86,11 +92,47 @@ inspect.mask_figure(
 )
 
 # %% [markdown]
-# Look before you believe. Some maps follow the object, some are bright everywhere *but* on it, and
-# those of the last stage, only 4×4 values each, are vague. A mean over channels hides much, too:
-# each channel has a mask of its own. Below are the channels of the first stage whose masks vary
-# most over the picture. Whether masks find objects is a question of numbers: notebook 13 scores
-# them against the true outlines, beside a baseline that always points at the middle.
+# Be careful with this figure: **each map is stretched** from its own lowest value (black) to its
+# own highest (yellow). So every map looks equally strong. The next cell shows the same maps on one
+# scale for all, and prints for all 300 images how much a map varies within an image, and how it is
+# correlated with the object.
+
+# %%
+print(
+    "stage  size     lowest to highest within an image   correlation with the object   negative in"
+)
+for attention in attentions:
+    maps = attention.mask.mean(axis=3)
+    large = inspect.resize_maps(maps, (32, 32))
+    pairs = zip(large, test.masks, strict=True)
+    r = np.array([np.corrcoef(values.ravel(), mask.ravel())[0, 1] for values, mask in pairs])
+    size, span = f"{maps.shape[1]}×{maps.shape[2]}", np.ptp(maps, axis=(1, 2)).mean()
+    print(f"{attention.title[-1]:6} {size:8} {span:35.2f} {r.mean():29.2f} {np.mean(r < 0):13.0%}")
+
+# %% tags=["hide-input"]
+colours = theme()
+figure = new_figure(6.4, 6.2, False)
+axes = figure.subplots(len(shown), 4)
+for row, index in zip(axes, shown, strict=True):
+    show(row[0], test.images[index], colours, "image" if index == shown[0] else "")
+    for place, attention in zip(row[1:], attentions, strict=True):
+        title = f"mask, {attention.title}" if index == shown[0] else ""
+        values = attention.mask[index].mean(axis=2)
+        drawn = show(place, values, colours, title, cmap="inferno", vmin=0.3, vmax=0.7)
+colour_bar(figure, drawn, axes, colours, "mean of the mask over channels")
+figure
+
+# %% [markdown]
+# On one scale the maps of stage 3 are almost flat: within an image they vary by a few hundredths.
+# Those of stages 1 and 2 vary more, and in most images they are **darker on the object**, not
+# brighter: the correlation is negative. So these means do not highlight the object. That alone says
+# neither that the masks are useless nor that they work: a mean over channels hides much, because
+# each channel has a mask of its own, and a channel that is lowered may be one that disturbs.
+# Notebook 13 measures both: where masks are high, scored against the true outlines and against a
+# baseline that always points at the middle, and what the network loses when masks are replaced.
+#
+# Below are the four channels of the first stage whose masks vary most over the image (each
+# stretched to its own range again).
 
 # %%
 inspect.mask_figure(test.images[shown], attentions[:1], test.masks[shown], rule="variance", count=4)
@@ -98,19 +140,33 @@ inspect.mask_figure(test.images[shown], attentions[:1], test.masks[shown], rule=
 # %% [markdown]
 # ## 2 · The map of the network
 #
-# The whole network, with the shape of the features on every arrow (height × width × channels). In
-# the browser, click the name of a box to fold it.
+# The whole network, with the shape of the features on every arrow (height × width × channels).
+# While the notebook runs, a click on the name of a box folds it.
 
 # %%
-inspect.module_graph(model, depth=2)
+inspect.module_graph(model, depth=3)
 
 # %% [markdown]
 # | part | what it does |
 # |---|---|
 # | **stem** | one convolution that makes channels out of colours, and (here) a pool to save time |
-# | **stages** | three; all but the first halve the size; they hold the attention modules |
+# | **stages** | three; all but the first halve the size; each holds an `AttentionModule` |
 # | **tail** | residual units without attention |
 # | **norm, pool, fc** | batch norm and ReLU, mean over positions, a linear layer: logits |
+#
+# The words in it, in one line each (later notebooks explain them):
+#
+# | word | meaning | notebook |
+# |---|---|---|
+# | **convolution** | each output number is computed from a small window of the input | 03 |
+# | **batch norm** | moves and scales each channel to mean 0 and variance 1 | 04 |
+# | **ReLU** | $\max(z, 0)$ for each number | 04 |
+# | **pool** | makes a map smaller: the largest, or the mean, of each window | 05 |
+# | **residual unit** | a few layers $F$ whose output is added to their input: $x + F(x)$ | 07 |
+# | **sigmoid** | $1/(1 + e^{-z})$, a number between 0 and 1 | 10 |
+#
+# Figures count stages from 1, as the paper does; the code counts from 0, as Python does. "Stage 1"
+# of a figure is `stages.0` in the code.
 #
 # Everything new is inside the **attention module**. This is Figure 2 of the paper, drawn from the
 # code: the *trunk* on one side, the *mask* on the other, and the gate that joins them.
@@ -122,17 +178,17 @@ inspect.module_graph(module, image_size=(16, 16))
 # %% [markdown]
 # From top to bottom:
 #
-# - **before**: residual units, then the way splits;
+# - **before**: residual units; their output goes to both branches;
 # - **trunk** $T$: two residual units, which compute features as in any residual network;
-# - **mask** $M$: pools make the map small, so that each value sees much of the picture;
+# - **mask** $M$: pools make the map small, so that each value depends on much of the image;
 #   interpolation brings it back to full size; two $1\times1$ convolutions and a sigmoid make
 #   values between 0 and 1;
 # - **gate**: $H = (1 + M)\,T$, element by element (the paper's Eq. 3);
 # - **after**: more residual units.
 #
 # The names in the drawing are the names in the code. The mask of the first module is
-# `stages.0.1.mask`: stage 0, place 1 in it (place 0 is a plain unit), its part `mask`. Every module
-# and every parameter can be had by such a name:
+# `stages.0.1.mask`: stage 0, part 1 of it (part 0 is a plain unit), and in that the part `mask`.
+# Every module and every parameter has such a name:
 
 # %%
 for name, part in module.named_modules():
@@ -165,9 +221,9 @@ check("00.1", names)
 #
 # $$ H = M\,T \quad\text{(Eq. 1)}, \qquad\qquad H = (1 + M)\,T \quad\text{(Eq. 3)}. $$
 #
-# With $0 \le M \le 1$ the naive gate can only make features smaller, and a network has many of
-# them in a row. The residual gate leaves them at least as they are. Notebook 09 is about this
-# difference.
+# With $0 \le M \le 1$ the naive gate can only make features smaller, and a network has many such
+# gates one after another. The residual gate never makes a feature smaller. Notebook 09 is about
+# this difference.
 
 
 # %% tags=["exercise"]
@@ -207,14 +263,14 @@ show_source(ops.gate)
 #
 # ## 5 · Symbols
 #
-# The table holds every symbol of the course, what it is, where it is in the code, and the notebook
-# that explains it. `ops.conv2d(stride)` means the argument `stride` of `minran.ops.conv2d`, and
-# names such as `stages.0.1.mask` are parts of the network above. (A test follows every name in the
-# table.)
+# The table holds the symbols of the course (not those that a single proof uses), what each is,
+# where it is in the code, and the notebook that explains it. `ops.conv2d(stride)` means the
+# argument `stride` of `minran.ops.conv2d`, and names such as `stages.0.1.mask` are parts of the
+# network above. (A test follows every name in the table.)
 #
 # | symbol | what it is | in the code | notebook |
 # |---|---|---|---|
-# | $N, H, W, C$ | pictures, height, width, channels: the order of all axes | `Tensor.shape` | 00 |
+# | $N, H, W, C$ | images, height, width, channels: the order of all axes | `Tensor.shape` | 00 |
 # | $x$, $y$ | input and output of an operation | `Op.forward` | 01 |
 # | $L$ | the loss, one number | `ops.cross_entropy` | 01, 06 |
 # | $g^y$ | gradient of the loss, $\partial L/\partial y$ | `Op.backward(gy)` | 01 |
@@ -222,30 +278,39 @@ show_source(ops.gate)
 # | $h$, $\varepsilon$ | step of a difference; precision of the numbers | `gradcheck(eps)` | 02 |
 # | $r$ | random cotangent, in gradient checks | `gradcheck(seed)` | 02 |
 # | $A^{\mathsf T}$ | adjoint of a linear operation | `Op.backward` | 02 |
-# | $w$ | weights of a convolution $(K_H, K_W, C, K)$ | `stem.0.weight` | 03 |
+# | $w$, $W$ | weights of a convolution $(K_H, K_W, C, K)$, and as a matrix | `stem.0.weight` | 03 |
+# | $\mathrm{cols}(x)$ | the windows of $x$ as the rows of a matrix | `ops.conv2d` | 03 |
+# | $S$, $\pi(q)$ | a selection: which pixel was copied, or won a window | `ops.conv2d` | 03, 05 |
 # | $K_H, K_W$ | height and width of a kernel or window | `nn.Conv2d(kernel_size)` | 03, 05 |
 # | $K$ | output channels; also the number of classes | `nn.Conv2d(out_channels)` | 03, 06 |
 # | $s$, $p$ | stride and padding | `ops.conv2d(stride)`, `ops.conv2d(padding)` | 03 |
 # | $G$ | groups of a convolution | `ops.conv2d(groups)` | 03 |
 # | $\mu$ | mean of a channel over the batch | `norm.running_mean` | 04 |
-# | $\sigma^2$ | variance of a channel over the batch | `norm.running_var` | 04 |
+# | $v$ | variance of a channel over the batch | `norm.running_var` | 04 |
+# | $m$ | values of a channel in a batch, $NHW$ | `ops.batch_norm` | 04 |
+# | $r$ | $1/\sqrt{v + \varepsilon}$ | `ops.batch_norm` | 04 |
 # | $\hat x$ | the normalised input, mean 0 and variance 1 | `ops.batch_norm` | 04 |
 # | $\gamma, \beta$ | scale and shift of a batch norm | `norm.gamma`, `norm.beta` | 04 |
-# | $\epsilon$ | what keeps a division by a standard deviation finite | `ops.batch_norm(eps)` | 04 |
-# | $m$ | momentum of the running statistics | `ops.batch_norm(momentum)` | 04 |
+# | $\varepsilon$ | keeps a division by a standard deviation finite | `ops.batch_norm(eps)` | 04 |
+# | $\alpha$ | weight of the new value in running statistics | `ops.batch_norm(momentum)` | 04 |
 # | $\max$ | the largest of a window | `ops.max_pool2d` | 05 |
+# | $u(i)$ | where output pixel $i$ lies on the line of inputs | `ops.upsample_bilinear2d` | 05 |
 # | $R_h, R_w$ | interpolation, $Y = R_h X R_w^{\mathsf T}$ | `ops.upsample_bilinear2d` | 05 |
 # | $z$, $p_k$ | logits, and the probabilities made from them | `fc`, `ops.softmax` | 06 |
 # | $t$ | target probabilities | `ops.cross_entropy(label_smoothing)` | 06 |
 # | $\theta$ | any parameter | `nn.Parameter` | 06 |
 # | $\eta$ | learning rate | `optim.SGD(lr)` | 06 |
 # | $\mu$, $v$ | momentum and velocity of the optimiser | `optim.SGD(momentum)` | 06 |
-# | $\lambda$ | weight decay | `optim.SGD(weight_decay)` | 06 |
+# | $\omega$ | weight decay | `optim.SGD(weight_decay)` | 06 |
+# | $\lambda$, $\kappa$ | curvature of the loss; largest over smallest | `optim.SGD(lr)` | 06 |
+# | $\varphi$ | density of the normal distribution | `nn.ReLU` | 07 |
 # | $F(x)$ | what a residual unit adds to its input: $x + F(x)$ | `models.PreActUnit` | 07 |
 # | $T$ | trunk branch: features | `stages.0.1.trunk` | 08 |
 # | $M$ (also $s$) | soft mask branch | `stages.0.1.mask` | 08 |
 # | $H$ | output of the gate | `ops.gate` | 08, 09 |
-# | $h_{\mathrm{up}}, h_{\mathrm{down}}$ | halves of the mask | `stages.0.1.mask.body` | 08 |
+# | $u$ | input of trunk and mask | `stages.0.1.before` | 08 |
+# | $P_{unit}$, $P_{head}$ | parameters of a unit; of a mask's head | `models.PreActUnit` | 08 |
+# | $d_k$, $y_k$ | maps of the mask at level $k$, down and up | `stages.0.1.mask.body` | 08 |
 # | $d$ | depth of a mask: number of its max-pools | `models.Hourglass(depth)` | 08 |
 # | $p$ | units before the split, and after the gate | `models.AttentionModule(p)` | 08 |
 # | $t$ | units in the trunk | `models.AttentionModule(t)` | 08 |
@@ -261,7 +326,7 @@ show_source(ops.gate)
 # | $\alpha_c$ | weight of a channel in Grad-CAM | `inspect.gradcam` | 13 |
 # | $s$, $v$ | spread of single values; variance of their mean | `ablate.summarise` | 14 |
 # | $t_f$ | 95% limit of Student's t, $f$ degrees of freedom | `ablate.student_t` | 14 |
-# | $e_j$ | 1 at place $j$, 0 elsewhere: a label as probabilities | `data.one_hot` | 15 |
+# | $e_j$ | 1 at position $j$, 0 elsewhere: a label as probabilities | `data.one_hot` | 15 |
 # | IoU | overlap of a mask and the true object: both over either | `inspect.score` | 13 |
 # | $F$, $B$ | operations and bytes of a kernel call | `course.Spent` | 17 |
 # | $\pi$, $\beta$ | operations and bytes a second, at most | `course.seconds_of` | 17 |
@@ -270,10 +335,11 @@ show_source(ops.gate)
 # | $z$, $s$ | a channel's mean; its weight | `course.SqueezeExciteParts` | 18 |
 # | $\rho$ | reduction of a channel gate | `course.SqueezeExciteParts(reduction)` | 18 |
 #
-# Some letters mean two things, as in the papers that they come from: $p$ is a padding, a
-# probability and a number of units, $r$ a cotangent, a number of units and a clean ratio, $\mu$ a
-# mean and a momentum, $m$ a momentum and a number of modules, $\beta$ a shift and a bandwidth. The
-# notebook always says which.
+# Some letters mean several things, as in the papers that they come from: $p$ is a padding, a
+# probability and a number of units, $r$ a cotangent, one over a standard deviation, a number of
+# units and a clean ratio, $\mu$ a mean and a momentum, $v$ a variance and a velocity, $m$ a number
+# of values and of modules, $u$ a position and a module's input, $\beta$ a shift and a bandwidth.
+# Each notebook says which.
 #
 # ## Summary
 #
@@ -284,12 +350,12 @@ show_source(ops.gate)
 #
 # ## Questions
 #
-# 1. The mask of stage 3 is a map of $4\times4$. Why does it look smooth when laid over a picture of
+# 1. The mask of stage 3 is a map of $4\times4$. Why does it look smooth when laid over an image of
 #    $32\times32$?
 #
 # <details><summary>Answer</summary>
 #
-# Each of its values belongs to a patch of $8\times8$ pixels and more. To lay it over the picture
+# Each of its values belongs to a patch of $8\times8$ pixels and more. To lay it over the image
 # it is interpolated, which is smooth. Fine outlines cannot be seen in it, whatever the colours
 # suggest.
 #
@@ -308,10 +374,11 @@ show_source(ops.gate)
 #
 # <details><summary>Answer</summary>
 #
-# Raising features at places that help to name the class lowers the loss. That is a reason to hope,
-# not a proof: a mask may also raise background features that a later layer subtracts. So one must
-# measure, against the outlines and against a baseline that always points at the middle: notebook
-# 13.
+# If a mask raises features at positions that help to name the class, the loss falls. That is a
+# reason to expect something, and no proof: a mask may also raise features of the background that a
+# later layer subtracts. In section 1 the means of stages 1 and 2 are lower on the object. So one
+# has to measure, against the outlines and against a baseline that always points at the middle:
+# notebook 13.
 #
 # </details>
 #

@@ -11,13 +11,14 @@
 #   minran:
 #     number: 1
 #     seconds: 5
-#     minutes: 60
+#     minutes: 80
 # ---
 
 # %% [markdown]
 # # 01 · Reverse mode
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/01_reverse_mode.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/01_reverse_mode.ipynb)
 #
 # **You will be able to**
 #
@@ -27,7 +28,7 @@
 # - say why a gradient needs one walk from the end, in which order, and why it must *add*;
 # - read minran's engine, which is 600 lines.
 #
-# **Time**: 60 minutes to read and do; runs in 5 seconds on 2 cores.
+# **Time**: 80 minutes to read and do; runs in 5 seconds on 2 cores.
 #
 # **Needs**: partial derivatives and NumPy; nothing else of this course.
 
@@ -72,10 +73,19 @@ colours = theme()
 # \tag{1.1}
 # $$
 #
-# The sum matters: here $p$ is used **twice**, by $q$ and by $L$, and both ways count.
+# The sum matters: here $p$ is used **twice**, by $q$ and by $L$, and both uses count. What each
+# step needs are the derivatives of its result with respect to its own inputs:
 #
-# Step through the picture: click the numbers, or click one and use the arrow keys. Before each
-# step, say aloud which gradient comes next, and what it is.
+# | step | derivatives | here |
+# |---|---|---|
+# | $p = a\,b$ | $\partial p/\partial a = b$, $\;\partial p/\partial b = a$ | 3, 2 |
+# | $q = p + c$ | $\partial q/\partial p = 1$, $\;\partial q/\partial c = 1$ | 1, 1 |
+# | $L = p\,q$ | $\partial L/\partial p = q$, $\;\partial L/\partial q = p$ | 5, 6 |
+#
+# (In the last row $\partial L/\partial p$ is the direct part alone, with $q$ held fixed.)
+#
+# Step through the drawing: click the numbers, or click one and use the arrow keys. Before each
+# step, predict which gradient comes next, and its value.
 
 # %%
 a = tensor([2.0], requires_grad=True)
@@ -91,11 +101,11 @@ backward_steps(L, a=a, b=b, c=c, p=p, q=q, L=L)
 # another $6$, and only now is the gradient of $p$ complete: $11$. Only then may $p = a\,b$ pass it
 # on. Two rules follow, and they are the whole algorithm:
 #
-# - an op passes its gradient on **after** everyone who used its result has contributed;
+# - an op passes its gradient on **after** all ops that used its result have contributed;
 # - contributions **add up**.
 #
-# Who made the results last is served first: walking from the newest op to the oldest satisfies the
-# first rule, because an op can only use results that existed before it.
+# Walking from the newest op to the oldest satisfies the first rule, because an op can only use
+# results that existed before it.
 #
 # The library gives the same numbers:
 
@@ -121,9 +131,11 @@ print(f"dL/da = {a.grad[0]}, dL/db = {b.grad[0]}, dL/dc = {c.grad[0]}")
 # differentiation: *given the gradient of my output, what is the gradient of my input?* In minran
 # `gy` is $g^y$ and `Op.backward(gy)` returns $g^x$ for each input.
 #
-# How large is $J$? A feature map of $32\times32\times64$ numbers has 65,536 entries; the Jacobian
-# of one ReLU on it would have 4.3 billion. But look at what Jacobians of real ops are like. Each
-# row below was made with one call of `backward`, for one unit vector as $g^y$.
+# How large is $J$? Take features of $32\times32\times64$ (height, width, channels): 65,536 numbers.
+# A ReLU, $y_i = \max(x_i, 0)$, gives as many, so its Jacobian would have 4.3 billion entries. Now
+# look at Jacobians of real ops. Each row below was made with one call of `backward`, with one unit
+# vector as $g^y$. (*Softmax* makes the numbers of a row positive and their sum 1, notebook 06;
+# *interpolate* enlarges an image, notebook 05.)
 
 
 # %%
@@ -151,6 +163,8 @@ functions = {
     "softmax(x)": ops.softmax,
     "interpolate 4×4 → 5×5": lambda x: ops.upsample_bilinear2d(x.reshape(1, 4, 4, 1), 5),
 }
+
+# %% tags=["hide-input"]
 figure = new_figure(9.6, 5.6, dark=False)
 for axes, (name, f) in zip(figure.subplots(2, 3).flat, functions.items(), strict=True):
     J = jacobian(f, x)
@@ -163,33 +177,35 @@ figure.suptitle(
 figure
 
 # %% [markdown]
-# Almost everything is zero, or repeats. Nobody stores these matrices; the VJP is written down
-# directly, and costs about as much as the op itself.
+# Almost all entries are zero, or repeat. No library stores these matrices. The VJP is written as a
+# formula, and costs about as much as the op itself.
 #
-# ## 3 · Three VJPs by hand
+# ## 3 · A VJP by hand
 #
-# The recipe is always the same. Write $L$'s change through the output,
+# The recipe is always the same. Write the change of $L$ through the output,
 # $\mathrm{d}L = \sum_i g^y_i\,\mathrm{d}y_i$; put in what $\mathrm{d}y$ is; sort the result by
-# $\mathrm{d}x_j$; what stands before $\mathrm{d}x_j$ is $g^x_j$.
+# $\mathrm{d}x_j$; the factor of $\mathrm{d}x_j$ is $g^x_j$.
 #
 # **A product of matrices**, $Y = A B$. Here $\mathrm{d}Y = \mathrm{d}A\,B + A\,\mathrm{d}B$, so
 #
 # $$
-# \mathrm{d}L = \sum_{ik} g^Y_{ik}\Big(\sum_j \mathrm{d}A_{ij} B_{jk} + \sum_j A_{ij}\,
-# \mathrm{d}B_{jk}\Big)
-# \;\Longrightarrow\;
-# g^A = g^Y B^{\mathsf T}, \qquad g^B = A^{\mathsf T} g^Y. \tag{1.4}
+# \begin{aligned}
+# \mathrm{d}L &= \sum_{ik} g^Y_{ik}\Big(\sum_j \mathrm{d}A_{ij} B_{jk} + \sum_j A_{ij}\,
+# \mathrm{d}B_{jk}\Big) \\
+# \Longrightarrow\quad
+# g^A &= g^Y B^{\mathsf T}, \qquad g^B = A^{\mathsf T} g^Y.
+# \end{aligned}
+# \tag{1.4}
 # $$
 #
-# Shapes leave no other choice: $g^A$ must have $A$'s shape. This is how the library writes it:
+# A check: $g^A$ must have the shape of $A$, and $g^Y B^{\mathsf T}$ has. In the library:
 
 # %%
 show_source(MatMul)
 
 # %% [markdown]
-# `forward` keeps on `self` what `backward` will need, here both factors. That is the memory a
-# network needs for training: every op's remembered inputs, from the forward walk until the backward
-# walk has passed.
+# `forward` keeps on `self` what `backward` will need, here both factors. This is why training needs
+# more memory than using a network: what every op keeps stays until the backward walk has passed.
 #
 # ## 4 · Your turn: a product and a sum
 #
@@ -231,7 +247,7 @@ check("01.2", vjp_sum)
 # Compare with the library's own:
 
 # %%
-show_source(Mul, Sum)
+show_source(Mul, Sum, after="01.2")
 
 # %% [markdown]
 # ## 5 · The walk
@@ -250,9 +266,9 @@ tape = [
 ]
 
 # %% [markdown]
-# Write the walk: begin with gradient 1 for the last name, visit the entries in the
-# right order, call each VJP with the gradient of its result, and let what comes back arrive at the
-# inputs.
+# Write the walk: begin with gradient 1 for the last name, visit the entries in the right order,
+# call each VJP with the gradient of its result, and add what it returns to the gradients of the
+# inputs. (A VJP may return the same array for two inputs.)
 
 
 # %% tags=["exercise"]
@@ -272,27 +288,32 @@ check("01.3", reverse)
 
 # %% [markdown]
 # What if the gradients were assigned instead of added? In a residual network every unit computes
-# $x + F(x)$: $x$ is used twice, and one of the two gradients would be lost. Such an engine still
-# trains, only badly, and nothing warns you. That is why notebook 02 exists.
+# $x + F(x)$: $x$ is used twice, and one of the two gradients would be lost. No error is raised; the
+# training only goes worse. Notebook 02 shows how to find such mistakes.
 #
 # The library's walk is yours with four additions: it keeps the waiting ops in a heap so that the
 # newest comes out first, it frees each op as soon as it has been visited, it adds in place only
 # into arrays that nobody else holds, and it refuses a gradient that does not fit its tensor.
 
 # %%
-show_source(autograd.walk, autograd._arrivals, autograd._sum, Op)
+show_source(autograd.walk, autograd._arrivals, autograd._sum, Op, after="01.3")
 
 # %% [markdown]
 # ## 6 · Why backward, and not forward?
 #
-# The chain rule could also be evaluated from the inputs: nudge one parameter, follow the change to
-# the loss. That is *forward mode*, and it costs one pass **for each parameter**. Reverse mode costs
-# one pass for the loss, however many parameters there are. The same holds for difference quotients,
-# which are easy to measure:
+# The chain rule could also be evaluated from the inputs: change one parameter a little, follow the
+# change to the loss. That is *forward mode*, and it needs one pass **for each parameter**. Reverse
+# mode needs one backward pass in all. A pass costs more in a larger network, of course; the claim
+# is that backward costs **a small constant times the forward pass**, however many parameters there
+# are.
+#
+# Difference quotients need one forward pass for each parameter too, and are easy to measure. The
+# network: one layer of $n$ *neurons*, each a weighted sum of $n$ inputs and then a sigmoid. It has
+# $n^2$ parameters and gets 64 examples at once.
 
 
 # %%
-def seconds(work, repeats=3):
+def seconds(work, repeats=7):
     """The fastest of some runs."""
     best = np.inf
     for _ in range(repeats):
@@ -302,10 +323,13 @@ def seconds(work, repeats=3):
     return best
 
 
+examples = np.random.default_rng(4).standard_normal((64, 512)) / 8
+
+
 def loss_of(w):
-    """A small network: one hidden layer, a squared output."""
-    hidden = ops.sigmoid(tensor(np.ones((1, 8))) @ w)
-    return (hidden * hidden).sum()
+    """A small network: one layer of neurons, the mean of their squares as the loss."""
+    hidden = ops.sigmoid(tensor(examples[:, : w.shape[0]]) @ w)
+    return (hidden * hidden).mean()
 
 
 def one_at_a_time(w, h=1e-6):
@@ -325,28 +349,42 @@ def all_at_once(w):
     return leaf.grad.ravel()
 
 
-counts, slow, fast = [], [], []
-for width in (1, 4, 16, 64, 256):
-    w = np.random.default_rng(0).standard_normal((8, width))
+counts, slow, fast, forward = [], [], [], []
+for n in (3, 6, 12, 24, 48, 128, 256, 512):
+    w = np.random.default_rng(0).standard_normal((n, n))
     counts.append(w.size)
-    slow.append(seconds(lambda w=w: one_at_a_time(w), repeats=1))
+    if n <= 48:
+        slow.append(seconds(lambda w=w: one_at_a_time(w), repeats=1))
     fast.append(seconds(lambda w=w: all_at_once(w)))
+    forward.append(seconds(lambda w=w: loss_of(tensor(w))))
 
+# %% tags=["hide-input"]
 figure = new_figure(6.4, 3.4, dark=False)
-axes = dress(
-    figure.subplots(), colours, "Time for one gradient", "number of parameters", "milliseconds"
-)
-axes.loglog(counts, 1e3 * np.array(slow), "o-", color=colours.colours[1], label="one at a time")
-axes.loglog(counts, 1e3 * np.array(fast), "o-", color=colours.colours[0], label="one walk backward")
+axes = dress(figure.subplots(), colours, "Time by number of parameters", "parameters", "ms")
+for values, name, style in (
+    (slow, "gradient, one at a time", "o-"),
+    (fast, "gradient, forward and backward", "s-"),
+    (forward, "forward alone", "^--"),
+):
+    place = {"o-": 1, "s-": 0, "^--": 2}[style]
+    milliseconds = 1e3 * np.array(values)
+    axes.loglog(
+        counts[: len(values)], milliseconds, style, color=colours.colours[place], label=name
+    )
 legend(axes, colours)
 figure
 
 # %%
-print(f"{counts[-1]} parameters: the walk is {slow[-1] / fast[-1]:,.0f} times faster")
+ratios = np.array(fast) / np.array(forward)
+print(f"{counts[4]} parameters: one walk is {slow[4] / fast[4]:,.0f} times faster")
+print(f"forward and backward take {np.median(ratios):.1f} times the forward pass (median of sizes)")
 
 # %% [markdown]
-# Attention-56 for CIFAR-10 has more than a million parameters; one training step of it would take a
-# million runs. Differences are still worth having, as a check of the other way:
+# Both lower curves are flat while Python's own work dominates, and then grow together: the cost of
+# the backward pass grows with the network as the cost of the forward pass does. (On a busy machine
+# the times jump about.) One at a time is a forward pass *for each parameter*: Attention-56 for
+# CIFAR-10 has more than a million, so one training step would take a million passes. Differences
+# are still useful, as a check of the backward walk:
 
 # %%
 print(
@@ -361,7 +399,8 @@ print(
 # - The recipe: write $\mathrm{d}L$ through $\mathrm{d}y$, put in $\mathrm{d}y$, sort by
 #   $\mathrm{d}x$.
 # - The walk visits ops newest first and adds gradients up.
-# - One walk gives all derivatives of one number; its cost does not depend on how many there are.
+# - One walk gives all derivatives of one number, for a small constant times the cost of the forward
+#   pass.
 #
 # ## Questions
 #

@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 02 · Checking gradients
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/02_checking_gradients.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/02_checking_gradients.ipynb)
 #
 # **You will be able to**
 #
@@ -53,9 +54,9 @@ colours = theme()
 # %% [markdown]
 # ## 1 · Two differences
 #
-# A wrong gradient does not crash. The loss still falls, a little slower, and the table in the paper
-# comes out a little worse. So every gradient of this library is compared with something that knows
-# nothing of VJPs: the definition of the derivative.
+# A wrong gradient raises no error. The loss often still falls, only more slowly, and the final
+# accuracy is worse. So every gradient of this library is compared with something that uses no VJP:
+# the definition of the derivative.
 #
 # Taylor's formula for a smooth $f$, once with $+h$ and once with $-h$:
 #
@@ -83,10 +84,10 @@ colours = theme()
 # \tag{2.3}
 # $$
 #
-# One term falls with $h$, the other grows: a V.
+# One term falls with $h$, the other grows: on two logarithmic axes, the letter V.
 
 
-# %%
+# %% tags=["hide-input"]
 def f(x):
     return np.exp(np.sin(3 * x))
 
@@ -124,8 +125,8 @@ figure
 
 # %% [markdown]
 # Read three things from it. On the right, the slopes are 1 and 2, as (2.1) and (2.2) say. On the
-# left everything is rounding noise. And in float32 even the best central difference has only three
-# or four right digits: a check in float32 cannot tell a small bug from rounding. `minran.gradcheck`
+# left everything is rounding noise. And in float32 even the best central difference has only four
+# or five right digits: a check in float32 cannot tell a small bug from rounding. `minran.gradcheck`
 # therefore converts inputs to float64, and takes $h = 10^{-6}$.
 #
 # ## 2 · Your turn: a gradient by differences
@@ -157,9 +158,13 @@ check("02.1", central_gradient)
 # formulas: with $A$ of shape $(3, 4)$ and $b$ of shape $(4,)$,
 #
 # $$
+# \begin{aligned}
 # Y_{ij} = A_{ij} + b_j \quad\Longrightarrow\quad
-# \mathrm{d}L = \sum_{ij} g^Y_{ij}\,\mathrm{d}A_{ij} + \sum_j\Big(\sum_i g^Y_{ij}\Big)\mathrm{d}b_j,
-# \qquad g^b_j = \sum_i g^Y_{ij}. \tag{2.4}
+# \mathrm{d}L &= \sum_{ij} g^Y_{ij}\,\mathrm{d}A_{ij}
+# + \sum_j\Big(\sum_i g^Y_{ij}\Big)\mathrm{d}b_j, \\
+# g^b_j &= \sum_i g^Y_{ij}.
+# \end{aligned}
+# \tag{2.4}
 # $$
 #
 # What forward repeats, backward sums. There are two cases: an axis that was **added** in front
@@ -183,7 +188,7 @@ def unbroadcast(grad, shape):
 check("02.2", unbroadcast)
 
 # %%
-show_source(_unbroadcast)
+show_source(_unbroadcast, after="02.2")
 
 # %% [markdown]
 # ## 4 · From one number to many: the random cotangent
@@ -220,12 +225,12 @@ print(gradcheck(wrong_softmax, logits, name="the wrong softmax with a random r")
 #
 # ## 5 · Where is it wrong?
 #
-# That a gradient is wrong is half of the answer. *Where* it is wrong often gives away why. Here is
-# bilinear interpolation whose forward aligns the corners and whose backward does not, a real
-# mistake of several public ports of this network:
+# The check says that a gradient is wrong. *Where* it is wrong can say why. Here is bilinear
+# interpolation (notebook 05) with a planted bug: forward uses `align_corners=True`, backward that
+# of `align_corners=False`. Beside the two gradients stands their difference:
 
 
-# %%
+# %% tags=["hide-input"]
 def heat_map(report, title):
     """The error of every entry of the first picture and channel, as powers of ten."""
     one = report.inputs[0]
@@ -246,27 +251,55 @@ def heat_map(report, title):
     return figure
 
 
+# %%
+def wrong_interpolation(x):
+    return InterpolationOtherCorners((11, 17))(x)
+
+
+def right_interpolation(x):
+    return ops.upsample_bilinear2d(x, (11, 17))
+
+
 picture = np.random.default_rng(1).standard_normal((1, 6, 9, 1))
-report = gradcheck(lambda x: InterpolationOtherCorners((11, 17))(x), picture)
-heat_map(report, "Interpolation: corners aligned forward, not backward")
+report = gradcheck(wrong_interpolation, picture)
+heat_map(report, "Interpolation with the planted bug, random cotangent")
 
 # %% [markdown]
-# The two gradients look alike. The third picture does not: nothing is right, and it is worst in
-# the first and last rows and columns, so one looks at how corners are treated. The same operation,
-# right:
+# The first two panels look alike, the third shows that every entry is wrong. But it shows no
+# pattern: the random $r$ gives every output another weight, and the error of an input is a random
+# mixture of those weights. So use a random $r$ to find out **whether** a gradient is wrong, and
+# then $r = 1$ to see **where**: each input then gets the sum of the weights with which it entered
+# the outputs.
+
+# %% tags=["hide-input"]
+figure = new_figure(9.4, 3.1, dark=False)
+both = {"right": right_interpolation, "with the planted bug": wrong_interpolation}
+for axes, (name, function) in zip(figure.subplots(1, 2), both.items(), strict=True):
+    x = tensor(picture, requires_grad=True)
+    function(x).sum().backward()
+    values = x.grad[0, :, :, 0]
+    show(axes, values, colours, name, cmap="viridis", vmin=2, vmax=5)
+    for (row, column), value in np.ndenumerate(values):
+        colour = "white" if value < 3.8 else "black"
+        text = {"ha": "center", "va": "center", "fontsize": 7.5, "color": colour}
+        axes.text(column, row, f"{value:.2f}", **text)
+figure.suptitle("gradient of y.sum() by backward", color=colours.faint, fontsize=10)
+figure
+
+# %% [markdown]
+# Now there is a pattern. In the right gradient, inputs at an edge get less than those inside (3 and
+# 4), and corners least (2.25). In the wrong one all inputs get about the same, 3.4 to 3.6. So look
+# at how edges and corners are treated in backward. The right one passes the check:
 
 # %%
-heat_map(
-    gradcheck(lambda x: ops.upsample_bilinear2d(x, (11, 17)), picture),
-    "Interpolation as the library has it",
-)
+print(gradcheck(right_interpolation, picture, name="interpolation"))
 
 # %% [markdown]
 # ## 6 · Kinks
 #
 # ReLU has no derivative at 0, and a max-pool has none where two pixels tie. There the two one-sided
-# differences disagree however small $h$ is, and their mean is nobody's derivative. The check halves
-# $h$ to find such places, reports them as kinks, and judges the others:
+# differences disagree however small $h$ is, and their mean is not a derivative. The check halves
+# $h$ to find such entries, reports them as kinks, and judges the others:
 
 # %%
 print(gradcheck(ops.relu, np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]), name="relu with a zero in it"))
@@ -284,8 +317,8 @@ print(gradcheck(ops.relu, np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]), name="relu wi
 # $$
 #
 # Both sides are $\sum_{ij} r_i A_{ij} x_j$. There is no $h$ in it and no Taylor formula, so it
-# holds to the last digits, at the price of one forward and one backward, whatever the size. It is
-# the test of choice for large arrays.
+# holds to the last digits, and it needs one forward and one backward pass, whatever the size. So it
+# is the test to use for large arrays.
 
 
 # %%
@@ -337,8 +370,8 @@ culprit = next(name for name, report in verdicts.items() if not report.passed)
 check("02.3", culprit)
 
 # %% [markdown]
-# Now look where it is wrong. Which pixels are right, and what tells them from the others? Then say
-# what the bug is, before you read the source.
+# Now look where it is wrong. Which pixels are right, and how do they differ from the others? Then
+# say what the bug is, before you read the source.
 
 # %%
 if culprit in suspects:

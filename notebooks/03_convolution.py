@@ -17,13 +17,14 @@
 # %% [markdown]
 # # 03 · Convolution as a matrix product
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/03_convolution.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/03_convolution.ipynb)
 #
 # **You will be able to**
 #
 # - write a convolution as a sum, and say how large its output is and what it costs;
-# - turn it into one matrix product (im2col) and see which number of the picture lands where;
-# - derive both of its adjoints: the gradient of the weights and the gradient of the picture;
+# - turn it into one matrix product (im2col) and see which number of the image lands where;
+# - derive both of its adjoints: the gradient of the weights and the gradient of the image;
 # - write `col2im`, and check it with the adjoint test of notebook 02;
 # - say why the gradient of a convolution is again a convolution, and what groups change.
 #
@@ -54,9 +55,9 @@ colours = theme()
 # %% [markdown]
 # ## 1 · The sum
 #
-# A *filter* is a small array of weights. Lay it on the picture, multiply what lies on top of each
+# A *filter* is a small array of weights. Lay it on the image, multiply what lies on top of each
 # other, add up: that is one output number. Move the filter by `stride` pixels and do it again.
-# With one picture $x$ of $C$ channels and filters $w$ for $K$ output channels,
+# With one image $x$ of $C$ channels and filters $w$ for $K$ output channels,
 #
 # $$
 # y_{ijk} \;=\; \sum_{a=0}^{K_H-1}\sum_{b=0}^{K_W-1}\sum_{c=0}^{C-1}
@@ -64,7 +65,7 @@ colours = theme()
 # \tag{3.1}
 # $$
 #
-# where $s$ is the stride, $p$ the padding, and $x$ is $0$ outside the picture. Each batch entry
+# where $s$ is the stride, $p$ the padding, and $x$ is $0$ outside the image. Each batch entry
 # $n$ is treated in the same way and we leave its index out.
 #
 # In the library: `x` is `(N, H, W, C)`, `w` is `(KH, KW, C, K)`, `y` is `(N, Ho, Wo, K)`.
@@ -95,7 +96,7 @@ figure
 # %% [markdown]
 # The second filter answers where brightness changes from left to right (red: it grows, blue: it
 # falls), the third where a pixel differs from its surroundings. (The frames are the padding:
-# outside the picture there is black.) Nobody draws such filters by hand for a network: it learns
+# outside the image there is black.) Nobody draws such filters by hand for a network: it learns
 # them, and for that it needs the gradients of (3.1).
 #
 # **A word on words.** Mathematicians call (3.1) the *cross-correlation* of $x$ and $w$. Their
@@ -113,7 +114,7 @@ figure
 #
 # ### How large is the output?
 #
-# Along one axis of $H$ pixels, the padded picture has $H + 2p$ places, numbered from $0$. Window
+# Along one axis of $H$ pixels, the padded image has $H + 2p$ places, numbered from $0$. Window
 # $i$ occupies places $si$ to $si + K_H - 1$. The last window, number $H_o - 1$, must end inside:
 #
 # $$
@@ -166,7 +167,7 @@ show_source(naive.conv2d)
 # where $W$ is `w.reshape(KH * KW * C, K)`, which in memory is `w` itself, and $Y$ is
 # `y.reshape(N * Ho * Wo, K)`. The step from $x$ to $\mathrm{cols}(x)$ is called **im2col**.
 #
-# Below: a picture of 5 × 5 pixels, one channel, a 3 × 3 window and stride 2. There are four
+# Below: an image of 5 × 5 pixels, one channel, a 3 × 3 window and stride 2. There are four
 # windows; each becomes one row. The pixel in the middle, number 12, is seen by all four.
 
 # %%
@@ -293,7 +294,7 @@ ops.conv2d(xt, wt, stride=2, padding=1).backward(gy)
 print("(3.7) against the library:", abs(gw - wt.grad).max())
 
 # %% [markdown]
-# ## 4 · Second adjoint: the gradient of the picture
+# ## 4 · Second adjoint: the gradient of the image
 #
 # Two steps. The product (3.5) is linear in $\mathrm{cols}(x)$; transposing from the other side
 # gives
@@ -306,7 +307,7 @@ print("(3.7) against the library:", abs(gw - wt.grad).max())
 # $$
 #
 # Now from $\mathrm{cols}(x)$ back to $x$. Im2col only copies: each entry $(q, m)$ is **one**
-# pixel $\pi(q, m)$ of the picture, or a padded zero. As a matrix it has a single $1$ in each row,
+# pixel $\pi(q, m)$ of the image, or a padded zero. As a matrix it has a single $1$ in each row,
 #
 # $$
 # \mathrm{cols}(x)_{qm} = \sum_{\pi} S_{(q,m),\pi}\; x_{\pi},
@@ -364,7 +365,7 @@ figure
 # Three things to see. A 3 × 3 window at stride 1 sees inner pixels nine times and, without
 # padding, corners once. At stride 2 the counts alternate 1, 2, 4: such a gradient has a
 # checkerboard pattern, whatever the weights. And some pixels may be seen by nobody, the last row
-# and column of the fourth picture, three quarters of the last one: their gradient is exactly
+# and column of the fourth image, three quarters of the last one: their gradient is exactly
 # zero.
 #
 # ### Exercise: write col2im
@@ -421,7 +422,7 @@ except NotImplementedError as blank:
 # %% [markdown]
 # ### Exercise: both gradients
 #
-# Put the pieces together: (3.7) for the weights, then (3.8) and (3.10) for the picture. You have
+# Put the pieces together: (3.7) for the weights, then (3.8) and (3.10) for the image. You have
 # `cpu.conv.columns_of` and your `col2im`.
 
 
@@ -582,19 +583,19 @@ print(report)
 # %% [markdown]
 # ## Summary
 #
-# - A convolution (3.1) is linear in the picture and linear in the weights.
+# - A convolution (3.1) is linear in the image and linear in the weights.
 # - Im2col writes each window as a row; then the convolution is one product (3.5), and a 1 × 1
 #   convolution is a product without any copy.
-# - The gradient of the weights is $\mathrm{cols}(x)^\top g$ (3.7). The gradient of the picture is
+# - The gradient of the weights is $\mathrm{cols}(x)^\top g$ (3.7). The gradient of the image is
 #   col2im of $g W^\top$ (3.8, 3.10): what was copied forward is added backward.
-# - At stride 1 the gradient of the picture is itself a convolution, with the filter turned round
+# - At stride 1 the gradient of the image is itself a convolution, with the filter turned round
 #   and its channels swapped (3.11).
 # - Groups divide weights and work by $G$ (3.12).
 #
 # ## Questions
 #
 # 1. A 3 × 3 convolution from 64 to 64 channels on a 32 × 32 map, stride 1, padding 1: how many
-#    weights, how many multiply-adds for one picture? And the bottleneck 64 → 16 → 16 → 64 with
+#    weights, how many multiply-adds for one image? And the bottleneck 64 → 16 → 16 → 64 with
 #    kernels 1, 3, 1?
 #
 #    <details><summary>Answer</summary>
@@ -609,7 +610,7 @@ print(report)
 #
 #    <details><summary>Answer</summary>
 #
-#    Nobody asks for the gradient of the picture itself. `Op.needs` says which inputs want a
+#    Nobody asks for the gradient of the image itself. `Op.needs` says which inputs want a
 #    gradient, and `conv2d_backward` gets `need_gx=False`. In a saliency map (notebook 13)
 #    somebody does ask.
 #

@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 04 · Batch norm and ReLU
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
 #
 # **You will be able to**
 #
@@ -54,7 +55,7 @@ colours = theme()
 # %% [markdown]
 # ## 1 · The problem
 #
-# Take twenty layers of 3 × 3 convolution and ReLU, and send pictures through. If the weights are
+# Take twenty layers of 3 × 3 convolution and ReLU, and send images through. If the weights are
 # a little too small, each layer shrinks the signal; a little too large, and each layer blows it
 # up. Twenty small errors multiply. (Notebook 07 derives the right size, and why it alone is not
 # enough.) With a batch norm behind each convolution, the signal has the same size at every depth,
@@ -338,8 +339,8 @@ check("04.1", batch_norm_backward)
 # %% [markdown]
 # ## 4 · Running statistics
 #
-# In training, $\mu$ and $v$ belong to the batch, so what the network says about a picture depends
-# on the pictures beside it. When the network is used there may be one picture only. So while
+# In training, $\mu$ and $v$ belong to the batch, so what the network says about an image depends
+# on the images beside it. When the network is used there may be one image only. So while
 # training, each layer keeps a moving average of the batches' statistics, and uses that in
 # evaluation:
 #
@@ -430,7 +431,7 @@ figure
 # \tag{4.14}
 # $$
 #
-# Below: the output for one and the same picture, in training beside three different sets of
+# Below: the output for one and the same image, in training beside three different sets of
 # companions, and in evaluation.
 
 # %%
@@ -468,7 +469,7 @@ figure
 # %% [markdown]
 # The switch is a flag of each module, `training`, set by `model.train()` and `model.eval()`.
 # Forgetting `eval()` before a test is a classic mistake: the accuracy then depends on the batch
-# size, and one picture alone is an error, since one value has no variance.
+# size, and one image alone is an error, since one value has no variance.
 #
 # ### Exercise: keep the statistics
 
@@ -674,7 +675,7 @@ show_source(cpu.batch_norm_backward_input)
 #
 #    It would fix the mean and the spread of what enters the sigmoid, over the batch: each
 #    channel's mask would be forced to be half open on average (with $\beta = 0$), and whether it
-#    opens for one picture would depend on the others. The authors' files have none there.
+#    opens for one image would depend on the others. The authors' files have none there.
 #
 #    </details>
 #

@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 05 · Max-pool and bilinear interpolation
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/05_pool_and_interpolation.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/05_pool_and_interpolation.ipynb)
 #
 # **You will be able to**
 #
@@ -57,7 +58,7 @@ colours = theme()
 # ## 1 · Max-pool: the largest of each window
 #
 # The mask of this network first makes its maps small, so that each position knows about much of
-# the picture, and then brings them back to full size. The way down is a **max-pool**. With
+# the image, and then brings them back to full size. The way down is a **max-pool**. With
 # windows of $K_H \times K_W$, stride $s$ and padding $p$, channel by channel,
 #
 # $$
@@ -67,7 +68,7 @@ colours = theme()
 #
 # where $\mathcal W_{ij}$ holds only those places $(a, b)$ of the window that lie **on real
 # pixels**. That is not the zero padding of a convolution: a padded zero would win over negative
-# values, and tell the network about something that is not in the picture.
+# values, and tell the network about something that is not in the image.
 
 # %%
 negative = tensor(-1.0 - rng.random((1, 5, 5, 1)))
@@ -77,7 +78,7 @@ print(ops.max_pool2d(negative, 3, stride=2, padding=1).numpy()[0, :, :, 0].round
 # %% [markdown]
 # ### How many windows? Floor and ceil
 #
-# As in (3.3), windows that lie fully inside the padded picture are
+# As in (3.3), windows that lie fully inside the padded image are
 #
 # $$
 # H_o^{\text{floor}} = \Big\lfloor \frac{H + 2p - K}{s} \Big\rfloor + 1 .
@@ -198,9 +199,9 @@ for axis, case in zip(figure.subplots(3, 2).flat, cases):
 figure
 
 # %% [markdown]
-# Bars are windows, with their numbers; the dotted part of a bar is outside the picture and read
+# Bars are windows, with their numbers; the dotted part of a bar is outside the image and read
 # by nobody. A red pixel is in no window. In the last case the formula without its condition would
-# give one window more: it would start at pixel 8, behind the picture. Try other numbers (with a
+# give one window more: it would start at pixel 8, behind the image. Try other numbers (with a
 # running kernel these are sliders):
 
 # %%
@@ -368,8 +369,8 @@ check("05.2", max_pool_backward)
 # \tag{5.7}
 # $$
 #
-# - `align_corners=False`: pixels are little squares, the picture reaches from the outer edge of
-#   the first to that of the last, and both pictures have the same edges. The centre of output
+# - `align_corners=False`: pixels are little squares, the image reaches from the outer edge of
+#   the first to that of the last, and both images have the same edges. The centre of output
 #   pixel $i$ is at $i + \tfrac12$ of $H$, the centre of input pixel $u$ at $u + \tfrac12$ of $h$.
 #   So $(u + \tfrac12)/h = (i + \tfrac12)/H$, and
 #
@@ -622,7 +623,7 @@ axes[1, 0].set_ylabel("← interpolate", color=colours.text, fontsize=9.5)
 figure
 
 # %% [markdown]
-# (The picture is shown as darkness, so that the dark object is what the maximum keeps and widens.
+# (The image is shown as darkness, so that the dark object is what the maximum keeps and widens.
 # In the network the pools read learned features, for which large means present.) Both operations,
 # chained, pass the instrument of notebook 02:
 
@@ -641,7 +642,7 @@ print(report)
 # ## Summary
 #
 # - A max-pool reads real pixels only. Ceil mode adds a window that overhangs, unless it would
-#   start behind the picture (5.3).
+#   start behind the image (5.3).
 # - Its gradient goes to the winner of each window, to the first at ties; a pixel that wins
 #   several windows gets their sum (5.5).
 # - Interpolation along a line is a matrix with two entries per row (5.9); `align_corners` decides
@@ -711,6 +712,6 @@ print(report)
 # - Y.-L. Boureau, J. Ponce and Y. LeCun, *A theoretical analysis of feature pooling in visual
 #   recognition*, ICML 2010.
 # - A. R. Smith, *A pixel is not a little square*, Microsoft technical memo 6, 1995: against
-#   (5.8)'s picture of it.
+#   (5.8)'s image of it.
 # - In the library: `minran/backend/geometry.py`, `minran/backend/naive/pool.py`,
 #   `minran/backend/cpu/pool.py`.

@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 06 · Loss and optimiser
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
 #
 # **You will be able to**
 #
@@ -56,7 +57,7 @@ colours = theme()
 # %% [markdown]
 # ## 1 · From scores to probabilities
 #
-# For each picture the network puts out $K$ scores $z_1, \dots, z_K$, the *logits*. The softmax
+# For each image the network outputs $K$ scores $z_1, \dots, z_K$, the *logits*. The softmax
 # makes them positive and lets them add up to one:
 #
 # $$
@@ -96,7 +97,7 @@ show_source(cpu.log_softmax)
 # %% [markdown]
 # ## 2 · Cross-entropy and its gradient
 #
-# How good are the probabilities $p_{n1}, \dots, p_{nK}$ of picture $n$ if the truth is the
+# How good are the probabilities $p_{n1}, \dots, p_{nK}$ of image $n$ if the truth is the
 # distribution $t_{n1}, \dots, t_{nK}$? For a plain label, $t$ is $1$ at the label and $0$
 # elsewhere. The *cross-entropy* is the mean surprise,
 #
@@ -108,7 +109,7 @@ show_source(cpu.log_softmax)
 # With plain labels it is minus the mean log-likelihood: the smaller, the more probable are the
 # labels under the model. Its smallest value is the entropy of $t$, which is $0$ for plain labels.
 #
-# For the gradient put (6.1) in, for one picture, and use (6.3):
+# For the gradient put (6.1) in, for one image, and use (6.3):
 #
 # $$
 # L_n = -\sum_k t_k z_k + \Big(\sum_k t_k\Big)\, \mathrm{lse}(z)
@@ -125,7 +126,7 @@ show_source(cpu.log_softmax)
 # $$
 #
 # **Probability minus target.** It adds up to zero over the classes, no entry leaves $[-1, 1]/N$,
-# and it does not vanish where the network is most wrong: a picture with
+# and it does not vanish where the network is most wrong: an image with
 # $p_{\text{label}} \approx 0$ pulls with full force. (The squared error of $p$ would have a
 # factor $p(1 - p)$ there, and pull with none.)
 #
@@ -181,7 +182,7 @@ figure
 # %% [markdown]
 # A check that costs nothing: a network that knows nothing gives each of $K$ classes about $1/K$,
 # so the **first loss must be near $\log K$**, here $\log 10 = 2.303$. If it is 9, look at the
-# initial weights or at the preparation of the pictures.
+# initial weights or at the preparation of the images.
 
 # %%
 data = load_shapes("train", 64)
@@ -690,7 +691,7 @@ figure
 #
 # ## Questions
 #
-# 1. All logits of a picture are equal. What is its gradient (6.6) for label $k$?
+# 1. All logits of an image are equal. What is its gradient (6.6) for label $k$?
 #
 #    <details><summary>Answer</summary>
 #

@@ -177,7 +177,8 @@ def before_after_figure(
     """What the gate does (paper Figure 1): features before, the mask, features after.
 
     A row for each picture, one channel: the one given, or the mask's of largest variance over
-    positions. Trunk T and output H share one scale within a row, so that the gain shows.
+    positions. Trunk T and output H share one scale within a row, so that the gain shows; it is
+    as long above 0 as below.
     """
     _expect_masks(images, [attention])
     given = None if channel is None else [channel]
@@ -187,11 +188,12 @@ def before_after_figure(
         part[: len(images), ..., index]
         for part in (attention.trunk, attention.mask, attention.output)
     )
-    scales = [(min(t.min(), h.min()), max(t.max(), h.max())) for t, h in zip(trunk, output)]
-    limits = [_mask_limits(attention)] * len(images)
+    tops = [max(abs(t).max(), abs(h).max()) for t, h in zip(trunk, output)]
+    scales = [{"cmap": style.SIGNED_COLOURS, "vmin": -top, "vmax": top} for top in tops]
+    low, high = _mask_limits(attention)
+    limits = [{"cmap": style.MAP_COLOURS, "vmin": low, "vmax": high}] * len(images)
 
-    def scaled(title: str, maps: np.ndarray, ends: list[tuple[float, float]]) -> Column:
-        looks = [{"cmap": style.MAP_COLOURS, "vmin": low, "vmax": high} for low, high in ends]
+    def scaled(title: str, maps: np.ndarray, looks: list[dict[str, Any]]) -> Column:
         return title, list(zip(maps, looks, strict=True))
 
     columns = [
@@ -204,8 +206,10 @@ def before_after_figure(
     figure = new_figure(6.4, 1.35 * len(images) + 0.7, dark)
     grid = _grid(figure, columns, colours)
     masks_drawn = grid[-1, 2].images[0]
-    style.colour_bar(figure, masks_drawn, grid, colours, "mask M (T and H: one scale a row)")
-    style.caption(figure, f"{attention.title}, channel {index}: {chosen.rule}", colours)
+    style.colour_bar(figure, masks_drawn, grid, colours, "mask M")
+    note = f"{attention.title}, channel {index}: {chosen.rule}\n"
+    note += "T and H: red above 0, blue below, one scale a row"
+    style.caption(figure, note, colours)
     return figure
 
 

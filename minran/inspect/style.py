@@ -31,6 +31,7 @@ KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain
 BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, COLOURS[4], COLOURS[0])))
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
 MAP_COLOURS = "inferno"
+SIGNED_COLOURS = "RdBu_r"
 
 
 @dataclass(frozen=True)
