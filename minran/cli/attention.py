@@ -34,7 +34,7 @@ LOOKED_AT = (
     ("files", "pictures (default: test pictures of its data)", {"nargs": "*"}),
     ("--count", "pictures to draw (default: 6, or all files)", 6),
     shared.DARK,
-    shared.DATA_DIR,
+    *shared.CIFAR,
     shared.DEVICE,
 )
 
@@ -73,7 +73,7 @@ def look(args: argparse.Namespace, more: int = 0) -> Looked:
 
 def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     """Refuse what a figure has no use for: `options`, and what all figures take, are right."""
-    pictures = "files" if args.files else "data_dir"
+    pictures = "files" if args.files else "data_dir mirror"
     mode = f"{command} of picture files" if args.files else command
     takes(args, mode, "checkpoint dark device out count", pictures, *options)
     expect_writable(args.out, PICTURES, f"{command} --out")
@@ -152,7 +152,7 @@ def masks(args: argparse.Namespace) -> None:
 
 def _score(args: argparse.Namespace) -> None:
     """Print how well the masks mark the objects."""
-    takes(args, "masks --score", "checkpoint files score rule pictures data_dir device")
+    takes(args, "masks --score", "checkpoint files score rule pictures data_dir mirror device")
     looked = look(args, args.pictures)
     if looked.true_masks is None:
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,20 @@ from minran.errors import CheckpointError, RecipeError, expect
 
 CHECKPOINT: Option = ("checkpoint", "a checkpoint file, or a run", {})
 DARK = ("--dark", "for dark pages", False)
-DATA_DIR = (
-    "--data-dir",
-    "where the data set lies or goes (default: $MINRAN_DATA, then the user's cache)",
-    {"metavar": "FOLDER"},
+CIFAR = (
+    (
+        "--data-dir",
+        "where CIFAR lies or goes (default: $MINRAN_DATA, then the user's cache)",
+        {"metavar": "FOLDER"},
+    ),
+    (
+        "--mirror",
+        "where CIFAR (170 MB) is downloaded from, http:, https: or file: (default: "
+        "$MINRAN_CIFAR_URL, then public addresses in turn)",
+        {"metavar": "URL"},
+    ),
 )
+"""Options of commands that need a data set which may be CIFAR; see `find_cifar`."""
 CPU_OR_GPU = {"choices": ["cpu", "gpu"], "default": "cpu"}
 DEVICE = ("--device", "where to compute (default: cpu)", CPU_OR_GPU)
 SET = {"action": "append", "default": [], "metavar": "KEY=VALUE"}
@@ -63,10 +73,14 @@ def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
     return changes
 
 
-def expect_data_dir_used(args: argparse.Namespace, name: str) -> None:
-    """Refuse --data-dir beside the data set `name`, if that does not lie there."""
-    message = f"--data-dir is where CIFAR lies; the data set {name} does not take it"
-    expect(args.data_dir is None or name.startswith("cifar"), message, RecipeError)
+def find_cifar(args: argparse.Namespace, name: str) -> None:
+    """Let --mirror be used; refuse it, and --data-dir, beside a data set that is not CIFAR."""
+    for option, value in (("--data-dir", args.data_dir), ("--mirror", args.mirror)):
+        message = f"{option} says where CIFAR is; the data set {name} does not take it"
+        expect(value is None or name.startswith("cifar"), message, RecipeError)
+    if args.mirror is not None:
+        minran.data.cifar.mirror(args.mirror)
+        os.environ["MINRAN_CIFAR_URL"] = args.mirror
 
 
 def expect_least(value: int | None, option: str, least: int) -> None:
@@ -90,7 +104,7 @@ def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
 
 def test_set(args: argparse.Namespace, recipe: Any) -> Any:
     """The test pictures of a recipe's data, where --data-dir says, if anything."""
-    expect_data_dir_used(args, recipe.data.name)
+    find_cifar(args, recipe.data.name)
     return minran.train.load_data(recipe, args.data_dir)[1]
 
 

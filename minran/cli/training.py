@@ -20,7 +20,7 @@ commands = shared.Commands()
 add_commands = commands.add
 RUNS = "runs"
 """The folder of all runs, where nobody names another."""
-MAY_DIFFER = ("run", "runs", "data_dir", "quiet", "debug")
+MAY_DIFFER = ("run", "runs", "data_dir", "mirror", "quiet", "debug")
 """What may be another in each process of a training: places and words."""
 SHORTER = {
     "data": "data.name",
@@ -90,7 +90,7 @@ def quickstart(args: argparse.Namespace) -> int:
         "on a GPU, launch every kernel of a step by itself instead of one recorded graph",
         False,
     ),
-    shared.DATA_DIR,
+    *shared.CIFAR,
     shared.DEVICE,
 )
 def train(args: argparse.Namespace) -> int:
@@ -103,8 +103,8 @@ def train(args: argparse.Namespace) -> int:
     minran train --resume runs/cifar10-small --epochs 16    # train longer
 
     A run that goes on keeps its recipe but for its length: beside --resume only --epochs,
-    --set training.epochs=N or training.iterations=N, --data-dir, --device, --quiet and
-    --no-capture are taken.
+    --set training.epochs=N or training.iterations=N, --data-dir, --mirror, --device,
+    --quiet and --no-capture are taken.
     """
     if args.list:
         takes(args, "train --list", "list")
@@ -113,7 +113,7 @@ def train(args: argparse.Namespace) -> int:
         return 0
     resume = args.resume is not None
     if resume:
-        takes(args, "train --resume", "resume epochs set data_dir device quiet no_capture")
+        takes(args, "train --resume", "resume epochs set data_dir mirror device quiet no_capture")
     message = "train --device cpu does not take --no-capture: it records no graph"
     expect(args.device == "gpu" or not args.no_capture, message, RecipeError)
     backend.use(args.device)
@@ -121,7 +121,7 @@ def train(args: argparse.Namespace) -> int:
     asked = {f"--{key}": value for key, value in vars(args).items() if key not in MAY_DIFFER}
     distributed.expect_alike(asked)
     recipe, folder = distributed.from_leader(lambda: _continued(args) if resume else _new(args))
-    shared.expect_data_dir_used(args, recipe.data.name)
+    shared.find_cifar(args, recipe.data.name)
     how = {name: getattr(args, name) for name in ("force", "data_dir", "quiet")}
     capture = not args.no_capture
     result = minran.train.train(recipe, folder, resume=resume, capture=capture, **how)
@@ -157,7 +157,7 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
 @commands(
     ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
     ("--data", "another data set with the same classes", {}),
-    shared.DATA_DIR,
+    *shared.CIFAR,
     shared.DEVICE,
 )
 def evaluate(args: argparse.Namespace) -> None:

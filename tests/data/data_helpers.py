@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import io
+import pickle
 import tarfile
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +30,13 @@ class Server(http.server.ThreadingHTTPServer):
         self.knows_ranges = True
         self.status = 200
         self.ranges: list[str | None] = []
+        self.paths: list[str] = []
         self.headers: dict[str, str] = {}  # what the server says besides, or instead
         self.repeat = 1  # how often it sends the content
+        self.crawl = 0.0  # seconds between two thousand bytes
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Who has gone away in the middle is no news."""
 
     @property
     def url(self) -> str:
@@ -42,6 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server = self.server
         wanted = self.headers.get("Range")
         server.ranges.append(wanted)
+        server.paths.append(self.path)
         start = 0
         if server.status in range(300, 400):
             self.send_response(server.status)
@@ -70,7 +79,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.cuts:
             body = body[: server.cuts.pop(0)]
         for _ in range(server.repeat):
-            self.wfile.write(body)
+            step = 1000 if server.crawl else max(1, len(body))
+            for place in range(0, len(body), step):
+                self.wfile.write(body[place : place + step])
+                time.sleep(server.crawl)
 
     def log_message(self, *args: object) -> None:
         pass
@@ -103,15 +115,32 @@ def write_cifar10(folder: Path, files: dict[str, np.ndarray]) -> Path:
     return folder
 
 
-def archive_of(files: dict[str, np.ndarray]) -> bytes:
+def python_files(
+    files: dict[str, np.ndarray], text: Callable[[str], str | bytes] = str
+) -> dict[str, bytes]:
+    """The pickles of CIFAR-10's Python edition that hold such records."""
+    contents = {
+        name: {text("data"): records[:, 1:], text("labels"): records[:, 0].tolist()}
+        for name, records in files.items()
+        if "batch" in name
+    }
+    return {k.removesuffix(".bin"): pickle.dumps(v, protocol=2) for k, v in contents.items()}
+
+
+def archive_of(files: dict[str, np.ndarray], form: str = "binary") -> bytes:
+    """CIFAR-10's archive of that edition."""
+    if form == "python":
+        return pack({f"cifar-10-batches-py/{k}": v for k, v in python_files(files).items()})
     return pack(
         {f"cifar-10-batches-bin/{k}": v.tobytes() for k, v in files.items() if "batch" in k}
     )
 
 
-def expect_archive(monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
-    """Make `content` the published archive of CIFAR-10's binary edition."""
-    binary, python = cifar.CIFAR10.editions
-    md5 = hashlib.md5(content).hexdigest()
-    binary = replace(binary, archive_size=len(content), md5=md5)
-    monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, editions=(binary, python)))
+def expect_archives(monkeypatch: pytest.MonkeyPatch, **contents: bytes) -> None:
+    """Make what is given as `binary` and `python` the published archives of CIFAR-10."""
+    editions = []
+    for edition in cifar.CIFAR10.editions:
+        content = contents.get(edition.form, b"")
+        md5 = hashlib.md5(content).hexdigest()
+        editions.append(replace(edition, archive_size=len(content), md5=md5))
+    monkeypatch.setattr(cifar, "CIFAR10", replace(cifar.CIFAR10, editions=tuple(editions)))

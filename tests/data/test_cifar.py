@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
-from data_helpers import archive_of, expect_archive, write_cifar10
+from data_helpers import archive_of, expect_archives, python_files, write_cifar10
 
 from minran.data import cifar, load_cifar10, load_cifar100
 from minran.errors import DataError
@@ -21,10 +22,8 @@ def write_cifar100(folder, files):
 
 def write_python(folder, files, text=str):
     folder.mkdir(parents=True)
-    for name, records in files.items():
-        if "batch" in name:
-            content = {text("data"): records[:, 1:], text("labels"): records[:, 0].tolist()}
-            (folder / name.removesuffix(".bin")).write_bytes(pickle.dumps(content, protocol=2))
+    for name, content in python_files(files, text).items():
+        (folder / name).write_bytes(content)
     return folder
 
 
@@ -33,7 +32,7 @@ def no_network(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError("tried to download")
 
-    monkeypatch.setattr(cifar, "fetch", refuse)
+    monkeypatch.setattr(cifar, "fetch_first", refuse)
 
 
 def test_layout_of_a_record(tmp_path, small, no_network):
@@ -74,6 +73,20 @@ def test_python_edition_gives_the_same(tmp_path, small, no_network, text):
     binary, python = load_cifar10(tmp_path / "b"), load_cifar10(tmp_path / "p")
     np.testing.assert_array_equal(binary.images, python.images)
     np.testing.assert_array_equal(binary.labels, python.labels)
+
+
+def test_python_edition_of_cifar100_gives_the_same(tmp_path, small, no_network):
+    write_cifar100(tmp_path / "b" / "cifar-100-binary", small)
+    (tmp_path / "p" / "cifar-100-python").mkdir(parents=True)
+    for name in ("train", "test"):
+        coarse, fine = small[name + ".bin"][:, :2].T.tolist()
+        content = {b"data": small[name + ".bin"][:, 2:]}
+        content |= {b"coarse_labels": coarse, b"fine_labels": fine}
+        (tmp_path / "p" / "cifar-100-python" / name).write_bytes(pickle.dumps(content, protocol=2))
+    for kind in ("fine", "coarse"):
+        binary, python = (load_cifar100(tmp_path / k, "test", label_kind=kind) for k in "bp")
+        np.testing.assert_array_equal(binary.images, python.images)
+        np.testing.assert_array_equal(binary.labels, python.labels)
 
 
 @pytest.mark.parametrize(
@@ -157,20 +170,19 @@ def test_label_out_of_range_is_named(tmp_path, small, no_network):
         load_cifar10(tmp_path)
 
 
-def test_archive_lying_there_is_unpacked_and_kept(tmp_path, small, no_network, monkeypatch):
-    content = archive_of(small)
-    expect_archive(monkeypatch, content)
-    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(content)
+@pytest.mark.parametrize("form", ["binary", "python"])
+def test_archive_lying_there_is_unpacked_and_kept(tmp_path, small, no_network, monkeypatch, form):
+    content = archive_of(small, form)
+    expect_archives(monkeypatch, **{form: content})
+    (tmp_path / f"cifar-10-{form}.tar.gz").write_bytes(content)
     assert len(load_cifar10(tmp_path)) == 20
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
-        "cifar-10-batches-bin",
-        "cifar-10-binary.tar.gz",
-    ]
+    folder = {"binary": "cifar-10-batches-bin", "python": "cifar-10-batches-py"}[form]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [folder, f"cifar-10-{form}.tar.gz"]
 
 
 def test_archive_with_wrong_size_or_checksum(tmp_path, small, no_network, monkeypatch):
     content = archive_of(small)
-    expect_archive(monkeypatch, content)
+    expect_archives(monkeypatch, binary=content)
     archive = tmp_path / "cifar-10-binary.tar.gz"
     archive.write_bytes(content[:-1])
     with pytest.raises(DataError, match=f"expected {len(content)} bytes, got {len(content) - 1}"):
@@ -185,8 +197,8 @@ def test_archive_with_wrong_size_or_checksum(tmp_path, small, no_network, monkey
 def test_download(tmp_path, small, server, monkeypatch, named):
     server.content = archive_of(small)
     server.cuts = [1000]
-    expect_archive(monkeypatch, server.content)
-    monkeypatch.setattr(cifar, "BASE_URL", server.url)
+    expect_archives(monkeypatch, binary=server.content)
+    monkeypatch.setitem(cifar.ADDRESSES, "binary", server.url + "{}")
     chosen = tmp_path / "mine" if named else None
     data = load_cifar10(chosen, "test")
     np.testing.assert_array_equal(data.labels, small["test_batch.bin"][:, 0])
@@ -198,19 +210,64 @@ def test_download(tmp_path, small, server, monkeypatch, named):
     assert len(server.ranges) == requests
 
 
-def test_no_network_is_one_helpful_message(tmp_path, small, server, monkeypatch):
-    server.status = 503
-    monkeypatch.setattr(cifar, "BASE_URL", server.url)
-    with pytest.raises(DataError) as caught:
+def test_the_python_edition_from_the_next_address(tmp_path, small, server, second, monkeypatch):
+    server.status, second.content = 503, archive_of(small, "python")
+    expect_archives(monkeypatch, python=second.content)
+    monkeypatch.setitem(cifar.ADDRESSES, "binary", server.url + "{}")
+    monkeypatch.setitem(cifar.ADDRESSES, "python", second.url + "files/{}?download=1")
+    with pytest.warns(UserWarning, match="cifar-10-binary.tar.gz: Service Unavailable; trying"):
+        data = load_cifar10(tmp_path / "python")
+    assert second.paths == ["/files/cifar-10-python.tar.gz?download=1"]
+    assert [p.name for p in (tmp_path / "python").iterdir()] == ["cifar-10-batches-py"]
+    write_cifar10(tmp_path / "cifar-10-batches-bin", small)
+    np.testing.assert_array_equal(data.images, load_cifar10(tmp_path).images)
+    np.testing.assert_array_equal(data.labels, load_cifar10(tmp_path).labels)
+
+
+@pytest.mark.parametrize("form", ["binary", "python"])
+@pytest.mark.parametrize("kind", ["server", "folder"])
+def test_a_class_has_a_server_of_its_own(tmp_path, small, server, monkeypatch, form, kind):
+    """It need have only one of the editions; the public addresses are left alone."""
+    content = server.content = archive_of(small, form)
+    expect_archives(monkeypatch, **{form: content})
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share" / f"cifar-10-{form}.tar.gz").write_bytes(content)
+    monkeypatch.setattr(cifar, "ADDRESSES", {})
+    own = (tmp_path / "share").as_uri() if kind == "folder" else server.url + "pub/"
+    monkeypatch.setenv("MINRAN_CIFAR_URL", own)
+    server.crawl = 1e-6  # and may be slow
+    monkeypatch.setattr(cifar, "LEAST_RATE", 1e12)
+    with warnings.catch_warnings(record=True):
+        data = load_cifar10(tmp_path / "data", "test")
+    np.testing.assert_array_equal(data.labels, small["test_batch.bin"][:, 0])
+    assert server.paths[-1:] == [f"/pub/cifar-10-{form}.tar.gz"] * (kind == "server")
+    assert [p.name for p in (tmp_path / "share").iterdir()] == [f"cifar-10-{form}.tar.gz"]
+
+
+@pytest.mark.parametrize("own", ["server", "/srv/cifar", "ftp://server/", "c:\\cifar"])
+def test_what_is_no_address_of_a_server(tmp_path, small, monkeypatch, own):
+    monkeypatch.setenv("MINRAN_CIFAR_URL", own)
+    with pytest.raises(DataError, match="MINRAN_CIFAR_URL or --mirror: expected an address"):
+        load_cifar10(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_network_is_one_helpful_message(tmp_path, small, server, second, monkeypatch):
+    server.status, second.status = 503, 404
+    for form, one in (("binary", server), ("python", second)):
+        monkeypatch.setitem(cifar.ADDRESSES, form, one.url + "{}")
+    with pytest.warns(UserWarning, match="trying"), pytest.raises(DataError) as caught:
         load_cifar10(tmp_path)
     message = str(caught.value)
     for part in (
         str(tmp_path),
-        server.url + "cifar-10-binary.tar.gz",
-        "Service Unavailable",
-        "Put cifar-10-binary.tar.gz",
+        server.url + "cifar-10-binary.tar.gz: Service Unavailable",
+        second.url + "cifar-10-python.tar.gz: Not Found",
+        "Put cifar-10-binary.tar.gz or cifar-10-python.tar.gz",
         "--data-dir",
         "MINRAN_DATA",
+        "--mirror",
+        "MINRAN_CIFAR_URL",
         "--data shapes",
     ):
         assert part in message

@@ -21,6 +21,7 @@ train --list --quiet | --quiet
 train --list --epochs 3 | --epochs
 train --list --set seed=1 | --set
 train --list --data-dir . | --data-dir
+train --list --mirror http://x/ | --mirror
 train --recipe small.toml --epochs two | two
 train --recipe small.toml --set training.epochs=two | whole number
 train --recipe small.toml --epochs -1 | epochs
@@ -37,6 +38,8 @@ train --recipe small.toml --data folder: | folder
 train --recipe small.toml --data folder:empty | empty
 train --recipe small.toml --data '' | data
 train --recipe small.toml --data shapes --data-dir . | --data-dir
+train --recipe small.toml --data cifar10 --mirror <<here; /srv; ftp://x/; ''>> | --mirror
+train --recipe small.toml --data shapes --mirror http://x/ | --mirror
 train --recipe small.toml --precision fp64 | fp64
 train --recipe small.toml --no-capture | --no-capture
 train --recipe small.toml --device tpu | tpu
@@ -99,6 +102,7 @@ train --resume run --force | --force
 train --resume run --precision fp32 | --precision
 train --resume run --no-capture | --no-capture
 train --resume run --data-dir . | --data-dir
+train --resume run --mirror http://x/ | --mirror
 train --resume run --seed 3 | --seed
 train --resume run --device tpu | tpu
 quickstart --out run | --force
@@ -119,6 +123,7 @@ evaluate empty | empty
 evaluate run --data nowhere | nowhere
 evaluate run --data folder:empty | empty
 evaluate run --data-dir . | --data-dir
+evaluate run --mirror http://x/ | --mirror
 evaluate run --device tpu | tpu
 evaluate run run | run
 """
@@ -172,7 +177,9 @@ masks run missing.png | missing.png
 masks run --count 0 | --count must be at least 1
 masks run --count x | x
 masks run --data-dir . | --data-dir
+masks run --mirror http://x/ | --mirror
 masks run photo.png --data-dir . | --data-dir
+masks run photo.png --mirror http://x/ | --mirror
 masks run --figure heat | heat
 masks run --figure histograms --channels 99 | --channels
 masks run --figure histograms --rule mean | --rule
@@ -231,6 +238,7 @@ gradcam run --rule mean | --rule
 gradcam run --out x.jpeg | .png
 gradcam run --out empty | folder
 gradcam run --data-dir . | --data-dir
+gradcam run --mirror http://x/ | --mirror
 gradcam run --dark --out x.gif | .png
 gradcam run --device tpu | tpu
 """
@@ -273,9 +281,11 @@ ablate table1 --set no.such=1 | no
 ablate table1 --set optimizer.lrr=1 | optimizer.lr
 ablate table1 --set training.epochs=1 --set training.epochs=2 | training.epochs
 ablate table1 --data-dir . | --data-dir
+ablate table1 --mirror http://x/ | --mirror
 ablate table1 --list --force | --force
 ablate table1 --list --quiet | --quiet
 ablate table1 --list --data-dir . | --data-dir
+ablate table1 --list --mirror http://x/ | --mirror
 ablate table1 --list --device cpu | --device
 ablate table1 --out text.txt | text.txt
 bench --model attention57 | attention57

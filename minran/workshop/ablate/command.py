@@ -10,7 +10,7 @@ from typing import Any
 
 from minran import backend
 from minran.arguments import add_command, takes
-from minran.cli.shared import DATA_DIR, DEVICE, SET, expect_data_dir_used, read_changes
+from minran.cli.shared import CIFAR, DEVICE, SET, find_cifar, read_changes
 from minran.workshop.ablate.tables import ABLATIONS, SCALES
 
 
@@ -32,7 +32,7 @@ def add_commands(commands: Any) -> None:
         ("--list", "list the runs and train nothing", False),
         ("--force", "train again what is there", False),
         ("--quiet", "print the tables only", False),
-        DATA_DIR,
+        *CIFAR,
         DEVICE,
     )
 
@@ -67,7 +67,7 @@ def ablate(args: argparse.Namespace) -> int:
         (ABLATIONS[name], make_cells(ABLATIONS[name], scale, args.seeds, args.out, changes))
         for name in (ABLATIONS if "all" in args.names else dict.fromkeys(args.names))
     ]
-    expect_data_dir_used(args, tables[0][1][0].recipe.data.name)
+    find_cifar(args, tables[0][1][0].recipe.data.name)
     trained: set[Path] = set()
     for ablation, cells in tables:
         # A variant that an earlier table has too is there already.
