@@ -38,7 +38,9 @@ train --recipe small.toml --data folder: | folder
 train --recipe small.toml --data folder:empty | empty
 train --recipe small.toml --data '' | data
 train --recipe small.toml --data shapes --data-dir . | --data-dir
-train --recipe small.toml --data cifar10 --mirror <<here; /srv; ftp://x/; ''>> | --mirror
+train --recipe small.toml --data cifar10 --mirror here | --mirror
+train --recipe small.toml --data cifar10 --mirror ftp://x/ | --mirror
+train --recipe small.toml --data cifar10 --mirror '' | --mirror
 train --recipe small.toml --data shapes --mirror http://x/ | --mirror
 train --recipe small.toml --precision fp64 | fp64
 train --recipe small.toml --no-capture | --no-capture
