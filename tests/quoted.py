@@ -382,6 +382,9 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "docs/results/README.md": (r"\| \d+ min( at most)? \|",),
     # What follows from a definition or a size.
     "docs/howto/processes.md": (r"Python 3\.1[24]",),
+    "docs/howto/mirror.md": (r"200 kB a second",),
+    TRAIN: (r"\(170 MB\)",),
+    "minran/data/cifar.py": (r"\(170 MB\)",),
     IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
     "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/07_residual_units.py": (r"17 times cheaper",),

