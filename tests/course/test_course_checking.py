@@ -21,6 +21,7 @@ def test_right_answers_pass() -> None:
     compare("y", tensor(np.ones(2)), np.ones(2))
     compare("y", 3, 3)
     compare("y", np.float32(0.5), 0.5)
+    compare("a count", 17 / 16 * 64**2, 4352)
     compare("y", [np.inf, np.nan], [np.inf, np.nan])
     compare("y", np.array(["a"]), np.array(["a"]))
     compare("y", np.zeros((0, 2)), np.zeros((0, 2)))
@@ -35,7 +36,8 @@ def test_right_answers_pass() -> None:
         ([0.0, 0], [1.0, 2], "zero everywhere", ""),
         (5.0, 4.0, "is wrong", "expected 4, got 5"),
         ([1, 2], [1.0, 2.5], "is wrong", r"at \[1\]"),
-        ([1.0, 2.0], [1, 2], "dtype float64, expected int64", ""),
+        ([1.0, 2.0], np.array([1, 2]), "dtype float64, expected int64", ""),
+        (3.5, 3, "is wrong", "expected 3, got 3.5"),
         ([1.0, np.nan], [1.0, 2.0], "not finite", r"at \[1\]: expected 2, got nan"),
         ([True, False], [True, True], "differs|is wrong", r"\[1\]"),
         (["a", "c"], ["a", "b"], "differs", "'b', got"),
@@ -120,6 +122,13 @@ def test_nearly_equal_numbers_are_written_so_that_they_differ() -> None:
         compare("y", [1 + 1e-11, 2.0], [1.0, 2.0], tol=0)
     assert caught.value.message == "y is wrong", "not 1 times the right answer"
     assert "expected 1, got 1.00000000001" in caught.value.where
+
+
+def test_a_factor_is_named_only_if_it_holds_at_zeros_too() -> None:
+    with pytest.raises(Wrong, match="y is wrong: it is 2 times the right answer everywhere"):
+        compare("y", [2.0, 4, 0], [1.0, 2, 0])
+    with pytest.raises(Wrong, match=r"y is wrong\n"):
+        compare("y", [2.0, 4, 1], [1.0, 2, 0])
 
 
 def test_outcomes_are_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from minran import nn, ops
-from minran.models import Hourglass
+from minran import create_model, nn, ops
+from minran.inspect import summary
+from minran.models import AttentionModule, Hourglass
+from minran.models.units import Build, PreActUnit
+
+BUILD = Build(np.random.default_rng(0))
 
 
-def _count(cin, cout, stride=1, norms=True, projects=None):
-    inner = cout // 4
+def _count(cin, cout, stride=1, norms=True, projects=None, inner=None):
+    inner = inner or cout // 4
     total = cin * inner + 9 * inner * inner + inner * cout
     if norms:
         total += 2 * (cin + 2 * inner)
@@ -82,6 +86,16 @@ class HasABias(_Unit):
     bias = True
 
 
+class TheLibrarys(PreActUnit):
+    def __init__(self, cin, cout, stride=1):
+        super().__init__(BUILD, cin, cout, stride)
+
+
+class TheLibrarysForward(_Unit):
+    def forward(self, x):
+        return PreActUnit.forward(self, x)
+
+
 def heights(pool):
     def mask_heights(size, depth):
         way = [size]
@@ -111,6 +125,15 @@ class AddsTheInput(Hourglass):
         d = self.down(self.pool(x))
         y = self.up(self.skip(d) + self.inner(d)) if self.depth > 1 else self.bottom(d)
         return self.interpolate(y, x) + x
+
+
+class Unchanged(Hourglass):
+    pass
+
+
+class AsksTheLibrary(Hourglass):
+    def forward(self, x):
+        return super().forward(x)
 
 
 class StaysSmall(Hourglass):
@@ -192,6 +215,8 @@ WRONG = {
         ("forgets batch norm", forgets_batch_norm),
         ("never projects", lambda cin, cout, stride=1: _count(cin, cout, stride, projects=False)),
         ("always projects", lambda cin, cout, stride=1: _count(cin, cout, stride, projects=True)),
+        ("a quarter of cin", lambda cin, cout, stride=1: _count(cin, cout, stride, inner=cin // 4)),
+        ("asks the library", lambda *case: PreActUnit(BUILD, *case).num_parameters()),
     ],
     "07.2": [
         ("projects the raw input", ProjectsTheRawInput),
@@ -201,6 +226,8 @@ WRONG = {
         ("adds the pre-activated input", AddsThePreActivated),
         ("strides too early", StridesTooEarly),
         ("has a bias", HasABias),
+        ("the library's unit", TheLibrarys),
+        ("the library's forward", TheLibrarysForward),
     ],
     "08.1": [
         ("rounds down", heights(lambda h: (h - 3) // 2 + 1)),
@@ -213,6 +240,8 @@ WRONG = {
         ("adds the input of the level", AddsTheInput),
         ("does not interpolate at the end", StaysSmall),
         ("an instance's method", NoSkip.forward),
+        ("nothing written", Unchanged),
+        ("asks the library", AsksTheLibrary),
     ],
     "08.3": [
         ("no batch norms", module_count(lambda p, t, r, d: 2 * p + t + 2 * d * r + d - 1, False)),
@@ -222,6 +251,7 @@ WRONG = {
             module_count(lambda p, t, r, d: 2 * p + t + 2 * d * r + d - 1 - r),
         ),
         ("p units on one side only", module_count(lambda p, t, r, d: p + t + 2 * d * r + d - 1)),
+        ("asks the library", lambda *case: AttentionModule(BUILD, *case).num_parameters()),
     ],
     "09.1": [
         ("the naive gate for both", lambda gy, m, t, learning: (gy * t, gy * m)),
@@ -282,6 +312,10 @@ WRONG = {
         ("p on one side", lambda m, p=1, t=2: 9 * m * (p + t) + 20),
         ("counts units", lambda m, p=1, t=2: 3 * m * (2 * p + t) + 8),
         ("forgets the first units", lambda m, p=1, t=2: 9 * m * (2 * p + t) + 11),
+        (
+            "asks the library",
+            lambda m, p=1, t=2: summary(create_model("attention56_cifar", p=p, t=t)).trunk_depth,
+        ),
     ],
     "11.2": [
         ("forgets projections", network_count(projections=False)),
@@ -294,5 +328,9 @@ WRONG = {
         ("all maps of full size", work(shrink=False)),
         ("forgets the head", work(head=False)),
         ("rounds sizes up", work(half=lambda n: (n + 1) // 2)),
+        (
+            "asks the library",
+            lambda size, *case: summary(AttentionModule(BUILD, *case), size).multiply_adds,
+        ),
     ],
 }

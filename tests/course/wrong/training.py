@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import partial
 
 import numpy as np
@@ -61,6 +62,11 @@ def not_copied():
     return (lambda job: snapshot(job) | {"arrays": [p.data for p in job.model.parameters()]}, load)
 
 
+def copies_the_job(job, saved):
+    for name, value in vars(saved).items():
+        setattr(job, name, value)
+
+
 def iou(cut, truth):
     return (cut & truth).sum() / (cut | truth).sum()
 
@@ -113,6 +119,14 @@ WRONG = {
         ("parameters without running statistics", parameters_only()),
         ("keeps the arrays, not copies", not_copied()),
         ("snapshot alone", snapshot),
+        ("the job itself, copied", (deepcopy, copies_the_job)),
+        (
+            "the generator itself, copied",
+            (
+                lambda job: snapshot(job) | {"rng": deepcopy(job.rng)},
+                lambda job, saved: setattr(job, "rng", saved["rng"]),
+            ),
+        ),
     ],
     "13.1": [
         (

@@ -111,10 +111,26 @@ def carry_on(snapshot: Any, restore: Any, state: dict[str, Any]) -> tuple[Any, A
     saved = snapshot(old)
     if saved is None or saved is ...:
         compare("snapshot(job)", saved, {})
+    _expect_plain(saved)
     old.go_on(STEPS)
     new.go_on(1)
     restore(new, saved)
     return _parts(new), _parts(old), new.go_on(STEPS)
+
+
+def _expect_plain(saved: Any, name: str = "snapshot(job)") -> None:
+    """Raise Wrong unless a snapshot holds nothing but arrays, numbers and text, in containers."""
+    if isinstance(saved, (dict, list, tuple)):
+        parts = saved.items() if isinstance(saved, dict) else enumerate(saved)
+        for key, value in parts:
+            _expect_plain(value, f"{name}[{key!r}]")
+        return
+    plain = isinstance(saved, (np.ndarray, np.generic, int, float, str, type(None)))
+    hint = (
+        "a checkpoint is a file: keep arrays, numbers and text, as state_dict() and "
+        "job.rng.bit_generator.state give them, not the objects themselves"
+    )
+    require(plain, f"the snapshot holds a {type(saved).__name__}", name, hint)
 
 
 def _parts(job: Job) -> dict[str, Any]:
