@@ -171,15 +171,14 @@ legend(right, colours, loc="lower right")
 figure
 
 # %% [markdown]
-# So right weights keep signals and gradients in size, at the start, on average, and if nothing
-# disturbs the argument. It is a knife's edge, though: any other factor is exponential in depth,
-# and training moves the weights. Batch norm (notebook 04) takes care of the signal at every
-# depth. Does it take care of the gradient?
+# So the right variance keeps signals and gradients at their size, at the start and on average. But
+# any other factor is exponential in depth, and training moves the weights. Batch norm (notebook 04)
+# sets the size of the signal at every depth. Does it do the same for the gradient?
 #
 # ## 3 · Batch norm alone makes gradients explode
 #
-# Take layers of batch norm, ReLU, and a wide layer with He weights. Let $z$ be what leaves a
-# batch norm: mean $0$, variance $1$, nearly normal. Behind the ReLU, with $\varphi$ the normal
+# Take layers of batch norm, ReLU, and a wide layer with He weights. Let $z$ be the output of a
+# batch norm: mean $0$, variance $1$, nearly normal. After the ReLU, with $\varphi$ the normal
 # density,
 #
 # $$
@@ -191,7 +190,7 @@ figure
 # $$
 #
 # The next layer computes $x = \sum_c w_c\, \mathrm{relu}(z_c)$ with $\sigma_w^2 = 2/n$. Its mean
-# square is $2 \cdot \frac12 = 1$, by (7.4). But a part of this is the same for every picture: the
+# square is $2 \cdot \frac12 = 1$, by (7.4). But a part of this is the same for every image: the
 # batch's mean, $\sum_c w_c\, \mathbb E[\mathrm{relu}(z_c)]$, whose mean square over the weights
 # is $2 \cdot \frac{1}{2\pi} = \frac1\pi$. Batch norm subtracts it, and what is left is the
 # variance within the batch,
@@ -210,14 +209,15 @@ figure
 # \tag{7.9}
 # $$
 #
-# A unit of this network has three such layers: $1.467^3 = 3.2$ per unit. After thirty units in a
-# row, without shortcuts, the mean square has grown by $10^{15}$.
+# A unit of this network has three such layers: $1.467^3 = 3.2$ per unit. Over thirty units in a
+# row, without shortcuts, the mean square grows by a factor of $10^{15}$.
 #
 # ## 4 · With the shortcut: a power of the depth
 #
-# Now $x_{l+1} = x_l + F_l(x_l)$, where $F$ begins with batch norm. So $F$ does not care how large
-# $x_l$ is, and what it adds has variance $v$ (7.8) at every depth, independent of $x_l$ for
-# random weights. Variances add:
+# Now $x_{l+1} = x_l + F_l(x_l)$, where $F$ begins with batch norm and ReLU: a **pre-activation**
+# unit (section 5 shows the whole of it). So $F$ does not depend on the scale of $x_l$, and what it
+# adds has variance $v$ (7.8) at every depth, independent of $x_l$ for random weights. Variances
+# add:
 #
 # $$
 # \mathrm{Var}(x_l) = \mathrm{Var}(x_0) + v\, l .
@@ -248,33 +248,36 @@ figure
 # share in the sum that it adds to. (The last step:
 # $\prod(1 + c/i) \approx \exp \sum c/i \approx \exp(c \log L/l)$, with $c = v^{-3} = 3.2$.)
 #
-# Theory is cheap. Fifty units of the library, pictures of noise, random cotangent, shortcut on
-# and off:
+# Now measure it: fifty units of the library, images of noise, a random gradient at the end,
+# shortcut on and off, four seeds.
 
 
 # %%
-def residual(depth=50, width=64, shortcut=True):
+def residual(seed, depth=50, width=64, shortcut=True):
     """Mean square of gradients and variance of signals along a chain of pre-activation units."""
-    build = Build(np.random.default_rng(1), np.float64)
-    noise = np.random.default_rng(0).standard_normal((16, 4, 4, width))
+    rng = np.random.default_rng(seed)
+    build, noise = Build(rng, np.float64), rng.standard_normal((16, 4, 4, width))
     xs = [tensor(noise, requires_grad=True)]
     for _ in range(depth):
         y = PreActUnit(build, width, width)(xs[-1])
         if not shortcut:
             y = y - xs[-1]  # x + F(x) - x
         xs.append(y.retain_grad())
-    xs[-1].backward(np.random.default_rng(2).standard_normal(noise.shape))
+    xs[-1].backward(rng.standard_normal(noise.shape))
     gradients = np.array([(x.grad**2).mean() for x in xs])
     return gradients, np.array([x.numpy().var((0, 1, 2)).mean() for x in xs])
 
 
-on, off = residual(shortcut=True), residual(shortcut=False)
+runs = [(residual(seed), residual(seed, shortcut=False)) for seed in range(4)]
+on, off = runs[0]  # these are drawn
 v, depth = 1 - 1 / np.pi, 50
 steps = 1 + 1 / (v**2 * (1 + v * np.arange(depth)))
 predicted_on = np.append(np.cumprod(steps[::-1])[::-1], 1)  # (7.12)
 predicted_off = v ** (-3.0 * (depth - np.arange(depth + 1)))  # (7.9), three times per unit
-print("gradient at the first unit, mean square:")
-print(f"{on[0][0]:.3g} with shortcut, {off[0][0]:.3g} without")
+print("mean square of the gradient, first unit over last; predicted, and for each seed:")
+for words, predicted, kind in (("with", predicted_on, 0), ("without", predicted_off, 1)):
+    ratios = "  ".join(f"{run[kind][0][0] / run[kind][0][-1]:7.1e}" for run in runs)
+    print(f"{words:8} shortcut {predicted[0]:7.1e}:  {ratios}")
 
 # %% tags=["hide-input"]
 figure = new_figure(9.4, 3.2, False)
@@ -310,16 +313,18 @@ legend(left, colours, loc="upper right")
 figure
 
 # %% [markdown]
-# Dotted lines contain no number that was fitted. (They hold for wide layers; ours have 16
-# channels at their narrowest, and grow a little more slowly.) Both networks have the same weights
-# and well-behaved signals; but without the shortcut the gradient at the first unit is $10^{11}$
-# times as large as at the last (the square root of what is drawn): no learning rate suits both.
+# Nothing in the dotted lines was fitted. (They hold for wide layers; ours have 16 channels at their
+# narrowest, and their gradients grow more slowly.) Both networks have the same weights, and their
+# signals have about the variances of (7.8) and (7.10) (right). But without the shortcut the
+# gradient at the first unit is about $10^{11}$ times as large as at the last (the square root of
+# what is printed and drawn): one learning rate for both is a poor fit.
 #
 # ## 5 · Three units
 #
 # ### Pre-activation (all Attention-N networks)
 #
-# Where do batch norm and ReLU stand? In the first ResNets behind the sum,
+# Where do batch norm and ReLU stand? In the first ResNets after the convolutions, and the last ReLU
+# comes after the sum:
 #
 # $$
 # x_{l+1} = \mathrm{relu}\big(x_l + F_l(x_l)\big)
@@ -328,8 +333,8 @@ figure
 # $$
 #
 # Then (7.3) does not hold: the identity path runs through a ReLU in every unit, and the gradient
-# is masked every time. He et al. (2016) put them **before** each convolution, inside $F$: nothing
-# stands on the identity path. With bottleneck width $C/4$,
+# is masked every time. He et al. (2016) put both **before** each convolution, inside $F$: nothing
+# is left on the identity path. With bottleneck width $C/4$,
 #
 # $$
 # \begin{aligned}
@@ -346,13 +351,6 @@ figure
 # convolution, is it a projection $\mathrm{conv}_{1\times1}(a)$ with the same stride. It reads
 # $a$, not $x$: the signal must be normalised once before it is projected. Such a unit begins each
 # stage.
-
-# %%
-show_source(PreActUnit)
-
-# %% [markdown]
-# (`BatchNormReLU` is notebook 04's pair. `models.fused` computes the same unit in fewer passes over
-# memory.)
 #
 # ### ResNeXt (AttentionNeXt)
 #
@@ -365,19 +363,19 @@ show_source(PreActUnit)
 #
 # ### Inception (AttentionInception)
 #
-# Three branches side by side see the same input with different reach: 1 × 1; 1 × 1 then 3 × 3; 1
-# × 1 then 3 × 3 twice. Their outputs are put beside each other, projected to width $C$, and
-# added. The authors published no file for this one; the library takes the standard
-# Inception-ResNet block and says so.
+# Three branches read the same input, with different receptive fields: 1 × 1; 1 × 1 then 3 × 3;
+# 1 × 1 then 3 × 3 twice. Their outputs are concatenated, projected to width $C$, normalised, and
+# added to the shortcut; a ReLU follows. The authors published no file for this one; the library
+# takes the standard Inception-ResNet block and says so.
 #
-# Step through the three drawings:
+# Step through the drawings, two of the pre-activation unit and one of each other:
 
 # %%
 build = Build(np.random.default_rng(0))
 drawn = {
-    "pre-activation: the identity path is clean": PreActUnit(build, 64, 64),
+    "pre-activation: nothing on the identity path": PreActUnit(build, 64, 64),
     "pre-activation with a projection of relu(bn(x))": PreActUnit(build, 32, 64, stride=2),
-    "ResNeXt: 3x3 in 32 groups, ReLU behind the sum": ResNeXtUnit(build, 64, 64),
+    "ResNeXt: 3x3 in 32 groups, ReLU after the sum": ResNeXtUnit(build, 64, 64),
     "Inception: three branches": InceptionUnit(build, 64, 64),
 }
 frames([module_graph(unit, 8, collapse=()) for unit in drawn.values()], list(drawn))
@@ -399,9 +397,9 @@ frames([module_graph(unit, 8, collapse=()) for unit in drawn.values()], list(dra
 # \tag{7.16}
 # $$
 #
-# against $18\, C^2$ for two plain 3 × 3 convolutions of width $C$: the bottleneck is 17 times
-# cheaper. Batch norm adds $2$ for each channel it normalises. In the pre-activation unit those
-# are $C + \frac C4 + \frac C4$ channels, so
+# against $18\, C^2$ for two plain 3 × 3 convolutions of width $C$: the bottleneck has a 17th of
+# their weights. Batch norm adds $2$ for each channel it normalises. In the pre-activation unit
+# those are $C + \frac C4 + \frac C4$ channels, so
 #
 # $$
 # \text{parameters of a pre-activation unit} = \tfrac{17}{16}\, C^2 + 3\, C .
@@ -461,9 +459,10 @@ check("07.1", preact_parameters)
 # %% [markdown]
 # ### Exercise: build
 #
-# With the layers of `minran.nn`. The check loads the library's weights into your unit, so use its
-# names for the layers: `norm1`, `conv1`, `norm2`, `conv2`, `norm3`, `conv3`, `shortcut`. No
-# convolution has a bias (the default). A parameter that is never used counts as an error.
+# With the layers of `minran.nn`; `nn.BatchNormReLU` is notebook 04's pair. The check loads the
+# library's weights into your unit, so use its names for the layers: `norm1`, `conv1`, `norm2`,
+# `conv2`, `norm3`, `conv3`, `shortcut`. No convolution has a bias (the default). A parameter that
+# is never used counts as an error.
 
 
 # %% tags=["exercise"]
@@ -499,16 +498,22 @@ class Unit(nn.Module):
 check("07.2", Unit)
 
 # %% [markdown]
+# The library's unit (`models.fused` computes the same in fewer passes over memory):
+
+# %%
+show_source(PreActUnit, after="07.2")
+
+# %% [markdown]
 # ## Summary
 #
 # - A residual network is a sum over its layers (7.2); the last gradient reaches each layer
 #   unchanged, and something is added (7.3).
-# - Weights of variance 2/fan-in keep mean squares behind ReLUs (7.6); any other factor is
+# - Weights of variance 2/fan-in keep mean squares after ReLUs (7.6); any other factor is
 #   exponential in depth.
 # - With batch norm and no shortcut the gradient's mean square grows by $\pi/(\pi - 1)$ per layer
 #   (7.9); with shortcuts it grows like a power of the depth (7.12).
-# - Pre-activation keeps the identity path clean; a projection exists only where shapes change and
-#   reads the pre-activated input (7.14).
+# - Pre-activation leaves nothing on the identity path; a projection exists only where shapes
+#   change, and reads the pre-activated input (7.14).
 # - A unit of width $C$ has $\frac{17}{16} C^2 + 3C$ parameters (7.17).
 #
 # ## Questions
@@ -541,8 +546,7 @@ check("07.2", Unit)
 #    <details><summary>Answer</summary>
 #
 #    It puts a factor below 1 **on** the identity path, at every module: with $M \approx \frac12$
-#    the gradient is halved each time. $1 + M$ is never below 1. That is why the paper calls it
-#    attention *residual* learning.
+#    the gradient on that path is halved each time. $1 + M$ is never below 1.
 #
 #    </details>
 #

@@ -21,11 +21,11 @@
 #
 # **You will be able to**
 #
-# - read the equation of the soft mask in the order in which it runs, and avoid its naming trap;
-# - predict the size of every map inside a mask, for any picture, and say why the pools round up;
+# - read the equation of the soft mask in the order in which it runs;
+# - predict the size of every map inside a mask, for any image size, and say why the pools round up;
 # - write one level of the hourglass, with its skip in the right place;
 # - count the parameters of an attention module from $p$, $t$, $r$ and the depth $d$;
-# - say how far a mask sees, and what separates an hourglass from a few local convolutions.
+# - say which part of the image a mask depends on, with an hourglass and with local convolutions.
 #
 # **Time**: 75 minutes to read and do; runs in 8 seconds on 2 cores.
 # **Needs**: notebook 05 (max-pool, bilinear interpolation) and notebook 07 (residual units).
@@ -50,7 +50,7 @@ from minran.models.attention import Head, MaskBranch
 from minran.models.units import Build
 
 # %% [markdown]
-# ## 1 · The equation, and its naming trap
+# ## 1 · The equation
 #
 # An attention module has two branches. The **trunk** $T$ computes features. The **mask** $M$
 # computes, for every position and every channel, a number between 0 and 1: how much this feature
@@ -67,20 +67,18 @@ from minran.models.units import Build
 #
 # | step | what it does | the library's name |
 # |---|---|---|
-# | 1. bottom-up | max-pools and units: the map shrinks, each number sees more | `pool`, `down` |
+# | 1. bottom-up | max-pools and units: the map shrinks, receptive fields grow | `pool`, `down` |
 # | 2. top-down | units and interpolations: back to the size of $u$ | `up`, `interpolate` |
 # | 3. head | two 1x1 convolutions, then the sigmoid $\sigma$ | `head` |
 #
-# **The trap.** Some summaries write the same equation as $h_{up}(h_{down}(u))$, and then call the
-# pooling half $h_{up}$ in the text, because it is "bottom-up". Their formula applies $h_{down}$
-# first, so formula and text contradict each other. Keep to the direction of flow: **what runs first
-# is the pooling half**; features flow up from the picture ("bottom-up") while the maps get smaller.
-# "Down" in our code always means *down to smaller maps*.
+# The names go by the direction of flow: **the pooling half runs first**. Features flow up from the
+# image ("bottom-up") while the maps get smaller. "Down" in our code always means *down to smaller
+# maps*. (Some summaries of the paper mix the two names; see the errata in `docs/paper`.)
 #
 # ## 2 · Down: what the pools do to the size
 #
-# Every pool is 3x3 with stride 2, without padding, and its output size is **rounded up** (Caffe's
-# habit, `ceil_mode=True`):
+# Every pool is 3x3 with stride 2, without padding, and its output size is **rounded up** (as Caffe
+# does; `ceil_mode=True`):
 #
 # $$
 # h' = \Big\lceil \frac{h - 3}{2} \Big\rceil + 1 .
@@ -92,11 +90,12 @@ from minran.models.units import Build
 # **$h' = \lfloor h/2 \rfloor$**. With rounding down, an even size would lose its last row: 32 would
 # become 15.
 #
-# A mask of depth $d$ pools $d$ times. Then it climbs back through **the same sizes**: each
-# interpolation asks for the size of the map that it will meet, so odd sizes are no trouble.
+# A mask of depth $d$ pools $d$ times. Then it goes back through **the same sizes**: each
+# interpolation takes the size of the map that it will be added to, so odd sizes work too.
 #
-# The paper chooses $d$ so that every mask ends on the same smallest map: 7x7 on ImageNet, 4x4 on
-# CIFAR. The maps of stage 1 are largest, so its masks are deepest.
+# On ImageNet $d$ is 3, 2, 1 in the three stages, so that the smallest map of every mask is 7x7:
+# this is what the authors' network files have. For CIFAR the paper does not give $d$. The library
+# takes the same 3, 2, 1, which makes the smallest map 4x4 in every stage (`docs/paper/open.md`).
 
 # %%
 for name, sizes in {"CIFAR": (32, 16, 8), "ImageNet": (56, 28, 14)}.items():
@@ -131,22 +130,22 @@ check("08.1", mask_heights)
 # ## 3 · Up again: the hourglass
 #
 # One level pools, runs $r$ residual units, does something deeper, and comes back. Call the output
-# of the way down $d_k$ at level $k$, and the output of the way up $y_k$, with $d_0 = u$:
+# of the way down $a_k$ at level $k$, and the output of the way up $y_k$, with $a_0 = u$:
 #
 # $$
 # \begin{aligned}
-# d_k &= \mathrm{units}_r(\mathrm{pool}(d_{k-1})) && k = 1 \dots d &&& (8.3)\\
-# y_d &= \mathrm{units}_r(d_d) && \text{the deepest level} &&& (8.4)\\
-# y_k &= \mathrm{units}_r\big(\mathrm{interp}(y_{k+1}) + \mathrm{skip}_k(d_k)\big)
+# a_k &= \mathrm{units}_r(\mathrm{pool}(a_{k-1})) && k = 1 \dots d &&& (8.3)\\
+# y_d &= \mathrm{units}_r(a_d) && \text{the deepest level} &&& (8.4)\\
+# y_k &= \mathrm{units}_r\big(\mathrm{interp}(y_{k+1}) + \mathrm{skip}_k(a_k)\big)
 #     && k = d-1 \dots 1 &&& (8.5)\\
 # \text{out} &= \mathrm{interp}(y_1) && \text{to the size of } u &&& (8.6)
 # \end{aligned}
 # $$
 #
 # Three things to notice. By (8.3) and (8.4) the deepest level runs $2r$ units in a row. By (8.5)
-# the skip is *one residual unit* on $d_k$, and only the sum goes on. And $u$ itself is never added
-# back: what leaves the hourglass has been through at least one pool, so **the mask is smooth at the
-# scale of two pixels**, while the trunk keeps full resolution.
+# the skip is *one residual unit* on $a_k$, and only the sum goes on. And $u$ itself is never added
+# back: the output of the hourglass is interpolated from a map of half the size, so **the mask is
+# smooth at the scale of two pixels**, while the trunk keeps full resolution.
 #
 # The figure is drawn from a run: the numbers are the heights of the maps.
 
@@ -154,21 +153,16 @@ check("08.1", mask_heights)
 hourglass_figure(depth=3, size=32)
 
 # %% [markdown]
-# Move the sliders: odd sizes work, and each level meets a map of its own size.
+# Another one, with an odd size, depth 3 and $r = 2$ (with a running kernel these are sliders): each
+# interpolation ends on the size that the map had on the way down.
 
 # %%
 explore(hourglass_figure, depth=[1, 2, 3, 4], size=[14, 28, 33, 43, 56], r=[1, 2, 3])
 
 # %% [markdown]
 # In the library a level contains the next one, as (8.3)-(8.6) do: an `Hourglass` of depth 3 holds
-# one of depth 2 as `inner`. This is all of it:
-
-# %%
-show_source(Hourglass)
-
-# %% [markdown]
-# And this is what one run does, in order, with the heights and widths of what goes in and comes out
-# (an interpolation reads two things: the map, and one whose size it takes):
+# one of depth 2 as `inner`. This is what one run does, in order, with the heights and widths of the
+# inputs and of the output (an interpolation has two inputs: the map, and one whose size it takes):
 
 # %%
 build = Build(np.random.default_rng(0), np.float64)
@@ -179,8 +173,8 @@ print(shape_trace(module, u, "mask.body"))
 # %% [markdown]
 # **Task 08.2.** Write `forward` of one level, from the pieces that the constructor made:
 # `self.pool`, `self.down`, `self.skip`, `self.inner`, `self.up`, `self.bottom`,
-# `self.interpolate(y, like)` and `self.depth`. (You have just read it: close the cell above, and
-# write it from the equations.) The check gives your class and ours the same weights.
+# `self.interpolate(y, like)` and `self.depth`. `self.inner(a)` interpolates its own result, to the
+# size of `a`. The check gives your class and the library's the same weights.
 
 
 # %% tags=["exercise"]
@@ -189,8 +183,8 @@ class MyHourglass(Hourglass):
     def forward(self, x):
         """(N, H, W, C) -> (N, H, W, C)."""
         ### BEGIN SOLUTION
-        d = self.down(self.pool(x))
-        y = self.up(self.inner(d) + self.skip(d)) if self.depth > 1 else self.bottom(d)
+        a = self.down(self.pool(x))
+        y = self.up(self.inner(a) + self.skip(a)) if self.depth > 1 else self.bottom(a)
         return self.interpolate(y, x)
         ### END SOLUTION
 
@@ -199,9 +193,15 @@ class MyHourglass(Hourglass):
 check("08.2", MyHourglass)
 
 # %% [markdown]
+# The library's:
+
+# %%
+show_source(Hourglass, after="08.2")
+
+# %% [markdown]
 # ## 4 · The head
 #
-# The hourglass puts out features, not yet attention. The head turns them into it:
+# The output of the hourglass is features. The head makes attention of them:
 #
 # $$
 # M = \sigma\big(W_2 * \mathrm{relu}(\mathrm{bn}(W_1 * \mathrm{relu}(\mathrm{bn}(\text{out}))))\big)
@@ -211,10 +211,10 @@ check("08.2", MyHourglass)
 # Both convolutions are 1x1 with $C$ channels in and out, without bias. They mix channels at one
 # position, so the weight of a feature may depend on all features there.
 #
-# **No batch norm stands between $W_2$ and the sigmoid.** It would give every channel of the logits,
-# over the batch, a fixed mean $\beta$ and spread $\gamma$: a mask could no longer be mostly on for
-# one batch and mostly off for another, and how sharply it gates would hang on one number per
-# channel. Some public ports have one there; you will catch it in notebook 16.
+# **There is no batch norm between $W_2$ and the sigmoid.** It would give every channel of the
+# logits, over the batch, a fixed mean $\beta$ and standard deviation $\gamma$. A mask could no
+# longer be mostly on for one batch and mostly off for another, and one number per channel would set
+# how much it varies. Some public ports have one there; notebook 16 asks for a test that finds it.
 
 # %%
 show_source(Head, MaskBranch)
@@ -222,9 +222,9 @@ show_source(Head, MaskBranch)
 # %% [markdown]
 # ## 5 · The attention module
 #
-# Around the two branches stand more units. With the paper's letters:
+# There are more units before and after the two branches. With the paper's letters:
 #
-# - $p$ units **before** the split, and $p$ after the gate (1 unless said);
+# - $p$ units **before** the split, and $p$ after the gate (1, if nothing else is said);
 # - $t$ units in the **trunk** (2);
 # - $r$ units between adjacent pools of the **mask** (1).
 #
@@ -234,15 +234,16 @@ show_source(Head, MaskBranch)
 # \tag{8.8}
 # $$
 #
-# The gate $H$ is the paper's Eq. 3; notebook 09 is about nothing else. Two facts about the wiring:
-# the mask reads $u$, the *split point*, not the trunk's output; and the gate acts right behind the
+# The gate $H$ is the paper's Eq. 3, the subject of notebook 09. Two facts about the wiring: the
+# mask reads $u$, the *split point*, not the trunk's output; and the gate acts right after the
 # trunk, before the last $p$ units.
 
 # %%
 show_source(AttentionModule.forward)
 
 # %% [markdown]
-# The same as a drawing, made by running it. Units are closed; click a title to fold its box.
+# The same as a drawing, made by running it. Units are closed; in a running notebook a click on a
+# title folds its box.
 
 # %%
 inspect.module_graph(AttentionModule(build, 16, depth=1), image_size=16)
@@ -260,26 +261,17 @@ inspect.module_graph(AttentionModule(build, 16, depth=1), image_size=16)
 # \tag{8.9}
 # $$
 #
-# A mask of depth $d$ has $dr$ units on the way down, $dr$ on the way up (the deepest $r$ included),
-# and a skip at each of the $d - 1$ upper levels:
+# The head has two convolutions and two batch norms of width $C$:
 #
 # $$
-# n_{mask} = 2dr + d - 1 ,\qquad P_{head} = 2C^2 + 4C .
+# P_{head} = 2C^2 + 4C .
 # \tag{8.10}
 # $$
 #
-# A module adds its $2p + t$ units outside the mask:
-#
-# $$
-# P_{module} = (2p + t + 2dr + d - 1)\, P_{unit} + P_{head} .
-# \tag{8.11}
-# $$
-#
-# With the usual $p, t, r$ that is 4 units outside, and 8, 5, 2 inside the masks of depth 3, 2, 1:
-# in stage 1 **the mask has twice as many units as everything that it weighs**.
-#
-# **Task 08.3.** Write (8.11). The check compares with modules of the library, among them the three
-# of Attention-56 on ImageNet, whose counts are those of the authors' published network files.
+# **Task 08.3.** How many units has a module with $p$, $t$, $r$ and a mask of depth $d$? Count them
+# in (8.3)-(8.5) and (8.8), or in the drawings, and write the number of parameters of the module.
+# The check compares with modules of the library, among them the three of Attention-56 on ImageNet,
+# whose counts are those of the authors' published network files.
 
 
 # %% tags=["exercise"]
@@ -298,6 +290,20 @@ def module_parameters(channels, depth, p=1, t=2, r=1):
 check("08.3", module_parameters)
 
 # %% [markdown]
+# As a formula: a mask of depth $d$ has $dr$ units on the way down, $dr$ on the way up (the $r$ of
+# (8.4) included), and a skip at each of the $d - 1$ upper levels. A module adds its $2p + t$ units
+# outside the mask:
+#
+# $$
+# n_{mask} = 2dr + d - 1 , \qquad
+# P_{module} = (2p + t + 2dr + d - 1)\, P_{unit} + P_{head} .
+# \tag{8.11}
+# $$
+#
+# With the usual $p, t, r$ that is 4 units outside, and 8, 5, 2 inside the masks of depth 3, 2, 1:
+# in stage 1 **the mask has twice as many units as the rest of the module**.
+
+# %% [markdown]
 # ## 6 · How far does a mask see?
 #
 # Walk backwards. Take the middle row of the mask and ask, step by step, which rows it can depend
@@ -307,8 +313,8 @@ check("08.3", module_parameters)
 # - a unit contains one 3x3 convolution, so it adds one row on either side;
 # - a pool reads rows $2i$, $2i + 1$, $2i + 2$.
 #
-# What is left at the end is the **receptive field** of the mask in $u$. One row on the smallest map
-# of a mask of depth 3 is worth eight rows of $u$: this is why a few units suffice.
+# The result is the **receptive field** of the mask in $u$. One row on the smallest map of a mask of
+# depth 3 stands for eight rows of $u$: this is why a few units are enough.
 
 
 # %%
@@ -333,8 +339,9 @@ for depth in (1, 2, 3):
     print(f"hourglass of depth {depth}: {receptive_field(depth)}")
 
 # %% [markdown]
-# Is that right? Measure it: the gradient of the middle value with respect to $u$, on a map large
-# enough. A max-pool passes a gradient to one pixel only, so take several random inputs and unite.
+# Is that right? Measure it: the gradient of the middle value with respect to $u$, on a map that is
+# large enough. A max-pool passes a gradient to one pixel of a window only, so we take several
+# random inputs and unite what their gradients touch.
 
 # %%
 noise = np.random.default_rng(1).standard_normal((8, 96, 96, 32))
@@ -350,12 +357,14 @@ for depth in (1, 2, 3):
     print(f"depth {depth}: counted {receptive_field(depth)}, measured {np.ptp(rows) + 1}")
 
 # %% [markdown]
-# The mask of stage 1 on CIFAR could see 83 positions, on a map of 32: it sees the whole picture. So
-# do all masks of Attention-56. In the figure, brightness is the influence of each pixel of the
-# picture on the middle of the mask, for random weights and pictures.
+# The mask of stage 1 on CIFAR can see 83 positions, on a map of 32: it sees the whole map. But $u$
+# itself has a receptive field, which grows from stage to stage. So ask for the field in the
+# *image*. In the figure, brightness is the influence of each pixel of the image on the middle of
+# the mask, for random weights and images.
 #
 # The second row replaces the hourglass by three units without pooling, the comparison of the
-# paper's Table 4 (error on CIFAR-10: hourglass **5.52%**, local convolutions **6.48%**).
+# paper's Table 4 (error on CIFAR-10: hourglass **5.52%**, local convolutions **6.48%**, no spread
+# over runs given).
 
 # %%
 reaches = {
@@ -365,16 +374,23 @@ reaches = {
 reach_figure(reaches)
 
 # %% [markdown]
+# Only in stage 1 do the two differ in what they *can* see: the local mask there depends on a small
+# window, the hourglass on the whole image. In stages 2 and 3 the local masks reach the whole image
+# too, because the layers before them do. What differs there is where the influence lies: 90% of it
+# is in a smaller square than with an hourglass (above each panel; in stage 3 only a little). So "an
+# hourglass sees more" is true of stage 1, and a matter of degree after it; Table 4 alone does not
+# say which of the two costs the points.
+#
 # Summaries of the paper name as a weakness that the mask "does not use global information". The
-# measurement says what that can and cannot mean. The receptive field *is* global. But every step is
-# a 3x3 window or a small interpolation: no step looks at the whole map at once, as a global pool
-# does. Notebook 18 returns to it.
+# receptive field of an hourglass *is* global. But every step is a 3x3 window or a small
+# interpolation: no step looks at the whole map at once, as a global pool does. Notebook 18 returns
+# to it.
 #
 # ## 7 · The masks of a fresh network
 #
-# Before training, logits are spread around 0, so masks are spread around 1/2. **These pictures are
-# the built-in shapes, not CIFAR**, and the network knows nothing yet: what you see is smoothness
-# (bilinear interpolation from 4x4, 8x8, 16x16 maps), not attention.
+# Before training, logits are spread around 0, so masks are spread around 1/2. **These images are
+# the built-in shapes, not CIFAR**, and the network is not trained: what you see is smoothness
+# (bilinear interpolation from 16x16, 8x8, 4x4 maps in stages 1, 2, 3), not attention.
 
 # %%
 shapes = load_shapes("test", count=24)
@@ -382,7 +398,7 @@ pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32
 model = create_model("attention56_cifar")
 for _, module in model.named_modules():
     if isinstance(module, nn.BatchNorm2d):
-        module.momentum = 1.0  # let one pass set the running statistics to these pictures'
+        module.momentum = 1.0  # let one pass set the running statistics to these images'
 with no_grad():
     model(tensor(pictures))
 attentions = inspect.attention_maps(model, pictures[:3])
@@ -397,13 +413,14 @@ inspect.histogram_figure(attentions)
 # ## Summary
 #
 # - Bottom-up (pools) runs first, top-down (interpolations) second; then two 1x1 convolutions and a
-#   sigmoid. Name things by the direction of flow.
-# - The pools halve, rounding down; the interpolations ask for the sizes they need. Every mask of
-#   one network ends on the same smallest map.
+#   sigmoid.
+# - The pools halve the size, in effect rounded down; the interpolations go back through the same
+#   sizes. The smallest map of every mask of one network has the same size.
 # - The deepest level has $2r$ units; the skip is one unit on the output of the way down; the input
 #   is never added back, and nothing of the trunk enters.
 # - A module has $(2p + t + 2dr + d - 1) P_{unit} + P_{head}$ parameters.
-# - An hourglass of depth 3 sees 83 positions across, three local units see 7.
+# - In $u$, an hourglass of depth 3 sees 83 positions across, three local units see 7. In the image,
+#   local masks too reach everything from stage 2 on; there the difference is one of weight.
 #
 # ## Questions
 #
@@ -416,7 +433,7 @@ inspect.histogram_figure(attentions)
 # trained with one do not fit the other.
 # </details>
 #
-# 2. What would change if the skip read $x$ (the input of the level) instead of $d_k$?
+# 2. What would change if the skip read $x$ (the input of the level) instead of $a_k$?
 #
 # <details><summary>Answer</summary>
 #

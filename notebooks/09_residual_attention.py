@@ -25,6 +25,7 @@
 #   and input;
 # - say exactly what "the mask is a filter on gradients" means, and what the 1 changes about it;
 # - predict how a chain of gates scales the signal, and measure it in a network of 164 layers;
+# - measure how much of its past a network keeps, with naive gates, residual gates and none;
 # - tell apart what the 1 does for the forward pass, for the shortcut, and for the gradients;
 # - name the price: what a residual gate can no longer do.
 #
@@ -43,6 +44,7 @@ if importlib.util.find_spec("minran") is None:  # in Colab
 import numpy as np
 
 from minran import create_model, gradcheck, inspect, nn, no_grad, ops, tensor
+from minran.backend import naive
 from minran.course import check, show_source
 from minran.data import load_shapes
 from minran.inspect.style import dress, legend, new_figure, theme
@@ -71,15 +73,35 @@ colours = theme()
 # $$
 #
 # With a sigmoid mask, $M \in (0, 1)$. A naive gate multiplies each feature by a number in $(0, 1)$,
-# a residual gate by one in $(1, 2)$. A mask that says nothing ($M = 0$) removes the features in the
-# first case, and lets them pass untouched in the second: then $H = T$, as in a residual unit whose
-# branch is zero. That is where the name comes from.
+# a residual gate by one in $(1, 2)$. A mask of zeros ($M = 0$) removes the features in the first
+# case, and leaves them unchanged in the second: then $H = T$, as in a residual unit whose branch is
+# zero. Hence the name.
 #
 # ## 2 · Both gradients
 #
-# Let $L$ be the loss and $g = \partial L / \partial H$ what arrives from behind. Every entry of $H$
-# depends on one entry of $M$ and one of $T$, so there are no sums to take: the product rule, entry
-# by entry. For ARL, from $H = T + M\,T$,
+# Let $L$ be the loss and $g = \partial L / \partial H$ the gradient at the output. Every entry of
+# $H$ depends on one entry of $M$ and one of $T$, so there are no sums to take: use the product
+# rule, entry by entry. For each kind of learning write down $\partial H / \partial M$ and
+# $\partial H / \partial T$, and multiply with $g$.
+#
+# **Task 09.1.** Derive $g_M$ and $g_T$ for both kinds of learning, and write them as code.
+
+
+# %% tags=["exercise"]
+# Task 09.1: the gradients of the gate
+def gate_backward(gy, mask, trunk, learning):
+    """(gmask, gtrunk) for learning "residual" (Eq. 3) or "naive" (Eq. 1); all of one shape."""
+    ### BEGIN SOLUTION
+    factor = 1 + mask if learning == "residual" else mask
+    return gy * trunk, gy * factor
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("09.1", gate_backward)
+
+# %% [markdown]
+# On paper: for ARL, from $H = T + M\,T$,
 #
 # $$
 # \frac{\partial H}{\partial M} = T, \qquad \frac{\partial H}{\partial T} = 1 + M
@@ -105,31 +127,16 @@ colours = theme()
 # $$
 #
 # which is the paper's argument for masks: the mask is also a **filter on the trunk's update**.
-# Where it says "unimportant", a wrong label cannot push the trunk's parameters. Under ARL the
-# factor is $1 + M$. The filter is still there, but it only weighs: between the least and the most
-# important position lies a factor of 2, and it never blocks.
+# Where $M$ is near 0, a wrong label cannot change the trunk's parameters. Under ARL the factor is
+# $1 + M$. The filter is still there, but it only weighs: between the least and the most important
+# position lies a factor of 2, and it never blocks.
 #
-# In the library the gate is one op, with (9.1) and (9.2) as its backward:
+# In the library the gate is one op. Its backward calls a kernel; the simplest one is (9.1) and
+# (9.2) word for word:
 
 # %%
-show_source(Gate, docstring=False)
-
-# %% [markdown]
-# **Task 09.1.** Write the backward of the gate for both kinds of learning.
-
-
-# %% tags=["exercise"]
-# Task 09.1: the gradients of the gate
-def gate_backward(gy, mask, trunk, learning):
-    """(gmask, gtrunk) for learning "residual" (Eq. 3) or "naive" (Eq. 1); all of one shape."""
-    ### BEGIN SOLUTION
-    factor = 1 + mask if learning == "residual" else mask
-    return gy * trunk, gy * factor
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-check("09.1", gate_backward)
+show_source(Gate, docstring=False, after="09.1")
+show_source(naive.gate, naive.gate_backward, docstring=False, after="09.1")
 
 # %% [markdown]
 # Central differences agree with the library's:
@@ -188,13 +195,13 @@ logit = np.linspace(-6, 6, 200)
 sigma = 1 / (1 + np.exp(-logit))
 figure = new_figure(9.2, 3.0, False)
 left, right = figure.subplots(1, 2)
-dress(left, colours, "Factor on the trunk, forward and backward", "logit of the mask", "")
+dress(left, colours, "One gate, forward and backward", "logit of the mask", "factor on the trunk")
 left.plot(logit, 1 + sigma, color=colours.colours[0], lw=2, label="residual: 1 + M, in (1, 2)")
 left.plot(logit, sigma, color=colours.colours[1], lw=2, label="naive: M, in (0, 1)")
 left.axhline(1, color=colours.faint, ls=":", lw=1)
 legend(left, colours)
 modules = np.arange(0, 13)
-dress(right, colours, "After n gates in a row", "gates n", "product of the factors (log scale)")
+dress(right, colours, "After n gates in a row", "n", "product of the factors (log)")
 right.set_yscale("log")
 right.fill_between(modules, 1, 2.0**modules, color=colours.colours[0], alpha=0.15, lw=0)
 right.fill_between(modules, 1e-4, 1, color=colours.colours[1], alpha=0.12, lw=0)
@@ -209,8 +216,8 @@ figure
 # %% [markdown]
 # ## 3 · Many gates in a row
 #
-# Attention-164 has twelve modules. Suppose for a moment that the units compute nothing and only
-# their shortcuts are left, $T(u) = u$. Then $n$ modules with masks $M_1, \dots, M_n$ do
+# Attention-164 has twelve modules. Suppose first that the units add nothing and only their
+# shortcuts are left, $T(u) = u$. Then $n$ modules with masks $M_1, \dots, M_n$ do
 #
 # $$
 # H_n = u \prod_{k=1}^{n} (1 + M_k) \quad\text{(ARL)} \qquad\qquad
@@ -219,8 +226,8 @@ figure
 # $$
 #
 # Fresh masks are spread around $\tfrac12$, and different masks are nearly independent, so the mean
-# factors are $1.5^n$ and $0.5^n$. After twelve: 130 against 0.00024. The factor of NAL lies between
-# 0 and 1 whatever the masks learn; ARL's between 1 and $2^n$.
+# factors are $1.5^n$ and $0.5^n$. After twelve: 130 against 0.00024. In such a chain the factor of
+# NAL lies between 0 and 1 whatever the masks learn; ARL's between 1 and $2^n$.
 #
 # **Task 09.3.** Write the factor of (9.4): what $n$ gates with given, constant masks do to each
 # entry of $u$. It is also the factor of the gradient, $\partial L / \partial u$ over
@@ -244,13 +251,13 @@ check("09.3", chain_factor)
 # ### Measured: a network whose units are silent
 #
 # Take Attention-164 (narrow, to be quick), and set the last convolution of every unit on the
-# trunk's way to zero: what is left are shortcuts, masks and gates. Then look at the mean absolute
-# value behind every module with `inspect.stage_responses`. **The pictures are the built-in shapes,
-# not CIFAR.**
+# trunk's way to zero: shortcuts, masks and gates are left. Then look at the mean absolute value
+# after every module with `inspect.stage_responses`. **The images are the built-in shapes, not
+# CIFAR.**
 
 # %%
 shapes = load_shapes("test", count=16)
-pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
+images = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
 narrow = {"stem_width": 16, "widths": (16, 32, 64), "tail_width": 64}
 kinds = {
     "residual": {"learning": "residual"},
@@ -260,17 +267,17 @@ kinds = {
 
 
 def settle(model):
-    """One pass sets the running statistics of every batch norm to those of our pictures."""
+    """One pass sets the running statistics of every batch norm to those of our images."""
     for _, module in model.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0
     with no_grad():
-        model(tensor(pictures))
+        model(tensor(images))
     return model
 
 
 def silence(model):
-    """Units on the trunk's way put out their input: T(u) = u."""
+    """Units on the trunk's way return their input: T(u) = u."""
     for _, module in model.named_modules():
         if isinstance(module, AttentionModule):
             for unit in (*module.before, *module.trunk, *module.after):
@@ -278,34 +285,38 @@ def silence(model):
     return model
 
 
-def network(kind):
-    return create_model("attention164_cifar", **narrow, **kinds[kind])
+def network(kind, seed=0):
+    return create_model("attention164_cifar", seed=seed, **narrow, **kinds[kind])
 
 
-silent = {
-    kind: inspect.stage_responses(settle(silence(network(kind))), pictures, by="module")
-    for kind in kinds
-}
+silent = {}
+for kind in kinds:
+    responses = inspect.stage_responses(settle(silence(network(kind))), images, by="module")
+    silent[kind] = np.array([[*responses.values()]])
 
 
 # %% tags=["hide-input"]
+def _ends(values):
+    """The least and the largest over seeds."""
+    return values.min(axis=0), values.max(axis=0)
+
+
 def by_module(panels):
-    """A panel for each title: lines over the twelve modules, a gap between stages."""
-    figure = new_figure(4.6 * len(panels), 3.3, False)
-    for axes, (title, lines) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
-        dress(axes, colours, title, "stage.module", "log scale")
-        axes.set_yscale("log")
+    """A panel for each title: the mean over seeds at each module, and a band from least to most."""
+    figure = new_figure(max(6.4, 4.6 * len(panels)), 3.3, False)
+    grid = np.atleast_1d(figure.subplots(1, len(panels)))
+    for axes, (title, (quantity, scale, lines)) in zip(grid, panels.items()):
+        log = " (log)" if scale == "log" else ""
+        dress(axes, colours, title, "stage.module", quantity + log)
+        axes.set_yscale(scale)
         for index, (kind, values) in enumerate(lines.items()):
+            paint = colours.colours[index]
             for stage in range(3):
-                part = slice(4 * stage, 4 * stage + 4)
-                axes.plot(
-                    np.arange(12)[part],
-                    list(values)[part],
-                    color=colours.colours[index],
-                    marker="osD"[index],
-                    lw=1.8,
-                    label=kind if stage == 0 else None,
-                )
+                at = range(4 * stage, 4 * stage + 4)
+                low, high = _ends(values[:, at])
+                axes.fill_between(at, low, high, color=paint, alpha=0.2, lw=0)
+                look = {"marker": "osD"[index], "lw": 1.8, "label": kind if stage == 0 else None}
+                axes.plot(at, values[:, at].mean(axis=0), color=paint, **look)
         axes.set_xticks(range(12), [f"{s}.{m}" for s in (1, 2, 3) for m in (1, 2, 3, 4)])
         axes.tick_params(axis="x", labelsize=7.5)
         for edge in (3.5, 7.5):
@@ -315,90 +326,137 @@ def by_module(panels):
     return figure
 
 
-by_module({"Silent units: mean |feature|": {k: v.values() for k, v in silent.items()}})
+by_module({"Silent units": ("mean |output| of the module", "log", silent)})
 
 # %%
-for kind, values in silent.items():
-    found = list(values.values())
+for kind, (found,) in silent.items():
     ratios = [found[k + 1] / found[k] for k in range(11) if k % 4 != 3]
     spread = f"from {min(ratios):.3f} to {max(ratios):.3f}"
     print(f"{kind:9} one gate multiplies by {np.mean(ratios):.3f} ({spread})")
 
 # %% [markdown]
-# There are the $1.5^n$ and the $0.5^n$, and something that (9.4) does not say: **every stage starts
+# These are the $1.5^n$ and the $0.5^n$, and something that (9.4) does not say: **every stage starts
 # afresh**. Its first unit changes width and size, so its shortcut is a projection, and in a
 # pre-activation unit the projection reads $\mathrm{relu}(\mathrm{bn}(x))$ (notebook 07). The batch
-# norm puts back whatever scale the gates took away or added. The longest unbroken chain is not the
-# twelve modules of the network but the $m = 4$ of a stage: $1.5^4 = 5.1$ and $0.5^4 = 0.06$.
+# norm takes out whatever scale the gates have made. The longest unbroken chain is not the twelve
+# modules of the network but the $m = 4$ of a stage: $1.5^4 = 5.1$ and $0.5^4 = 0.06$.
 #
 # ## 4 · The whole network, before training
 #
-# Now let the units speak. Behind each module we measure the features, and in front of each module
-# the gradient of the loss.
+# Now with all units as they are made, and four seeds of each network. In one pass we note three
+# things at every module: the size of its output; the gradient of the loss at its input; and how
+# much of its stage's entry is left in its output, as the **correlation** of the two (each channel's
+# mean taken out). The *entry* of a stage is the input of its first module.
 
 
 # %%
-def gradients(model):
-    """The root mean square of dL/dx in front of every module, for one batch."""
-    inputs = []
+def correlation(x, y):
+    """Of two sets of maps (N, H, W, C), without the mean of each channel."""
+    x, y = (z - z.mean(axis=(0, 1, 2)) for z in (x, y))
+    return (x * y).sum() / np.sqrt((x * x).sum() * (y * y).sum())
+
+
+def measure(model):
+    """By module: mean |output|, root mean square of dL/dx at the input, correlation with entry."""
+    inputs, outputs = [], []
 
     def keep(module, given, output):
         if isinstance(module, AttentionModule):
             inputs.append(given[0].retain_grad())
+            outputs.append(output.numpy())
 
-    model.train()
     with nn.observe(keep):
-        loss = ops.cross_entropy(model(tensor(pictures)), shapes.labels)
+        loss = ops.cross_entropy(model.train()(tensor(images)), shapes.labels)
     loss.backward()
-    return [float(np.sqrt((x.grad**2).mean())) for x in inputs]
+    entries = [inputs[4 * (k // 4)].numpy() for k in range(12)]
+    return (
+        [float(np.abs(y).mean()) for y in outputs],
+        [float(np.sqrt((x.grad**2).mean())) for x in inputs],
+        [correlation(entry, y) for entry, y in zip(entries, outputs)],
+    )
 
 
-features, by_stage, slopes = {}, {}, {}
+features, slopes, left = {}, {}, {}
 for kind in kinds:
-    model = settle(network(kind))
-    features[kind] = inspect.stage_responses(model, pictures, by="module").values()
-    by_stage[kind] = inspect.stage_responses(model, pictures)
-    slopes[kind] = gradients(model)
+    runs = np.array([measure(network(kind, seed)) for seed in range(4)])  # seed, quantity, module
+    features[kind], slopes[kind], left[kind] = runs.transpose(1, 0, 2)
+
+# %% tags=["hide-input"]
+figure = by_module(
+    {"What is left of a stage's entry": ("correlation with the entry", "linear", left)}
+)
+axes = figure.axes[0]
+for stage in range(3):
+    axes.plot(
+        range(4 * stage, 4 * stage + 4), 0.5 ** np.arange(1, 5), ":", color=colours.text, lw=1.3
+    )
+axes.annotate("dotted: 0.5$^n$", (-0.2, 0.12), color=colours.text, fontsize=8.5)
+axes.set_ylim(-0.05, 1)
+figure
+
+# %%
+print("after the four modules of a stage, correlation with its entry (range over seeds):")
+for kind, values in left.items():
+    last = values[:, 3::4]
+    spans = [f"stage {k + 1}: {a:.2f} to {b:.2f}" for k, (a, b) in enumerate(zip(*_ends(last)))]
+    print(f"{kind:9}", "   ".join(spans))
+
+# %% [markdown]
+# **In the naive network the past vanishes.** (9.4) says that each gate multiplies what came before
+# by $M$, about one half. After $n$ gates $0.5^n$ of the entry is left (dotted), and the units have
+# added the rest. The measured correlation follows that line: after four modules it is near 0, so
+# the stream hardly depends on the entry along the shortcuts. Without masks nothing is multiplied;
+# the units add to the stream, and the entry stays visible in it. The residual gate keeps even more
+# of it: it multiplies the stream, entry included, by about 1.5, and makes what a unit adds count
+# for less.
 
 # %% tags=["hide-input"]
 by_module(
-    {"Mean |feature| behind each module": features, "Gradient in front of each module": slopes}
+    {
+        "Features": ("mean |output| of the module", "log", features),
+        "Gradients": ("r.m.s. of dL/dx at the input", "log", slopes),
+    }
 )
 
 # %%
-for kind, (first, *_, last) in slopes.items():
-    print(f"{kind:9} gradient at the first module: {first / last:6,.0f} times that at the last")
+for kind, values in slopes.items():
+    low, high = _ends(values[:, 0] / values[:, -1])
+    print(
+        f"{kind:9} gradient at the first module: {low:,.0f} to {high:,.0f} times that at the last"
+    )
 
 # %% [markdown]
-# This is not the story that is usually told ("naive features vanish"), so read it slowly. (One
-# seed; `create_model(..., seed=1)` gives another network and the same picture.)
+# This is not what is usually said ("naive features vanish"):
 #
 # - **Features** of the naive network do not vanish here. Each gate halves the stream, but the units
 #   between the gates add to it again, and their branches begin with a batch norm, so what they add
-#   does not depend on how small the stream is. Halving and refilling balance, here near 1.
-# - **What vanishes is the past.** The share of the stream that comes from $n$ modules ago is
-#   multiplied by the chain (9.4): after four gates 6% are left. The naive network turns into one
-#   without shortcuts: each module sees mostly what the last one wrote.
+#   does not depend on how small the stream is. The two balance, here near 1.
+# - **What vanishes is the past**, as the first figure shows. Along its shortcuts the naive network
+#   is close to one that has none: what a module reads was written mostly by the last two.
 # - **Gradients** of the naive network grow, from the last module to the first, far more than
 #   without masks. That is how deep networks with batch norm *and without shortcuts* behave (Yang et
-#   al., 2019): the batch norm in front of each branch divides by the stream's spread, and backward
-#   multiplies by its inverse. One learning rate for all modules is then a poor fit.
+#   al., 2019; notebook 07, section 3): the batch norm at the start of each branch divides by the
+#   stream's standard deviation, and so does its backward. One learning rate for all modules is then
+#   a poor fit.
 # - **The residual gate** keeps the shortcut whole. Its features grow by about 1.5 a module, until
-#   the next stage starts afresh, and its gradients are no wilder than those without masks.
+#   the next stage starts afresh, and its gradients grow no more than those without masks.
 #
-# The paper's Figure 4 shows *trained* networks: there the features behind each stage of the naive
-# one do shrink with depth. Fresh and trained are two different measurements; on a trained network
-# of your own, `inspect.response_figure` draws its figure:
+# The paper's Figure 4 shows *trained* networks: there the features after each stage of the naive
+# one do shrink with depth. Fresh and trained are two different measurements.
+# `inspect.response_figure` draws the paper's figure for any network; here for the fresh ones (seed
+# 0):
 
 # %%
-inspect.response_figure(by_stage)
+inspect.response_figure(
+    {kind: inspect.stage_responses(settle(network(kind)), images) for kind in kinds}
+)
 
 # %% [markdown]
 # ## 5 · What it is worth
 #
 # Error on CIFAR-10 by the number of modules in a stage (the paper's Table 3, which gives no spread
 # over runs). With one module in each stage the two differ by 0.4 points. With four, naive attention
-# has got *worse* with depth, while residual attention keeps getting better.
+# is *worse* than with one, while residual attention is better at each step.
 
 # %% tags=["hide-input"]
 table3 = {
@@ -415,10 +473,10 @@ names = [
 ]
 for index, (kind, values) in enumerate(table3.items()):
     axes.plot(names, values, color=colours.colours[index], marker="os"[index], lw=1.8, label=kind)
-    for place, value in enumerate(values):
+    for at, value in enumerate(values):
         where = (0, -13) if index == 0 else (0, 7)
         axes.annotate(
-            f"{value}", (place, value), where, textcoords="offset points", ha="center", fontsize=8
+            f"{value}", (at, value), where, textcoords="offset points", ha="center", fontsize=8
         )
 axes.set_ylim(3.8, 7.7)
 legend(axes, colours, loc="upper left")
@@ -428,12 +486,14 @@ figure
 # ## 6 · The price
 #
 # A residual gate cannot switch anything off. Its factors lie in $(1, 2)$, so one module can raise
-# one feature over another **at most twofold**; a naive gate can do it without limit. Over the $m$
-# modules of a stage the contrast is at most $2^m$: 2 for Attention-56, 16 for Attention-164. The
-# paper notes that stacking modules refines attention gradually; (9.4) says by how much at most.
+# one feature over another **at most twofold**; a naive gate can do it without limit. If the units
+# between the gates add nothing, as in (9.4), the contrast over the $m$ modules of a stage is at
+# most $2^m$: 2 for Attention-56, 16 for Attention-164. That bound is one on the gates: units that
+# do add something can make any contrast. The paper notes that stacking modules refines attention
+# gradually.
 #
-# The same bound holds for the filter on gradients of Eq. 2: a naive mask can silence a noisy
-# region, a residual one can weigh it half as much as the rest.
+# The same bound holds for the filter on gradients of Eq. 2 at one gate: a naive mask can silence a
+# noisy region, a residual one can weigh it half as much as the rest.
 #
 # ## Summary
 #
@@ -441,9 +501,10 @@ figure
 # - $M$ filters the trunk's update (Eq. 2); with the 1 it weighs between 1 and 2 and never blocks.
 # - Chains multiply: $0.5^n$ against $1.5^n$ at the start, within one stage; each stage starts
 #   afresh.
-# - In a whole fresh network it is the shortcut that naive gates wear away, not the features;
-#   gradients then explode as in a network without shortcuts.
-# - The price: at most a factor of 2 in contrast for each module.
+# - In a whole fresh network naive gates do not make features vanish, but the past: after four
+#   modules the stream has hardly any correlation with its stage's entry. Gradients then grow as in
+#   a network without shortcuts.
+# - The price: at most a factor of 2 in contrast at each gate.
 #
 # ## Questions
 #
@@ -475,11 +536,11 @@ figure
 # has all its length in a single negative channel.
 # </details>
 #
-# 4. Why does the gradient in front of the modules jump at the border between stages?
+# 4. Why does the gradient at the input of the modules jump at the border between stages?
 #
 # <details><summary>Answer</summary>
 #
-# The first unit of a stage has a projection behind a batch norm. Backward through a batch norm
+# The first unit of a stage has a projection after a batch norm. Backward through a batch norm
 # divides by the standard deviation of its input: where the stream was large, the gradient comes out
 # small, and the other way round. Its convolution also changes the number of entries over which the
 # gradient is spread.

@@ -189,15 +189,19 @@ def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = F
 
     units: also what happens inside residual units.
     """
-    lines = []
+    rows = []
     closed = tuple(f"{name}." for name, m in module.named_modules() if isinstance(m, PreActUnit))
     for name, call in trace(module, x).items():
         part = name.startswith(f"{inside}.") and not isinstance(call.module, Sequential)
         if (name == inside or part) and (units or not name.startswith(closed)):
             came = " and ".join(map(_size, call.inputs))
             kind = type(call.module).__name__
-            lines.append(f"{name:32}{kind:20}{came:>12} -> {_size(call.output)}")
-    return "\n".join(lines)
+            rows.append((name, kind, came, _size(call.output)))
+    first, second, third = (max((len(row[k]) for row in rows), default=0) for k in range(3))
+    return "\n".join(
+        f"{name:{first}}  {kind:{second}}  {came:>{third}} -> {size}"
+        for name, kind, came, size in rows
+    )
 
 
 def _size(x: Tensor) -> str:

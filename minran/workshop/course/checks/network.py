@@ -181,7 +181,9 @@ def _hourglass(kind: Any, depth: int, r: int, seed: int, x: np.ndarray) -> Any:
 
 
 def check_8_3(module_parameters: Function) -> None:
-    """(8.9) to (8.11); every convolution is without bias, every batch norm has two vectors"""
+    """count units: r after each pool, r on each level of the way up, a skip on all levels but the
+    deepest, and p + t + p outside; then (8.9) and (8.10)
+    """
     imagenet = "a module of Attention-56 on ImageNet"
     for *case, words in (
         (16, 1, 1, 2, 1, "p, t, r as usual, depth 1"),
