@@ -376,7 +376,7 @@ reach_figure(reaches)
 # %% [markdown]
 # Only in stage 1 do the two differ in what they *can* see: the local mask there depends on a small
 # window, the hourglass on the whole image. In stages 2 and 3 the local masks reach the whole image
-# too, because the layers before them do. What differs there is where the influence lies: 90% of it
+# too, because the layers before them do. What differs there is where the influence lies: most of it
 # is in a smaller square than with an hourglass (above each panel; in stage 3 only a little). So "an
 # hourglass sees more" is true of stage 1, and a matter of degree after it; Table 4 alone does not
 # say which of the two costs the points.

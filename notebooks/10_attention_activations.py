@@ -25,8 +25,9 @@
 #   ignores;
 # - derive the backward of channel attention $f_2$ as a projection, and of spatial attention $f_3$
 #   as another;
-# - say how strongly each of them gates, before any training: $f_2$ hardly at all;
-# - read the paper's Table 1, with the doubt that it deserves.
+# - say how strongly each of them gates before any training, and why the strength of $f_2$ falls
+#   with the number of channels;
+# - read the paper's Table 1, and say what it can decide.
 #
 # **Time**: 60 minutes to read and do; runs in 5 seconds on 2 cores.
 # **Needs**: notebooks 01 (vector-Jacobian products), 04 (batch norm) and 08 (the mask).
@@ -87,11 +88,11 @@ colours = theme()
 # | $f_2$ | $[-1, 1]$ | $b = 0$, any $a$ for each position | how strong a position is |
 # | $f_3$ | $(0, 1)$ | any $a$, $b$ for each map | how strong a channel is, and its zero |
 #
-# "Mixed" means that the network may put into the logits whatever attention it likes: over channels,
-# over positions, or both. The other two build one kind in, by throwing the rest away.
+# "Mixed" means that the logits may hold any attention: over channels, over positions, or both. The
+# other two build one kind in, by ignoring the rest.
 #
-# (As in all square roots and divisions of the library, a small `eps` stands under the root, so that
-# a position of zeros, or a flat map, does not divide by zero.)
+# (As in all square roots and divisions of the library, there is a small `eps` under the root, so
+# that a position of zeros, or a constant map, does not divide by zero.)
 
 # %%
 x = rng.standard_normal((1, 4, 4, 8))
@@ -117,7 +118,7 @@ for name, f in functions.items():
 # \tag{10.1}
 # $$
 #
-# At most $\tfrac14$, in the middle. A mask that is sure of itself, near 0 or 1, learns slowly.
+# At most $\tfrac14$, at $y = \tfrac12$. A mask near 0 or 1 learns slowly.
 #
 # ## 3 · The backward of $f_2$ is a projection
 #
@@ -147,9 +148,9 @@ for name, f in functions.items():
 # \tag{10.4}
 # $$
 #
-# Read it as a picture. $y$ lies on the unit sphere. A step of $x$ *along* $y$ changes its length
-# only, and $f_2$ does not see length. So backward takes out of $g$ the part along $y$, and keeps
-# what is tangent to the sphere. The $1/n$ says: the longer $x$, the less a step turns it.
+# In geometry: $y$ lies on the unit sphere. A step of $x$ *along* $y$ changes its length only, and
+# $f_2$ does not depend on length. So backward takes out of $g$ the part along $y$, and keeps the
+# part that is tangent to the sphere. The factor $1/n$: the longer $x$, the less a step turns it.
 
 
 # %% tags=["hide-input"]
@@ -187,12 +188,6 @@ def sphere(degrees=40, length=1.9):
 explore(sphere, degrees=[10, 25, 40, 60, 80], length=[0.6, 1.0, 1.5, 1.8, 2.0])
 
 # %% [markdown]
-# The library's loops say the same:
-
-# %%
-show_source(naive.channel_attention_backward)
-
-# %% [markdown]
 # **Task 10.1.** Write the backward of $f_2$ for a whole batch, without loops. `y` is the output and
 # `norm` the lengths, one for each position: (N, H, W).
 
@@ -211,9 +206,15 @@ def channel_backward(gy, y, norm):
 check("10.1", channel_backward)
 
 # %% [markdown]
+# The library's simplest kernel:
+
+# %%
+show_source(naive.channel_attention_backward, after="10.1")
+
+# %% [markdown]
 # ## 4 · The backward of $f_3$ takes out two directions
 #
-# Look at one channel of one picture: its map is a vector $x$ of $n = H W$ numbers, with mean $\mu$
+# Look at one channel of one image: its map is a vector $x$ of $n = H W$ numbers, with mean $\mu$
 # and standard deviation $s$ (biased: divided by $n$). Let $z = (x - \mu)/s$ and $y = \sigma(z)$.
 # Through the sigmoid, by (10.1), comes $h = g\, y\,(1 - y)$. Then through the normalisation:
 #
@@ -242,7 +243,7 @@ check("10.1", channel_backward)
 #
 # It is the projection of section 3 with two directions instead of one: out go the part of $h$ along
 # $(1, \dots, 1)$, which would shift the map, and the part along $z$, which would stretch it. The
-# two are at right angles, because $z$ has mean 0. $f_3$ cannot see either. Batch norm (notebook 04)
+# two are orthogonal, because $z$ has mean 0. $f_3$ depends on neither. Batch norm (notebook 04)
 # has the same formula; it takes its averages over the whole batch, $f_3$ over each map alone.
 #
 # **Task 10.2.** Write the backward of $f_3$. `mean` and `inv_std` $= 1/s$ are (N, C): one for each
@@ -267,8 +268,8 @@ def spatial_backward(gy, x, y, mean, inv_std):
 check("10.2", spatial_backward)
 
 # %% [markdown]
-# Two facts that follow, and make a quick test of any implementation: the gradient of $f_2$ has no
-# part along $x$, that of $f_3$ has sum 0 over each map.
+# Two facts follow, and are a quick test of any implementation: the gradient of $f_2$ has no part
+# along $x$, and that of $f_3$ has sum 0 over each map.
 
 # %%
 x = tensor(rng.standard_normal((2, 5, 5, 6)), requires_grad=True)
@@ -287,7 +288,7 @@ for name, f in functions.items():
 #
 # - $f_1$: spread around $\tfrac12$; the more the logits spread, the wider.
 # - $f_3$: the same, but the spread is fixed. Every map is normalised, so **every channel must be
-#   "on" in one part of every picture and "off" in another**, object or no object.
+#   "on" in one part of every image and "off" in another**, object or no object.
 # - $f_2$: the squares at one position sum to 1. So with $C$ channels the root mean square of $M$ is
 #
 # $$
@@ -296,9 +297,24 @@ for name, f in functions.items():
 # $$
 #
 # exactly, *whatever the logits are*. In the three stages of the CIFAR networks, $C = 64, 128, 256$:
-# 0.125, 0.088, 0.063. On average the gate of channel attention changes features by a tenth. To gate
-# strongly it must put all its weight on a few channels. And half of the signs are negative: $1 + M$
-# is below 1 there.
+# 0.125, 0.088, 0.063. And half of the signs are negative: $1 + M$ is below 1 there.
+#
+# Which gate is strong? Not the one with the largest $1 + M$: a constant factor changes nothing,
+# because the next batch norm takes it out. What counts is how much $1 + M$ *varies*: its standard
+# deviation over its mean. For logits of variance 1:
+
+# %%
+for channels in (64, 128, 256):
+    logits = tensor(np.random.default_rng(0).standard_normal((2, 16, 16, channels)))
+    gates = {name: 1 + f(logits).numpy() for name, f in functions.items()}
+    words = "   ".join(f"{name} {gate.std() / gate.mean():.3f}" for name, gate in gates.items())
+    print(f"{channels:3} channels, standard deviation over mean of 1 + M:   {words}")
+
+# %% [markdown]
+# With 64 channels, as in stage 1, the three are nearly level. With 128 and 256 channels $f_2$ gates
+# less than the others, by (10.8), and no training can change its root mean square; $f_1$ gates more
+# when its logits grow. To gate one feature strongly, $f_2$ must put most of its length on a few
+# channels.
 
 # %%
 figure = new_figure(9.2, 2.7, False)
@@ -314,16 +330,17 @@ legend(axes, colours)
 figure
 
 # %% [markdown]
-# ## 6 · Three masks of one picture
+# ## 6 · Three masks of one image
 #
 # Networks with the same seed have the same weights, and the three functions have none. So the first
-# module of three networks sees the same logits; only the last step differs. **The pictures are the
+# module of three networks has the same logits; only the last step differs. **The images are the
 # built-in shapes, not CIFAR, and the network is not trained**: this is what the functions do, not
-# what training makes of them. Each map has its own scale.
+# what training makes of them. Each map has its own scale, from dark (least) to bright (most): read
+# the range above it.
 
 # %%
 shapes = load_shapes("test", count=16)
-pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
+images = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
 masks = {}
 for attention in ("mixed", "channel", "spatial"):
     model = create_model("attention56_cifar", attention=attention)
@@ -331,19 +348,19 @@ for attention in ("mixed", "channel", "spatial"):
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = 1.0  # one pass sets the running statistics
     with no_grad():
-        model(tensor(pictures))
-    masks[attention] = inspect.attention_maps(model, pictures[:4])[0].mask
+        model(tensor(images))
+    masks[attention] = inspect.attention_maps(model, images[:4])[0].mask
 
 # %% tags=["hide-input"]
 chosen = inspect.choose_channels(masks["mixed"], "variance", 2).indices
 figure = new_figure(9.0, 5.2, False)
 grid = figure.subplots(3, 7)
-for row, picture in enumerate((0, 1, 3)):
-    show(grid[row, 0], shapes.images[picture], colours, "picture" if row == 0 else "")
+for row, number in enumerate((0, 1, 3)):
+    show(grid[row, 0], shapes.images[number], colours, "image" if row == 0 else "")
     for column, (attention, mask) in enumerate(masks.items()):
         for k, channel in enumerate(chosen):
             axes = grid[row, 1 + 2 * column + k]
-            values = mask[picture, ..., channel]
+            values = mask[number, ..., channel]
             show(axes, values, colours, "", cmap="inferno")
             head = f"{attention}\nchannel {channel}\n" if row == 0 else ""
             axes.set_title(f"{head}{values.min():.2f} to {values.max():.2f}", fontsize=8.5)
@@ -354,27 +371,27 @@ figure
 # $f_2$ asks how strong the channel is among the channels at its position. Mixed and spatial
 # attention rank them the same way, map by map: $f_3$ is an increasing function of $x$ within a map,
 # only shifted and stretched. What differs is the level, and so the comparison between channels and
-# between pictures.
+# between images. Over all 64 channels of four images:
 
 # %%
-flat = {name: mask[0, ..., chosen[0]].ravel() for name, mask in masks.items()}
-ranks = {name: values.argsort().argsort() for name, values in flat.items()}
+ranks = {name: mask.reshape(4, -1, 64).argsort(1).argsort(1) for name, mask in masks.items()}
+ranks = {name: rank - rank.mean(axis=1, keepdims=True) for name, rank in ranks.items()}
 for name in ("channel", "spatial"):
-    correlation = np.corrcoef(ranks["mixed"], ranks[name])[0, 1]
-    print(f"rank correlation of mixed and {name}: {correlation:.4f}")
+    found = (ranks["mixed"] * ranks[name]).sum(1) / (ranks["mixed"] ** 2).sum(1)
+    words = f"{found.mean():.4f} on average, {found.min():.2f} at least"
+    print(f"rank correlation of mixed and {name}: {words}")
 
 # %% [markdown]
-# Fresh logits of 64 channels have nearly the same length at every position, so here even $f_2$
-# keeps the order almost. Training may change that; what it cannot change is (10.8).
+# Fresh logits of 64 channels have nearly the same length at most positions, so here $f_2$ keeps
+# most of the order, but not all of it. Training may change that; it cannot change (10.8).
 #
 # ## 7 · Which one is best?
 #
 # The paper's Table 1, Attention-56 on CIFAR-10: **mixed 5.52%**, **channel 6.24%**, **spatial
-# 6.33%** error. The lesson that the paper draws: do not constrain the attention by hand, let it
-# adapt.
+# 6.33%** error. The paper concludes that attention should not be constrained by hand.
 #
-# Two doubts belong beside it. The table gives no spread over seeds, and on 10,000 test pictures an
-# error of 6% alone has a standard error of
+# There are two doubts. The table gives no spread over seeds, and on 10,000 test images an error of
+# 6% alone has a standard error of
 #
 # $$
 # \sqrt{0.06 \cdot 0.94 / 10000} = 0.24 \text{ points},
@@ -382,30 +399,32 @@ for name in ("channel", "spatial"):
 # $$
 #
 # so 0.7 points between two networks are about two standard errors of a difference (if they err
-# independently of each other), and the 0.09 points between channel and spatial are nothing. And by
-# (10.8), channel attention starts with a gate that hardly differs from 1: its disadvantage may be
-# one of *strength* rather than of *kind*. Notebook 14 repeats the comparison in small, with
-# spreads.
+# independently of each other), and the 0.09 points between channel and spatial attention are less
+# than one. And by (10.8), channel attention has a weaker gate in stages 2 and 3, and cannot make it
+# stronger: a part of its disadvantage may be one of *strength* and not of *kind*. Nothing here
+# measures how large that part is. Notebook 14 repeats the comparison in small, with spreads.
 #
 # ## Summary
 #
 # - $f_1$: sigmoid of each number. $f_2$: unit length over channels. $f_3$: normalised map, then
 #   sigmoid.
 # - $g_x = g\,y(1-y)$ for $f_1$; $(g - y \langle y, g \rangle)/n$ for $f_2$;
-#   $(h - \overline h - z\,\overline{hz})/s$ for $f_3$. The last two are projections: what the
-#   function cannot see, backward takes out.
-# - The root mean square of $f_2$ is $1/\sqrt C$: a weak gate. $f_3$ must switch every channel on
-#   somewhere in every picture.
+#   $(h - \overline h - z\,\overline{hz})/s$ for $f_3$. The last two are projections: backward takes
+#   out the directions on which the function does not depend.
+# - The root mean square of $f_2$ is $1/\sqrt C$: with 64 channels it gates about as much as a fresh
+#   sigmoid, with 256 less than half as much. $f_3$ must switch every channel on somewhere in every
+#   image.
 # - Table 1 favours the unconstrained one; the differences are about two standard errors.
 #
 # ## Questions
 #
-# 1. Why does the paper not put a sigmoid behind $f_2$, as it does in $f_3$?
+# 1. Why does the paper not put a sigmoid after $f_2$, as it does in $f_3$?
 #
 # <details><summary>Answer</summary>
 #
 # It does not say. With $M$ of size $1/\sqrt C$, a sigmoid would give
-# $\tfrac12 \pm \tfrac{1}{4 \sqrt C}$: nearly constant, so the gate would do nothing but scale.
+# about $\tfrac12 \pm \tfrac{1}{4 \sqrt C}$: nearly constant, so the gate would hardly do more than
+# scale.
 # </details>
 #
 # 2. What is the gradient of $f_2$ with one channel, $C = 1$?
@@ -416,16 +435,16 @@ for name in ("channel", "spatial"):
 # that consists of two points.
 # </details>
 #
-# 3. A picture shows nothing of interest: all logits of one channel are $-5$, plus a little noise.
-#    What do $f_1$ and $f_3$ make of it?
+# 3. In one image there is nothing for a channel to find: all its logits are $-5$, plus a little
+#    noise. What do $f_1$ and $f_3$ make of it?
 #
 # <details><summary>Answer</summary>
 #
-# $f_1$ gives about 0.007 everywhere: off. $f_3$ subtracts the mean and blows the noise up to
-# standard deviation 1: a mask that looks like any other.
+# $f_1$ gives about 0.007 everywhere: off. $f_3$ subtracts the mean and scales the noise to standard
+# deviation 1: a mask that looks like any other.
 # </details>
 #
-# 4. Is $f_3$ with the sigmoid taken away the same as a batch norm with one picture in the batch?
+# 4. Is $f_3$ with the sigmoid taken away the same as a batch norm with one image in the batch?
 #
 # <details><summary>Answer</summary>
 #

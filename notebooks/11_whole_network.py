@@ -22,8 +22,8 @@
 # **You will be able to**
 #
 # - say where the 56 of Attention-56 comes from, and derive $36m + 20$;
-# - count the parameters and the multiply-adds of any network of the family with a pencil;
-# - say which part of them is in the masks, and why it grows with depth;
+# - count the parameters and the multiply-adds of any network of the family on paper;
+# - say which part of them is in the masks, and how it changes with depth;
 # - compare counts with the paper's Tables 2, 6 and 7, and say what the paper leaves open.
 #
 # **Time**: 60 minutes to read and do; runs in 10 seconds on 2 cores.
@@ -46,17 +46,21 @@ from minran.models import ResidualAttentionNetwork
 colours = theme()
 
 # %% [markdown]
-# ## 1 · From the picture to the classes
+# ## 1 · From the image to the classes
 #
 # Every network of the paper has the same plan:
 #
 # $$
+# \begin{gathered}
 # \text{stem} \to \big[\text{unit} \to m \text{ modules}\big]_{\text{stage } 1, 2, 3}
-# \to 3 \text{ units} \to \text{bn, relu} \to \text{global average} \to \text{linear}
+# \to 3 \text{ units} \\
+# \to \text{bn, relu} \to \text{global average} \to \text{linear}
+# \end{gathered}
 # \tag{11.1}
 # $$
 #
-# The first unit of a stage sets its width; in stages 2 and 3 it also halves the map. On CIFAR:
+# The first unit of a stage sets its width; in stages 2 and 3 it also halves the map. On CIFAR (the
+# code counts from 0, so stage 1 is `stages.0` in the drawing):
 
 # %%
 model = create_model("attention56_cifar")
@@ -70,7 +74,7 @@ show_source(ResidualAttentionNetwork.forward)
 
 # %% [markdown]
 # The paper names CIFAR networks by depth and number of parameters. It gives no widths. Ours (stem
-# 16, then 64, 128, 256, and a tail of 256) are the ones that reproduce its counts, as you will see.
+# 16, then 64, 128, 256, and a tail of 256) reproduce two of its three counts, as you will see.
 #
 # | | stem | stage 1 | stage 2 | stage 3 | tail | classes |
 # |---|---|---|---|---|---|---|
@@ -83,9 +87,27 @@ show_source(ResidualAttentionNetwork.forward)
 #
 # ## 2 · The number in the name
 #
-# It counts the layers with weights on the longest way **through the trunk**: masks lie beside it,
-# and so do projection shortcuts. A unit has 3 layers.
+# It counts the layers with weights on the longest way **through the trunk**: layers in masks do not
+# count, nor do projection shortcuts. A convolution is a layer, and so is the linear classifier;
+# batch norms are none. A residual unit has three.
 #
+# **Task 11.1.** Derive the depth from (11.1) and (8.8), with $m$ modules in each stage. Check yours
+# with $m = 1, p = 1, t = 2$ before you ask the check: which number must come out?
+
+
+# %% tags=["exercise"]
+# Task 11.1: the depth of the trunk
+def trunk_depth(m, p=1, t=2):
+    """Layers with weights from the image to the classes, through the trunk."""
+    ### BEGIN SOLUTION
+    return 9 * m * (2 * p + t) + 20
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check("11.1", trunk_depth)
+
+# %% [markdown]
 # | part | layers |
 # |---|---|
 # | stem | 1 |
@@ -98,21 +120,6 @@ show_source(ResidualAttentionNetwork.forward)
 # \text{depth} = 9 m (2p + t) + 20 \;=\; 36 m + 20 \quad\text{for } p = 1,\ t = 2 .
 # \tag{11.2}
 # $$
-#
-# **Task 11.1.** Write (11.2), and find the depth of a network with $m = 6$, $p = 2$, $t = 4$.
-
-
-# %% tags=["exercise"]
-# Task 11.1: the depth of the trunk
-def trunk_depth(m, p=1, t=2):
-    """Layers with weights from the picture to the classes, through the trunk."""
-    ### BEGIN SOLUTION
-    return 9 * m * (2 * p + t) + 20
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-check("11.1", trunk_depth)
 
 # %%
 cifar = {
@@ -180,7 +187,7 @@ def count_parameters(m, p=1, t=2, r=1, norms=True):
 check("11.2", count_parameters)
 
 # %% [markdown]
-# Beside the paper's Table 6 (parameters in millions, error on CIFAR-10 and CIFAR-100 in %):
+# Compared with the paper's Table 6 (parameters in millions, error on CIFAR-10 and CIFAR-100 in %):
 
 # %%
 paper = {92: (1.9, 4.99, 21.71), 236: (5.1, 4.14, 21.16), 452: (8.6, 3.90, 20.45)}
@@ -230,8 +237,8 @@ for words, count in readings.items():
 # %% [markdown]
 # No reading gives all three numbers. With $r$ units at the bottom Attention-452 fits (8.50, or 8.63
 # with batch norms) and the two others do not. The authors' published network files, which exist for
-# ImageNet only, have $2r$. So we keep $2r$, call the count of Attention-452 **not reproduced**, and
-# do not pretend to know what was trained.
+# ImageNet only, have $2r$. So we keep $2r$, and call the count of Attention-452 **not reproduced**:
+# we do not know which network was trained.
 #
 # ## 5 · Counting work
 #
@@ -257,7 +264,7 @@ for words, count in readings.items():
 # \tag{11.6}
 # $$
 #
-# **Task 11.3.** Count the multiply-adds of one attention module for one picture.
+# **Task 11.3.** Count the multiply-adds of one attention module for one image.
 
 
 # %% tags=["exercise"]
@@ -294,7 +301,7 @@ for stage, (size, channels, depth) in enumerate(((32, 64, 3), (16, 128, 2), (8, 
 #
 # ## 6 · Where it all goes
 #
-# `inspect.summary` counts by running one picture through. The table's last lines are the totals.
+# `inspect.summary` counts by running one image through. The table's last lines are the totals.
 
 # %%
 summary = inspect.summary(model)
@@ -320,18 +327,19 @@ def parts(summary, number):
 bars_figure(
     {"Parameters": parts(summary, "parameters"), "Multiply-adds": parts(summary, "multiply_adds")},
     ("outside the masks", "in the masks"),
-    {"Parameters": "millions", "Multiply-adds": "millions for one picture"},
+    {"Parameters": "millions", "Multiply-adds": "millions for one image"},
     share=True,
 )
 
 # %% [markdown]
-# Parameters sit in stage 3 and the tail, where maps are small and wide; the work is spread evenly
-# over the stages, as (11.5) says, and the tail's three units cost less only because it has no
-# modules.
+# Most parameters are in stage 3 and the tail, where maps are small and have many channels. The work
+# is spread nearly evenly over the stages, as (11.5) says; the tail's three units cost less only
+# because it has no modules.
 #
 # One of the two weaknesses that summaries of the paper name is the cost of the masks: a whole
-# hourglass for a 3-D map of attention. Here it is, over depth. Fixed parts (stem, tail) matter less
-# and less, so the shares rise towards those of the modules alone.
+# hourglass for a 3-D map of attention. Here is their share, by depth. The fixed parts (stem, tail)
+# become a smaller part of the whole, so from 56 to 236 the shares rise towards those of the modules
+# alone.
 
 # %%
 shares = {}
@@ -349,7 +357,7 @@ for name, (m, p, t, _) in cifar.items():
 
 # %% tags=["hide-input"]
 figure = new_figure(5.6, 3.0, False)
-axes = dress(figure.subplots(), colours, "Share of the masks", "", "")
+axes = dress(figure.subplots(), colours, "Share of the masks", "", "share of the whole network")
 names = [str(depth) for depth in shares]
 for index, what in enumerate(("of the parameters", "of the multiply-adds")):
     values = [share[index] for share in shares.values()]
@@ -366,14 +374,14 @@ figure
 #
 # ## 7 · ImageNet
 #
-# The two published networks and the ResNeXt variant, counted, beside what the paper's Table 7
-# prints. Multiply-adds are what it calls FLOPs.
+# The two published networks and the ResNeXt variant: our counts, and what the paper's Table 7
+# prints. What it calls FLOPs are multiply-adds.
 
 # %%
 table7 = {
     "attention56": ("31.9", "6.3"),
     "attention92": ("51.3", "10.4"),
-    "attentionnext56": ("", ""),
+    "attentionnext56": ("31.9", "6.3"),
 }
 print("                   counted                     paper")
 for name, (size, work) in table7.items():
@@ -381,12 +389,15 @@ for name, (size, work) in table7.items():
     share = counted.mask_multiply_adds / counted.multiply_adds
     print(
         f"{name:16} {counted.parameters:>11,}  {counted.multiply_adds / 1e9:6.3f} G   "
-        f"{size and size + ' M':8} {work and work + ' G':7} masks {share:.0%} of the work"
+        f"{size + ' M':8} {work + ' G':7} masks {share:.0%} of the work"
     )
 
 # %% [markdown]
-# Attention-56 agrees. For Attention-92 the paper prints less than its own published network file
-# holds (52.47 M, 10.53 G); ours has exactly the parameters of that file.
+# No row agrees in both numbers to the digit that the paper prints. Attention-56 has the paper's
+# multiply-adds, and 31.8 million parameters where the paper prints 31.9; AttentionNeXt-56, for
+# which the paper prints the same two numbers, has fewer parameters and more multiply-adds. For
+# Attention-92 the paper prints less than its own published network file holds (52.47 M, 10.53 G).
+# The authors' files decide here: ours have exactly their parameters, in all three.
 #
 # ## Summary
 #
@@ -396,6 +407,7 @@ for name, (size, work) in table7.items():
 # - Masks hold 38% of the parameters of Attention-56 on CIFAR and do 29% of its work; the head costs
 #   more than the hourglass.
 # - Our CIFAR widths reproduce Table 6 for 92 and 236 layers; the count of 452 is not reproduced.
+#   The ImageNet networks have the parameters of the authors' files, which differ from Table 7.
 #
 # ## Questions
 #
@@ -407,8 +419,8 @@ for name, (size, work) in table7.items():
 # classifier for 1000 classes has another 2 million. On CIFAR the tail is no wider than stage 3.
 # </details>
 #
-# 2. Public ports that report more than 95% on CIFAR-10 use networks of 10 to 20 million parameters.
-#    Are they comparable with the paper's Attention-92?
+# 2. Public ports that report more than 95% accuracy on CIFAR-10 use networks of 10 to 20 million
+#    parameters. Are they comparable with the paper's Attention-92?
 #
 # <details><summary>Answer</summary>
 #
@@ -429,9 +441,11 @@ for name, (size, work) in table7.items():
 #
 # <details><summary>Answer</summary>
 #
-# Batch norms, ReLUs, pools, interpolations, sums and gates. They do no multiplications by large
-# weight matrices and are below 1% of the count. In *time* they weigh more, because they are limited
-# by memory: notebook 17.
+# Batch norms, ReLUs, pools, interpolations, sums and gates. With one operation for each number of
+# its output, the batch norms alone would add about one per cent to the count of Attention-56 on
+# CIFAR, and batch norms, ReLUs and sums together nearly three; on ImageNet, where layers have more
+# channels, about a quarter of that. So the count is fair. In *time* they take much more than their
+# share, because they are limited by memory: notebook 17.
 # </details>
 #
 # ## References
