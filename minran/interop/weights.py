@@ -9,17 +9,24 @@
 
 The number of dimensions and the last part of the name say what an array is, so gradients and
 velocities convert by the same rules.
+
+Of other people's networks, the pre-activation ResNets of osmr's imgclsmob (pytorchcv, chainercv2)
+compute what minran's do; `OSMR` has their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+import zipfile
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minran.errors import CheckpointError, expect, import_extra
+from minran.files import explained
 from minran.hints import checked
 
 if TYPE_CHECKING:
@@ -30,6 +37,33 @@ _PASS = ("running_mean", "running_var", "bias")
 
 KNOWN = ("state_dict", "model_state_dict", "model", "module", "net", "network", "weights")
 """Where a training script keeps the state dict among other things, most usual first."""
+
+OSMR = {
+    r"features\.init_block": "stem.0",
+    r"features\.stage(\d+)\.unit(\d+)\.body\.conv(\d)\.bn": "stages.{}.{}.norm{}",
+    r"features\.stage(\d+)\.unit(\d+)\.body\.conv(\d)\.conv": "stages.{}.{}.conv{}",
+    r"features\.stage(\d+)\.unit(\d+)\.identity_conv": "stages.{}.{}.shortcut",
+    r"features\.post_activ\.bn": "norm",
+    r"output(?:\.fc)?": "fc",
+}
+"""osmr's names of layers, as patterns, and minran's. Stages and units count from 1 there."""
+
+CHAINER = {
+    "W": "weight",
+    "b": "bias",
+    "gamma": "weight",
+    "beta": "bias",
+    "avg_mean": "running_mean",
+    "avg_var": "running_var",
+    "N": "num_batches_tracked",
+}
+"""The last parts of names in Chainer's .npz files, and PyTorch's. The layouts are PyTorch's."""
+
+TRUNK_IN_MASK = re.compile(r"\.trunk_branches\.|\.hg\.skip_seq\.")
+"""Names in ports whose masks add the trunk's output: their sums have no weights to convert."""
+
+MAX_BYTES = 1 << 31
+"""Of all arrays in a .npz file; Attention-92 for ImageNet has a tenth of that."""
 
 
 def require_torch() -> Any:
@@ -69,17 +103,81 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
         f"from_torch_state_dict: state must hold tensors by name, got {type(state).__name__}",
         CheckpointError,
     )
+    kept = {name: x for name, x in state.items() if _split(name)[1] != "num_batches_tracked"}
+    arrays = {name: _to_array(torch, name, tensor) for name, tensor in kept.items()}
+    return from_arrays("from_torch_state_dict", arrays)
+
+
+def from_arrays(who: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Convert arrays with PyTorch's names and layouts, but for `num_batches_tracked`."""
     converted = {}
-    for name, tensor in state.items():
+    for name, array in state.items():
         prefix, kind = _split(name)
-        if kind != "num_batches_tracked":
-            array = _to_array(torch, name, tensor)
-            array = _turned("from_torch_state_dict", name, array, ("weight", *_PASS))
-            # Beside a weight of one axis: a normalisation's.
-            if array.ndim == 1 and getattr(state.get(prefix + "weight"), "ndim", 0) == 1:
-                kind = {"weight": "gamma", "bias": "beta"}.get(kind, kind)
-            converted[prefix + kind] = array
+        array = _turned(who, name, array, ("weight", *_PASS))
+        # Beside a weight of one axis: a normalisation's.
+        if array.ndim == 1 and getattr(state.get(prefix + "weight"), "ndim", 0) == 1:
+            kind = {"weight": "gamma", "bias": "beta"}.get(kind, kind)
+        converted[prefix + kind] = array
     return converted
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .npz file by PyTorch's names, as Chainer writes it; nothing is unpickled."""
+    kinds = (ValueError, OSError, KeyError, TypeError, MemoryError, EOFError, zipfile.BadZipFile)
+    with explained(CheckpointError, f"{path} is no .npz file of arrays: ", kinds=kinds):
+        with zipfile.ZipFile(path) as packed:
+            size = sum(entry.file_size for entry in packed.infolist())
+        large = f"{path} would take {size:,} bytes of memory; expected at most {MAX_BYTES:,}"
+        expect(size <= MAX_BYTES, large, CheckpointError)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name.replace("/", "."): file[name] for name in file.files}
+    named = _each_once(arrays, lambda layer, kind: layer + CHAINER.get(kind, kind))
+    return {name: x for name, x in named.items() if _split(name)[1] != "num_batches_tracked"}
+
+
+def read_torch(path: Path) -> Any:
+    """What `torch.save` wrote, if it is weights and plain values: nothing in it is executed."""
+    torch = require_torch()
+    expect(path.is_file(), f"there is no file {path}", CheckpointError)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a broken pickle makes PyTorch raise
+        raise CheckpointError(
+            f"{path} cannot be read by torch.load(weights_only=True): it is damaged, no file of "
+            "torch.save, or holds objects that would have to be executed"
+        ) from error
+
+
+def renamed(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The same under minran's names of layers, if the names are osmr's.
+
+    Raises CheckpointError for the weights of a port whose masks compute something else.
+    """
+    foreign = next(filter(TRUNK_IN_MASK.search, state), "")
+    expect(
+        not foreign,
+        f"{foreign:.99} is of a port that adds the trunk's output inside the mask: its weights are "
+        "for another network than the paper's, see docs/paper/faq.md",
+        CheckpointError,
+    )
+    return _each_once(state, _ours)
+
+
+def _ours(layer: str, kind: str) -> str:
+    """('features.stage1.unit2.body.conv3.bn.', 'bias') -> 'stages.0.1.norm3.bias'."""
+    for pattern, ours in OSMR.items():
+        if found := re.fullmatch(pattern + r"\.", layer):
+            numbers = [int(number) for number in found.groups()]
+            layer = ours.format(*(number - 1 for number in numbers[:2]), *numbers[2:]) + "."
+    return layer + kind
+
+
+def _each_once(state: Mapping[str, Any], rename: Callable[[str, str], str]) -> dict[str, Any]:
+    """The same with new names, made of a name's layer and its last part; no two may be one."""
+    named = {rename(*_split(name)): value for name, value in state.items()}
+    twice = f"{len(state) - len(named)} of the {len(state)} arrays have another's name in minran"
+    expect(len(named) == len(state), twice, CheckpointError)
+    return named
 
 
 def find_state_dict(found: Any, own: Collection[str] = ()) -> Mapping[str, torch.Tensor]:

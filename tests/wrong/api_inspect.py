@@ -127,6 +127,10 @@ interop.load_torch(net, {}) | CheckpointError | tensors
 interop.load_torch(net, [1]) | CheckpointError | list
 interop.load_torch(net, "weights.pt") | CheckpointError | str
 interop.load_torch(net, {"a": 3}) | CheckpointError | tensors
+interop.load_file(None, "a.npz") | CheckpointError | model
+interop.load_file(net, <<None; 3>>) | CheckpointError | path
+interop.load_file(net, <<"a"; "a.h5"; "a.safetensors">>) | DataError | .npz or .pth or .pt
+interop.load_file(net, <<"a.npz"; "a.pth"; "a.PT">>) | CheckpointError | a.
 interop.to_torch_state_dict(<<None; net; {"a": 3}; {3: mean}>>) | CheckpointError | state
 interop.to_torch_state_dict({"a.colour": mean}) | CheckpointError | colour
 interop.from_torch_state_dict(<<None; [1]>>) | CheckpointError | state
