@@ -323,7 +323,7 @@ figure
 #
 # ### Pre-activation (all Attention-N networks)
 #
-# Where do batch norm and ReLU stand? In the first ResNets after the convolutions, and the last ReLU
+# Where are batch norm and ReLU? In the first ResNets after the convolutions, and the last ReLU
 # comes after the sum:
 #
 # $$

@@ -429,7 +429,7 @@ inspect.histogram_figure(attentions)
 # <details><summary>Answer</summary>
 #
 # With padding 1 and rounding down, an odd size is rounded up: 33 becomes 17, ours 16. And the
-# windows sit elsewhere: theirs are centred on pixels 0, 2, 4, ..., ours on 1, 3, 5, ... Weights
+# windows lie elsewhere: theirs are centred on pixels 0, 2, 4, ..., ours on 1, 3, 5, ... Weights
 # trained with one do not fit the other.
 # </details>
 #

@@ -336,7 +336,7 @@ for kind, (found,) in silent.items():
 
 # %% [markdown]
 # These are the $1.5^n$ and the $0.5^n$, and something that (9.4) does not say: **every stage starts
-# afresh**. Its first unit changes width and size, so its shortcut is a projection, and in a
+# again**. Its first unit changes width and size, so its shortcut is a projection, and in a
 # pre-activation unit the projection reads $\mathrm{relu}(\mathrm{bn}(x))$ (notebook 07). The batch
 # norm takes out whatever scale the gates have made. The longest unbroken chain is not the twelve
 # modules of the network but the $m = 4$ of a stage: $1.5^4 = 5.1$ and $0.5^4 = 0.06$.
@@ -439,7 +439,7 @@ for kind, values in slopes.items():
 #   stream's standard deviation, and so does its backward. One learning rate for all modules is then
 #   a poor fit.
 # - **The residual gate** keeps the shortcut whole. Its features grow by about 1.5 a module, until
-#   the next stage starts afresh, and its gradients grow no more than those without masks.
+#   the next stage starts again, and its gradients grow no more than those without masks.
 #
 # The paper's Figure 4 shows *trained* networks: there the features after each stage of the naive
 # one do shrink with depth. Fresh and trained are two different measurements.
@@ -500,7 +500,7 @@ figure
 # - NAL: $H = M T$, $g_T = g M$. ARL: $H = (1 + M) T$, $g_T = g (1 + M)$. In both $g_M = g T$.
 # - $M$ filters the trunk's update (Eq. 2); with the 1 it weighs between 1 and 2 and never blocks.
 # - Chains multiply: $0.5^n$ against $1.5^n$ at the start, within one stage; each stage starts
-#   afresh.
+#   again.
 # - In a whole fresh network naive gates do not make features vanish, but the past: after four
 #   modules the stream has hardly any correlation with its stage's entry. Gradients then grow as in
 #   a network without shortcuts.

@@ -368,7 +368,7 @@ figure
 
 # %% [markdown]
 # Compare the ranges. Mixed and channel attention *may* rank the positions of a channel differently:
-# $f_2$ asks how strong the channel is among the channels at its position. Mixed and spatial
+# $f_2$ says how strong the channel is among the channels at its position. Mixed and spatial
 # attention rank them the same way, map by map: $f_3$ is an increasing function of $x$ within a map,
 # only shifted and stretched. What differs is the level, and so the comparison between channels and
 # between images. Over all 64 channels of four images:

@@ -38,10 +38,13 @@ if importlib.util.find_spec("minran") is None:  # in Colab
     wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
 
+import numpy as np
+
 from minran import create_model, inspect
 from minran.course import bars_figure, check, show_source
 from minran.inspect.style import dress, legend, new_figure, theme
-from minran.models import ResidualAttentionNetwork
+from minran.models import AttentionModule, ResidualAttentionNetwork
+from minran.models.units import Build
 
 colours = theme()
 
@@ -131,7 +134,7 @@ cifar = {
     "attention452_cifar": (6, 2, 4, 3),
 }
 for name, (m, p, t, r) in cifar.items():
-    print(f"{name:20} m = {m}, p = {p}, t = {t}, r = {r}: depth {trunk_depth(m, p, t)}")
+    print(f"{name:20} m = {m}, p = {p}, t = {t}, r = {r}: depth {9 * m * (2 * p + t) + 20}")
 
 # %% [markdown]
 # ## 3 · Counting parameters
@@ -187,18 +190,19 @@ def count_parameters(m, p=1, t=2, r=1, norms=True):
 check("11.2", count_parameters)
 
 # %% [markdown]
-# Compared with the paper's Table 6 (parameters in millions, error on CIFAR-10 and CIFAR-100 in %):
+# `inspect.summary` counts a network by running it. Compared with the paper's Table 6 (parameters in
+# millions, error on CIFAR-10 and CIFAR-100 in %):
 
 # %%
+counts = {name: inspect.summary(create_model(name)) for name in cifar}
 paper = {92: (1.9, 4.99, 21.71), 236: (5.1, 4.14, 21.16), 452: (8.6, 3.90, 20.45)}
 print("network        weights   with batch norms   paper   error C10, C100")
-for m, p, t, r in cifar.values():
-    depth = trunk_depth(m, p, t)
-    counts = [count_parameters(m, p, t, r, norms) / 1e6 for norms in (False, True)]
-    size, *errors = paper.get(depth, ("-", None, None))
-    ours = f"{counts[0]:6.3f} M {counts[1]:12.3f} M"
-    found = "  ".join(f"{error:5.2f}" for error in errors if error)
-    print(f"Attention-{depth:<4} {ours} {size:>10}   {found}")
+for found in counts.values():
+    depth = found.trunk_depth
+    without, whole = found.parameters_without_norm / 1e6, found.parameters / 1e6
+    size, *errors = paper.get(depth, ("-",))
+    words = "  ".join(f"{error:5.2f}" for error in errors)
+    print(f"Attention-{depth:<4} {without:6.3f} M {whole:12.3f} M {size:>10}   {words}")
 
 # %% [markdown]
 # Attention-92 and -236 agree to the digit that the paper prints, if batch norms are not counted.
@@ -211,27 +215,31 @@ for m, p, t, r in cifar.values():
 
 
 # %%
-def deepest_with_r(m, p, t, r, norms):
-    """As count_parameters, with r instead of 2r units on the smallest map of each mask."""
-    fewer = 0
-    for channels in (64, 128, 256):
-        fewer += m * r * (17 * channels**2 // 16 + (3 * channels if norms else 0))
-    return count_parameters(m, p, t, r, norms) - fewer
+def cell(found, fewer=0, norms=0):
+    """Parameters without batch norms, and with them, in millions; less some weights and norms."""
+    without, whole = found.parameters_without_norm - fewer, found.parameters - fewer - norms
+    return f"{without / 1e6:.2f} ({whole / 1e6:.2f})"
 
 
+def r_at_the_bottom(name):
+    """With r instead of 2r units at the deepest level: every module has r units less."""
+    m, _, _, r = cifar[name]
+    widths = np.array([64, 128, 256])
+    return cell(counts[name], (m * r * 17 * widths**2 // 16).sum(), (m * r * 3 * widths).sum())
+
+
+three = "attention92_cifar", "attention236_cifar", "attention452_cifar"
+ours = [cell(counts[name]) for name in three]
+changed = {r: cell(inspect.summary(create_model(three[2], r=r))) for r in (1, 2)}
 readings = {
-    "2r at the bottom (ours)": count_parameters,
-    "r at the bottom": deepest_with_r,
-    "r = 2 in Attention-452": lambda m, p, t, r, norms: count_parameters(m, p, t, min(r, 2), norms),
-    "r = 1 in Attention-452": lambda m, p, t, r, norms: count_parameters(m, p, t, 1, norms),
+    "the paper": ("1.9", "5.1", "8.6"),
+    "2r at the bottom (ours)": ours,
+    "r at the bottom": [r_at_the_bottom(name) for name in three],
+    "r = 2 in Attention-452": [*ours[:2], changed[2]],
+    "r = 1 in Attention-452": [*ours[:2], changed[1]],
 }
 print("millions, without batch norms (with)   Attention-92    Attention-236   Attention-452")
-print(f"{'the paper':38} {'1.9':<15} {'5.1':<15} {'8.6':<15}")
-for words, count in readings.items():
-    cells = []
-    for sizes in ((2, 1, 2, 1), (6, 1, 2, 1), (6, 2, 4, 3)):
-        without, with_norms = (count(*sizes, norms) / 1e6 for norms in (False, True))
-        cells.append(f"{without:.2f} ({with_norms:.2f})")
+for words, cells in readings.items():
     print(f"{words:38} " + " ".join(f"{cell:<15}" for cell in cells))
 
 # %% [markdown]
@@ -287,7 +295,8 @@ check("11.3", module_multiply_adds)
 
 # %%
 for stage, (size, channels, depth) in enumerate(((32, 64, 3), (16, 128, 2), (8, 256, 1)), start=1):
-    whole = module_multiply_adds(size, channels, depth)
+    module = AttentionModule(Build(np.random.default_rng(0)), channels, depth)
+    whole = inspect.summary(module, image_size=size).multiply_adds
     trunk = 4 * 17 * channels**2 // 16 * size**2
     units = 4 + 2 * depth + depth - 1
     print(
@@ -299,12 +308,12 @@ for stage, (size, channels, depth) in enumerate(((32, 64, 3), (16, 128, 2), (8, 
 # Of the mask's work, most is the head: $2 C^2 n^2$, nearly two units at full size. The deep
 # hourglass of stage 1 with its eight units is cheaper than its two 1x1 convolutions.
 #
-# ## 6 · Where it all goes
+# ## 6 · Where parameters and work are
 #
-# `inspect.summary` counts by running one image through. The table's last lines are the totals.
+# The same by part. The table's last lines are the totals.
 
 # %%
-summary = inspect.summary(model)
+summary = counts["attention56_cifar"]
 print(summary.text(depth=2))
 
 
@@ -343,9 +352,8 @@ bars_figure(
 
 # %%
 shares = {}
-for name, (m, p, t, _) in cifar.items():
-    counted = inspect.summary(create_model(name))
-    depth = trunk_depth(m, p, t)
+for counted in counts.values():
+    depth = counted.trunk_depth
     shares[depth] = (
         counted.mask_parameters / counted.parameters,
         counted.mask_multiply_adds / counted.multiply_adds,

@@ -191,9 +191,9 @@ print(f"test accuracy {last['test_accuracy']:.1%} after {last['epoch']} epochs")
 #
 # - **Both losses fall together**: the network still learns something that holds for new images.
 #   This is the case here; four epochs are far too few, and the accuracy is low.
-# - **Training accuracy below test accuracy**: not a mistake. It is averaged over the epoch, while
-#   the network was still worse; with augmentation the training images are also the harder ones.
-#   Compare the two in the rows below, where the second reason is absent.
+# - **Training accuracy below test accuracy**, in some of the epochs printed below: not a mistake.
+#   It is averaged over the epoch, while the network was still worse. (With augmentation there is a
+#   second reason: the training images are harder.)
 #
 # Not in this curve, but common in others:
 #
