@@ -293,7 +293,7 @@ check("01.3", reverse)
 #
 # The library's walk is yours with four additions: it keeps the waiting ops in a heap so that the
 # newest comes out first, it frees each op as soon as it has been visited, it adds in place only
-# into arrays that nobody else holds, and it refuses a gradient that does not fit its tensor.
+# into arrays that nothing else holds, and it refuses a gradient that does not fit its tensor.
 
 # %%
 show_source(autograd.walk, autograd._arrivals, autograd._sum, Op, after="01.3")

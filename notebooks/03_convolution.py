@@ -11,7 +11,7 @@
 #   minran:
 #     number: 3
 #     seconds: 6
-#     minutes: 75
+#     minutes: 100
 # ---
 
 # %% [markdown]
@@ -28,7 +28,7 @@
 # - write `col2im`, and check it with the adjoint test of notebook 02;
 # - say why the gradient of a convolution is again a convolution, and what groups change.
 #
-# **Time**: 75 minutes to read and do; runs in 6 seconds on 2 cores.
+# **Time**: 100 minutes to read and do; runs in 6 seconds on 2 cores.
 #
 # **Needs**: notebook 01 (vector-Jacobian products) and notebook 02 (the adjoint test).
 
@@ -45,7 +45,7 @@ import numpy as np
 
 from minran import gradcheck, nn, ops, tensor
 from minran.backend import cpu, geometry, naive
-from minran.course import check, show_source
+from minran.course import check, frames, show_source
 from minran.data import load_shapes
 from minran.inspect.style import new_figure, show, theme
 
@@ -69,6 +69,43 @@ colours = theme()
 # $n$ is treated in the same way and we leave its index out.
 #
 # In the library: `x` is `(N, H, W, C)`, `w` is `(KH, KW, C, K)`, `y` is `(N, Ho, Wo, K)`.
+#
+# Step through it: a 3 × 3 filter moves over an image of 5 × 5 pixels with stride 1. Before each
+# step, compute the next output number.
+
+# %% tags=["hide-input"]
+from matplotlib.patches import Rectangle
+
+edge = np.array(
+    [[0, 0, 1, 1, 1], [0, 0, 1, 2, 2], [0, 1, 1, 2, 3], [0, 0, 1, 2, 3], [0, 0, 1, 1, 1]]
+)
+sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+
+
+def slide(count):
+    """The image, the filter, and the first `count` outputs."""
+    figure = new_figure(7.2, 2.5, False)
+    panels = figure.subplots(1, 3, width_ratios=[5, 3, 3])
+    out = np.full((3, 3), np.nan)
+    for i, j in list(np.ndindex(3, 3))[:count]:
+        out[i, j] = (edge[i : i + 3, j : j + 3] * sobel).sum()
+    titles = ("image x", "filter w", "output y")
+    for axis, values, title in zip(panels, (edge, sobel, out), titles, strict=True):
+        show(axis, np.zeros((*values.shape, 3)) + 0.97, colours, title)
+        for (r, c), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                axis.text(c, r, f"{value:g}", ha="center", va="center", color=colours.text)
+    box = {"fill": False, "linewidth": 2.4, "edgecolor": colours.colours[1]}
+    panels[0].add_patch(Rectangle((j - 0.5, i - 0.5), 3, 3, **box))
+    panels[2].add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **box))
+    return figure
+
+
+captions = [f"window ({i}, {j}): nine products, one sum" for i, j in np.ndindex(3, 3)]
+frames([slide(count) for count in range(1, 10)], captions)
+
+# %% [markdown]
+# Now three filters on a real image:
 
 # %%
 picture = load_shapes("train", 60).images[47] / 255.0
@@ -94,9 +131,9 @@ for k, name in enumerate(filters):
 figure
 
 # %% [markdown]
-# The second filter answers where brightness changes from left to right (red: it grows, blue: it
-# falls), the third where a pixel differs from its surroundings. (The frames are the padding:
-# outside the image there is black.) Nobody draws such filters by hand for a network: it learns
+# The second filter responds where brightness changes from left to right (red: it grows, blue: it
+# falls), the third where a pixel differs from its surroundings. (The lines along the edges come
+# from the padding: outside the image all is black.) A network is not given its filters: it learns
 # them, and for that it needs the gradients of (3.1).
 #
 # **A word on words.** Mathematicians call (3.1) the *cross-correlation* of $x$ and $w$. Their
@@ -109,13 +146,13 @@ figure
 # \tag{3.2}
 # $$
 #
-# Network libraries compute $\star$ and say "convolution". Since the weights are learned, nobody
-# misses the flip. It comes back in section 5, in the gradient.
+# Network libraries compute $\star$ and say "convolution". Since the weights are learned, the
+# difference does not matter. The flip comes back in section 5, in the gradient.
 #
 # ### How large is the output?
 #
-# Along one axis of $H$ pixels, the padded image has $H + 2p$ places, numbered from $0$. Window
-# $i$ occupies places $si$ to $si + K_H - 1$. The last window, number $H_o - 1$, must end inside:
+# Along one axis of $H$ pixels, the padded image has $H + 2p$ positions, numbered from $0$. Window
+# $i$ covers positions $si$ to $si + K_H - 1$. The last window, number $H_o - 1$, must end inside:
 #
 # $$
 # s(H_o - 1) + K_H - 1 \;\le\; H + 2p - 1
@@ -146,7 +183,7 @@ show_source(naive.conv2d)
 # all $a, b, c$, are $K_H K_W C$ numbers. Write them in a row. The weights $w_{abck}$ for one $k$
 # are just as many numbers: write them in a column. Then (3.1) is row times column.
 #
-# Do it for all output pixels and all $k$ at once. Let $m = (a, b, c)$ count the places of a
+# Do it for all output pixels and all $k$ at once. Let $m = (a, b, c)$ count the positions in a
 # window, $q = (n, i, j)$ the output pixels, and define
 #
 # $$
@@ -176,8 +213,6 @@ columns = cpu.conv.columns_of(small, (3, 3), (2, 2), (0, 0), (2, 2), 1)
 print(columns.astype(int))
 
 # %% tags=["hide-input"]
-from matplotlib.patches import Rectangle
-
 figure = new_figure(9.6, 3.6, False)
 left, right = figure.subplots(1, 2, width_ratios=[1, 1.75])
 for axis, values in ((left, small[0, :, :, 0]), (right, columns)):
@@ -214,7 +249,7 @@ left.set_title("the picture and its four windows", color=colours.text, fontsize=
 right.set_title("cols(x): one window, one row", color=colours.text, fontsize=10)
 right.set_xticks(range(9), [f"({a},{b})" for a, b in np.ndindex(3, 3)], fontsize=8.5)
 right.set_yticks(range(4), [f"({i},{j})" for i, j in np.ndindex(2, 2)], fontsize=8.5)
-right.set_xlabel("place (a, b) in the window", color=colours.text, fontsize=9)
+right.set_xlabel("position (a, b) in the window", color=colours.text, fontsize=9)
 right.set_ylabel("output pixel (i, j)", color=colours.text, fontsize=9)
 figure
 
@@ -244,15 +279,16 @@ print("product against loops:", abs(by_product - by_loops).max())
 # Every entry of $Y$ is a dot product of length $K_H K_W C$, so a convolution takes
 #
 # $$
-# N H_o W_o \cdot K \cdot K_H K_W C \quad\text{multiply-adds}
-# \qquad\text{and has}\qquad
-# K_H K_W C \, K \quad\text{weights.}
+# \begin{aligned}
+# &N H_o W_o \cdot K \cdot K_H K_W C && \text{multiply-adds, and has} \\
+# &K_H K_W C \, K && \text{weights.}
+# \end{aligned}
 # \tag{3.6}
 # $$
 #
-# The price of im2col is memory: a 3 × 3 window at stride 1 copies every pixel nine times. So the
+# Im2col costs memory: a 3 × 3 window at stride 1 copies every pixel nine times. So the
 # library works through the batch in blocks that fit the processor's cache. A **1 × 1
-# convolution** pays nothing: its windows are the pixels, $\mathrm{cols}(x)$ is
+# convolution** costs none: its windows are the pixels, $\mathrm{cols}(x)$ is
 # `x.reshape(-1, C)`, no copy at all. Two of the three convolutions in each unit of this network
 # are 1 × 1.
 
@@ -281,9 +317,9 @@ print("1x1:", abs(ops.conv2d(tensor(x1), tensor(w1)).numpy().reshape(-1, 4) - sa
 # \tag{3.7}
 # $$
 #
-# The inner sum lost all but the term $k' = k$, for $W_{mk}$ appears in column $k$ of $Y$ only. In
-# words: the gradient of a weight is the sum, over all places where it was used, of what it was
-# multiplied with times what came back there.
+# Of the inner sum only the term $k' = k$ is left, because $W_{mk}$ appears in column $k$ of $Y$
+# only. In words: the gradient of a weight is the sum, over all positions where it was used, of the
+# input that it was multiplied with times the gradient of the output there.
 
 # %%
 gy = rng.standard_normal(by_op.shape)
@@ -316,8 +352,8 @@ print("(3.7) against the library:", abs(gw - wt.grad).max())
 # \tag{3.9}
 # $$
 #
-# Its transpose therefore collects, for each pixel, what comes back from **every** place to which
-# that pixel was copied. This is **col2im**:
+# Its transpose therefore adds up, for each pixel, the gradients of **all** entries to which that
+# pixel was copied. This is **col2im**:
 #
 # $$
 # (g_x)_{\pi}
@@ -364,16 +400,16 @@ figure
 # %% [markdown]
 # Three things to see. A 3 × 3 window at stride 1 sees inner pixels nine times and, without
 # padding, corners once. At stride 2 the counts alternate 1, 2, 4: such a gradient has a
-# checkerboard pattern, whatever the weights. And some pixels may be seen by nobody, the last row
-# and column of the fourth image, three quarters of the last one: their gradient is exactly
-# zero.
+# checkerboard pattern, whatever the weights. And some pixels are in no window: the last row and
+# column of the fourth drawing, and 56 of the 81 pixels (69%) of the last one. Their gradient is
+# exactly zero.
 #
 # ### Exercise: write col2im
 #
-# For every place $(a, b)$ of the window, `windows[:, i, j, a, b]` came from the padded pixel
-# $(si + a,\; sj + b)$. With $i$ running, that is a slice with a step. A loop over the places of a
-# window, not over the pixels, is enough. Take care of what (3.10) says about pixels that are seen
-# several times, and of the padding at the end.
+# For every position $(a, b)$ in the window, `windows[:, i, j, a, b]` came from the padded pixel
+# $(si + a,\; sj + b)$. With $i$ running, that is a slice with a step. A loop over the positions in
+# a window, not over the pixels, is enough. Remember what (3.10) says about pixels that are seen
+# several times, and the padding at the end.
 
 
 # %% tags=["exercise"]
@@ -448,7 +484,7 @@ check("03.2", conv2d_backward)
 # ## 5 · The gradient is a convolution, too
 #
 # Write (3.1) for one axis and one channel as a matrix: $y = A(w)\,x$ with
-# $A_{i\pi} = w_{\pi - si + p}$ where that index is a place of the filter, else $0$. Each row
+# $A_{i\pi} = w_{\pi - si + p}$ where that index is a position in the filter, else $0$. Each row
 # holds the same filter, moved by the stride. (Numbers along each diagonal agree when $s = 1$: a
 # banded Toeplitz matrix.)
 
@@ -486,7 +522,7 @@ figure
 # Read the second matrix row by row: again one filter, moved by one pixel from row to row, but
 # with $w_2$ first and $w_0$ last. So at stride 1 the adjoint is a cross-correlation of $g$ with
 # the filter **turned round**: the flip of (3.2). In symbols, with $p' = K_H - 1 - p$ and the same
-# for the columns: a pixel $\rho$ is read by output $i$ at place $a$ if $\rho = i + a - p$, so
+# for the columns: a pixel $\rho$ is read by output $i$ at position $a$ if $\rho = i + a - p$, so
 #
 # $$
 # (g_x)_{\rho}
@@ -535,7 +571,7 @@ show_source(cpu.conv.turned_adjoints)
 # \tag{3.12}
 # $$
 #
-# and multiply-adds shrink by the same factor. For each place $(a, b)$ the $C \times K$ matrix of
+# and multiply-adds shrink by the same factor. For each position $(a, b)$ the $C \times K$ matrix of
 # weights is block-diagonal. Nothing new happens in the gradients: each block has its own.
 # AttentionNeXt uses 32 groups in its 3 × 3 convolutions (notebook 07).
 
@@ -610,9 +646,9 @@ print(report)
 #
 #    <details><summary>Answer</summary>
 #
-#    Nobody asks for the gradient of the image itself. `Op.needs` says which inputs want a
-#    gradient, and `conv2d_backward` gets `need_gx=False`. In a saliency map (notebook 13)
-#    somebody does ask.
+#    The gradient of the image itself is not used in training. `Op.needs` says which inputs want a
+#    gradient, and `conv2d_backward` gets `need_gx=False`. A saliency map (notebook 13)
+#    does use it.
 #
 #    </details>
 #
@@ -623,7 +659,7 @@ print(report)
 #
 #    NumPy reads all addressed entries, adds, and writes all of them; for a repeated index the
 #    last write wins (`np.add.at` adds each). Within one slice no pixel occurs twice; overlaps
-#    occur only between different places $(a, b)$ of the window, and those are added one after
+#    occur only between different positions $(a, b)$ in the window, and those are added one after
 #    another.
 #
 #    </details>

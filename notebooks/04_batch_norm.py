@@ -11,7 +11,7 @@
 #   minran:
 #     number: 4
 #     seconds: 8
-#     minutes: 75
+#     minutes: 110
 # ---
 
 # %% [markdown]
@@ -28,7 +28,7 @@
 # - compute a variance without losing all digits;
 # - explain why one kernel for batch norm and ReLU needs to keep only two of its arrays.
 #
-# **Time**: 75 minutes to read and do; runs in 8 seconds on 2 cores.
+# **Time**: 110 minutes to read and do; runs in 8 seconds on 2 cores.
 #
 # **Needs**: notebook 01; notebook 03 for the shape of activations.
 
@@ -47,6 +47,7 @@ from minran import nn, ops, tensor
 from minran.backend import cpu, naive
 from minran.course import check, show_source
 from minran.data import load_shapes
+from minran.errors import MinranError
 from minran.inspect.style import dress, legend, new_figure, show, theme
 
 rng = np.random.default_rng(4)
@@ -55,39 +56,39 @@ colours = theme()
 # %% [markdown]
 # ## 1 · The problem
 #
-# Take twenty layers of 3 × 3 convolution and ReLU, and send images through. If the weights are
-# a little too small, each layer shrinks the signal; a little too large, and each layer blows it
-# up. Twenty small errors multiply. (Notebook 07 derives the right size, and why it alone is not
-# enough.) With a batch norm behind each convolution, the signal has the same size at every depth,
-# for **any** size of the weights.
+# Take twenty layers of 3 × 3 convolution and ReLU, and send images through. If the weights are a
+# fifth too small, the features get smaller with every layer; if they are a quarter too large,
+# larger with every layer. Twenty such factors multiply. (Notebook 07 derives the right size, and
+# why it alone is not enough.) With a batch norm after each convolution a factor in the weights
+# changes what that one convolution outputs, and the next layer does not see it: the factors do not
+# multiply. The figure shows the standard deviation of what each convolution outputs, **before** any
+# batch norm (after it, it would be 1 by definition).
 
 # %%
 images = load_shapes("train", 16).images / np.float32(255) - np.float32(0.5)
 
 
-def sizes_by_depth(scale, norm, depth=20, width=16):
-    """The standard deviation behind each convolution [+ batch norm] of a random network."""
+def sizes_by_depth(scale, norm, depth=20, width=64):
+    """The standard deviation of the outputs of each convolution of a random network."""
     generator = np.random.default_rng(0)
     x, sizes = tensor(images[:, ::2, ::2]), []
     for _ in range(depth):
         conv = nn.Conv2d(x.shape[3], width, 3, padding=1, rng=generator)
         conv.weight.data *= np.float32(scale)
         x = conv(x)
-        if norm:
-            x = nn.BatchNorm2d(width)(x)
         sizes.append(float(x.numpy().std()))
-        x = ops.relu(x)
+        x = ops.relu(nn.BatchNorm2d(width)(x) if norm else x)
     return sizes
 
 
-scales = {"weights x 0.6": 0.6, "weights x 1.1": 1.1, "weights x 2": 2.0}
+scales = {"weights × 0.8": 0.8, "weights × 1": 1.0, "weights × 1.25": 1.25}
 without = {name: sizes_by_depth(scale, norm=False) for name, scale in scales.items()}
 with_norm = {name: sizes_by_depth(scale, norm=True) for name, scale in scales.items()}
 
 # %% tags=["hide-input"]
 figure = new_figure(9.2, 3.0, False)
 left, right = figure.subplots(1, 2, sharey=True)
-dress(left, colours, "convolution, ReLU", "layer", "standard deviation (log)")
+dress(left, colours, "convolution, ReLU", "layer", "std of the convolution's outputs")
 dress(right, colours, "convolution, batch norm, ReLU", "layer")
 for axis, curves in ((left, without), (right, with_norm)):
     axis.set_yscale("log")
@@ -102,16 +103,16 @@ for axis, curves in ((left, without), (right, with_norm)):
             linestyle=("-", "--", ":")[k],
         )
 legend(left, colours, loc="upper left")
-right.annotate(
-    "all three curves",
-    (10, 1),
-    (10, 30),
-    color=colours.text,
-    fontsize=9,
-    ha="center",
-    arrowprops={"arrowstyle": "->", "color": colours.faint},
-)
 figure
+
+# %%
+for name in scales:
+    ends = without[name][1], without[name][-1], with_norm[name][1], with_norm[name][-1]
+    print(
+        "{:15} from layer 2 to 20: {:.3f} to {:.4f}; with batch norm {:.2f} to {:.2f}".format(
+            name, *ends
+        )
+    )
 
 # %% [markdown]
 # ## 2 · What batch norm computes
@@ -158,8 +159,8 @@ print("after:  mean", abs(y.mean((0, 1, 2))).round(2), " std", y.std((0, 1, 2)).
 # ### What it makes a network blind to
 #
 # Put $x' = a x + b$ with $a > 0$ into (4.1): $\mu' = a\mu + b$, $v' = a^2 v$, so
-# $\hat x' = (a x + b - a\mu - b)/(a\sqrt v) = \hat x$, but for $\varepsilon$. Two consequences
-# for a convolution that is followed by batch norm:
+# $\hat x' = (a x + b - a\mu - b)/(a\sqrt v) = \hat x$, if $\varepsilon$ is left out. Two
+# consequences for a convolution that is followed by batch norm:
 #
 # - **Its bias does nothing**: $b$ is gone. No convolution of this network has one.
 # - **The size of its weights does nothing**: $w$ and $a w$ give the same output, $L(aw) = L(w)$.
@@ -184,7 +185,7 @@ print("cosine between each filter and its gradient:", cosine.round(6))
 # ## 3 · The backward pass, step by step
 #
 # Given $g_i = \partial L/\partial y_i$, we want the gradients of $\gamma$, $\beta$ and $x$. The
-# first two are read off $y_i = \gamma \hat x_i + \beta$, for every $y_i$ uses the same $\gamma$
+# first two follow from $y_i = \gamma \hat x_i + \beta$, because every $y_i$ uses the same $\gamma$
 # and $\beta$:
 #
 # $$
@@ -201,14 +202,16 @@ print("cosine between each filter and its gradient:", cosine.round(6))
 # Then the variance:
 #
 # $$
+# \begin{aligned}
 # \frac{\partial v}{\partial x_j}
-# = \frac1m \sum_i 2 (x_i - \mu)\Big(\delta_{ij} - \frac1m\Big)
-# = \frac2m (x_j - \mu) - \frac{2}{m^2}\underbrace{\sum_i (x_i - \mu)}_{=\,0}
+# &= \frac1m \sum_i 2 (x_i - \mu)\Big(\delta_{ij} - \frac1m\Big) \\
+# &= \frac2m (x_j - \mu) - \frac{2}{m^2}\underbrace{\sum_i (x_i - \mu)}_{=\,0}
 # = \frac2m (x_j - \mu) .
+# \end{aligned}
 # \tag{4.6}
 # $$
 #
-# So what $x_j$ does to $v$ by way of $\mu$ cancels. Third, $r = (v+\varepsilon)^{-1/2}$:
+# So the effect of $x_j$ on $v$ through $\mu$ is zero. Third, $r = (v+\varepsilon)^{-1/2}$:
 #
 # $$
 # \frac{\partial r}{\partial x_j}
@@ -240,9 +243,9 @@ print("cosine between each filter and its gradient:", cosine.round(6))
 # $$
 #
 # This is the **compact form**: two sums per channel, which are the gradients of $\gamma$ and
-# $\beta$ and are needed anyway, then one formula per value. A computer that walks back through
-# mean, difference, square, mean, root and quotient one by one gets the same numbers with three
-# times the work.
+# $\beta$ and are needed anyway, then one formula per value. Going backward through mean,
+# difference, square, mean, root and quotient one by one gives the same numbers with several times
+# the work.
 #
 # ### What it means
 #
@@ -302,17 +305,6 @@ figure
 # %% [markdown]
 # ($J\hat x$ is not exactly zero: by (4.3) it is $\hat x\, r\,\varepsilon/(v + \varepsilon)$.)
 #
-# ### In the library
-#
-# Two kernels, because two processes that share a batch must add up their sums between the two
-# steps. Here they are as loops; `g` already went through the ReLU, which is the subject of
-# section 6.
-
-# %%
-show_source(naive.batch_norm_backward_sums, docstring=False)
-show_source(naive.batch_norm_backward_input, docstring=False)
-
-# %% [markdown]
 # ### Exercise: the compact backward pass
 #
 # Write (4.5) and (4.9). Take care that sums run over batch, rows and columns, and that $m$ is the
@@ -337,10 +329,20 @@ def batch_norm_backward(gy, x, gamma, mean, inv_std):
 check("04.1", batch_norm_backward)
 
 # %% [markdown]
+# In the library these are two kernels, because two processes that share a batch must add up their
+# sums between the two steps. Here they are as loops; `g` already went through the ReLU, which is
+# the subject of section 6.
+
+# %%
+show_source(
+    naive.batch_norm_backward_sums, naive.batch_norm_backward_input, docstring=False, after="04.1"
+)
+
+# %% [markdown]
 # ## 4 · Running statistics
 #
 # In training, $\mu$ and $v$ belong to the batch, so what the network says about an image depends
-# on the images beside it. When the network is used there may be one image only. So while
+# on the other images of its batch. When the network is used there may be one image only. So while
 # training, each layer keeps a moving average of the batches' statistics, and uses that in
 # evaluation:
 #
@@ -391,7 +393,7 @@ figure = new_figure(8.4, 2.8, False)
 left, right = figure.subplots(1, 2)
 steps = np.arange(1, 61)
 dress(left, colours, "running mean", "batch")
-left.plot(steps, means, color=colours.colours[0], linewidth=1.8)
+left.plot(steps, means, color=colours.colours[0], linewidth=1.8, label="measured")
 left.plot(
     steps,
     true_mean * (1 - 0.9**steps),
@@ -402,7 +404,7 @@ left.plot(
 )
 left.axhline(true_mean, color=colours.colours[1], linewidth=1, label="truth")
 dress(right, colours, "running variance", "batch")
-right.plot(steps, variances, color=colours.colours[0], linewidth=1.8)
+right.plot(steps, variances, color=colours.colours[0], linewidth=1.8, label="measured")
 right.plot(
     steps,
     true_std**2 + (1 - true_std**2) * 0.9**steps,
@@ -468,9 +470,20 @@ figure
 
 # %% [markdown]
 # The switch is a flag of each module, `training`, set by `model.train()` and `model.eval()`.
-# Forgetting `eval()` before a test is a classic mistake: the accuracy then depends on the batch
-# size, and one image alone is an error, since one value has no variance.
-#
+# Forgetting `eval()` before a test is a common mistake: the answer for an image then depends on the
+# other images of its batch. One image alone raises no error, as long as its map has more than one
+# position: its statistics are then taken over its own positions. Only where $m = N H W = 1$ there
+# is no variance, and the library raises an error:
+
+# %%
+norm.train()
+print("one image, 4 × 4:", norm(tensor(rng.standard_normal((1, 4, 4, 1)))).shape)
+try:
+    norm(tensor(rng.standard_normal((1, 1, 1, 1))))
+except MinranError as error:
+    print("one value:", error)
+
+# %% [markdown]#
 # ### Exercise: keep the statistics
 
 
@@ -493,6 +506,8 @@ check("04.2", update_running)
 
 # %% [markdown]
 # ## 5 · A variance that keeps its digits
+#
+# (Sections 5 and 6 are about computing all this fast and exactly. You may skip them at first.)
 #
 # There is a tempting formula that needs one pass over the data,
 #
@@ -576,8 +591,8 @@ show_source(cpu.norm.block_moments)
 # gradient check of notebook 02 reports such entries as kinks. The backward pass is
 # $g_z = g\,[z > 0]$. Since $z > 0$ exactly if the *output* is $> 0$, the input need not be kept.
 #
-# Batch norm puts each channel's values around $\beta$. With $\beta = 0$ and values spread evenly,
-# the ReLU behind it cuts off half. It is non-linear where the data are, at every depth.
+# Batch norm centres the values of each channel at $\beta$. With $\beta = 0$ and values spread
+# evenly to both sides, the ReLU after it sets half of them to zero, at every depth.
 #
 # In a pre-activation unit (notebook 07) batch norm and ReLU always come together, so the library
 # has one operation for both, $y = \mathrm{relu}(\gamma \hat x + \beta)$. What must be kept for
@@ -626,7 +641,7 @@ show_source(cpu.batch_norm_backward_input)
 # - Backward takes out of the gradient its mean and its part along $\hat x$ (4.9, 4.10).
 # - Evaluation uses running statistics (4.11) and is a different, simpler function (4.14).
 # - Variances are computed about a shift near the mean (4.16).
-# - With ReLU behind it, the output's sign is the mask, and one kernel does both.
+# - With a ReLU after it, the sign of the output is the ReLU's mask, and one kernel does both.
 #
 # ## Questions
 #
@@ -635,11 +650,12 @@ show_source(cpu.batch_norm_backward_input)
 #
 #    <details><summary>Answer</summary>
 #
-#    Zero in both cases, but for $\varepsilon$: those are the two directions that (4.10) removes.
+#    Zero in both cases (in the second up to $\varepsilon$): those are the two directions that
+#    (4.10) removes.
 #
 #    </details>
 #
-# 2. A batch holds two values per channel, $x_1 \neq x_2$. What does batch norm put out, and what
+# 2. A batch holds two values per channel, $x_1 \neq x_2$. What does batch norm output, and what
 #    gradient comes back?
 #
 #    <details><summary>Answer</summary>

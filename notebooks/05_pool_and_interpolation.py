@@ -66,9 +66,9 @@ colours = theme()
 # \tag{5.1}
 # $$
 #
-# where $\mathcal W_{ij}$ holds only those places $(a, b)$ of the window that lie **on real
-# pixels**. That is not the zero padding of a convolution: a padded zero would win over negative
-# values, and tell the network about something that is not in the image.
+# where $\mathcal W_{ij}$ holds only those positions $(a, b)$ of the window that lie **on real
+# pixels**. This differs from the zero padding of a convolution: a padded zero would be larger than
+# negative values, and the output would be a number that is not in the image.
 
 # %%
 negative = tensor(-1.0 - rng.random((1, 5, 5, 1)))
@@ -85,8 +85,8 @@ print(ops.max_pool2d(negative, 3, stride=2, padding=1).numpy()[0, :, :, 0].round
 # \tag{5.2}
 # $$
 #
-# If the division does not come out even, the last pixels are read by nobody. **Ceil mode** adds
-# one more window that hangs over the edge and reads the real pixels it covers:
+# If the division leaves a remainder, the last pixels are in no window. **Ceil mode** adds one more
+# window that hangs over the edge and reads the real pixels it covers:
 #
 # $$
 # H_o^{\text{ceil}} = \Big\lceil \frac{H + 2p - K}{s} \Big\rceil + 1
@@ -95,9 +95,9 @@ print(ops.max_pool2d(negative, 3, stride=2, padding=1).numpy()[0, :, :, 0].round
 # \tag{5.3}
 # $$
 #
-# The condition: the last window starts at padded place $s(H_o - 1)$, real pixels end before place
-# $H + p$. A window that starts behind them would have nothing to take the maximum of. (This is
-# PyTorch's rule.)
+# The condition: the last window starts at padded position $s(H_o - 1)$, real pixels end before
+# position $H + p$. A window that starts after them would contain no pixel. (This is PyTorch's
+# rule.)
 #
 # The authors trained with Caffe, which rounds up. Their pools are 3 × 3, stride 2, no padding:
 
@@ -199,18 +199,18 @@ for axis, case in zip(figure.subplots(3, 2).flat, cases):
 figure
 
 # %% [markdown]
-# Bars are windows, with their numbers; the dotted part of a bar is outside the image and read
-# by nobody. A red pixel is in no window. In the last case the formula without its condition would
-# give one window more: it would start at pixel 8, behind the image. Try other numbers (with a
-# running kernel these are sliders):
+# Bars are windows, with their numbers; the dotted part of a bar is outside the image and is not
+# read. A red pixel is in no window. In the last case the formula without its condition would give
+# one window more: it would start at pixel 8, after the last one. While the notebook runs, the next
+# cell has sliders for other numbers:
 
 # %%
 explore(
     draw_windows,
-    size=range(2, 15),
+    size=range(4, 13),
     kernel=range(1, 5),
     stride=(1, 2, 3),
-    padding=(1, 0, 2),
+    padding=(0, 1, 2),
     ceil_mode=(False, True),
 )
 
@@ -239,9 +239,9 @@ check("05.1", pool_size)
 # %% [markdown]
 # ## 2 · Where a maximum sends its gradient
 #
-# Look at one window with values $x_1, \dots, x_n$, and let $k^*$ be the place of the largest,
-# $x_{k^*} > x_k$ for all other $k$. Move every value by less than half the distance between the
-# largest and the second largest: $k^*$ stays the place of the maximum, so near this point the
+# Look at one window with values $x_1, \dots, x_n$, and let $k^*$ be the index of the largest,
+# $x_{k^*} > x_k$ for all other $k$. Change every value by less than half the distance between the
+# largest and the second largest: $k^*$ stays the index of the maximum, so near this point the
 # function **is** $y = x_{k^*}$, and
 #
 # $$
@@ -251,8 +251,8 @@ check("05.1", pool_size)
 #
 # If two values are equal and largest, there is a corner and no derivative. Any convex combination
 # of the two unit vectors is a subgradient; a library has to choose one. PyTorch and minran give
-# all of it to the **first** of the equal maxima, row by row. (Ties are common behind a ReLU: all
-# zeros. What they pass on there is stopped by the ReLU anyway.)
+# all of it to the **first** of the equal maxima, row by row. (Ties are common after a ReLU: all
+# zeros. The ReLU stops what they pass on.)
 #
 # For the whole map: with $\pi(q)$ the pixel that won window $q$, $y_q = x_{\pi(q)}$, so the pool
 # is a selection, $y = P x$, like im2col (3.9), only that $P$ depends on $x$. The backward pass is
@@ -267,7 +267,7 @@ check("05.1", pool_size)
 # %%
 picture = load_shapes("train", 60).images[47] / 255.0
 darkness = 1 - picture.mean(-1)
-x = tensor(darkness[None, 10:19, 2:11, None], requires_grad=True)
+x = tensor(darkness[None, 18:27, 4:13, None], requires_grad=True)
 y = ops.max_pool2d(x, 3, stride=2, ceil_mode=True)
 y.backward(np.ones(y.shape))
 wins = x.grad[0, :, :, 0]
@@ -310,14 +310,9 @@ for (r, c), value in np.ndenumerate(wins):
 figure
 
 # %% [markdown]
-# Most pixels get nothing: a max-pool makes the gradient sparse. The library's loops say it in one
-# line; the NumPy version takes the maximum along the columns, then along the rows, and runs back
-# the same way.
-
-# %%
-show_source(naive.max_pool2d_backward, naive.pool._first_maximum, docstring=False)
-
-# %% [markdown]
+# Most pixels get nothing: the gradient of a max-pool is sparse. A pixel where two rows and two
+# columns of windows overlap can win four of them.
+#
 # ### Exercise: route the gradient
 #
 # For one map. Find the first maximum of each window (`np.argmax` gives the first, row by row, of
@@ -343,12 +338,19 @@ def max_pool_backward(gy, x, kernel, stride):
 check("05.2", max_pool_backward)
 
 # %% [markdown]
+# The library has it as loops too. (Its NumPy version takes the maximum along the columns, then
+# along the rows, and goes backward in the opposite order.)
+
+# %%
+show_source(naive.max_pool2d_backward, naive.pool._first_maximum, docstring=False, after="05.2")
+
+# %% [markdown]
 # ## 3 · Interpolation along one axis
 #
-# The way up. Given a line of $h$ values at places $0, 1, \dots, h - 1$, we want $H$ values. Two
+# The way up. Given a line of $h$ values at positions $0, 1, \dots, h - 1$, we want $H$ values. Two
 # questions: **where** is output pixel $i$ on the line of inputs, and **what** is the value there?
 #
-# **What**: between two neighbours, a straight line. If the place is $u = l + f$ with $l$ whole
+# **What**: between two neighbours, a straight line. If the position is $u = l + f$ with $l$ whole
 # and $0 \le f < 1$,
 #
 # $$
@@ -372,14 +374,13 @@ check("05.2", max_pool_backward)
 # - `align_corners=False`: pixels are little squares, the image reaches from the outer edge of
 #   the first to that of the last, and both images have the same edges. The centre of output
 #   pixel $i$ is at $i + \tfrac12$ of $H$, the centre of input pixel $u$ at $u + \tfrac12$ of $h$.
-#   So $(u + \tfrac12)/h = (i + \tfrac12)/H$, and
+#   So $(u + \tfrac12)/h = (i + \tfrac12)/H$. Positions before the first pixel and after the last
+#   are moved onto it:
 #
 # $$
-# u(i) = \max\Big(0,\; \big(i + \tfrac12\big)\frac{h}{H} - \tfrac12\Big) ,
+# u(i) = \min\Big(h - 1,\; \max\Big(0,\; \big(i + \tfrac12\big)\frac{h}{H} - \tfrac12\Big)\Big) .
 # \tag{5.8}
 # $$
-#
-# where the maximum, and at the other end the last pixel, answer for places outside.
 #
 # The authors' Caffe layer is (5.7), and so is this network. PyTorch's default is (5.8), which is
 # one reason why ports differ.
@@ -391,7 +392,7 @@ def draw_places(small=4, large=7, axis=None, align_corners=True):
     if align_corners:
         places = np.arange(large) * (small - 1) / (large - 1)
     else:
-        places = np.maximum(0, (np.arange(large) + 0.5) * small / large - 0.5)
+        places = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
     axis.set_axis_off()
     axis.plot(
         range(small),
@@ -404,11 +405,10 @@ def draw_places(small=4, large=7, axis=None, align_corners=True):
     for k in range(small):
         axis.text(k, 0, k, ha="center", va="center", color=colours.text, fontsize=9)
     for i, u in enumerate(places):
-        shown = min(u, small - 1)
         axis.annotate(
             f"{i}",
-            (shown, 0.1),
-            (shown, 0.42),
+            (u, 0.1),
+            (u, 0.42),
             ha="center",
             color=colours.colours[1],
             fontsize=8.5,
@@ -444,7 +444,7 @@ def draw_interpolation(small=4, large=9):
 
 
 # %%
-explore(draw_interpolation, small=range(2, 7), large=range(4, 15))
+explore(draw_interpolation, small=range(2, 7), large=(4, 5, 7, 9, 12, 14))
 
 # %% [markdown]
 # Each column of the drawing holds the two weights of one output pixel, and adds up to one.
@@ -456,11 +456,14 @@ explore(draw_interpolation, small=range(2, 7), large=range(4, 15))
 # \tag{5.9}
 # $$
 #
-# Since rows add up to one, constants stay constants; since weights are not negative, no value
-# leaves the range of its neighbours. With (5.7) straight lines stay straight from end to end;
-# with (5.8) they are flat in the outermost half pixel.
+# Rows add up to one, because $0 \le u(i) \le h - 1$. So constants stay constants; and since weights
+# are not negative, no value leaves the range of its neighbours. With (5.7) straight lines stay
+# straight from end to end; with (5.8) they are flat in the outermost half pixel.
 
 # %%
+shapes = (4, 9), (6, 7), (3, 32)
+rows = [geometry.resize_matrix(*shape, False, np.float64).sum(1) for shape in shapes]
+print("farthest of a row's sum from 1:", max(abs(row - 1).max() for row in rows))
 show_source(geometry.resize_matrix, docstring=False)
 
 # %% [markdown]
@@ -491,7 +494,6 @@ by_op = ops.upsample_bilinear2d(x, size, align_corners=True).numpy()[0, :, :, 0]
 print("(5.10) against the op:", abs(by_product - by_op).max())
 
 half_pixel = ops.upsample_bilinear2d(x, size, align_corners=False).numpy()[0, :, :, 0]
-nearest = np.kron(coarse, np.ones((size // 4, size // 4)))
 
 # %% tags=["hide-input"]
 figure = new_figure(9.4, 2.5, False)
@@ -499,9 +501,8 @@ named = {
     "4 x 4": coarse,
     "align_corners=True": by_op,
     "align_corners=False": half_pixel,
-    "nearest": nearest,
 }
-axes = figure.subplots(1, 4)
+axes = figure.subplots(1, 3)
 for axis, (name, values) in zip(axes, named.items()):
     drawn = show(axis, values, colours, name, cmap="inferno", vmin=0, vmax=3)
 figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=20)
@@ -509,9 +510,9 @@ figure
 
 # %% [markdown]
 # With corners aligned, the corner pixels are corners, and the peaks lie a little further apart
-# than with half pixels. Nearest-neighbour copies blocks: no smooth mask comes of it, and its
-# gradient is a plain sum over blocks. (Ports that replaced the one by the other are in the bug
-# clinic, notebook 16.)
+# than with half pixels. (Nearest-neighbour interpolation to 32 × 32 copies blocks; drawn, it looks
+# exactly as the first panel. Its gradient is a plain sum over blocks. A port that uses it is in the
+# bug clinic, notebook 16.)
 #
 # ## 5 · The adjoint
 #
@@ -522,11 +523,13 @@ figure
 # $\mathrm{tr}(AB) = \mathrm{tr}(BA)$:
 #
 # $$
+# \begin{aligned}
 # \langle G,\, R_h X R_w^\top \rangle
-# = \mathrm{tr}\big(G^\top R_h X R_w^\top\big)
-# = \mathrm{tr}\big(R_w^\top G^\top R_h\, X\big)
-# = \mathrm{tr}\big((R_h^\top G R_w)^\top X\big)
+# &= \mathrm{tr}\big(G^\top R_h X R_w^\top\big)
+# = \mathrm{tr}\big(R_w^\top G^\top R_h\, X\big) \\
+# &= \mathrm{tr}\big((R_h^\top G R_w)^\top X\big)
 # = \langle R_h^\top G R_w,\, X\rangle .
+# \end{aligned}
 # \tag{5.11}
 # $$
 #
@@ -538,14 +541,10 @@ figure
 # $$
 #
 # The same two matrices, transposed; each output's gradient goes to the four inputs that it was
-# mixed from, with the weights it was mixed with. In code written pixel by pixel this is a scatter
-# with colliding additions, whose order on a GPU changes from run to run. As two products it is a
-# fixed sum.
-
-# %%
-show_source(cpu.upsample_bilinear2d, cpu.upsample_bilinear2d_backward)
-
-# %% [markdown]
+# mixed from, with the weights it was mixed with. In code written pixel by pixel on a GPU, several
+# threads add to one input at once, in an order that changes from run to run. As two products it is
+# a fixed sum.
+#
 # How much gradient does each input get if every output gets $1$?
 # $R_h^\top \mathbf 1 \mathbf 1^\top R_w$: the products of $R$'s column sums. With corners
 # aligned, the hats of the border pixels are cut in half, and these pixels get less: here 3.6 on
@@ -596,12 +595,15 @@ def upsample_backward(gy, x_shape, align_corners):
 # %% tags=["check"]
 check("05.3", upsample_backward)
 
+# %%
+show_source(cpu.upsample_bilinear2d, cpu.upsample_bilinear2d_backward, after="05.3")
+
 # %% [markdown]
 # ## 6 · Down and up again
 #
 # The skeleton of a mask branch, without the units between: three max-pools down, three
 # interpolations up. Whatever a mask of depth 3 says at a pixel of a 32 × 32 map has passed
-# through 4 × 4 numbers (but for the skips of notebook 08).
+# through 4 × 4 numbers, except what goes over the skips of notebook 08.
 
 # %%
 levels = [tensor(darkness[None, :, :, None])]
@@ -642,7 +644,7 @@ print(report)
 # ## Summary
 #
 # - A max-pool reads real pixels only. Ceil mode adds a window that overhangs, unless it would
-#   start behind the image (5.3).
+#   start after the last pixel (5.3).
 # - Its gradient goes to the winner of each window, to the first at ties; a pixel that wins
 #   several windows gets their sum (5.5).
 # - Interpolation along a line is a matrix with two entries per row (5.9); `align_corners` decides
@@ -661,7 +663,7 @@ print(report)
 #
 #    </details>
 #
-# 2. Why does the backward pass of a max-pool need $x$ (or the winners' places), when that of an
+# 2. Why does the backward pass of a max-pool need $x$ (or the winners' positions), when that of an
 #    average pool needs only the shape?
 #
 #    <details><summary>Answer</summary>
