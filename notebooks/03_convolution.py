@@ -401,7 +401,7 @@ figure
 # Three things to see. A 3 × 3 window at stride 1 sees inner pixels nine times and, without
 # padding, corners once. At stride 2 the counts alternate 1, 2, 4: such a gradient has a
 # checkerboard pattern, whatever the weights. And some pixels are in no window: the last row and
-# column of the fourth drawing, and 56 of the 81 pixels (69%) of the last one. Their gradient is
+# column of the fourth drawing, and 56 of the 81 pixels of the last one. Their gradient is
 # exactly zero.
 #
 # ### Exercise: write col2im
