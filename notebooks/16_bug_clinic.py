@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 16 · Bug clinic
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/16_bug_clinic.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/16_bug_clinic.ipynb)
 #
 # **You will be able to**
 #
@@ -127,7 +128,7 @@ for name in ("before", "mask.body.pool", "mask.body.inner.pool", "mask.head", "m
 
 # %% [markdown]
 # `shape_trace` prints heights and widths of everything inside a part, in the order of the calls.
-# Put the trace of an honest mask beside that of a patient, and look for the line that differs:
+# Compare the trace of a healthy mask with that of a patient, and find the lines that differ:
 
 # %%
 for name in ("healthy", "never nests"):
@@ -140,8 +141,9 @@ for name in ("healthy", "never nests"):
 #
 # A test is a function `test(module)` that **raises AssertionError** if the module has the bug, and
 # returns silently if not. Your check runs it on healthy modules of several widths, depths and seeds
-# (it must pass on all of them) and on the patients (it must fail on all of them). So compare with
-# what the design says, not with numbers that you saw once.
+# (it must pass on all of them) and on the patients (it must fail on all of them). Some of either
+# kind are of subclasses with other names. So test what a module computes, not what it is called,
+# and compare with what the design says, not with numbers that you saw once.
 #
 # ## 3 · Trunk added inside the mask
 #
@@ -178,8 +180,8 @@ check("16.1", test_mask_ignores_trunk)
 # ## 4 · A mask that never nests
 #
 # One slip of the pen, `pool(x)` where `pool(d)` was meant, and every level of the mask pools the
-# same input. All maps have half the size. The hourglass is an hourglass in name only. (In the
-# drawing the sizes are those of a run; each pool reads $u$, whatever the arrows say.)
+# same input. All maps have half the size. Sizes and arrows of the drawing are those of a run: each
+# pool reads $u$.
 
 # %%
 hourglass_figure(depth=3, size=32, kind=type(patient("never nests").mask.body))
@@ -255,7 +257,7 @@ check("16.3", test_interpolation_is_bilinear)
 # %% [markdown]
 # ## 6 · A batch norm before the sigmoid
 #
-# "A batch norm behind every convolution" is a good habit, and here it is one too many. The head is
+# "A batch norm after every convolution" is a good habit, and here it is one too many. The head is
 # BN-ReLU-conv-BN-ReLU-conv-sigmoid.
 #
 # What it does: in training the logits of every channel get mean $\beta$ and spread $\gamma$ over
@@ -272,8 +274,8 @@ for name in ("healthy", "norm before sigmoid"):
 
 # %% [markdown]
 # **Task 16.4.** Write the test. You may look at the logits as above, at the layers of
-# `module.mask.head`, or at the trace: what goes into the sigmoid must be what the last convolution
-# put out.
+# `module.mask.head`, or at the trace: the sigmoid's input must be the output of the last
+# convolution.
 
 
 # %% tags=["exercise"]
@@ -329,7 +331,7 @@ check("16.5", test_every_parameter_is_used)
 # does. With one module per stage the damage is small enough (0.4 points in the paper's Table 3) to
 # go unseen.
 #
-# **Task 16.6.** Write the test. What comes out of the gate is what `module.after` reads.
+# **Task 16.6.** Write the test. The output of the gate is the input of `module.after`.
 
 
 # %% tags=["exercise"]

@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 17 · From NumPy to CUDA
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
 #
 # **You will be able to**
 #
@@ -80,24 +81,26 @@ backend.current().set_threads(1)  # one core: the measurements below speak of on
 # slope and then a flat roof: the *roofline*. Left of the ridge $I^* = \pi/\beta$ an operation waits
 # for memory, and faster arithmetic does not help it.
 #
-# What are they on the core that runs this notebook? Ask it: a large product for $\pi$, a large copy
-# (which reads and writes) for $\beta$.
+# What are they on the core that runs this notebook? Measure: a large product for $\pi$, a large
+# copy (which reads and writes) for $\beta$. Both are limits, so take the *best* of the rounds, in
+# which other programs disturbed least.
 
 # %%
 rng = np.random.default_rng(0)
 a, b = (rng.standard_normal((768, 768)).astype(np.float32) for _ in range(2))
-peak = 2 * 768**3 / seconds_of(lambda: a @ b)
+peak = 2 * 768**3 / seconds_of(lambda: a @ b, of=min)
 source = np.ones(1 << 24, np.float32)  # 67 MB: more than the caches hold
 target = np.empty_like(source)
-bandwidth = 2 * source.nbytes / seconds_of(lambda: np.copyto(target, source))
+bandwidth = 2 * source.nbytes / seconds_of(lambda: np.copyto(target, source), of=min)
+ridge = peak / bandwidth
 print(f"peak {peak / 1e9:.0f} GFLOP/s, memory {bandwidth / 1e9:.1f} GB/s")
-print(f"ridge: {peak / bandwidth:.0f} FLOP per byte")
+print(f"ridge: {ridge:.0f} FLOP per byte")
 
 # %% [markdown]
-# An NVIDIA H100 (SXM) has, by its maker's data sheet, $\pi = 67$ TFLOP/s in float32 and
-# $\beta = 3.35$ TB/s: a ridge at 20 FLOP per byte, and at 148 with TF32 tensor cores (495 TFLOP/s).
-# These are printed figures, not measured here. The lesson is that the ridge of a GPU lies about
-# where that of a CPU core does: **what waits for memory here waits for memory there**.
+# An NVIDIA H100 (SXM) has, by its maker's data sheet, $\pi = 67$ TFLOP/s in float32 and $\beta =
+# 3.35$ TB/s: a ridge at 20 FLOP per byte, and at 148 with TF32 tensor cores (495 TFLOP/s). These
+# are printed figures, not measured here. In float32 the ridge of a GPU is of the size of a CPU
+# core's; with tensor cores it lies much further to the right.
 #
 # ### The intensity of our operations
 #
@@ -131,18 +134,24 @@ check("17.1", conv_intensity)
 
 # %%
 pixels = 64 * 32 * 32  # a batch of 64, stage 1 on CIFAR
-for cin, cout, kernel in ((64, 16, 1), (16, 16, 3), (16, 64, 1), (64, 64, 3), (1024, 1024, 3)):
+unit = ((64, 16, 1), (16, 16, 3), (16, 64, 1))  # stage 1: a residual unit
+whole_unit = sum(kernel**2 * cin * cout for cin, cout, kernel in unit)
+for cin, cout, kernel in (*unit, (64, 64, 3), (1024, 1024, 3)):
     found = conv_intensity(pixels, cin, cout, kernel)
-    print(f"{kernel}x{kernel}, {cin:4} -> {cout:4} channels: {found:7.1f} FLOP per byte")
+    words = f"{'left' if found < ridge else 'right'} of the ridge"
+    if (cin, cout, kernel) in unit:
+        words += f"; {kernel**2 * cin * cout / whole_unit:.0%} of the unit's multiply-adds"
+    print(f"{kernel}x{kernel}, {cin:4} -> {cout:4} channels: {found:7.1f} FLOP per byte, {words}")
 
 # %% [markdown]
-# The 1x1 convolutions of a residual unit in stage 1 lie at 6 FLOP per byte: left of every ridge
-# above. **At the widths of CIFAR this network is a matter of moving bytes.** Wide layers are not.
+# In the narrow units of a CIFAR network, the 1x1 convolutions have a low intensity, and the 3x3
+# convolution, with about half of the work, a higher one. The roofline is an upper bound. Whether an
+# operation comes near it is another question, and only a measurement answers it.
 #
 # ## 2 · Where the time of a step goes
 #
-# Do not guess: wrap every kernel of the backend in a stopwatch, and run one training step of
-# Attention-56 on 16 pictures.
+# Measure the time of every kernel of the backend, in one training step of Attention-56 on 16
+# pictures.
 
 # %%
 model = create_model("attention56_cifar")
@@ -167,24 +176,39 @@ time_figure(top, whole)
 
 # %% [markdown]
 # "Between the kernels" is Python, and the kernels too small to be shown. Now put the large ones
-# under the roof. The bytes are those that each call takes in and hands out; the FLOP are those of
-# its products.
+# under the roof. The bytes are those that each call takes in and gives back. What a kernel writes
+# and reads *inside*, such as the columns of im2col, is not counted. The FLOP are those of the
+# products.
 
 # %%
 shown = {name: entry for name, entry in ordered.items() if entry.flops and entry.bytes}
 roofline_figure(peak, bandwidth, shown)
 
+# %%
+for name, entry in shown.items():
+    intensity = entry.flops / entry.bytes
+    print(
+        f"{name:28} {entry.seconds / whole:4.0%} of the step, {intensity:5.1f} FLOP per byte "
+        f"({'left' if intensity < ridge else 'right'} of the ridge), "
+        f"{entry.flops / entry.seconds / peak:4.0%} of the peak, "
+        f"{entry.bytes / entry.seconds / bandwidth:4.0%} of the bandwidth"
+    )
+
 # %% [markdown]
-# A point far below the roof is time that somebody could win. A point *above the slope* is no
-# miracle: its numbers were still in a cache from the operation before. Kernels without products
-# (pools, sums, gate, statistics) have no place on this picture, and yet they take their share of
-# the first one: they do nothing but move bytes.
+# (On a busy machine, peak and bandwidth come out too small, and so does everything compared with
+# them: then run the notebook again.) Read the last two columns. A kernel that waits for memory has
+# a high share of the bandwidth; one that waits for arithmetic, a high share of the peak. If both
+# are low, the kernel is at **neither** roof: its time goes into what the model leaves out, such as
+# filling the columns of im2col, products that are too small to reach the peak, and calls. A point
+# *above the slope* is possible: its numbers were still in a cache from the operation before.
+# Kernels without products (pools, sums, gate, statistics) are not in this picture, because they
+# only move bytes; the first figure has them.
 #
 # `docs/speed.md` says how the CPU kernels were made and what each decision was worth.
 #
 # ## 3 · Making one operation faster
 #
-# Batch norm at inference and the ReLU behind it, as one writes it first:
+# Batch norm at inference and the ReLU after it, as one writes it first:
 
 
 # %%
@@ -197,7 +221,8 @@ def slow_norm_relu(x, gamma, beta, mean, var, eps, out):
 
 # %% [markdown]
 # Each NumPy call goes over all numbers once: it reads maps and writes a map. Count the passes, and
-# the bytes of fresh memory. Counting beats the clock: it gives the same answer on a busy machine.
+# the bytes of fresh memory. A count gives the same answer on a busy machine, which a clock does
+# not.
 
 # %%
 shape = (16, 32, 32, 64)
@@ -219,7 +244,8 @@ print(f"the map itself: {maps['x'].nbytes / 1e6:.1f} MB")
 report("slow", slow_norm_relu)
 
 # %% [markdown]
-# Two levers. **Fewer passes**: all four vectors can be folded into two before any map is touched,
+# Two things help. **Fewer passes**: all four vectors can be folded into two before any map is
+# touched,
 #
 # $$
 # \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta \;=\; a\,x + b,
@@ -228,7 +254,7 @@ report("slow", slow_norm_relu)
 # $$
 #
 # **No fresh maps**: NumPy's functions take `out=`. Fresh memory costs twice, once to be fetched
-# from the system and once to be read back. You will do it in section 6, when you have seen how a
+# from the system and once to be read back. You will do it in section 6, after you have seen how a
 # GPU does it.
 #
 # ## 4 · The same thought on a GPU
@@ -247,7 +273,7 @@ report("slow", slow_norm_relu)
 #
 # ### The gate, line by line
 #
-# This is the real file that the GPU backend compiles; the notes on the right are ours.
+# This is the real file that the GPU backend compiles; the notes below its lines are ours.
 
 # %% tags=["hide-input"]
 show_kernel(
@@ -257,7 +283,7 @@ show_kernel(
         "template": "compiled for float, double and bfloat16 maps; one calculates in Real<T>",
         "__global__": "a kernel: the host launches it, each thread runs all of it",
         "Real<T> one": "in a register of each thread: costs no memory access",
-        "FOR_EACH": "this thread's items; two floats in, one out, as (17.1) wants: 12 bytes",
+        "FOR_EACH": "this thread's items; two floats in, one out: 12 bytes, as in section 1",
     },
 )
 
@@ -276,7 +302,7 @@ explore(owners_figure, moment=[0, 1, 2])
 # stretches, most of which is fetched for nothing. On a CPU it is the other way round: each core has
 # a cache of its own, and a run of its own suits it.
 #
-# The Python side finds the sizes, makes the output and launches. It waits for nobody:
+# The Python side finds the sizes, makes the output and launches. It does not wait for the result:
 
 # %%
 import minran.backend.gpu.activation as gpu_activation  # reading it needs no GPU
@@ -311,15 +337,15 @@ show_kernel(
         "cells[row][column] = value": "each thread puts down its own sum",
         "half /= 2": "a tree: 64, 32, 16, ..., 1: six levels instead of 63 additions in a row",
         "row < half)": "the lower half adds the upper half (join is +); the others do nothing",
-        "return cells": "behind the last barrier, every thread reads the whole sum",
+        "return cells": "after the last barrier, every thread reads the whole sum",
     },
 )
 
 # %% [markdown]
 # A *barrier* `__syncthreads()` holds every thread until all of the block have come as far. Without
 # it a thread may add a cell that its neighbour has not written yet. Note where the barriers stand:
-# in the loop, but **not inside the `if`**. A thread that skipped a barrier would leave the others
-# waiting for ever.
+# in the loop, but **not inside the `if`**. If one thread skipped a barrier, the others would wait
+# forever.
 #
 # Run such a program in Python. A thread is a generator, a barrier is `yield`; between two barriers
 # the threads run one after the other, in an order drawn at random.
@@ -363,8 +389,8 @@ check("17.2", line_sum)
 tree_figure(run_block(line_sum, 8, np.arange(16.0)))
 
 # %% [markdown]
-# And now Eq. 5 for one pixel, as the kernel does it, beside the library on the CPU. The order of
-# the additions differs, so the last digit may.
+# And now Eq. 5 for one pixel, as the kernel does it, compared with the library on the CPU. The
+# order of the additions differs, so the last digit may differ.
 
 # %%
 pixel = rng.standard_normal(64).astype(np.float32)
@@ -404,7 +430,7 @@ print(", ".join(f"{value:g} ({many} times)" for value, many in zip(found, times,
 #
 # **Task 17.3.** Make `slow_norm_relu` faster, with (17.3) and `out=`. The check compares your
 # result with the library's op in float64, looks whether `x` is still what it was, and counts: at
-# most 3 passes over the map, and next to no fresh memory.
+# most 3 passes over the map (in one piece or in blocks), and almost no fresh memory.
 
 
 # %% tags=["exercise"]
@@ -428,21 +454,23 @@ report("yours", fast_norm_relu)
 inv_std = 1 / np.sqrt(vectors["var"].astype(np.float64) + 1e-5)
 three = (vectors["gamma"], vectors["beta"], vectors["mean"])
 library_time = seconds_of(lambda: batch_norm(maps["x"], *three, inv_std, True))
-once = 2 * maps["x"].nbytes / bandwidth
+once = seconds_of(lambda: np.copyto(maps["out"], maps["x"]))
 print(f"library  3 passes in blocks that fit a cache: {1e3 * library_time:.2f} ms")
-print(f"floor    one pass at the speed of the copy above: {1e3 * once:.2f} ms")
+print(f"a copy   of the same map, for comparison: {1e3 * once:.2f} ms")
 
 # %% [markdown]
-# The library makes the same three passes, but over a *block* at a time: the second and third find
-# their numbers in a cache, so memory sees one pass. It also repeats the vectors along a row of
-# pixels, which gives NumPy's inner loop thousands of numbers instead of 64.
+# The library makes the same three passes, but over a *block* at a time: the second and third pass
+# find their numbers in a small cache. It also repeats the vectors along a row of pixels, which
+# gives NumPy's inner loop thousands of numbers instead of 64. (A map of 4 MB may fit the last cache
+# of the processor. Then the copy is faster than memory allows, so the time of section 1 is no lower
+# bound.)
 
 # %%
 show_source(batch_norm)
 
 # %% [markdown]
-# A CUDA kernel needs no such trick: a thread holds its number in a register through all three
-# operations. One pass, by construction. Here is the same op, and the note that matters:
+# A CUDA kernel needs no blocks: a thread holds its number in a register through all three
+# operations, so there is one pass. Here is the same op:
 
 # %% tags=["hide-input"]
 show_kernel(
@@ -459,12 +487,12 @@ show_kernel(
 # ## Summary
 #
 # - Time is at least $\max(F/\pi, B/\beta)$. The intensity $I = F/B$ says which of the two counts.
-# - The narrow convolutions of a CIFAR network, and everything that is no convolution, wait for
-#   memory, on a CPU and on a GPU. Fewer passes over maps is the lever.
-# - Count passes and bytes; use the clock to confirm. And compare with the op in float64, or you
-#   have made a fast wrong answer.
-# - A kernel is the body of a loop; a block is a team with shared memory; a barrier is the moment at
-#   which what was written may be read.
+# - Operations without products wait for memory, and fewer passes over maps make them faster. A
+#   convolution may lie on either side of the ridge, and far below both roofs: measure.
+# - Count passes and bytes; use the clock to confirm. And compare with the op in float64: a fast
+#   answer may be wrong.
+# - A kernel is the body of a loop; the threads of a block share memory; after a barrier, a thread
+#   may read what the others wrote before it.
 #
 # ## Questions
 #
@@ -473,9 +501,10 @@ show_kernel(
 #
 # <details><summary>Answer</summary>
 #
-# Apart, sigmoid and gate move 2 + 3 maps. In one kernel the logits stay in registers: the trunk is
-# read and $H$ written, so three maps less. But backward needs $M$: either it is written after all
-# (one map), or computed again from the logits' input.
+# Apart, the convolution writes the logits (1 map), the sigmoid reads and writes (2), and the gate
+# reads two and writes one (3). In one kernel the logits stay in registers: the trunk is read and
+# $H$ written, so four maps less. But backward needs $M$: either it is written after all (one map),
+# or computed again from the input of the convolution.
 # </details>
 #
 # 2. `sum_over_line` begins with a barrier, before anything was written. Why?

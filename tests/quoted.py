@@ -378,6 +378,8 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         r"2,000 times",
         r"error 85%",
         r"above 90%",
+        r"(power is|power of|in|one asks for) \d+%",
+        r"difference of 5 points",
     ),
     "notebooks/16_bug_clinic.py": (r"0\.4 points in the paper's Table 3",),
     # Aims, and how long a command takes, roughly.
@@ -395,7 +397,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/11_whole_network.py": (r"more than 95%",),
     "notebooks/15_noisy_labels.py": (r"70% of the labels", r"up to 50%", r"60% of the cats"),
-    "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s"),
+    "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s", r"map of 4 MB"),
     "minran/inspect/gradients.py": (r"90% of the influence",),
     "minran/inspect/summary.py": (r"below 1% of Attention-56",),
     "minran/optim/schedules.py": (r"2 times lr",),

@@ -7,6 +7,7 @@ import pytest
 
 from minran import backend, create_model, ops, tensor
 from minran.errors import MinranError
+from minran.workshop.course.checking import judge
 from minran.workshop.course.figures import owners_figure, tree_figure
 from minran.workshop.course.gates import SqueezeExciteParts, cost, replace_masks
 from minran.workshop.course.kernels import passes_and_bytes, run_block, timed_kernels
@@ -77,6 +78,41 @@ def test_passes_and_bytes() -> None:
 
     passes, fresh = passes_and_bytes(halves, arrays, x.size)
     assert passes == 2 and fresh < 0.1 * x.nbytes
+
+
+def blocked(x, gamma, beta, mean, var, eps, out):  # type: ignore[no-untyped-def]
+    scale = gamma / np.sqrt(var + eps)
+    pixels, results = (np.reshape(one, (-1, x.shape[-1])) for one in (x, out))
+    for start in range(0, len(pixels), 64):
+        part = results[start : start + 64]
+        np.multiply(pixels[start : start + 64], scale, out=part)
+        np.add(part, beta - mean * scale, out=part)
+        np.maximum(part, 0, out=part)
+
+
+def in_a_register(thread, threads, cells, values):  # type: ignore[no-untyped-def]
+    total = cells[thread] = np.sum(values[thread::threads])
+    half = threads // 2
+    while half:
+        yield
+        if thread < half:
+            total = cells[thread] = total + cells[thread + half]
+        half //= 2
+
+
+def as_floats(channels, size, reduction=4):  # type: ignore[no-untyped-def]
+    return (
+        channels**2 * 2 / reduction + channels / reduction + channels,
+        channels**2 * 2 / reduction,
+    )
+
+
+OTHER_WAYS = {"17.2": in_a_register, "17.3": blocked, "18.1": as_floats}
+
+
+@pytest.mark.parametrize("task", OTHER_WAYS)
+def test_other_right_answers_pass(task: str) -> None:
+    assert judge(task, OTHER_WAYS[task]).passed, judge(task, OTHER_WAYS[task])
 
 
 def test_timed_kernels_count_the_products_and_leave_no_trace() -> None:

@@ -83,6 +83,16 @@ class NakedGate(AttentionModule):
         return self.after(self.mask(u) * self.trunk(u))
 
 
+class HalfGate(AttentionModule):
+    """H = (1 + M/2) T: larger than T, as it should be, and wrong. Only the check has it."""
+
+    mask: Any
+
+    def forward(self, x: Tensor) -> Tensor:
+        u = self.before(x)
+        return self.after((1 + self.mask(u) / 2) * self.trunk(u))
+
+
 # --- the waiting room: a module gets a bug by becoming one of a class with another forward
 
 

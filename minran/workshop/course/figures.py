@@ -97,7 +97,7 @@ def hourglass_figure(
     Left the way down, right the way up; a square's side grows with the root of the map's.
     kind: the class of hourglass to run.
     """
-    rows = _levels(kind, depth, size, r)
+    rows, nested = _levels(kind, depth, size, r)
     right, units = 2.2 * depth + 3.4, "unit" if r == 1 else f"{r} units"
     limits = {"xlim": (-1.5, right + 1.9), "ylim": (-1.45 * depth - 0.75, 0.85), "aspect": "equal"}
     figure, axes, colours = _panel((2.3 * depth + 4.2, 1.35 * depth + 1.5), False, **limits)
@@ -119,7 +119,11 @@ def hourglass_figure(
             axes.text(other, half + 0.14, "to the head", ha="center", color=ink, fontsize=9)
             continue
         top, above, slope = y + 0.95, y + half + 0.06, 1.1 * (0.5 / 1.45)
-        point((left - 0.15, above), (left - 1.1 + slope, top))
+        if nested or level == 1:
+            point((left - 0.15, above), (left - 1.1 + slope, top))
+        else:  # from u itself, around the levels between
+            bow = {**arrow, "connectionstyle": "arc3,rad=0.3"}
+            axes.annotate("", (left - half - 0.05, y), (-0.35, -0.5), arrowprops=bow)
         point((other + 1.1 - slope, top), (other + 0.15, above))
         point((other - half - 0.1, y), (left + half + 0.06, y))
         grows = rows[level - 1][1] > sizes[1]
@@ -131,8 +135,10 @@ def hourglass_figure(
     return figure
 
 
-def _levels(kind: type[Hourglass], depth: int, size: int, r: int) -> list[tuple[int, int]]:
-    """(height on the way down, height on the way up) at every level, from a run."""
+def _levels(
+    kind: type[Hourglass], depth: int, size: int, r: int
+) -> tuple[list[tuple[int, int]], bool]:
+    """From a run: heights on the way down and up, and whether pools read the level above."""
     body = kind(Build(np.random.default_rng(0)), 4, depth, r)
     with no_grad():
         calls = trace(body, tensor(np.zeros((1, size, size, 4), np.float32)))
@@ -140,7 +146,9 @@ def _levels(kind: type[Hourglass], depth: int, size: int, r: int) -> list[tuple[
     levels = ["inner." * level for level in range(depth)]
     ups = [*(f"{level}up" for level in levels[:-1]), f"{levels[-1]}bottom"]
     ways = zip(levels, ups, strict=True)
-    return [(size, heights[""]), *((heights[f"{level}down"], heights[up]) for level, up in ways)]
+    rows = [(size, heights[""]), *((heights[f"{level}down"], heights[up]) for level, up in ways)]
+    deeper = [calls[f"{level}pool"].inputs[0].shape for level in levels[1:]]
+    return rows, calls["pool"].inputs[0].shape not in deeper
 
 
 def bars_figure(

@@ -122,9 +122,11 @@ def _bytes(value: Any) -> int:
     return sum({id(array): array.nbytes for array in _arrays(value)}.values())
 
 
-def seconds_of(function: Callable[[], Any], rounds: int = 7) -> float:
-    """The median time of a call, after one that does not count."""
-    return float(np.median(timeit.repeat(function, number=1, repeat=rounds + 1)[1:]))
+def seconds_of(
+    function: Callable[[], Any], rounds: int = 7, of: Callable[[Any], Any] = np.median
+) -> float:
+    """The median time of a call, after one that does not count; of=min: the shortest."""
+    return float(of(timeit.repeat(function, number=1, repeat=rounds + 1)[1:]))
 
 
 class Counted(np.ndarray):
@@ -142,9 +144,11 @@ class Counted(np.ndarray):
         return self._counted(function, args, kwargs)
 
     def _counted(self, function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
-        given = _arrays([*args, *options.values()])
-        self.passes.append(max((array.size for array in given), default=0))
-        result, out = function(*_plain(args), **_plain(options)), options.get("out")
+        args, options, out = _plain(args), _plain(options), options.get("out")
+        result, given = function(*args, **options), _arrays([*args, *options.values()])
+        # A function that only gives another view, such as np.reshape, reads no number.
+        if out is not None or not any(np.may_share_memory(result, array) for array in given):
+            self.passes.append(max((array.size for array in given), default=0))
         if out is not None:
             return out[0] if isinstance(out, tuple) else out
         if not isinstance(result, np.ndarray) or result.ndim == 0:
@@ -170,7 +174,7 @@ def passes_and_bytes(
 ) -> tuple[float, int]:
     """How often `function(**arrays)` goes over `whole` numbers, and its peak of fresh bytes.
 
-    A pass is one call of a NumPy function over all numbers; half the numbers are half a pass.
+    A pass is one call of a NumPy function over all numbers, or many calls over a block each.
     Fresh bytes are those that NumPy asks for while the function runs (seen by tracemalloc).
     """
     counter: list[int] = []
@@ -187,5 +191,4 @@ def passes_and_bytes(
         fresh = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
-    # Work on vectors of one number a channel is no pass over the maps.
-    return sum(size for size in counter if size > whole // 64) / whole, int(fresh)
+    return sum(counter) / whole, int(fresh)

@@ -46,14 +46,9 @@ border:0;font:12.5px/1.45 ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospa
 .minran-source [class^=c]{color:var(--c);font-style:italic}
 .minran-source .nf,.minran-source .fm,.minran-source .nc,.minran-source .nd{color:var(--n)}
 .minran-source [class^=m],.minran-source .nb,.minran-source .bp{color:var(--d)}
-.minran-source table{border-collapse:collapse;border:0;margin:6px 0 0;background:none!important}
-.minran-source tr{background:none!important}
-.minran-source td{padding:0!important;border:0;vertical-align:top;
-text-align:left!important;background:none!important;max-width:none;white-space:normal}
-.minran-source td pre{margin:0}
-.minran-source td.note{padding-left:18px!important;color:var(--s);
-font:12.5px/1.45 system-ui,sans-serif;
-white-space:normal;min-width:13em}
+.minran-source pre:has(~.note),.minran-source .note~pre{margin:0}
+.minran-source .note{position:sticky;left:0;margin:1px 0 5px 2em;color:var(--s);
+font:12.5px/1.45 system-ui,sans-serif}
 """
 
 
@@ -83,12 +78,14 @@ class Source:
         code = _coloured(self.text, self.language)
         body = f"<pre>{code}</pre>"
         if self.notes:
-            rows = ""
+            # A note stands below its line: beside a long one, a narrow page would cut it off.
+            body = ""
             for number, line in enumerate(code.split("\n")):
-                note, wide = escape(self.notes.get(number, "")), ' colspan="2"'
-                beside = f'<td class="note">{note}</td>' if note else ""
-                rows += f"<tr><td{'' if note else wide}><pre>{line or ' '}</pre></td>{beside}</tr>"
-            body = f"<table>{rows}</table>"
+                note = escape(self.notes.get(number, ""))
+                body += (
+                    f"<pre>{line or ' '}</pre>"
+                    + f'<div class="note">&#8593; {note}</div>' * bool(note)
+                )
         words = [f"no longer in the source: {key}: {note}" for key, note in self.stale.items()]
         above, *below = (f'<div class="where">{escape(one)}</div>' for one in (self.where, *words))
         frame = f'<div class="minran-source">{above}{body}{"".join(below)}</div>'

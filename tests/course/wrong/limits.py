@@ -46,6 +46,17 @@ def smallest_is_four(module):
     assert min(heights) == 4
 
 
+def class_names(module):
+    assert type(module).__name__ == "AttentionModule"
+    assert type(module.mask.body).__name__ == "Hourglass"
+    assert type(module.mask.body.interpolate).__name__ == "UpsampleBilinear2d"
+
+
+def known_bugs(module):
+    bugs = ("TrunkInMask", "LeakyMask", "FlatHourglass", "NearestUpsample", "NakedGate")
+    assert not any(type(part).__name__ in bugs for _, part in module.named_modules())
+
+
 def half_pixels(module):
     for name, call in trace(module, features_for(module)).items():
         if name.endswith("interpolate"):
@@ -82,6 +93,12 @@ def naive(module):
     calls = trace(module, features_for(module))
     expected = calls["mask"].output.data * calls["trunk"].output.data
     assert np.allclose(calls["after"].inputs[0].data, expected)
+
+
+def larger_than_the_trunk(module):
+    calls = trace(module, features_for(module))
+    gated, trunk = calls["after"].inputs[0].data, calls["trunk"].output.data
+    assert np.abs(gated).mean() >= np.abs(trunk).mean()
 
 
 def says_residual(module):
@@ -131,6 +148,20 @@ def one_thread(thread, threads, cells, values):
     yield
     if thread == 0:
         cells[0] = cells.sum()
+
+
+def barriers_for_show(thread, threads, cells, values):
+    cells[thread] = sum(values[thread::threads])
+    for _ in range(int(np.log2(threads))):
+        yield
+    if thread == 0:
+        cells[0] = sum(cells[i] for i in range(threads))
+
+
+def all_by_everybody(thread, threads, cells, values):
+    cells[thread] = sum(values[i] for i in range(len(values)))
+    for _ in range(int(np.log2(threads))):
+        yield
 
 
 def no_barrier(thread, threads, cells, values):
@@ -241,6 +272,14 @@ class Costly(MaskBranch):
         super().__init__(Build(rng), channels, 1, 1, "mixed", "hourglass")
 
 
+class NothingToLearn(nn.Module):
+    def __init__(self, channels, rng):
+        self.pool = nn.GlobalAvgPool()
+
+    def forward(self, u):
+        return ops.sigmoid(u + self.pool(u).reshape(len(u), 1, 1, -1))
+
+
 class Unused(LocalOnly):
     def __init__(self, channels, rng):
         super().__init__(channels, rng)
@@ -255,18 +294,22 @@ class Unused(LocalOnly):
 WRONG = {
     "16.1": [
         ("runs the mask alone", mask_alone),
+        ("asks for names of classes", class_names),
+        ("asks for names of bugs", known_bugs),
         ("compares shapes", all_shapes),
         ("returns a verdict", returns),
         ("fails always", always_fails),
     ],
     "16.2": [
         ("a number seen once", smallest_is_four),
+        ("asks for names of classes", class_names),
         ("compares shapes of the whole", all_shapes),
         ("only runs it", always_passes),
     ],
     "16.3": [
         ("half-pixel centres", half_pixels),
         ("asks for the class", interpolation_class),
+        ("asks for names of classes", class_names),
         ("compares shapes", all_shapes),
     ],
     "16.4": [
@@ -281,6 +324,8 @@ WRONG = {
     ],
     "16.6": [
         ("the naive gate", naive),
+        ("only that H is larger than T", larger_than_the_trunk),
+        ("asks for names of classes", class_names),
         ("believes the label", says_residual),
         ("compares shapes", all_shapes),
     ],
@@ -294,6 +339,8 @@ WRONG = {
         ("a barrier that some never reach", barrier_in_the_branch),
         ("only the first numbers", no_stride),
         ("one thread adds the cells", one_thread),
+        ("one thread adds the cells after enough barriers", barriers_for_show),
+        ("every thread adds all values", all_by_everybody),
         ("no tree at all", no_barrier),
     ],
     "17.3": [
@@ -325,5 +372,6 @@ WRONG = {
         ("one map for all channels", OneMap),
         ("an hourglass of depth 1", Costly),
         ("a layer that is not used", Unused),
+        ("no parameters", NothingToLearn),
     ],
 }
