@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 14 · The paper's tables in small
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/14_tables_in_small.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/14_tables_in_small.ipynb)
 #
 # **You will be able to**
 #

@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 16 · Bug clinic
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/16_bug_clinic.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/16_bug_clinic.ipynb)
 #
 # **You will be able to**
 #

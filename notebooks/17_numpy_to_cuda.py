@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 17 · From NumPy to CUDA
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
 #
 # **You will be able to**
 #

@@ -54,6 +54,7 @@ from minran.course import (
 )
 from minran.data import load_shapes
 from minran.inspect.style import dress, legend, new_figure, theme
+from minran.train import load_pretrained
 
 colours = theme()
 
@@ -111,14 +112,16 @@ print(f"without masks: {1 - times['none'] / times['hourglass']:.0%} less time,",
 print(f"{1 - work['none'] / work['hourglass']:.0%} less work")
 
 # %% [markdown]
-# A fair reading: masks are not free depth. The paper compares with ResNets of equal *trunk*; a
-# comparison at equal *cost* has to count them (its Table 6 does, for parameters).
+# So masks are not free depth, and a comparison has to say what is held equal. The paper's abstract
+# counts both: 46% of the *trunk* depth and 69% of the forward *FLOPs* of ResNet-200. A comparison
+# that gives the same parameters or multiply-adds to a network without masks, over several seeds, is
+# what would show that masks are worth their cost.
 #
 # ## 2 · How far a mask sees, and how far it looks
 #
 # Notebook 08 measured the receptive field: every mask of Attention-56 can see the whole picture.
-# Yet summaries of the paper say that it "does not use global information". Look closer. Let $m$ be
-# the mask's value in the middle, summed over channels. The influence of pixel $(i, j)$ is
+# Some summaries of the paper say that it "does not use global information". Let $m$ be the mask's
+# value in the middle, summed over channels. The influence of pixel $(i, j)$ is
 #
 # $$
 # g_{ij} = \mathrm{E}_x \sum_c \Big| \frac{\partial m}{\partial x_{ijc}} \Big| .
@@ -135,14 +138,32 @@ for reach in reaches:
 influence_figure(reaches)
 
 # %% [markdown]
-# A global average (dashed) gives every pixel the same say: half of its influence lies within a
-# square of 23 pixels. For the masks it takes one of 18 to 21: they prefer what is near, but not by
-# much. So the complaint is not about reach, on pictures of 32 pixels. What is true: *no step* of
-# the mask looks at the whole map at once; what is far comes in through many steps. And training
-# moves these curves: they are a bias of the design, not a law.
+# A global average (dashed) gives every pixel the same influence: half of it lies within a square of
+# 23 pixels. For the masks it takes one of 18 to 21: they prefer what is near, but not by much. So
+# reach is not the limit, on pictures of 32 pixels. What is true: *no step* of the mask looks at the
+# whole map at once; what is far comes in through many steps.
 #
-# The other side of the coin: a mask at full resolution knows *where* something is. That is what it
-# pays for. Which of the two does a classifier need?
+# Does training change that? Compare the network of the quickstart, which is smaller, with networks
+# of its shape before any training. The side of the square with half of the influence:
+
+# %%
+shape = {"stem_width": 16, "widths": (16, 48, 96), "tail_width": 96}
+compared = {"trained, seed 0": load_pretrained("quickstart")[0]}
+for seed in range(3):
+    compared[f"fresh, seed {seed}"] = create_model("attention_small_cifar", seed=seed, **shape)
+for name, network in compared.items():
+    halves = []
+    for reach in inspect.mask_reach(network, pictures=3):
+        rows, columns = (np.abs(np.arange(n) - n // 2) for n in reach.gradient.shape)
+        ring = np.maximum(rows[:, None], columns).ravel()
+        within = np.cumsum(np.bincount(ring, weights=reach.gradient.ravel()))
+        halves.append(np.interp(0.5, within / within[-1], 2 * np.arange(len(within)) + 1))
+    print(f"{name:16}" + "".join(f"  stage {k}: {side:4.1f}" for k, side in enumerate(halves, 1)))
+
+# %% [markdown]
+# Compare the first line with the spread of the others, stage by stage; one trained network cannot
+# show more than a tendency. A mask at full resolution, on the other hand, knows *where* something
+# is. That is what its cost buys. Which of the two does a classifier need?
 #
 # ## 3 · The other extreme: one weight for each channel
 #
@@ -163,7 +184,7 @@ influence_figure(reaches)
 # \tag{18.3}
 # $$
 #
-# parameters and multiply-adds. **$A$ does not grow with the map**: behind the mean there is one
+# parameters and multiply-adds. **$A$ does not grow with the map**: after the mean there is one
 # position left. The backward pass needs nothing new: $\partial z_c / \partial u_{ijc} = 1/HW$, and
 # all the rest are layers that you know.
 #
@@ -199,7 +220,7 @@ for stage, (size, channels) in enumerate(((32, 64), (16, 128), (8, 256))):
 show_source(SqueezeExciteParts)
 
 # %% [markdown]
-# To stand where a mask stands, it must put out a map of the size of $u$. `spread` is the bilinear
+# To replace a mask, its output must be a map of the size of $u$. `spread` is the bilinear
 # interpolation of notebook 05: from *one* position it makes a constant map.
 #
 # **Task 18.2.** Write `forward`: (18.2), then `reshape` to $(N, 1, 1, C)$ and `self.spread(s, u)`.
@@ -228,15 +249,16 @@ show_source(replace_masks)
 # %% [markdown]
 # ## 4 · A test that tells them apart
 #
-# Grey out one corner of a map, and look where the gate changes. A mask should change there; a
-# channel gate changes everywhere by the same amount, or not at all.
+# Grey out one corner of a map, and look where the gate changes. A mask should change most there; a
+# channel gate changes everywhere by the same amount, or not at all. The mask is that of stage 1 of
+# Attention-56, with depth 3, on a map of its own size.
 
 # %%
-u = rng.standard_normal((8, 16, 16, 32)).astype(np.float32)
+u = rng.standard_normal((4, 32, 32, 64)).astype(np.float32)
 changed = u.copy()
-changed[:, :5, :5] = 0
-mask = create_model("attention_nano").stages[1][1].mask.eval()
-gates = {"mask (hourglass)": mask, "squeeze-and-excitation": SqueezeExcite(32, 4, rng)}
+changed[:, :10, :10] = 0
+mask = create_model("attention56_cifar").stages[0][1].mask.eval()
+gates = {"mask (hourglass)": mask, "squeeze-and-excitation": SqueezeExcite(64, 4, rng)}
 with no_grad():
     differences = {
         name: np.abs(gate(tensor(changed)).numpy() - gate(tensor(u)).numpy()).mean(axis=(0, 3))
@@ -247,23 +269,24 @@ with no_grad():
 figure = new_figure(7.2, 3.0, False)
 for axes, (name, difference) in zip(figure.subplots(1, 2), differences.items(), strict=True):
     inspect.style.show(axes, difference, colours, name, cmap="viridis", vmin=0)
-    axes.plot([-0.5, 4.5, 4.5], [4.5, 4.5, -0.5], color="w", lw=1.6)
+    axes.plot([-0.5, 9.5, 9.5], [9.5, 9.5, -0.5], color="w", lw=1.6)
     inspect.style.colour_bar(figure, axes.images[0], axes, colours, "mean change")
 figure
 
 # %% [markdown]
-# The white line bounds what was greyed out. The scales differ: read their numbers.
+# The white line bounds what was greyed out. The scales differ: read their numbers. The mask changes
+# most where the map did, and a little far from it.
 #
 # ## 5 · Your turn: a gate for a tenth of the price
 #
 # Between $H W C$ weights and $C$ there is much room. Design a gate that
 #
-# - puts out a map of the shape of $u$ with values in $(0, 1)$;
+# - makes a map of the shape of $u$ with values in $(0, 1)$;
 # - depends on the position *and* on the channel;
 # - sees the whole map from every position;
 # - has at most a **tenth** of the parameters and of the multiply-adds of the mask that it replaces,
 #   in all three stages of Attention-56;
-# - and whose every parameter gets a gradient.
+# - has parameters, and every one of them gets a gradient.
 #
 # One idea: in (18.2), let the inner $C/\rho$ numbers be the sum of a global part and of a part
 # computed at each position by a 1x1 convolution. Tensors of shapes $(N, H, W, K)$ and
@@ -395,16 +418,17 @@ figure
 
 # %% [markdown]
 # What may you conclude? What each costs, and that gradients pass through each of the gates. **Not
-# which is best**: look how far two seeds of one kind lie apart, and how far all of them are from
-# what the quickstart reaches. Quick comparisons of gates look like this when they show more
-# than one seed. Notebook 14 says how many a claim needs.
+# which is best, and not that a gate helps at all**: compare the two seeds of one kind with the
+# differences between the kinds, and find "none" among them. All of them are far from what longer
+# training reaches. Notebook 14 says how many seeds a claim needs.
 #
-# On large data the question was answered by what came later. Squeeze-and-excitation won the
-# ImageNet challenge of 2017 and is found in many networks since; the 3-D mask is not. CBAM and BAM
-# took a road between: a channel gate, and one map of positions, multiplied or added. Self-attention
-# went the other way: every position asks every other one, at a price that grows with the square of
-# their number. What stayed from this network is its Eq. 3: a gate of the form
-# **1 + something**, which at its lowest leaves the features as they are.
+# What came later does not answer the question either. Squeeze-and-excitation won the ImageNet
+# challenge of 2017 and is found in many networks since; the 3-D mask is not. That says what people
+# chose, where cost and simplicity count, too; it is no controlled comparison. CBAM and BAM took a
+# way between: a channel gate, and one map of positions, multiplied or added. In self-attention
+# every position asks every other one, at a cost that grows with the square of their number. What
+# was used again is Eq. 3: BAM, too, multiplies by **1 + something**, which at its lowest leaves the
+# features as they are.
 #
 # ## Summary
 #
@@ -413,7 +437,7 @@ figure
 # - Its receptive field is the whole picture, with some preference for what is near; no step of it
 #   looks at the whole map at once.
 # - A channel gate costs almost nothing and is fully global, and knows no positions.
-# - Between them lies a space of designs. Compare at equal cost, over seeds.
+# - Many designs lie between them. Compare at equal cost, over seeds; this notebook does not.
 #
 # ## Questions
 #

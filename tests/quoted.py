@@ -12,7 +12,7 @@ import itertools
 import json
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +284,67 @@ def in_small() -> Iterator[Quote]:
     yield f"margins ({min(margins):.0f} to {max(margins):.0f} points)", IN_SMALL
 
 
+def masks() -> Iterator[Quote]:
+    """The masks of three quickstart networks."""
+    page = "notebooks/13_seeing_attention.py"
+    found = json.loads((RESULTS / "quickstart" / "masks.json").read_text())
+    seeds = [f"seed {seed}" for seed in range(3)]
+    iou, accuracy = found["iou"], found["accuracy"]
+
+    def row(label: str, numbers: Iterable[str]) -> str:
+        return f"| {label} | {' | '.join(numbers)} |"
+
+    def span(values: Iterable[float], digits: int) -> str:
+        low, *_, high = sorted(values)
+        return f"{low:.{digits}f} to {high:.{digits}f}"
+
+    for key in iou["seed 0"]:
+        fresh = span((iou[f"random {seed}"][key] for seed in range(3)), 3)
+        numbers = [f"{iou[seed][key]:.3f}" for seed in seeds]
+        yield row(key.replace("|", "").replace("M T", "MT"), [*numbers, fresh]), page
+    yield (
+        row(
+            "eight channels of MT, stage 2", [f"{found['eight_channels'][s][0]:.3f}" for s in seeds]
+        ),
+        page,
+    )
+    for key in accuracy["seed 0"]:
+        numbers = [f"{100 * accuracy[seed][key]:.1f}" for seed in seeds]
+        yield row(key, numbers), page
+    parts = [found["variance_parts"][seed] for seed in seeds]
+    third = [[100 * part["stage 3"][k] for part in parts] for k in (1, 3)]
+    second = span((100 * part["stage 2"][3] for part in parts), 0)
+    first = span((100 * part["stage 1"][3] for part in parts), 0)
+    yield f"{span(third[0], 0)}% of the variance in stage 3 is picture x channel", page
+    yield f"only {span(third[1], 0)}% depend on the position in the picture", page
+    yield f"{first}% in stage 1 and {second}% in stage 2", page
+    for stage in (1, 2, 3):
+        inside = [found["inside_minus_outside"][s][f"stage {stage}"][0] for s in seeds]
+        words = ", ".join(f"{value:+.{4 if stage == 3 else 3}f}" for value in inside)
+        yield f"Stage {stage}: {words}", page
+
+
+def labels() -> Iterator[Quote]:
+    """Training on with wrong labels, three seeds."""
+    page = "notebooks/15_noisy_labels.py"
+    runs = json.loads((RESULTS / "quickstart" / "noisy-labels.json").read_text())["runs"]
+
+    def of(kind: str, key: str, choose: Any) -> list[float]:
+        return sorted(100 * choose(run[key]) for run in runs[kind].values())
+
+    def last(values: list[float]) -> float:
+        return values[-1]
+
+    def span(values: list[float]) -> str:
+        return f"{values[0]:.0f} to {values[-1]:.0f}%"
+
+    yield f"{span(of('fixed', 'given_back', last))} of the wrong labels", page
+    yield f"{span(of('drawn anew', 'given_back', last))} if they are drawn anew", page
+    lowest, end = (span(of("drawn anew", "test_accuracy", how)) for how in (min, last))
+    yield f"is {lowest} with labels drawn anew, and {end} at the end", page
+    yield f"never below {int(of('clean', 'test_accuracy', min)[0])}% with clean", page
+
+
 def counted() -> Iterator[Quote]:
     """What the code itself says."""
     cifar, imagenet = (
@@ -315,7 +376,7 @@ def counted() -> Iterator[Quote]:
 
 
 def quotes() -> Iterator[Quote]:
-    for part in (training, speed, scaling_and_peers, on_a_gpu, in_small, counted):
+    for part in (training, speed, scaling_and_peers, on_a_gpu, in_small, masks, labels, counted):
         yield from part()
 
 
@@ -396,8 +457,15 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
     "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/11_whole_network.py": (r"more than 95%",),
-    "notebooks/15_noisy_labels.py": (r"70% of the labels", r"up to 50%", r"60% of the cats"),
+    "notebooks/15_noisy_labels.py": (
+        r"70% of the labels",
+        r"up to 50%",
+        r"60% of the cats",
+        r"has 4\.99%",
+        r"has 5\.46%",
+    ),
     "notebooks/17_numpy_to_cuda.py": (r"67 MB: more", r"495 TFLOP/s", r"map of 4 MB"),
+    "notebooks/18_limits.py": (r"46% of the \*trunk\* depth and 69% of the",),
     "minran/inspect/gradients.py": (r"90% of the influence",),
     "minran/inspect/summary.py": (r"below 1% of Attention-56",),
     "minran/optim/schedules.py": (r"2 times lr",),
