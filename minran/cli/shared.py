@@ -96,8 +96,7 @@ def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
     """
     file = Path(args.checkpoint)
     if file.is_dir():
-        run = minran.train.Run(file)
-        file = run.best_file if run.best_file.exists() else run.last_file
+        file = minran.train.Run(file).trained_file()
     expect(file.is_file(), f"there is no checkpoint {file}", CheckpointError)
     return file, *minran.train.load_model(file)
 

@@ -27,6 +27,7 @@ SHORTER = {
     "model": "model.name",
     "epochs": "training.epochs",
     "precision": "precision",
+    "init": "training.init",
     "name": "name",
 }
 """Options of `train` that are a shorter way to write an entry of the recipe."""
@@ -76,6 +77,7 @@ def quickstart(args: argparse.Namespace) -> int:
     ("--runs", "folder of all runs", {"default": RUNS, "metavar": "FOLDER"}),
     ("--data", "another data set: shapes, cifar10, cifar100, folder:PATH", {}),
     ("--model", "another network (see `minran models`)", {}),
+    ("--init", "weights to start from: a shipped name, a run, a safetensors file", {}),
     ("--epochs", "train so many epochs in all", {"type": int}),
     ("--set", "change a recipe entry", shared.SET),
     ("--force", "overwrite a run of that name", False),
@@ -99,6 +101,7 @@ def train(args: argparse.Namespace) -> int:
     minran train --recipe cifar10-small --data-dir ~/data
     minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow
     minran train --recipe cifar10-small --data folder:my-pictures
+    minran train --recipe cifar10-small --data folder:my-pictures --init attention_small_cifar
     minran train --resume runs/cifar10-small
     minran train --resume runs/cifar10-small --epochs 16    # train longer
 

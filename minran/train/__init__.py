@@ -12,7 +12,6 @@ from minran.train.setup import (
     Pretrained,
     build,
     export_weights,
-    list_pretrained,
     load_data,
     load_model,
     load_pretrained,
@@ -21,6 +20,7 @@ from minran.train.setup import (
 )
 from minran.train.start import Result, train
 from minran.train.steps import evaluate, train_step
+from minran.train.weights import list_pretrained
 
 __all__ = [
     "CaptureError",

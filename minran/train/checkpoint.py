@@ -10,8 +10,11 @@ from __future__ import annotations
 import json
 import os
 import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +26,9 @@ from minran.hints import checked
 FORMAT = "minran-checkpoint-2"
 FIRST_FORMAT = "minran-checkpoint-1"
 """Its checksum left out names of dtypes and shapes, and it had no arrays about the data."""
+FORMATS = (FORMAT, FIRST_FORMAT)
+WEIGHTS = ("F16", "F32", "F64")
+"""What the weights in any other safetensors file may be made of."""
 MAX_HEADER = 4 << 20
 """Bytes of the header: names and shapes of all arrays, recipe, classes. A network of 452 layers
 needs an eighth of it; larger ones are refused before they are read."""
@@ -131,7 +137,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     checksum = header.pop("crc32" if header["format"] == FIRST_FORMAT else "checksum", None)
     damaged = f"{path} is damaged: its contents do not match their checksum"
     expect(checksum == _checksum(arrays, header), damaged, CheckpointError)
-    problem = _array_problem(arrays)
+    problem = _number_problem(arrays) or _preprocess_problem(arrays)
     expect(not problem, f"{path} cannot be what minran wrote: {problem}", CheckpointError)
     expect("recipe" in header, f"{path} has no recipe", CheckpointError)
     with explained(CheckpointError, f"{path} does not name its classes: ", kinds=_BROKEN):
@@ -146,6 +152,31 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(recipe=header["recipe"], class_names=names, progress=progress, **groups)
 
 
+def load_weights(
+    path: str | Path, names: Collection[str]
+) -> tuple[dict[str, np.ndarray], list[str], Checkpoint | None]:
+    """Read a network's weights from a checkpoint, or from any safetensors file with its names.
+
+    Returns the arrays that have one of the `names`, the names of all others, and the checkpoint
+    if it is one. Of another file only those arrays are read. Raises CheckpointError as
+    `load_checkpoint`, and for a dtype that is not in WEIGHTS.
+    """
+    path, checkpoint = Path(path), None
+    with _opened(path) as (header, dtypes, file):
+        if header.get("format") in FORMATS:
+            checkpoint = load_checkpoint(path)
+            there, read = list(checkpoint.model), checkpoint.model.__getitem__
+        else:
+            there, read = list(dtypes), file.get_tensor
+            for name in dtypes.keys() & names:
+                wrong = f"{path}: the array {name} is {dtypes[name]!s:.9}, expected one of "
+                expect(dtypes[name] in WEIGHTS, wrong + ", ".join(WEIGHTS), CheckpointError)
+        found = {name: read(name) for name in there if name in names}
+    problem = _number_problem(found)
+    expect(not problem, f"{path} cannot be what was trained: {problem}", CheckpointError)
+    return found, [name for name in there if name not in names], checkpoint
+
+
 def load_progress(path: str | Path) -> Progress:
     """Read only where the run of a checkpoint stands: quick, whatever the size of the network.
 
@@ -157,6 +188,20 @@ def load_progress(path: str | Path) -> Progress:
 
 def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """The header and the arrays of a file that says it is a checkpoint."""
+    with _opened(path) as (header, dtypes, file):
+        known = header.get("format") in FORMATS
+        other = f"{path} is a safetensors file but no checkpoint of this version of minran"
+        expect(known, other, CheckpointError)
+        for key, dtype in dtypes.items():
+            good = dtype in DTYPES.get(key.partition("/")[0], ())
+            wrong = f"the array {key:.90} is {dtype!s:.9}"
+            expect(good, f"{path} cannot be what minran wrote: {wrong}", CheckpointError)
+        return header, {key: file.get_tensor(key) for key in dtypes} if with_arrays else {}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, str], dict[str, str], Any]]:
+    """A safetensors file within a block: the texts of its header, the dtypes of its arrays."""
     expect(os.path.isfile(path), f"there is no checkpoint {path}", CheckpointError)
     from safetensors import SafetensorError, safe_open
 
@@ -164,14 +209,7 @@ def _read(path: Path, with_arrays: bool = True) -> tuple[dict[str, str], dict[st
     with explained(CheckpointError, f"{path} is damaged or not a checkpoint: ", kinds=kinds):
         header, dtypes = _read_header(path)
         with safe_open(path, framework="numpy") as file:
-            known = header.get("format") in (FORMAT, FIRST_FORMAT)
-            other = f"{path} is a safetensors file but no checkpoint of this version of minran"
-            expect(known, other, CheckpointError)
-            for key, dtype in dtypes.items():
-                good = dtype in DTYPES.get(key.partition("/")[0], ())
-                wrong = f"the array {key:.90} is {dtype!s:.9}"
-                expect(good, f"{path} cannot be what minran wrote: {wrong}", CheckpointError)
-            return header, {key: file.get_tensor(key) for key in dtypes} if with_arrays else {}
+            yield header, dtypes, file
 
 
 def _read_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
@@ -197,13 +235,17 @@ def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return table
 
 
-def _array_problem(arrays: dict[str, np.ndarray]) -> str:
-    """Why no run can have written these arrays; "" if one can."""
+def _number_problem(arrays: dict[str, np.ndarray]) -> str:
+    """Why no run can have written these numbers; "" if one can."""
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             return f"{name:.99} has numbers that are not finite"
         if name.endswith("running_var") and (array < 0).any():
             return f"{name:.99} has negative variances"
+    return ""
+
+
+def _preprocess_problem(arrays: dict[str, np.ndarray]) -> str:
     mean, std = arrays.get("preprocess/mean"), arrays.get("preprocess/std")
     if mean is None or std is None or mean.ndim != 3 or std.ndim != 0 or std <= 0:
         return "preprocess is not a mean picture and a positive standard deviation"

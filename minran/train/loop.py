@@ -45,7 +45,7 @@ class Session:
         """Epochs of steps until the recipe's end (True) or a request to stop (False)."""
         progress = self.progress
         while not progress.finished:
-            self.parts.model.train()
+            self.parts.train_mode()
             self._take_steps()
             if self._epoch_is_done():
                 self._close_epoch()

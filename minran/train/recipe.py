@@ -35,13 +35,14 @@ from minran.hints import checked
 MAX_BYTES = 1 << 16  # the longest recipe of minran has a fortieth of that
 _MAX_DOTS = 200
 _MAX_DEPTH = 20
+_ITEMS = {int: "whole numbers", str: "texts"}
 _FOLDER = resources.files("minran.train") / "recipes"
 _KINDS = {
     int: "a whole number",
     float: "a number",
     str: "text",
     bool: "true or false",
-    list: "a list of whole numbers",
+    list: "a list",
     dict: "a table",
 }
 LENGTH = ("training.epochs", "training.iterations")  # what may change when a run goes on
@@ -122,6 +123,11 @@ class TrainingRecipe:
     log_every: int = _number(50, least=1)  # steps between two rows of the history
     checkpoint_every: int = _number(0)  # steps between two checkpoints; 0: one after every epoch
     keep_every: int = _number(0)  # epochs between two that stay (epoch-003.safetensors); 0: none
+    init: str = ""
+    """The weights to start from: a shipped name, a run's folder, a safetensors file; "": fresh."""
+    init_least: float = _number(0.5, below=1)  # share of the network's numbers that must be there
+    freeze: list[str] = field(default_factory=list, metadata={"items": str})
+    """Layers that stay as they are, by name: ["stem", "stages.0"]."""
 
 
 @dataclass
@@ -176,6 +182,8 @@ class Recipe:
                 found[f"schedule.{entry.name}"] = f"schedule.kind is {kind!r}, only {users} use it"
         if self.training.iterations:
             found["training.epochs"] = f"training.iterations is {self.training.iterations}"
+        if not self.training.init:
+            found["training.init_least"] = "training.init names no weights to start from"
         return found
 
 
@@ -257,8 +265,11 @@ def _convert(kind: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any
     # bool is a kind of int in Python, not in a recipe: `type`, not `isinstance`.
     good = type(value) is kind
     good = good and (kind is not float or math.isfinite(value))
-    good = good and (kind is not list or all(type(item) is int for item in value))
-    expect(good, f"{name} must be {_KINDS[kind]}, got {value!r:.99}", RecipeError)
+    words, items = _KINDS[kind], limits.get("items", int)
+    if kind is list:
+        words = f"{words} of {_ITEMS[items]}"
+        good = good and all(type(item) is items for item in value)
+    expect(good, f"{name} must be {words}, got {value!r:.99}", RecipeError)
     if "least" in limits:
         least, below = limits["least"], limits["below"]
         words = f"at least {least}" + (f" and below {below}" if below < math.inf else "")

@@ -95,6 +95,10 @@ class Run:
         files = self.folder.glob("epoch-*.safetensors")
         return sorted(files, key=lambda file: (len(file.name), file.name))
 
+    def trained_file(self) -> Path:
+        """The checkpoint to use: the best one, else the newest."""
+        return self.best_file if self.best_file.exists() else self.last_file
+
     def exists(self) -> bool:
         """Whether a run is there already."""
         return self.recipe_file.exists()
@@ -225,15 +229,15 @@ class Run:
             checkpoint.recipe, progress.total_steps = recipe.to_toml(), steps
             save_checkpoint(self.last_file, checkpoint)
 
-    def note_session(self) -> None:
-        """Add what this session runs on to environment.json."""
+    def note_session(self, **more: str) -> None:
+        """Add what this session runs on, and `more` about it, to environment.json."""
         sessions = []
         if self.environment_file.exists():
             advice = "mend it, or move it away if what earlier sessions ran on need not be kept"
             damaged = CheckpointError, f"{self.environment_file} is damaged (", f"); {advice}"
             with explained(*damaged, (ValueError, TypeError, RecursionError)):
                 sessions = list(json.loads(read_bytes(self.environment_file, 1 << 24)))
-        sessions.append(environment())
+        sessions.append(environment() | more)
         write_atomically(self.environment_file, json.dumps(sessions, indent=2).encode())
 
 

@@ -6,7 +6,6 @@ import warnings
 import zlib
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +20,8 @@ from minran.models import create_model
 from minran.nn import Module, init
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.recipe import Recipe, parse
+from minran.train.weights import begin_with, freeze, list_pretrained, shipped_file
 
-_WEIGHTS = resources.files("minran") / "weights"
 # First word of the random stream of label noise; 1 and 2 are the loader's.
 _NOISE_STREAM = 3
 _SMALL = 1 << 18
@@ -43,11 +42,19 @@ class Parts:
     average: optim.Average | None  # with `training.ema`: the weights that are tested and saved
     data: dict[str, np.ndarray]
     """What tells the training pictures and labels from others (`_describe`)."""
+    origin: str = ""
+    """What was loaded by `training.init`, and what was not; "" if nothing was to be."""
 
     @property
     def class_names(self) -> list[str]:
         """The names of the classes."""
         return list(self.train.dataset.class_names)
+
+    def train_mode(self) -> None:
+        """Training mode; but where nothing is trained, batch norms keep their statistics."""
+        for _, module in self.model.train().named_modules():
+            trained = [parameter.requires_grad for parameter in module.parameters()]
+            module.training = any(trained) or not trained
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within the block the model has the weights that are tested and saved."""
@@ -97,10 +104,11 @@ def _alike(colours: np.ndarray | None, own: np.ndarray) -> bool:
 
 
 @checked(RecipeError)
-def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
+def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True) -> Parts:
     """Load the data and make model, optimiser and schedule, all from the recipe's seed.
 
-    Raises RecipeError or DataError.
+    begin: load the weights of `training.init`; False for parts that are restored. Raises
+    RecipeError, DataError or CheckpointError.
     """
     use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
@@ -130,13 +138,31 @@ def build(recipe: Recipe, data_dir: str | Path | None = None) -> Parts:
     )
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
+    origin = _begin(recipe, model, train_data, preprocess) if begin and training.init else ""
+    freeze(model, training.freeze)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kind = optim.FlatSGD if backend.has("gather") else optim.SGD
-    optimizer = kind(model.parameters(), **asdict(recipe.optimizer))
+    optimizer = kind(trained, **asdict(recipe.optimizer))
     average = optim.Average(model, optimizer, training.ema) if training.ema else None
     total = training.iterations or training.epochs * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     schedule, facts = _schedule(recipe, total), _describe(train_data)
-    return Parts(model, optimizer, schedule, train, test, preprocess, total, average, facts)
+    return Parts(model, optimizer, schedule, train, test, preprocess, total, average, facts, origin)
+
+
+def _begin(recipe: Recipe, model: Module, pictures: Dataset, preprocess: Preprocess) -> str:
+    """Load the weights of `training.init`; what came of that."""
+    training = recipe.training
+    least, classes = training.init_least, pictures.class_names
+    origin, checkpoint = begin_with(model, training.init, classes, least)
+    theirs = checkpoint.preprocess["std"] if checkpoint else preprocess.std
+    if theirs != preprocess.std and distributed.leads():
+        warnings.warn(
+            f"{training.init} was trained on pixels divided by {theirs:g}, and data.std is "
+            f"{preprocess.std:g} now",
+            stacklevel=3,
+        )
+    return origin
 
 
 def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
@@ -239,11 +265,6 @@ class Pretrained(NamedTuple):
     class_names: list[str]
 
 
-def list_pretrained() -> list[str]:
-    """The names `load_pretrained` knows."""
-    return sorted(f.name[:-12] for f in _WEIGHTS.iterdir() if f.name[-12:] == ".safetensors")
-
-
 @checked(CheckpointError)
 def load_pretrained(name: str) -> Pretrained:
     """A network that was trained with the recipe in its file, on the current backend.
@@ -254,7 +275,7 @@ def load_pretrained(name: str) -> Pretrained:
     known = list_pretrained()
     none = f"there are no weights for {name!r}; {did_you_mean(name, known)}"
     expect(name in known, none, CheckpointError)
-    with resources.as_file(_WEIGHTS / f"{name}.safetensors") as file:
+    with shipped_file(name) as file:
         model, preprocess, checkpoint = load_model(file)
     return Pretrained(model, preprocess, checkpoint.class_names)
 

@@ -78,6 +78,8 @@ def train(
         distributed.from_leader(lambda: run.expect_free(force))
     with opened(run, recipe, resume, force, data_dir) as (parts, progress, history):
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
+        if parts.origin:
+            reporter.say(parts.origin)
         with StopRequest(quiet=not leads) as stop, reporter:
             steps = steps_for(recipe, parts, capture)
             told = on_row if leads else None
@@ -96,7 +98,7 @@ def opened(
 ) -> Iterator[tuple[Parts, Progress, History]]:
     """The run's parts, and where it stands; within the block no other process trains in it."""
     with distributed.leader_first():
-        parts = build(recipe, data_dir)
+        parts = build(recipe, data_dir, begin=not (resume and run.last_file.exists()))
     expect_same_pictures(training=parts.train.dataset, test=parts.test.dataset)
 
     def open_files() -> tuple[Checkpoint | None, History]:
@@ -108,7 +110,7 @@ def opened(
         else:
             run.create(recipe, force)
         history = History(run.history_file, keep=checkpoint.progress.rows if checkpoint else 0)
-        run.note_session()
+        run.note_session(**({"init": parts.origin} if parts.origin else {}))
         return checkpoint, history
 
     with run.lock() if distributed.leads() else nullcontext():

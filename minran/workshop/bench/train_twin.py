@@ -67,7 +67,7 @@ def train_twin(
     After `max_seconds`, or Ctrl-C, the step under way is the last one: it closes its epoch with
     a test, and environment.json says after which step the run stopped. There is no resuming.
 
-    Raises BackendError without PyTorch or the GPU, RecipeError for a recipe with mixup or ema,
+    Raises BackendError without PyTorch or the GPU, RecipeError for mixup, ema and freeze,
     DataError or CheckpointError as `minran.train.train` does, MinranError if the loss diverges.
     """
     end = time.perf_counter() + max_seconds
@@ -79,6 +79,8 @@ def train_twin(
     )
     expect(not recipe.augment.mixup, "train_twin: the twin's trainer has no mixup", RecipeError)
     expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
+    none = "train_twin: the twin's trainer cannot freeze layers"
+    expect(not recipe.training.freeze, none, RecipeError)
     run = Run(folder)
     run.expect_free(force)
     backend.use("numpy")
