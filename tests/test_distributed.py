@@ -271,6 +271,21 @@ def test_a_run_is_that_of_one_process_and_repeats(tmp_path: Path) -> None:
 
 
 @needs_mpi
+def test_processes_begin_with_the_same_weights_and_freeze_the_same(tmp_path: Path) -> None:
+    assert main(train_command(tmp_path / "first", "--quiet")) == 0
+    begin = ["--init", str(tmp_path / "first"), "--set", "training.freeze=['stem', 'stages.0']"]
+    assert main(train_command(tmp_path / "one", *begin, "--quiet")) == 0
+    status, output, errors = trained(2, *train_command(tmp_path / "two", *begin))
+    assert status == 0 and output.count("weights of") == 1, errors
+    assert_close(losses(tmp_path / "one"), losses(tmp_path / "two"), "losses")
+    names = ("first/best", "one/last", "two/last")
+    begun, *last = (load_checkpoint(tmp_path / f"{name}.safetensors").model for name in names)
+    for key, array in last[0].items():
+        assert_close(array, last[1][key], key)
+        assert np.array_equal(last[1][key], begun[key]) == key.startswith(("stem.", "stages.0."))
+
+
+@needs_mpi
 def test_one_process_writes(tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(TINY)
     place = [str(tmp_path / name) for name in ("found.npz", "tiny.toml", "run")]

@@ -165,13 +165,14 @@ def load_weights(
     with _opened(path) as (header, dtypes, file):
         if header.get("format") in FORMATS:
             checkpoint = load_checkpoint(path)
-            there, read = list(checkpoint.model), checkpoint.model.__getitem__
+            there: Collection[str] = checkpoint.model
+            found = {name: checkpoint.model[name] for name in names if name in there}
         else:
-            there, read = list(dtypes), file.get_tensor
+            there = dtypes
             for name in dtypes.keys() & names:
                 wrong = f"{path}: the array {name} is {dtypes[name]!s:.9}, expected one of "
                 expect(dtypes[name] in WEIGHTS, wrong + ", ".join(WEIGHTS), CheckpointError)
-        found = {name: read(name) for name in there if name in names}
+            found = {name: file.get_tensor(name) for name in names if name in there}
     problem = _number_problem(found)
     expect(not problem, f"{path} cannot be what was trained: {problem}", CheckpointError)
     return found, [name for name in there if name not in names], checkpoint

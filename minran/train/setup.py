@@ -17,7 +17,7 @@ from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, d
 from minran.files import explained
 from minran.hints import checked
 from minran.models import create_model
-from minran.nn import Module, init
+from minran.nn import BatchNorm2d, Module, init
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.recipe import Recipe, parse
 from minran.train.weights import begin_with, freeze, list_pretrained, shipped_file
@@ -51,10 +51,10 @@ class Parts:
         return list(self.train.dataset.class_names)
 
     def train_mode(self) -> None:
-        """Training mode; but where nothing is trained, batch norms keep their statistics."""
+        """Training mode; but batch norms that are not trained keep and use their statistics."""
         for _, module in self.model.train().named_modules():
-            trained = [parameter.requires_grad for parameter in module.parameters()]
-            module.training = any(trained) or not trained
+            if isinstance(module, BatchNorm2d):
+                module.training = module.gamma.requires_grad or module.beta.requires_grad
 
     def averaged(self) -> AbstractContextManager[None]:
         """Within the block the model has the weights that are tested and saved."""

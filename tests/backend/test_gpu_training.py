@@ -18,6 +18,7 @@ from minran.train import build, parse
 from minran.train.gpu import DeviceSteps, HostBatches
 
 EMA = "training.ema=0.8"
+FREEZE = "training.freeze=['stem', 'stages.0', 'tail.0.norm2']"
 KINDS = ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)]
 
 
@@ -52,12 +53,18 @@ def test_eager_and_captured_are_the_same_run(kind: str, reference: Any, tmp_path
     assert_same(eager, reference)
 
 
-@pytest.mark.parametrize("batches", ["device", "host"])
+@pytest.mark.parametrize("batches", ["device", "host", "frozen"])
 def test_as_on_the_cpu(kind: str, tmp_path: Path, batches: str) -> None:
     host = ("augment.mixup=1.0", "training.label_smoothing=0.1", "augment.pad_crop_flip=true")
     changes = (*EXACT, *host) if batches == "host" else (*EXACT, EMA)
+    changes += (FREEZE,) if batches == "frozen" else ()
     expected = run("numpy", tmp_path / "numpy", *changes)
-    assert_close(run(kind, tmp_path / "run", *changes), expected, 1e-7)
+    result = run(kind, tmp_path / "run", *changes)
+    assert_close(result, expected, 1e-7)
+    if batches == "frozen":
+        for name, array in build(tiny(*EXACT)).model.state_dict().items():
+            still = np.array_equal(array, result.state[name])
+            assert still == name.startswith(("stem.", "stages.0.", "tail.0.norm2.")), name
 
 
 @pytest.mark.parametrize(("row", "step"), [(1, 2), (3, 4)])

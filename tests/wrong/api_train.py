@@ -13,6 +13,7 @@ train.train(recipe, 'new', quiet=<<'no'; None; 1>>) | RecipeError | quiet
 train.train(recipe, 'new', capture=<<'no'; None; 1>>) | RecipeError | capture
 train.train(<<None; 'quickstart'; {}>>, 'new') | RecipeError | recipe
 train.build(<<None; 'quickstart'>>) | RecipeError | recipe
+train.build(recipe, begin=<<'no'; None; 1>>) | RecipeError | begin
 train.load_data('quickstart') | RecipeError | recipe
 train.make_model(None, 10) | RecipeError | recipe
 train.use_precision('tf32') | RecipeError | recipe

@@ -19,6 +19,7 @@ train --recipe small.toml --resume run | not allowed
 train --recipe small.toml --list | not allowed
 train --list --quiet | --quiet
 train --list --epochs 3 | --epochs
+train --list --init run | --init
 train --list --set seed=1 | --set
 train --list --data-dir . | --data-dir
 train --list --mirror http://x/ | --mirror
@@ -77,6 +78,22 @@ train --recipe small.toml --set data.std=0 | std
 train --recipe small.toml --set name=3 | name
 train --recipe small.toml --force --name '' | name
 train --recipe small.toml --runs text.txt | text.txt
+train --recipe small.toml --init | --init
+train --recipe small.toml --init nowhere | nowhere
+train --recipe small.toml --init quikstart | did you mean 'quickstart'
+train --recipe small.toml --init text.txt | text.txt
+train --recipe small.toml --init photo.png | photo.png
+train --recipe small.toml --init empty | empty
+train --recipe small.toml --init attention56_cifar | training.init_least
+train --recipe small.toml --init run --set training.init=run | training.init
+train --recipe small.toml --init run --set training.init_least=1 | training.init_least
+train --recipe small.toml --init run --set training.init_least=most | training.init_least
+train --recipe small.toml --set training.init=3 | text
+train --recipe small.toml --set training.init_least=0.2 | training.init
+train --recipe small.toml --set training.freeze=stem | a list of texts
+train --recipe small.toml --set training.freeze=[1] | a list of texts
+train --recipe small.toml --set "training.freeze=['stam']" | did you mean stem
+train --recipe small.toml --set "training.freeze=['stem','stages','tail','norm','fc']" | left to train
 train --recipe small.toml --what | --what
 train --recipe small.toml more | more
 train --resume '' | run
@@ -99,6 +116,8 @@ train --resume run --epochs 9 --set training.iterations=9 | training.epochs
 train --resume run --model attention_nano | --model
 train --resume run --data shapes | --data
 train --resume run --name run | --name
+train --resume run --init run | --init
+train --resume run --set "training.freeze=['fc']" | training.freeze
 train --resume run --runs . | --runs
 train --resume run --force | --force
 train --resume run --precision fp32 | --precision

@@ -79,8 +79,7 @@ def train_twin(
     )
     expect(not recipe.augment.mixup, "train_twin: the twin's trainer has no mixup", RecipeError)
     expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
-    none = "train_twin: the twin's trainer cannot freeze layers"
-    expect(not recipe.training.freeze, none, RecipeError)
+    expect(not recipe.training.freeze, "train_twin: the twin's trainer has no freeze", RecipeError)
     run = Run(folder)
     run.expect_free(force)
     backend.use("numpy")
