@@ -93,7 +93,7 @@ train --recipe small.toml --set training.init_least=0.2 | training.init
 train --recipe small.toml --set training.freeze=stem | a list of texts
 train --recipe small.toml --set training.freeze=[1] | a list of texts
 train --recipe small.toml --set "training.freeze=['stam']" | did you mean stem
-train --recipe small.toml --set "training.freeze=['stem','stages','tail','norm','fc']" | left to train
+train --recipe small.toml --set "training.freeze=['stem','stages','tail','norm','fc']" | left
 train --recipe small.toml --what | --what
 train --recipe small.toml more | more
 train --resume '' | run
