@@ -101,6 +101,20 @@ def training() -> Iterator[Quote]:
     yield f"in about {epoch(twin):.2f} s, minran in about {epoch(ours):.2f} s", ON_A_GPU
 
 
+def fine_tuning() -> Iterator[Quote]:
+    readme, howto = "docs/results/fine-tuning/README.md", "docs/howto/fine-tune.md"
+    kinds = ["fine-tuned", "frozen", "scratch-0.05-20", "scratch-0.2-20", "scratch-0.2-100"]
+    files = {kind: [f"fine-tuning/{kind}-seed-{seed}.jsonl" for seed in range(3)] for kind in kinds}
+    for kind in kinds:
+        pages = (LEDGER,) if kind in ("fine-tuned", "scratch-0.2-100") else ()
+        yield f"| {', '.join(map(accuracy, files[kind]))} |", readme, howto, *pages
+    yield f"seed 0: {accuracy('fine-tuning/first.jsonl')} on 1,000", readme
+    found = [rows(file)[-1]["test_accuracy"] for kind in kinds for file in files[kind]]
+    yield f"by {100 * (min(found[:6]) - max(found[6:])):.1f} points or more", readme
+    known = [100 * rows(file)[-1]["train_accuracy"] for file in files["scratch-0.2-100"]]
+    yield f"({min(known):.0f} to {max(known):.0f}% of them)", readme
+
+
 def epoch(file: str) -> float:
     """Seconds of an epoch but the first."""
     ends = [row["seconds"] for row in rows(file)]
@@ -376,7 +390,17 @@ def counted() -> Iterator[Quote]:
 
 
 def quotes() -> Iterator[Quote]:
-    for part in (training, speed, scaling_and_peers, on_a_gpu, in_small, masks, labels, counted):
+    for part in (
+        training,
+        fine_tuning,
+        speed,
+        scaling_and_peers,
+        on_a_gpu,
+        in_small,
+        masks,
+        labels,
+        counted,
+    ):
         yield from part()
 
 
@@ -454,6 +478,8 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "docs/howto/mirror.md": (r"200 kB a second",),
     TRAIN: (r"\(170 MB\)",),
     "minran/data/cifar.py": (r"\(170 MB\)",),
+    "docs/howto/fine-tune.md": (r"optimizer\.lr=0\.\d+",),
+    "docs/results/fine-tuning/README.md": (r"(optimizer\.lr=|scratch-)0\.\d+",),
     IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
     "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/11_whole_network.py": (r"more than 95%",),

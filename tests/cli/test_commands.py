@@ -85,7 +85,10 @@ def test_train_on_a_folder_of_pictures(tmp_path):
     arguments = ["train", "--recipe", "quickstart", "--runs", str(tmp_path / "runs")]
     arguments += ["--data", f"folder:{tmp_path / 'mine'}", "--name", "own", "--epochs", "1"]
     arguments += ["--set=model.name=attention_nano", "--set=model.options={}"]
-    assert main([*arguments, "--set=training.batch_size=4"]) == 0
+    arguments += ["--set=training.batch_size=4"]
+    assert main(arguments) == 0
+    begin = ["--init", str(tmp_path / "runs" / "own"), "--set", "training.freeze=['stem']"]
+    assert main([*arguments, *begin, "--runs", str(tmp_path / "finer")]) == 0
 
 
 def test_summary_prints_the_exact_count(capsys):
