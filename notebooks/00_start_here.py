@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00_start_here.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00_start_here.ipynb)
 #
 # **You will be able to**
 #

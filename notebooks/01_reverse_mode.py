@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 01 · Reverse mode
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/01_reverse_mode.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/01_reverse_mode.ipynb)
 #
 # **You will be able to**
 #

@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 02 · Checking gradients
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/02_checking_gradients.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/02_checking_gradients.ipynb)
 #
 # **You will be able to**
 #

@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 03 · Convolution as a matrix product
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/03_convolution.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/03_convolution.ipynb)
 #
 # **You will be able to**
 #

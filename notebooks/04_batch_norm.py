@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 04 · Batch norm and ReLU
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
 #
 # **You will be able to**
 #

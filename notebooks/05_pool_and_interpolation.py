@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 05 · Max-pool and bilinear interpolation
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/05_pool_and_interpolation.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/05_pool_and_interpolation.ipynb)
 #
 # **You will be able to**
 #

@@ -17,8 +17,7 @@
 # %% [markdown]
 # # 06 · Loss and optimiser
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
+# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
 #
 # **You will be able to**
 #
