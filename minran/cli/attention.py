@@ -63,7 +63,7 @@ def look(args: argparse.Namespace, more: int = 0) -> Looked:
     names = checkpoint.class_names
     if args.files:
         files = args.files[: args.count] if "count" in args.given else args.files
-        pictures = minran.data.read_pictures(files, prepare.mean.shape[0])
+        pictures = shared.read_pictures(files, prepare, checkpoint)
         return Looked(model, names, pictures, prepare(pictures), len(pictures))
     test = shared.test_set(args, minran.train.parse(checkpoint.recipe))
     part = test.subset(slice(max(args.count, more)))
@@ -115,7 +115,7 @@ def masks(args: argparse.Namespace) -> None:
     minran masks quickstart --score                 # against true object masks
     minran masks runs/a --figure epochs             # needs training.keep_every=1
 
-    Pictures may have any size and format: the central square is cut out and resized.
+    Pictures may have any size and format; data.size and data.fit of the run's recipe apply.
     """
     if args.score:
         return _score(args)
@@ -231,7 +231,7 @@ def gradcam(args: argparse.Namespace) -> None:
     minran gradcam runs/cifar10-small photo.jpg --class cat
     minran gradcam quickstart --layer tail.0 --out gradcam.svg
 
-    Pictures may have any size and format: the central square is cut out and resized.
+    Pictures may have any size and format; data.size and data.fit of the run's recipe apply.
     """
     expect_taken(args, "gradcam", "wanted", "layer")
     looked = look(args)

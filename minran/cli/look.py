@@ -76,7 +76,8 @@ def predict(args: argparse.Namespace) -> None:
     minran predict quickstart photo.png
     minran predict runs/cifar10-small *.jpg --top 5 --out answers.png
 
-    Pictures may have any size: the central square is cut out and resized.
+    Pictures may have any size: they are made as large and square as those of the training, by
+    its data.size and data.fit (unless the recipe says otherwise, the central square is cut out).
     """
     backend.use(args.device)
     if args.out is None:
@@ -86,7 +87,7 @@ def predict(args: argparse.Namespace) -> None:
     shared.expect_least(args.top, "--top", 1)
     _, model, prepare, checkpoint = shared.load(args)
     names = checkpoint.class_names
-    pictures = minran.data.read_pictures(args.files, prepare.mean.shape[0])
+    pictures = shared.read_pictures(args.files, prepare, checkpoint)
     shares = minran.inspect.class_probabilities(model, prepare(pictures))
     for file, row in zip(args.files, shares, strict=True):
         best = sorted(zip(row, names, strict=True), reverse=True)[: args.top]

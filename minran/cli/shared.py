@@ -101,6 +101,12 @@ def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
     return file, *minran.train.load_model(file)
 
 
+def read_pictures(files: Any, prepare: Any, checkpoint: Any) -> Any:
+    """Picture files, as large and made square as those that the network was trained on."""
+    fit = minran.train.parse(checkpoint.recipe).data.fit
+    return minran.data.read_pictures(files, prepare.mean.shape[0], fit)
+
+
 def test_set(args: argparse.Namespace, recipe: Any) -> Any:
     """The test pictures of a recipe's data, where --data-dir says, if anything."""
     find_cifar(args, recipe.data.name)

@@ -14,6 +14,7 @@ from minran.data.augment import (
     one_hot,
     pad_crop_flip,
     per_pixel_mean,
+    scale_crop_flip,
 )
 from minran.data.cifar import data_folder, load_cifar10, load_cifar100
 from minran.data.dataset import Dataset, corrupt_labels, label_noise_matrix, need
@@ -43,6 +44,7 @@ __all__ = [
     "pad_crop_flip",
     "per_pixel_mean",
     "read_pictures",
+    "scale_crop_flip",
 ]
 
 _LOADERS: dict[str, Any] = {

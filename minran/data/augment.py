@@ -1,4 +1,4 @@
-"""From uint8 pictures to what the network reads: the paper's augmentation, and two newer ones.
+"""From uint8 pictures to what the network reads: the paper's augmentation, and newer ones.
 
 The paper's recipe [P 4.1], in its order: pad the raw picture with 4 zeros (black pixels) on every
 side, cut a random 32x32 window, mirror it half of the time, then subtract the per-pixel mean of
@@ -55,6 +55,85 @@ def cut_windows(images: np.ndarray, windows: np.ndarray, pad: int = PAD) -> np.n
     # Reading a window's columns from right to left mirrors it.
     columns = left + np.where(mirrored > 0, np.arange(width)[::-1], np.arange(width))
     return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+AREA, RATIO = (0.08, 1.0), 4 / 3
+"""Share of a picture's area, and width by height at most, of the windows of `scale_crop_flip`."""
+COLOUR = (0.6, 1.4)
+"""Factors of brightness, contrast and saturation."""
+_TRIES = 10
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how light red, green and blue look
+
+
+@checked()
+def scale_crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """ImageNet's augmentation: a random window of any size, mirrored or not, in other colours.
+
+    images: (N, H, W, 3), values 0..255; returns a new array of the same shape and dtype. Each
+    picture draws a window with 8% to 100% of its area and 3/4 to 4/3 of its shape, which bilinear
+    interpolation makes as large as the picture; half are mirrored. Then, with factors of 0.6 to
+    1.4 and grey the lightness 0.299 R + 0.587 G + 0.114 B,
+
+        brightness  x = b x                     contrast  x = m + c (x - m), m the mean grey of x
+        saturation  x = grey + s (x - grey)     and what leaves 0..255 is cut to it.
+
+    Raises ShapeError unless images is (N, H, W, 3).
+
+    >>> images = np.ones((2, 64, 64, 3), "uint8")
+    >>> data.scale_crop_flip(images, np.random.default_rng(0)).shape
+    (2, 64, 64, 3)
+    """
+    good = images.ndim == 4 and images.shape[3] == 3
+    expect(good, f"scale_crop_flip: images must be (N, H, W, 3), got {images.shape}")
+    return vary(images, draw_variations(images.shape, rng))
+
+
+def draw_variations(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """What `scale_crop_flip` does to pictures of `shape` (N, H, W, 3): (8, N) numbers.
+
+    Top, left, height and width of the window, mirrored (0 or 1), brightness, contrast, saturation.
+    """
+    count, height, width = shape[:3]
+    area = height * width * rng.uniform(*AREA, (_TRIES, count))
+    ratio = RATIO ** rng.uniform(-1, 1, (_TRIES, count))
+    sides = np.stack([np.sqrt(area / ratio), np.sqrt(area * ratio)])
+    limits = np.array([height, width])[:, None]
+    # The first window that lies within the picture; none of ten is rare, and is then cut.
+    inside = (sides <= limits[:, None]).all(axis=0)
+    sides = np.minimum(sides[:, inside.argmax(axis=0), np.arange(count)], limits)
+    corners = rng.random((2, count)) * (limits - sides)
+    mirrored = rng.random((1, count)) < 0.5
+    return np.concatenate([corners, sides, mirrored, rng.uniform(*COLOUR, (3, count))])
+
+
+def vary(images: np.ndarray, variations: np.ndarray) -> np.ndarray:
+    """The pictures with what `draw_variations` drew done to them."""
+    varied = np.empty_like(images)
+    for image, out, numbers in zip(images, varied, variations.T, strict=True):
+        top, left, height, width, mirrored, brightness, contrast, saturation = numbers.tolist()
+        x = _enlarge(_enlarge(image, top, height, 0), left, width, 1)
+        x *= np.float32(brightness)
+        mean = (x @ _LUMA).mean()
+        x = mean + np.float32(contrast) * (x - mean)
+        grey = (x @ _LUMA)[..., None]
+        x = np.clip(grey + np.float32(saturation) * (x - grey), 0, 255)
+        x = x[:, ::-1] if mirrored else x
+        out[...] = np.rint(x) if images.dtype.kind in "iu" else x
+    return varied
+
+
+def _enlarge(image: np.ndarray, start: float, length: float, axis: int) -> np.ndarray:
+    """Spread `length` pixels of an axis, from `start` on, over all of it, in float32."""
+    size = image.shape[axis]
+    # The centres of the new pixels, in pixels of the old ones; beyond the border is the border.
+    places = np.clip(start + (np.arange(size) + 0.5) * length / size - 0.5, 0, size - 1)
+    before = places.astype(int)
+    share = np.expand_dims((places - before).astype(np.float32), (1 - axis, 2))
+    low, high = (
+        image.take(at, axis).astype(np.float32, copy=False)
+        for at in (before, np.minimum(before + 1, size - 1))
+    )
+    return low + share * (high - low)
 
 
 @checked()
@@ -165,7 +244,7 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
 class Preprocess:
     """Turn pictures into network inputs: (x - mean) / std, x in 0..255.
 
-    mean: (H, W, C) float32, the training pictures' per-pixel mean; std: one number for all
+    mean: (H, W, C) float32, the training pictures' mean (`fit`); std: one number for all
     pixels. The paper does not divide: std = 1. Division by a constant does not change what its
     network can compute or how it trains, as batch normalisation follows the stem's convolution
     and takes it out again. With 64 the inputs have a spread of about 1, as He initialisation
@@ -186,9 +265,18 @@ class Preprocess:
         expect(self.std > 0, f"Preprocess: std must be positive, got {self.std}", DataError)
 
     @classmethod
-    def fit(cls, images: np.ndarray, std: float = DEFAULT_STD) -> Preprocess:
-        """Take the statistics of the training pictures, (N, H, W, C) uint8."""
-        return cls(per_pixel_mean(images), std)
+    def fit(cls, images: np.ndarray, std: float = DEFAULT_STD, mean: str = "pixel") -> Preprocess:
+        """Take the statistics of the training pictures, (N, H, W, C) uint8.
+
+        mean: of each "pixel", or of each "channel", the same at all positions: better where there
+        are few pictures or large ones, whose mean picture is mostly noise.
+        """
+        known = f'Preprocess: mean must be "pixel" or "channel", got {mean!r}'
+        expect(mean in ("pixel", "channel"), known, DataError)
+        picture = per_pixel_mean(images)
+        if mean == "channel":
+            picture[...] = picture.mean(axis=(0, 1), dtype=np.float64)
+        return cls(picture, std)
 
     @checked()
     def __call__(self, images: np.ndarray) -> np.ndarray:

@@ -34,6 +34,8 @@ _SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings
 
 # Larger pictures are not decoded: a small file can hold a huge one. Pillow warns from here on.
 MAX_PIXELS = 89_478_485
+FITS = ("cut", "pad", "stretch")
+"""How a picture of another shape becomes a square."""
 _NAMED = 20  # how many bad files a message names
 _DEPTH = 8  # how many single folders around everything are stepped into (a link may go in a circle)
 
@@ -48,15 +50,15 @@ _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "l
 
 
 @checked(DataError)
-def read_pictures(files: Sequence[str | Path], size: int = 32) -> np.ndarray:
-    """Read picture files as (N, size, size, 3) uint8, each cut to a square and resized.
+def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut") -> np.ndarray:
+    """Read picture files as (N, size, size, 3) uint8, made square as `load_folder` does it.
 
     Raises DataError naming the files that cannot be read, or when Pillow is missing.
     """
     need(len(files) > 0, "read_pictures: expected at least one file, got none")
-    need(size >= 1, f"read_pictures: size must be at least 1, got {size}")
+    _check_square("read_pictures", size, fit)
     paths = [Path(file) for file in files]
-    pictures, bad = _read_all(paths, size)
+    pictures, bad = _read_all(paths, size, fit)
     named = [f"{paths[place]} ({reason})" for place, reason in bad.items()]
     need(not bad, f"could not read {_some(named, ', ')}")
     return np.stack(list(pictures.values()))
@@ -70,14 +72,18 @@ def load_folder(
     split: str | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
+    fit: str = "cut",
 ) -> Dataset:
     """Load PATH/CLASS/*.jpg (or png, ...) as square pictures of `size` pixels a side.
 
     The sorted names of the sub-folders are the classes, with all that lies deeper in them; a
     single folder in the way is stepped into. Hidden files and folders, and files that do not end
     like pictures, are passed over; links are followed. A picture is turned as its EXIF entry
-    says, cut to the central square and resized; transparent parts become white, 16 bits become 8.
+    says, made square and resized; transparent parts become white, 16 bits become 8.
     images: (N, size, size, 3) uint8, in the order of classes and names; labels: (N,) int64.
+
+    fit: "cut" takes the central square; "pad" shows the whole picture between black borders;
+    "stretch" shows it in another shape.
 
     split: None for all pictures, "train" or "test" for a part. Each picture's own name decides
     with `seed` which part it is in, `test_fraction` of them "test", so other pictures may come
@@ -90,7 +96,7 @@ def load_folder(
     """
     if split is not None:
         check_split(split)
-    need(size >= 1, f"load_folder: size must be at least 1, got {size}")
+    _check_square("load_folder", size, fit)
     between = 0 < test_fraction < 1
     need(between, f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}")
     need(seed >= 0, f"load_folder: seed must not be negative, got {seed}")
@@ -100,7 +106,7 @@ def load_folder(
     except OSError as error:
         raise DataError(f"load_folder: {root} cannot be listed: {error}") from error
     files, name = [file for _, file in pairs], root.resolve().name
-    pictures, bad = _read_all(files, size, name)
+    pictures, bad = _read_all(files, size, fit, name)
     named = [f"{files[place].relative_to(root)}: {reason}" for place, reason in bad.items()]
     some = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
     advice = "(skip_bad=True leaves them out)"
@@ -108,6 +114,11 @@ def load_folder(
     need(len(pictures) > 0, f"load_folder: no picture in {root} can be read: {named[:1]}")
     labels = np.array([pairs[place][0] for place in pictures], dtype=np.int64)
     return Dataset(np.stack(list(pictures.values())), labels, class_names, name)
+
+
+def _check_square(who: str, size: int, fit: str) -> None:
+    need(size >= 1, f"{who}: size must be at least 1, got {size}")
+    need(fit in FITS, f"{who}: fit must be {' or '.join(map(repr, FITS))}, got {fit!r}")
 
 
 def _list_split(
@@ -264,7 +275,7 @@ def _test_part(
 
 
 def _read_all(
-    files: Sequence[Path], size: int, name: str = ""
+    files: Sequence[Path], size: int, fit: str, name: str = ""
 ) -> tuple[dict[int, np.ndarray], dict[int, str]]:
     """By their places in `files`: the pictures, and why the others cannot be read.
 
@@ -277,7 +288,7 @@ def _read_all(
     options: Any = {"show": None if name else False, "desc": name, "leave": False}
     for place, file in enumerate(progress_bar(files, unit="picture", **options)):
         try:
-            pictures[place] = _read_picture(file, size)
+            pictures[place] = _read_picture(file, size, fit)
         except pillow.UnidentifiedImageError:
             bad[place] = f"it is no picture ({', '.join(_FORMATS)})"
         except Exception as error:  # A damaged picture can raise nearly anything.
@@ -292,7 +303,7 @@ def _some(items: Sequence[str], separator: str) -> str:
     return separator.join(items[:_NAMED]) + rest
 
 
-def _read_picture(file: Path, size: int) -> np.ndarray:
+def _read_picture(file: Path, size: int, fit: str) -> np.ndarray:
     """Read one picture as (size, size, 3) uint8."""
     from PIL import Image, ImageOps
 
@@ -315,7 +326,8 @@ def _read_picture(file: Path, size: int) -> np.ndarray:
             picture = Image.alpha_composite(white, picture)
         if picture.mode != "RGB":  # a copy less of what may be large
             picture = picture.convert("RGB")
-        fitted = ImageOps.fit(picture, (size, size), Image.Resampling.LANCZOS)
+        ways: Any = {"cut": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
+        fitted = ways[fit](picture, (size, size), Image.Resampling.LANCZOS)
     return np.asarray(fitted, dtype=np.uint8)
 
 

@@ -30,8 +30,9 @@ class Loader:
     A batch is (images, labels): (N, H, W, C) float32 as `preprocess` makes them, (N,) int64; with
     mixup a third array holds soft labels, (N, K) float32. `preprocess=None` takes the per-pixel
     mean of this data set (right for training pictures; give test pictures the training set's).
-    augment: the paper's pad, crop and flip; cutout: side of the hidden square; mixup: its alpha;
-    prefetch: how many batches a background thread may be ahead (0: no thread).
+    augment: "paper" (or True) for its pad, crop and flip, "imagenet" for `scale_crop_flip`;
+    cutout: side of the hidden square; mixup: its alpha; prefetch: how many batches a background
+    thread may be ahead (0: no thread).
 
     The order of epoch k depends on (seed, k) alone, the augmentation of its batch i on
     (seed, k, i) alone. So `epoch(k, start=i)` goes on in the middle, bit for bit.
@@ -49,7 +50,7 @@ class Loader:
         batch_size: int,
         preprocess: Preprocess | None = None,
         *,
-        augment: bool = False,
+        augment: bool | str = False,
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
@@ -62,6 +63,9 @@ class Loader:
         numbers = {"seed": seed, "cutout": cutout, "mixup": mixup, "prefetch": prefetch}
         for name, value in numbers.items():
             need(value >= 0, f"Loader: {name} must not be negative, got {value}")
+        kinds = {False: "", True: "paper", "paper": "paper", "imagenet": "imagenet"}
+        known = f'Loader: augment must be False, "paper" or "imagenet", got {augment!r}'
+        need(augment in kinds, known)
         need(
             not drop_last or len(dataset) >= batch_size,
             f"Loader: batch_size {batch_size} is more than the {len(dataset)} pictures of "
@@ -72,7 +76,7 @@ class Loader:
         self.preprocess = preprocess or Preprocess.fit(dataset.images)
         size, own = self.preprocess.mean.shape, dataset.images.shape[1:]
         need(size == own, f"Loader: preprocess is for pictures {size}, not {own}")
-        self.augment, self.cutout, self.mixup = augment, cutout, mixup
+        self.augment, self.cutout, self.mixup = kinds[augment], cutout, mixup
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.prefetch = prefetch
 
@@ -106,7 +110,9 @@ class Loader:
 
         A plan is (6, N) integers: the number of the picture, top, left and mirrored of its window
         in the padded picture, top and left of its hidden square; 0 where nothing is drawn.
+        ImageNet's windows are no such plan: DataError.
         """
+        need(self.augment != "imagenet", "Loader: there are no plans of augment='imagenet'")
         order = self.order(epoch)
         return (self._plan(order, epoch, index)[0] for index in range(len(self)))
 
@@ -118,7 +124,7 @@ class Loader:
         chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
         plan = np.zeros((6, len(chosen)), np.int64)
         plan[0] = chosen
-        if self.augment:
+        if self.augment == "paper":
             plan[1:4] = augmentation.draw_windows(len(chosen), rng)
         if self.cutout:
             shape = len(chosen), *self.dataset.images.shape[1:]
@@ -129,8 +135,10 @@ class Loader:
         """Prepare batch `index` of `epoch`."""
         plan, rng = self._plan(order, epoch, index)
         images, labels = self.dataset.images[plan[0]], self.dataset.labels[plan[0]]
-        if self.augment:
+        if self.augment == "paper":
             images = augmentation.cut_windows(images, plan[1:4])
+        elif self.augment:
+            images = augmentation.vary(images, augmentation.draw_variations(images.shape, rng))
         images = self.preprocess(images)
         if self.cutout:
             images = augmentation.hide_squares(images, plan[4:6], self.cutout)

@@ -64,6 +64,24 @@ def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
     return calls
 
 
+@checked()
+def expect_size(model: Module, size: int) -> None:
+    """Raise ShapeError, saying which sizes do, unless `model` takes square pictures of `size`."""
+
+    def problem(size: int) -> ShapeError | None:
+        try:
+            call_shapes(model, blank_picture(model, size))
+        except ShapeError as error:
+            return error
+        return None
+
+    if reason := problem(size):
+        # Maps only grow with the picture: from the least size on, all do.
+        least = next((s for s in range(size + 1, 1025) if not problem(s)), None)
+        message = f"the network takes pictures of {least} pixels a side or more, not of {size}"
+        raise (ShapeError(message) if least else reason) from reason
+
+
 def multiply_adds(module: Module, output: Shape) -> int:
     """What one call of a convolution or linear layer multiplies, for N = 1; 0 for others."""
     if isinstance(module, Conv2d):

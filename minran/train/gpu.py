@@ -82,12 +82,13 @@ class DeviceSteps(UnreadSteps):
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
         self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
-        # The kernel knows labels of one byte, no mixup, and counts numbers with 32 bits.
-        data = parts.train.dataset
+        # The kernel knows labels of one byte, the paper's augmentation, no mixup, and counts
+        # numbers with 32 bits.
+        train, data = parts.train, parts.train.dataset
         fits = data.num_classes <= 256 and data.images.size <= MAX_ELEMENTS
-        on_device = fits and not recipe.augment.mixup
+        on_device = fits and train.augment != "imagenet" and not train.mixup
         self.source: DeviceBatches | HostBatches = (
-            DeviceBatches(parts.train, self.numbers) if on_device else HostBatches(parts.train)
+            DeviceBatches(train, self.numbers) if on_device else HostBatches(train)
         )
         self._run: Callable[[], Any] | None = None
 
@@ -157,7 +158,7 @@ class DeviceBatches:
         pictures = self.images, self.order, self.mean, loader.preprocess.std
         pad, which = PAD if loader.augment else 0, (self.numbers, loader.batch_size)
         images = kernels.augmented_batch(
-            *pictures, *which, pad=pad, mirror=loader.augment, cutout=loader.cutout
+            *pictures, *which, pad=pad, mirror=bool(loader.augment), cutout=loader.cutout
         )
         classes = loader.dataset.num_classes
         truth = kernels.one_hot_batch(self.labels, self.order, *which, classes)

@@ -67,22 +67,35 @@ class ModelRecipe:
 
 @dataclass
 class DataRecipe:
-    """Which pictures: a name `minran.data.load` knows, how many (0: all), label noise, scale."""
+    """Which pictures: a name `minran.data.load` knows, how many (0: all), how they are prepared.
+
+    size: pixels a side (CIFAR has 32 and takes no other); fit: how a picture of a folder becomes
+    a square (`load_folder`); mean: what is subtracted, of each "pixel" or "channel"
+    (`Preprocess.fit`).
+    """
 
     name: str = "cifar10"
     train_count: int = _number(0)
     test_count: int = _number(0)
     label_noise: float = _number(0.0, below=1)  # share of wrong training labels, 1 - r of Eq. 7
     std: float = 64.0  # what the centred pixels (0..255) are divided by; the paper: by nothing (1)
+    size: int = _number(32, least=1, below=4097)
+    fit: str = _choice("cut", "cut", "pad", "stretch")
+    mean: str = _choice("pixel", "pixel", "channel")
 
 
 @dataclass
 class AugmentRecipe:
-    """What is done to training pictures."""
+    """What is done to training pictures.
+
+    kind: "paper" pads, crops and flips unless `pad_crop_flip` is false; "imagenet" takes windows
+    of random area and shape, flips, and changes colours (`minran.data.scale_crop_flip`).
+    """
 
     pad_crop_flip: bool = True
     cutout: int = _number(0)
     mixup: float = _number(0.0)
+    kind: str = _choice("paper", "paper", "imagenet")
 
 
 @dataclass
@@ -180,6 +193,10 @@ class Recipe:
             if kind not in kinds:
                 users = " and ".join(kinds)
                 found[f"schedule.{entry.name}"] = f"schedule.kind is {kind!r}, only {users} use it"
+        if self.augment.kind != "paper":
+            found["augment.pad_crop_flip"] = f"augment.kind is {self.augment.kind!r}"
+        if not self.data.name.startswith("folder:"):
+            found["data.fit"] = f"the pictures of {self.data.name} are square"
         if self.training.iterations:
             found["training.epochs"] = f"training.iterations is {self.training.iterations}"
         if not self.training.init:
@@ -239,8 +256,8 @@ def parse(text: str, source: str = "recipe", changes: Iterable[str] = ()) -> Rec
     for key, reason in recipe.unused().items():
         expect(key not in changed, f"--set {key} would have no effect: {reason}", RecipeError)
         section, _, entry = key.partition(".")
-        if section == "schedule" and "schedule.kind" in changed:
-            setattr(recipe.schedule, entry, getattr(ScheduleRecipe(), entry))
+        if f"{section}.kind" in changed:
+            setattr(getattr(recipe, section), entry, Recipe().entries()[key])
     return recipe
 
 

@@ -16,6 +16,7 @@ from minran.data import Dataset, Loader, Preprocess
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, did_you_mean, expect
 from minran.files import explained
 from minran.hints import checked
+from minran.inspect.probe import expect_size, picture_size
 from minran.models import create_model
 from minran.nn import BatchNorm2d, Module, init
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
@@ -112,7 +113,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     """
     use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
-    preprocess = Preprocess.fit(train_data.images, recipe.data.std)
+    preprocess = Preprocess.fit(train_data.images, recipe.data.std, recipe.data.mean)
     training = recipe.training
     # With few pictures of one's own, the batch of a shipped recipe would never be full.
     size = min(training.batch_size, len(train_data))
@@ -129,7 +130,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
         train_data,
         size,
         preprocess,
-        augment=recipe.augment.pad_crop_flip,
+        augment=recipe.augment.pad_crop_flip and recipe.augment.kind,
         cutout=recipe.augment.cutout,
         mixup=recipe.augment.mixup,
         shuffle=True,
@@ -138,6 +139,9 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     )
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
+    if recipe.data.size != picture_size(model, None)[0]:
+        with explained(RecipeError, f"{recipe.model.name}: ", kinds=ShapeError):
+            expect_size(model, recipe.data.size)
     origin = _begin(recipe, model, train_data, preprocess) if begin and training.init else ""
     freeze(model, training.freeze)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -213,11 +217,16 @@ def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Datas
     is taken, so that a folder of pictures, which is sorted by class, keeps all its classes.
     """
     wanted, found = recipe.data, []
+    other = f"data.size is {wanted.size}, but {wanted.name} has pictures of 32 pixels and no others"
+    expect(wanted.size == 32 or not wanted.name.startswith("cifar"), other, RecipeError)
+    how: dict[str, Any] = {} if wanted.name.startswith("cifar") else {"size": wanted.size}
+    if wanted.name.startswith("folder:"):
+        how["fit"] = wanted.fit
     for split, count in (("train", wanted.train_count), ("test", wanted.test_count)):
         if wanted.name == "shapes" and count:
-            found.append(data.load("shapes", split, count=count))
+            found.append(data.load("shapes", split, count=count, **how))
             continue
-        whole = data.load(wanted.name, split, data_dir)
+        whole = data.load(wanted.name, split, data_dir, **how)
         few = f"data.{split}_count is {count}, but {wanted.name} has {len(whole)} {split} pictures"
         expect(count <= len(whole), few, RecipeError)
         found.append(whole.subset(np.arange(count) * len(whole) // count) if count else whole)

@@ -99,8 +99,11 @@ def test_the_command_stops_when_its_time_is_over(
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for change in ("augment.mixup=0.2", "training.ema=0.9", "training.freeze=['fc']"):
-        with pytest.raises(RecipeError, match=r"the twin's trainer has no (mixup|ema|freeze)"):
+    others = ("augment.mixup=0.2", "training.ema=0.9", "augment.kind=imagenet")
+    for change in (*others, "training.freeze=['fc']"):
+        with pytest.raises(
+            RecipeError, match=r"the twin's trainer has no (mixup|ema|freeze|augment.kind)"
+        ):
             train_twin(tiny(change), tmp_path / "a")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BackendError, match="no NVIDIA GPU; use --device cpu"):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from minran.cli import main, make_parser
+from minran.data import read_pictures
 from minran.models import list_models
 
 TINY = [
@@ -89,6 +90,30 @@ def test_train_on_a_folder_of_pictures(tmp_path):
     assert main(arguments) == 0
     begin = ["--init", str(tmp_path / "runs" / "own"), "--set", "training.freeze=['stem']"]
     assert main([*arguments, *begin, "--runs", str(tmp_path / "finer")]) == 0
+
+
+def test_pictures_of_another_size_and_shape(tmp_path, capsys, monkeypatch):
+    """What the run says of size and fit is what every command looks at."""
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("cat", "red"), ("dog", "blue")):
+        Path("mine", name).mkdir(parents=True)
+        for index in range(6):
+            Image.new("RGB", (60, 20), colour).save(f"mine/{name}/{index}.png")
+    own = ["train", "--recipe", "quickstart", "--data", "folder:mine", "--model", "attention_nano"]
+    own += ["--set=model.options={}", "--set=training.batch_size=4", "--epochs", "1", "--quiet"]
+    own += ["--set=data.fit=pad", "--set=data.mean=channel", "--set=augment.kind=imagenet"]
+    assert main([*own, "--name", "a", "--set=data.size=24"]) == 0
+    seen = []
+    monkeypatch.setattr("minran.data.read_pictures", lambda *a: seen.append(a) or read_pictures(*a))
+    for command in ("predict", "masks", "gradcam"):
+        assert main([command, "runs/a", "mine/cat/0.png"]) == 0
+        assert seen.pop()[1:] == (24, "pad")
+    assert main(["evaluate", "runs/a"]) == 0
+    assert main(["train", "--resume", "runs/a", "--epochs", "2", "--quiet"]) == 0
+    capsys.readouterr()
+    assert main([*own, "--name", "small", "--set=data.size=5"]) == 2
+    assert "8 pixels a side or more, not of 5" in capsys.readouterr().err
+    assert not Path("runs/small").exists()
 
 
 def test_summary_prints_the_exact_count(capsys):

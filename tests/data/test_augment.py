@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minran.data import Preprocess, cutout, mixup, one_hot, pad_crop_flip, per_pixel_mean
+from minran.data import (
+    Preprocess,
+    cutout,
+    mixup,
+    one_hot,
+    pad_crop_flip,
+    per_pixel_mean,
+    scale_crop_flip,
+)
+from minran.data.augment import draw_variations, vary
 from minran.errors import ShapeError
 
 
@@ -69,6 +78,55 @@ def test_pad_crop_flip_leaves_its_input_and_takes_floats():
     np.testing.assert_array_equal(whole, floats)
     with pytest.raises(ShapeError, match="N, H, W, C"):
         pad_crop_flip(images[0], np.random.default_rng(1))
+
+
+def test_windows_of_imagenet_have_the_areas_shapes_and_places_that_it_says():
+    top, left, height, width, mirrored, *colours = draw_variations(
+        (20_000, 40, 40, 3), np.random.default_rng(0)
+    )
+    area, ratio = height * width / 1600, width / height
+    assert 0.08 <= area.min() < 0.09 and 0.99 < area.max() <= 1
+    assert 0.74 < ratio.min() < 0.76 and 1.32 < ratio.max() < 1.34
+    assert 0.47 < (area < 0.5).mean() < 0.53  # large windows of odd shapes are drawn again
+    assert (np.minimum(top, left) >= 0).all()
+    assert (np.maximum(top + height, left + width) <= 40 + 1e-9).all()
+    assert 0.48 < mirrored.mean() < 0.52
+    assert np.corrcoef([area, ratio, top / (41 - height), mirrored, *colours])[0, 1:].max() < 0.05
+    for factor in colours:
+        assert 0.6 <= factor.min() < 0.61 and 1.39 < factor.max() <= 1.4
+
+
+@given(height=st.integers(1, 9), width=st.integers(1, 9), seed=st.integers(0, 99))
+@settings(max_examples=30, deadline=None)
+def test_a_window_is_what_bilinear_interpolation_and_colours_say(height, width, seed):
+    images = pictures(1, height, width, seed=seed)
+    drawn = draw_variations(images.shape, np.random.default_rng(seed))
+    top, left, high, wide, mirrored, brightness, contrast, saturation = drawn[:, 0]
+    x = images[0].astype(float)
+    expected = np.empty_like(x)
+    for i in range(height):
+        for j in range(width):
+            place = top + (i + 0.5) * high / height - 0.5, left + (j + 0.5) * wide / width - 0.5
+            r, c = (min(max(p, 0), n - 1) for p, n in zip(place, x.shape))
+            a, b = int(r), int(c)
+            below, right = min(a + 1, height - 1), min(b + 1, width - 1)
+            t, u = r - a, c - b
+            expected[i, j] = (1 - t) * ((1 - u) * x[a, b] + u * x[a, right]) + t * (
+                (1 - u) * x[below, b] + u * x[below, right]
+            )
+    luma = np.array([0.299, 0.587, 0.114])
+    expected *= brightness
+    mean = (expected @ luma).mean()
+    expected = mean + contrast * (expected - mean)
+    grey = (expected @ luma)[..., None]
+    expected = np.clip(grey + saturation * (expected - grey), 0, 255)
+    expected = expected[:, ::-1] if mirrored else expected
+    floats = scale_crop_flip(images.astype(np.float32), np.random.default_rng(seed))
+    np.testing.assert_allclose(floats[0], expected, atol=1e-2)
+    whole = scale_crop_flip(images, np.random.default_rng(seed))
+    assert whole.dtype == np.uint8 and np.abs(whole[0] - expected).max() <= 0.51
+    untouched = np.array([[0, 0, height, width, 0, 1, 1, 1]]).T
+    np.testing.assert_array_equal(vary(images, untouched), images)
 
 
 @given(size=st.integers(0, 12), seed=st.integers(0, 99))
@@ -150,6 +208,14 @@ def test_preprocess_state_and_undo_round_trip(seed, std):
     restored = Preprocess.from_state(state)
     np.testing.assert_array_equal(restored(images), fitted(images))
     np.testing.assert_array_equal(fitted.undo(fitted(images)), images)
+
+
+def test_the_mean_of_a_channel_is_the_same_everywhere():
+    images = pictures(5)
+    fitted = Preprocess.fit(images, 1.0, mean="channel")
+    assert fitted.mean.shape == images.shape[1:]
+    channels = images.mean(axis=(0, 1, 2))
+    np.testing.assert_allclose(fitted.mean, np.broadcast_to(channels, fitted.mean.shape), rtol=1e-6)
 
 
 def test_preprocess_errors():

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minran.data import Dataset, Loader, Preprocess
+from minran.errors import DataError
 
 
 def numbered(count, classes=3, size=6):
@@ -80,6 +81,8 @@ def test_types():
 def test_resuming_in_the_middle_is_exact(start, prefetch):
     whole = list(make(0).epoch(3))
     same(whole[start:], make(prefetch).epoch(3, start=start))
+    varied = make(0, augment="imagenet")
+    same(list(varied.epoch(3))[start:], make(prefetch, augment="imagenet").epoch(3, start=start))
 
 
 def test_epochs_and_seeds_differ_and_repeat():
@@ -90,6 +93,10 @@ def test_epochs_and_seeds_differ_and_repeat():
     loader = make()
     list(loader.epoch(0))
     same(loader.epoch(0), make().epoch(0))  # no state is left behind
+    same(make(augment="paper").epoch(1), make().epoch(1))
+    assert (first != next(make(augment="imagenet").epoch(0))[0]).any()
+    with pytest.raises(DataError, match="no plans"):
+        make(augment="imagenet").plans(0)
 
 
 def test_batches_of_an_epoch_are_augmented_differently():

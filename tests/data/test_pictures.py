@@ -26,6 +26,22 @@ def read_row(path):
     return picture[0, :, 0].astype(int)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_picture_of_another_shape_becomes_a_square_in_three_ways(tmp_path, turned):
+    """Three squares beside each other, dark to light: the middle, all of it, or bent."""
+    tones = np.repeat(np.array([60, 120, 180], np.uint8), 8)
+    wide = np.broadcast_to(tones[:, None], (8, 24, 3)).copy()
+    Image.fromarray(wide.swapaxes(0, 1) if turned else wide).save(tmp_path / "a.png")
+    rows = {}
+    for fit in ("cut", "pad", "stretch"):
+        picture = read_pictures([tmp_path / "a.png"], 24, fit)[0, ..., 0]
+        rows[fit] = picture.T if turned else picture
+    assert (abs(rows["cut"].astype(int) - 120) < 30).all()
+    assert (rows["pad"][:8] == 0).all() and (rows["pad"][16:] == 0).all()
+    np.testing.assert_array_equal(rows["pad"][8:16], wide[..., 0])
+    np.testing.assert_array_equal(rows["stretch"], np.broadcast_to(tones, (24, 24)))
+
+
 @pytest.mark.parametrize("name", ["a.png", "a.pgm", "a.tif"])
 def test_sixteen_bits_become_eight(tmp_path, name):
     Image.fromarray(RAMP).save(tmp_path / name)

@@ -98,6 +98,9 @@ def test_iterations_end_a_run_within_an_epoch(tmp_path):
         ("data.label_noise=0.5",),
         ("model.options.dtype=float64",),
         ("data.std=1.0",),
+        ("data.mean=channel",),
+        ("data.size=20",),
+        ("augment.kind=imagenet",),
     ],
 )
 def test_every_choice_trains_and_matters(tmp_path, changes):

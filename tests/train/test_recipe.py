@@ -46,6 +46,7 @@ amounts = st.floats(0, allow_infinity=False)
 whole = st.integers(-(2**63) + 1, 2**63 - 1)  # what TOML has
 counts = st.integers(0, 10**12)
 sizes = st.integers(1, 10**12)
+pixels, fits = st.integers(1, 4096), st.sampled_from(["cut", "pad", "stretch"])
 values = st.recursive(
     st.booleans() | whole | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -60,8 +61,10 @@ recipes = st.builds(
     model=st.builds(
         ModelRecipe, name=st.text(), options=st.dictionaries(st.text(), values, max_size=4)
     ),
-    data=st.builds(DataRecipe, st.text(), counts, counts, shares, amounts),
-    augment=st.builds(AugmentRecipe, st.booleans(), counts, amounts),
+    data=st.builds(
+        DataRecipe, st.text(), counts, counts, shares, amounts, pixels, fits, st.just("channel")
+    ),
+    augment=st.builds(AugmentRecipe, st.booleans(), counts, amounts, st.just("imagenet")),
     optimizer=st.builds(OptimizerRecipe, amounts, shares, st.booleans(), amounts),
     schedule=st.builds(
         ScheduleRecipe,

@@ -259,6 +259,7 @@ def test_swapped_classes_and_other_labels_are_refused(tmp_path, monkeypatch, cha
         ("augment.cutout=8", "data.label_noise=0.3", "schedule.kind=cosine"),
         ("training.iterations=9", "model.options.dtype=float64", "training.test_every=3"),
         ("training.ema=0.8",),
+        ("augment.kind=imagenet", "data.size=20", "data.mean=channel"),
     ],
 )
 def test_every_path_of_the_loop_resumes(tmp_path, changes):

@@ -6,12 +6,13 @@ data.load_shapes(size=<<2.5; '3'; True; [3]; np.nan; -1; np.inf; 15; None>>) | D
 data.load_shapes(seed=<<2.5; '3'; True; [3]; np.nan; -1; np.inf; None>>) | DataError | seed
 data.load_folder('.', size=<<2.5; '3'; True; [3]; np.nan; -1; np.inf; 0>>) | DataError | size
 data.load_folder('.', test_fraction=<<0; 1; -1; np.nan; 'a'; None>>) | DataError | test_fraction
+data.load_folder('.', fit=<<'crop'; None; 3; True>>) | DataError | fit
 data.load_folder('.', test_fraction=True) | DataError | test_fraction
 data.Loader(shapes, <<2.5; '3'; True; [3]; np.nan; -1; np.inf; 0; None>>) | DataError | batch_size
 data.Loader(shapes, 4, seed=<<2.5; '3'; True; [3]; np.nan; -1; np.inf>>) | DataError | seed
 data.Loader(shapes, 4, cutout=<<2.5; '3'; True; [3]; np.nan; -1; np.inf>>) | DataError | cutout
 data.Loader(shapes, 4, prefetch=<<2.5; '3'; True; [3]; np.nan; -1; np.inf>>) | DataError | prefetch
-data.Loader(shapes, 4, augment='no') | DataError | augment
+data.Loader(shapes, 4, augment=<<'no'; 1; None>>) | DataError | augment
 data.Loader(shapes, 4, shuffle='no') | DataError | shuffle
 data.Loader(shapes, 4, drop_last='no') | DataError | drop_last
 data.pad_crop_flip(<<None; [[1, 2]]; 'a'; 3; np.ones((2, 3))>>, rng) | ShapeError | images
@@ -63,6 +64,9 @@ data.read_pictures(<<"a.png"; None; [3]>>) | DataError | files
 data.read_pictures(["nowhere.png"]) | DataError | nowhere.png
 data.read_pictures(<<[here]; [a_file]>>) | DataError | could not read
 data.read_pictures([a_file], <<0; "32"; 2.5>>) | DataError | size
+data.read_pictures([a_file], 8, <<"crop"; None; 3>>) | DataError | fit
+data.scale_crop_flip(<<None; [[1]]; 'a'; np.ones((1, 2, 2, 1))>>, rng) | ShapeError | images
+data.scale_crop_flip(images, <<0; None>>) | ShapeError | rng
 data.Dataset(<<[1]; None>>, labels, ("a", "b"), "mine") | DataError | images
 data.Dataset(images, labels, ("a", "b"), "mine") | DataError | uint8
 data.Dataset(pixels, <<[0, 1]; labels[:1]>>, ("a", "b"), "mine") | DataError | labels
@@ -73,6 +77,7 @@ data.Dataset(pixels, labels, ("a", "b"), 3) | DataError | name
 data.Dataset(pixels, labels, ("a", "b"), "mine", <<[1]; np.ones(2, bool)>>) | DataError | masks
 data.Dataset(pixels, labels, ("a", "b"), "mine", np.ones((2, 8, 8))) | DataError | masks
 data.Preprocess.fit(pixels, 0) | DataError | std
+data.Preprocess.fit(pixels, 1, <<"row"; None; 3>>) | DataError | mean
 shapes.subset(<<[20]; [0.5]; "a"; None; [[0, 1]]>>) | DataError | indices
 data.Loader(<<None; images>>, 4) | DataError | dataset
 data.Loader(shapes.subset(slice(0)), 4) | DataError | empty

@@ -75,6 +75,16 @@ train --recipe small.toml --set model.options.colour=1 | colour
 train --recipe small.toml --set model.options.seed=1 | seed
 train --recipe small.toml --set data.label_noise=2 | data.label_noise
 train --recipe small.toml --set data.std=0 | std
+train --recipe small.toml --set data.size=0 | data.size
+train --recipe small.toml --set data.size=5000 | data.size
+train --recipe small.toml --set data.size=big | data.size
+train --recipe small.toml --set data.size=15 | size
+train --recipe small.toml --set data.size=64 --data cifar10 | data.size is 64, but cifar10
+train --recipe small.toml --set data.fit=crop | data.fit
+train --recipe small.toml --set data.fit=pad | data.fit would have no effect
+train --recipe small.toml --set data.mean=median | data.mean
+train --recipe small.toml --set augment.kind=no | augment.kind
+train --recipe small.toml --set augment.kind=imagenet --set augment.pad_crop_flip=false | no effect
 train --recipe small.toml --set name=3 | name
 train --recipe small.toml --force --name '' | name
 train --recipe small.toml --runs text.txt | text.txt

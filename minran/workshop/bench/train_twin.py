@@ -78,6 +78,8 @@ def train_twin(
         BackendError,
     )
     expect(not recipe.augment.mixup, "train_twin: the twin's trainer has no mixup", RecipeError)
+    kind = f"train_twin: the twin's trainer has no augment.kind {recipe.augment.kind!r}"
+    expect(recipe.augment.kind == "paper", kind, RecipeError)
     expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
     expect(not recipe.training.freeze, "train_twin: the twin's trainer has no freeze", RecipeError)
     run = Run(folder)
