@@ -36,8 +36,8 @@ PAGES = [
 
 
 def commands(page: Path) -> list[list[str]]:
-    """Every command of a page, in blocks and in the text."""
-    text = page.read_text(encoding="utf-8")
+    """Every command of a page, in blocks and in the text; a line may go on behind a backslash."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     blocks = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, flags=re.M | re.S)
     lines = [line for kind, block in blocks if kind == "bash" for line in block.splitlines()]
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
