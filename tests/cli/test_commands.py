@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,29 @@ def test_pictures_of_another_size_and_shape(tmp_path, capsys, monkeypatch):
     assert main([*own, "--name", "small", "--set=data.size=5"]) == 2
     assert "8 pixels a side or more, not of 5" in capsys.readouterr().err
     assert not Path("runs/small").exists()
+
+
+def test_imagenets_recipe_on_a_folder_from_pictures_to_masks(tmp_path, capsys, monkeypatch):
+    """All of the recipe but the network and the length, at its 224 pixels."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "dog"):
+        for part, count in (("train", 3), ("val", 1)):
+            Path("mine", part, name).mkdir(parents=True)
+            for index in range(count):
+                _picture(Path("mine", part, name, f"{index}.png"))
+    recipe = ["train", "--recipe", "imagenet-attention56", "--name", "own", "--quiet"]
+    assert main(recipe) == 2, "the recipe's own folder is not here"
+    assert "imagenet is not a folder" in capsys.readouterr().err
+    own = [*recipe, "--data", "folder:mine", "--model", "attention_nano"]
+    short = ["--set", "training.batch_size=2", "--set", "training.iterations=2"]
+    assert main([*own, *short]) == 0
+    rows = [json.loads(row) for row in Path("runs/own/history.jsonl").read_text().splitlines()]
+    assert (rows[-1]["step"], rows[-1]["lr"]) == (2, 0.1)
+    assert main(["masks", "runs/own", "--count", "1", "--out", "masks.png"]) == 0
+    assert main(["predict", "runs/own", "mine/val/cat/0.png"]) == 0
+    # For few pictures: other rates, and a length in epochs.
+    finer = ["--set", "schedule.kind=one_cycle", "--epochs", "1", "--name", "finer"]
+    assert main([*own, *finer, "--set", "training.batch_size=3"]) == 0
 
 
 def test_summary_prints_the_exact_count(capsys):

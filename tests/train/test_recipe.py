@@ -16,7 +16,7 @@ from minran.train.recipe import (
     TrainingRecipe,
 )
 
-CLASSES = {"cifar10": 10, "cifar100": 100, "shapes": 10}
+CLASSES = {"cifar10": 10, "cifar100": 100, "shapes": 10, "folder:imagenet": 1000}
 
 
 @pytest.mark.parametrize("name", list_recipes())
@@ -39,6 +39,18 @@ def test_the_papers_recipe_is_the_papers():
         assert (recipe.training.iterations, recipe.training.batch_size) == (160_000, 64)
         assert recipe.augment == AugmentRecipe(pad_crop_flip=True, cutout=0, mixup=0.0)
         assert recipe.training.label_smoothing == 0
+
+
+def test_the_recipe_for_imagenet_is_the_papers():
+    """Section 4.2 and the authors' notes: docs/paper/authors.md says what each of them says."""
+    recipe = load_recipe("imagenet-attention56")
+    assert recipe.model == ModelRecipe("attention56")
+    assert (recipe.data.size, recipe.data.mean) == (224, "channel")
+    assert recipe.augment == AugmentRecipe(kind="imagenet")
+    assert recipe.optimizer == OptimizerRecipe(0.1, 0.9, False, 1e-4)
+    assert recipe.schedule.milestones == [200_000, 400_000, 500_000]
+    assert (recipe.schedule.kind, recipe.schedule.factor) == ("multistep", 0.1)
+    assert (recipe.training.iterations, recipe.training.batch_size) == (530_000, 64)
 
 
 shares = st.floats(0, 1, exclude_max=True)
