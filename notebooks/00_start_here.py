@@ -88,6 +88,7 @@ inspect.mask_figure(
     true_masks=test.masks[shown],
     class_names=class_names,
     labels=test.labels[shown],
+    stretch=True,
 )
 
 # %% [markdown]
@@ -134,7 +135,8 @@ figure
 # stretched to its own range again).
 
 # %%
-inspect.mask_figure(test.images[shown], attentions[:1], test.masks[shown], rule="variance", count=4)
+first, objects = attentions[:1], test.masks[shown]
+inspect.mask_figure(test.images[shown], first, objects, rule="variance", count=4, stretch=True)
 
 # %% [markdown]
 # ## 2 · The map of the network

@@ -19,19 +19,20 @@ from minran.files import PICTURES, expect_writable
 
 commands = shared.Commands()
 add_commands = commands.add
+STRETCH = ("--stretch", "let each map run from its own lowest to its own highest value", False)
 CHANNEL_RULES = ("variance", "mean", "range", "spots")
 # What each figure takes beside what all take.
 TAKEN = {
-    "masks": ("rule", "top", "channels"),
+    "masks": ("rule", "top", "channels", "stretch"),
     "before-after": ("channels",),
     "histograms": (),
-    "epochs": ("also",),
+    "epochs": ("also", "stretch"),
 }
 # Channels are ranked over so many test pictures, not over the few that are shown.
 RANKED_OVER = 200
 LOOKED_AT = (
     shared.CHECKPOINT,
-    ("files", "pictures (default: test pictures of its data)", {"nargs": "*"}),
+    ("files", "pictures (default: test pictures of its data, each class in turn)", {"nargs": "*"}),
     ("--count", "pictures to draw (default: 6, or all files)", 6),
     shared.DARK,
     *shared.CIFAR,
@@ -55,8 +56,11 @@ class Looked:
     true_masks: np.ndarray | None = None
 
 
-def look(args: argparse.Namespace, more: int = 0) -> Looked:
-    """The network, and the user's pictures or test pictures of its data (`more` at least)."""
+def look(args: argparse.Namespace, more: int = 0, turns: bool = True) -> Looked:
+    """The network, and the user's pictures or test pictures of its data (`more` at least).
+
+    turns: take one picture of each class after the other, as a folder is sorted by class.
+    """
     backend.use(args.device)
     shared.expect_least(args.count, "--count", 1)
     _, model, prepare, checkpoint = shared.load(args)
@@ -66,7 +70,8 @@ def look(args: argparse.Namespace, more: int = 0) -> Looked:
         pictures = shared.read_pictures(files, prepare, checkpoint)
         return Looked(model, names, pictures, prepare(pictures), len(pictures))
     test = shared.test_set(args, minran.train.parse(checkpoint.recipe))
-    part = test.subset(slice(max(args.count, more)))
+    order = minran.data.in_turns(test.labels) if turns else np.arange(len(test))
+    part = test.subset(order[: max(args.count, more)])
     shown, inputs = min(args.count, len(part)), prepare(part.images)
     return Looked(model, names, part.images, inputs, shown, part.labels, part.masks)
 
@@ -100,6 +105,7 @@ def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
         "another checkpoint for --figure epochs (instead of those the run kept)",
         {"action": "append", "default": [], "metavar": "CHECKPOINT"},
     ),
+    STRETCH,
     ("--score", "print scores against true masks (shapes) and stop", False),
     ("--pictures", "test pictures to score on (default: 400)", 400),
     ("--out", "picture file (png, svg or pdf)", "masks.png"),
@@ -132,7 +138,8 @@ def masks(args: argparse.Namespace) -> None:
         columns = _epochs(args, shown)
         attentions = next(iter(columns.values()))
         draw = minran.inspect.mask_over_epochs_figure
-        figures = [draw(shown, columns, index, args.dark) for index in range(len(attentions))]
+        how = args.dark, args.stretch
+        figures = [draw(shown, columns, index, *how) for index in range(len(attentions))]
         return _save(figures, attentions, args.out)
     attentions = _attentions(looked.model, looked.inputs, args.stages)
     if args.figure == "before-after":
@@ -145,15 +152,15 @@ def masks(args: argparse.Namespace) -> None:
         figures = [minran.inspect.histogram_figure(attentions, dark=args.dark)]
     else:
         named = looked.true_masks, looked.class_names, looked.labels
-        how = args.rule, args.top, args.dark, channels
-        figures = [minran.inspect.mask_figure(shown, attentions, *named, *how)]
+        chosen = args.rule, args.top, args.dark, channels, args.stretch
+        figures = [minran.inspect.mask_figure(shown, attentions, *named, *chosen)]
     _save(figures, attentions, args.out)
 
 
 def _score(args: argparse.Namespace) -> None:
     """Print how well the masks mark the objects."""
     takes(args, "masks --score", "checkpoint files score rule pictures data_dir mirror device")
-    looked = look(args, args.pictures)
+    looked = look(args, args.pictures, turns=False)
     if looked.true_masks is None:
         raise DataError(
             "--score needs true object masks, which only the built-in shapes have: give a network "
@@ -222,6 +229,7 @@ def _save(figures: Sequence[Any], attentions: Sequence[Any], out: str) -> None:
     *LOOKED_AT,
     ("--class", "a class (default: the network's answer)", {"dest": "wanted"}),
     ("--layer", "a module's name (default: the last attention module)", {}),
+    STRETCH,
     ("--out", "picture file (png, svg or pdf)", "gradcam.png"),
 )
 def gradcam(args: argparse.Namespace) -> None:
@@ -233,7 +241,7 @@ def gradcam(args: argparse.Namespace) -> None:
 
     Pictures may have any size and format; data.size and data.fit of the run's recipe apply.
     """
-    expect_taken(args, "gradcam", "wanted", "layer")
+    expect_taken(args, "gradcam", "wanted", "layer", "stretch")
     looked = look(args)
     model, inputs, names = looked.model, looked.inputs, looked.class_names
     message = f"--class: there is no class {args.wanted!r}; known: {', '.join(names)}"
@@ -249,5 +257,6 @@ def gradcam(args: argparse.Namespace) -> None:
         attentions = []  # a network without masks: Grad-CAM alone
     answers = [f"{names[k]}\n{row[k]:.0%}" for k, row in zip(classes, shares, strict=True)]
     draw = minran.inspect.gradcam_figure
-    figure = draw(looked.pictures, maps, answers, attentions, looked.true_masks, args.dark)
+    how = looked.true_masks, args.dark, args.stretch
+    figure = draw(looked.pictures, maps, answers, attentions, *how)
     shared.save_figure(figure, args.out)

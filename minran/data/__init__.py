@@ -17,7 +17,7 @@ from minran.data.augment import (
     scale_crop_flip,
 )
 from minran.data.cifar import data_folder, load_cifar10, load_cifar100
-from minran.data.dataset import Dataset, corrupt_labels, label_noise_matrix, need
+from minran.data.dataset import Dataset, corrupt_labels, in_turns, label_noise_matrix, need
 from minran.data.folder import load_folder, read_pictures
 from minran.data.loader import Batch, Loader
 from minran.data.shapes import load_shapes
@@ -33,6 +33,7 @@ __all__ = [
     "corrupt_labels",
     "cutout",
     "data_folder",
+    "in_turns",
     "label_noise_matrix",
     "load",
     "load_cifar10",

@@ -74,6 +74,23 @@ class Dataset:
         return replace(self, images=images, labels=labels, masks=masks)
 
 
+@checked(DataError)
+def in_turns(labels: np.ndarray) -> np.ndarray:
+    """The order in which classes take turns: the first picture of each, the second of each, ...
+
+    labels: (N,) integers -> the numbers of the pictures, (N,); within a turn by class.
+
+    >>> data.in_turns(np.array([0, 0, 0, 1, 2, 2])).tolist()
+    [0, 3, 4, 1, 5, 2]
+    """
+    need(labels.ndim == 1, f"in_turns: labels must be (N,), got {labels.shape}")
+    turns = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        own = labels == label
+        turns[own] = np.arange(own.sum())
+    return np.lexsort((labels, turns))
+
+
 def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
     """Raise DataError naming `source` and the first label outside [0, num_classes)."""
     wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))

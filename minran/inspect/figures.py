@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ from minran.nn import Module
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCALE_NOTE = "each map from its lowest (dark) to its highest value (bright)"
+SCALE_NOTE = "dark to bright: a column's lowest to highest value, printed above it"
+STRETCH_NOTE = "each map from its own lowest (dark) to its highest value (bright)"
 Column = tuple[str, Sequence[tuple[np.ndarray, dict[str, Any]]]]
 """A title, and below it for each row a picture and how it is shown."""
 Labels = Sequence[tuple[str, str]]
@@ -31,18 +33,28 @@ def _pictures(images: np.ndarray, title: str = "picture") -> Column:
     return title, [(as_colours(image), {}) for image in images]
 
 
-def _over(images: np.ndarray, title: str, maps: np.ndarray) -> Column:
-    """Maps (N, h, w), laid over the pictures."""
-    return title, [(masks.overlay(image, values), {}) for image, values in zip(images, maps)]
+def _over(images: np.ndarray, title: str, maps: np.ndarray, stretch: bool) -> Column:
+    """Maps (N, h, w), laid over the pictures: on one scale, which the title says, or stretched."""
+    maps, limits = maps[: len(images)], None
+    if not stretch:
+        limits = float(maps.min()), float(maps.max())
+        # Three digits of the difference: 1e-9 to 1 reads as 0 to 1.
+        digits = 2 - math.floor(math.log10(limits[1] - limits[0] or 1))
+        title += "\n{:g} to {:g}".format(*(round(end, digits) for end in limits))
+    pairs = zip(images, maps)
+    return title, [(masks.overlay(image, one, limits=limits), {}) for image, one in pairs]
 
 
 def _over_masks(
-    images: np.ndarray, attentions: Sequence[Attention], rule: str | None = None
+    images: np.ndarray,
+    attentions: Sequence[Attention],
+    rule: str | None = None,
+    stretch: bool = True,
 ) -> Iterator[Column]:
     """Of each mask the mean over channels, or the first channel under a rule."""
     for a in attentions:
         maps = choose_channels(a.mask, rule, 1).maps[..., 0] if rule else channel_mean(a.mask)
-        yield _over(images, f"mask, {a.title}", maps)
+        yield _over(images, f"mask, {a.title}", maps, stretch)
 
 
 def _objects(true_masks: np.ndarray | None) -> Iterator[Column]:
@@ -84,13 +96,15 @@ def mask_figure(
     count: int = 2,
     dark: bool = False,
     channels: Sequence[int] | None = None,
+    stretch: bool = False,
 ) -> Figure:
     """A row for each picture: the picture, each stage's mask laid over it, the true object mask.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1, not prepared. true_masks: (N, H, W)
     bool. labels name the rows through class_names. The map is the mean over channels; with a
     `rule` of `choose_channels`, its first `count` channels follow, or the `channels` that are
-    given. The title says which.
+    given. The title says which. Colours mean the same in all rows of a column, from its lowest
+    value to its highest, which stand above it; `stretch` gives each map its own range.
     """
     _expect_masks(images, attentions)
     if true_masks is not None:
@@ -105,16 +119,18 @@ def mask_figure(
             expect_labels(labels, class_names, "mask_figure")
         rows = [(str(y) if class_names is None else class_names[int(y)], "") for y in labels]
     columns = [_pictures(images)]
-    note = f"Masks: mean over channels, {SCALE_NOTE}"
+    scale = STRETCH_NOTE if stretch else SCALE_NOTE
+    note = f"Masks: mean over channels;\n{scale}"
     for attention in attentions:
-        columns.append(_over(images, attention.title, channel_mean(attention.mask)))
+        columns.append(_over(images, attention.title, channel_mean(attention.mask), stretch))
         if rule is not None or channels is not None:
             most = min(count, attention.mask.shape[3])
             chosen = choose_channels(attention.mask, rule or "given", most, channels)
             for place, channel in enumerate(chosen.indices):
-                columns.append(_over(images, f"channel {channel}", chosen.maps[..., place]))
+                maps = chosen.maps[..., place]
+                columns.append(_over(images, f"channel {channel}", maps, stretch))
             which = "given by hand" if channels is not None else f"of {chosen.rule}"
-            note = f"Masks: mean over channels, then channels {which};\n{SCALE_NOTE}"
+            note = f"Masks: mean over channels, then channels {which};\n{scale}"
     return _gallery([*columns, *_objects(true_masks)], note, (1.25, 0.6, 0.7), dark, rows)
 
 
@@ -124,11 +140,12 @@ def mask_over_epochs_figure(
     checkpoints: Mapping[str, Sequence[Attention]],
     index: int = 0,
     dark: bool = False,
+    stretch: bool = False,
 ) -> Figure:
     """How one mask came about: a row for each picture, a column for each checkpoint.
 
     checkpoints: for each name ("epoch 3"), what `attention_maps` gave with those weights for
-    the same pictures. index: which attention module, in order.
+    the same pictures. index: which attention module, in order. Scales as in `mask_figure`.
     """
     expect(bool(checkpoints), "mask_over_epochs_figure: there are no checkpoints")
     columns = [_pictures(images)]
@@ -139,9 +156,9 @@ def mask_over_epochs_figure(
         )
         _expect_masks(images, [found[index]])
         title = style.broken(plain(name, 32), 16)
-        columns.append(_over(images, title, channel_mean(found[index].mask)))
+        columns.append(_over(images, title, channel_mean(found[index].mask), stretch))
     which = next(iter(checkpoints.values()))[index].title
-    note = f"Mask of {which}: mean over channels,\n{SCALE_NOTE}"
+    note = f"Mask of {which}: mean over channels;\n{STRETCH_NOTE if stretch else SCALE_NOTE}"
     return _gallery(columns, note, (1.25, 0.3, 0.6), dark)
 
 
@@ -153,20 +170,23 @@ def gradcam_figure(
     attentions: Sequence[Attention] = (),
     true_masks: np.ndarray | None = None,
     dark: bool = False,
+    stretch: bool = False,
 ) -> Figure:
     """A row for each picture: the picture, Grad-CAM, each mask's mean over channels, the object.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
-    answers: the class that each map speaks for, and perhaps a line below it.
+    answers: the class that each map speaks for, and perhaps a line below it. Scales as in
+    `mask_figure`.
     """
     _expect_as_many("gradcam_figure", pictures=images, maps=maps, answers=answers)
-    columns = [_pictures(images), _over(images, "Grad-CAM", maps)]
-    columns += [*_over_masks(images, attentions), *_objects(true_masks)]
+    columns = [_pictures(images), _over(images, "Grad-CAM", maps, stretch)]
+    columns += [*_over_masks(images, attentions, None, stretch), *_objects(true_masks)]
     labels = []
     for answer in answers:
         name, _, below = answer.rpartition("\n")
         labels.append((name, plain(below)) if name else (below, ""))
-    note = "Grad-CAM: positions that speak for the class on the left. Masks: mean over channels."
+    note = "Grad-CAM: positions that speak for the class on the left.\nMasks: mean over channels; "
+    note += STRETCH_NOTE if stretch else SCALE_NOTE
     return _gallery(columns, note, (1.3, 0.9, 0.7), dark, labels)
 
 

@@ -177,19 +177,32 @@ def stretch(maps: np.ndarray) -> np.ndarray:
 
 
 @checked()
-def overlay(image: np.ndarray, values: np.ndarray, strength: float = 0.6) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    values: np.ndarray,
+    strength: float = 0.6,
+    limits: tuple[float, float] | None = None,
+) -> np.ndarray:
     """A picture with a map laid over it: colours for the map, brightness from the picture.
 
-    image: (H, W, 3), uint8 or between 0 and 1; values: (h, w), stretched to 0..1 and resized to
-    the picture. strength: 0 shows the picture alone, 1 the map alone. Returns (H, W, 3) between
-    0 and 1. Raises ShapeError if the shapes do not fit.
+    image: (H, W, 3), uint8 or between 0 and 1; values: (h, w), resized to the picture. limits:
+    the values of the darkest and the brightest colour, None for the map's own lowest and highest.
+    strength: 0 shows the picture alone, 1 the map alone. Returns (H, W, 3) between 0 and 1.
+    Raises ShapeError if the shapes do not fit, or limits fall.
     """
     from matplotlib import colormaps
 
     expect_number(strength, "overlay: strength", 0, np.nextafter(1, 2))
     picture = as_colours(image)
     expect(values.ndim == 2, f"overlay: the map must be (h, w), got {values.shape}")
-    level = stretch(resize_maps(values[None], picture.shape[:2]))[0]
+    resized = resize_maps(values[None], picture.shape[:2])
+    if limits is None:
+        level = stretch(resized)[0]
+    else:
+        low, high = limits
+        rising = f"overlay: limits must be two numbers, the lower one first, got {limits}"
+        expect(-np.inf < low <= high < np.inf, rising)
+        level = np.clip((resized[0] - low) / (high - low or 1), 0, 1)
     heat = colormaps[MAP_COLOURS](level)[..., :3]
     grey = picture @ np.array([0.299, 0.587, 0.114])
     return np.clip((1 - strength) * grey[..., None] + strength * heat, 0, 1)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import minran
 from minran.cli import main
 from minran.inspect import RULES
 from minran.train import load_checkpoint, parse, train
@@ -64,7 +65,7 @@ def figures(folder: Path) -> list[str]:
         (["--figure", "histograms"], ["m.png"]),
         (["--figure", "before-after"], ["m-stage-1.png", "m-stage-2.png"]),
         (["--figure", "before-after", "--stages", "1", "--channels", "2"], ["m.png"]),
-        (["--figure", "epochs", "--stages", "1"], ["m.png"]),
+        (["--figure", "epochs", "--stages", "1", "--stretch"], ["m.png"]),
     ],
     ids=" ".join,
 )
@@ -88,6 +89,29 @@ def test_gradcam_of_test_pictures(run, tmp_path, capsys):
     out = tmp_path / "g.pdf"
     assert main(["gradcam", run, "--layer", "tail.0", "--count", "2", "--out", str(out)]) == 0
     assert out.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("command", ["masks", "gradcam"])
+def test_pictures_of_all_classes_are_shown(command, tmp_path, monkeypatch):
+    """A folder is sorted by class: its first six pictures are all of the first."""
+    for number, name in enumerate(("cat", "dog", "emu")):
+        for k in range(8):
+            path = tmp_path / "pictures" / ("test" if k < 4 else "train") / name / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (80 * number, 10 * k, 0)).save(path)
+    changes = [f"data.name=folder:{tmp_path}/pictures", "data.train_count=0", "data.test_count=0"]
+    train(parse(RECIPE, "kept", changes), tmp_path / "run", quiet=True)
+    shown = []
+    name = "mask_figure" if command == "masks" else "gradcam_figure"
+    draw = getattr(minran.inspect, name)
+
+    def note(pictures, *rest):
+        shown.append(pictures[:, 0, 0, :2].tolist())
+        return draw(pictures, *rest)
+
+    monkeypatch.setattr(minran.inspect, name, note)
+    assert main([command, str(tmp_path / "run"), "--count=5", f"--out={tmp_path}/m.png"]) == 0
+    assert shown == [[[0, 0], [80, 0], [160, 0], [0, 10], [80, 10]]]
 
 
 def test_masks_over_named_checkpoints(run, tmp_path):

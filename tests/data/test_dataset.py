@@ -6,7 +6,7 @@ from data_helpers import write_cifar10
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minran.data import Dataset, corrupt_labels, label_noise_matrix, load
+from minran.data import Dataset, corrupt_labels, in_turns, label_noise_matrix, load
 from minran.errors import DataError
 
 
@@ -29,6 +29,16 @@ def test_subset_takes_everything_along():
     assert part.labels.tolist() == [1, 0] and part.masks[0].all() and not part.masks[1].any()
     assert len(data.subset(slice(1, 3))) == 2 and part.class_names == ("a", "b")
     assert Dataset(**arguments(masks=None)).subset([1]).masks is None
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+@settings(max_examples=40, deadline=None)
+def test_classes_take_turns(labels):
+    order = in_turns(np.array(labels, np.int64)).tolist()
+    # By hand: from each class that has pictures left the next one, until none has.
+    left = {k: [i for i, label in enumerate(labels) if label == k] for k in sorted(set(labels))}
+    expected = [line.pop(0) for _ in labels for line in left.values() if line]
+    assert order == expected
 
 
 @pytest.mark.parametrize(

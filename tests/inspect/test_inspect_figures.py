@@ -174,6 +174,30 @@ def test_figure_of_gradcam(attentions: list[Attention], dark: bool) -> None:
     assert len(gradcam_figure(IMAGES[:2], maps, ["a", "b"]).axes) == 2 * 2
 
 
+def test_rows_have_one_scale_and_the_figure_says_which() -> None:
+    """A map of 0 to 0.25 is darker than one of 0.75 to 1, unless each is stretched."""
+    image = np.zeros((2, 8, 8, 3), np.uint8)
+    maps = np.linspace(0, 0.25, 16).reshape(1, 4, 4) + np.array([0, 0.75])[:, None, None]
+    mask = maps[..., None]
+    attention = Attention("stages.0.1", mask, mask, mask)
+    for draw in (
+        lambda **how: mask_figure(image, [attention], **how),
+        lambda **how: mask_over_epochs_figure(image, {"epoch 1": [attention]}, **how),
+        lambda **how: gradcam_figure(image, maps, ["a", "b"], **how),
+    ):
+        shared, own = draw(), draw(stretch=True)
+        first, second = (shared.axes[k].images[0].get_array() for k in (1, 3))
+        assert first.sum() < second.sum()  # brightness grows along the colours
+        said = " ".join(words(shared).split())
+        assert "0 to 1" in said and "highest value, printed above" in said
+        first, second = (own.axes[k].images[0].get_array() for k in (1, 3))
+        np.testing.assert_allclose(first, second, atol=1e-6)
+        said = " ".join(words(own).split())
+        assert "0 to 1" not in said and "each map from its own" in said
+    tiny = np.array([1e-9, 0.123456])[:, None, None] * np.ones((2, 4, 4))
+    assert "0 to 0.123" in words(gradcam_figure(image, tiny, ["a", "b"]))
+
+
 def test_one_epoch_has_numbers_that_tell_apart() -> None:
     row = {"epoch": 1, "train_accuracy": 0.1008, "test_accuracy": 0.1012}
     (axes,) = curves_figure({"run": [row]}, panels=("accuracy",)).axes

@@ -91,6 +91,17 @@ def test_stretch_and_overlay() -> None:
         overlay(image.astype(np.float32), maps[1])
 
 
+def test_limits_of_an_overlay_fix_what_a_colour_means() -> None:
+    image, maps = np.zeros((2, 2, 3), np.uint8), np.array([[0.2, 0.4], [0.6, 0.7]])
+    own = overlay(image, maps, 1)
+    np.testing.assert_array_equal(overlay(image, maps, 1, (0.2, 0.7)), own)
+    wide = overlay(image, maps, 1, (0.2, 1.2))
+    np.testing.assert_array_equal(wide, overlay(image, (maps + 0.2) / 2, 1, (0.2, 0.7)))
+    # What lies outside has the colour of the end; a scale of one value is no division by zero.
+    np.testing.assert_array_equal(overlay(image, maps, 1, (0.6, 0.7))[0], [own[0, 0]] * 2)
+    assert np.isfinite(overlay(image, np.full((2, 2), 0.3), 1, (0.3, 0.3))).all()
+
+
 def test_added_is_the_difference_that_the_mask_makes() -> None:
     (first, _) = attention_maps(create_model("attention_nano"), PICTURES[:2])
     difference = np.abs(first.output - first.trunk).mean(axis=3)

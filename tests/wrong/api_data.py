@@ -110,6 +110,8 @@ data.Preprocess.from_state(<<{}; {"mean": mean}>>) | DataError | mean and std
 data.Preprocess.from_state({"mean": mean, "std": "a"}) | DataError | std
 data.Preprocess.from_state({"mean": np.ones(3), "std": 1}) | ShapeError | mean must be
 data.Preprocess.from_state(None) | ShapeError | state
+data.in_turns([0, 1]) | DataError | labels
+data.in_turns(np.eye(2, dtype=int)) | DataError | labels
 data.corrupt_labels([0, 1], np.eye(2), rng) | DataError | labels
 data.corrupt_labels(labels, [[1, 0], [0, 1]], rng) | DataError | matrix
 data.corrupt_labels(labels, np.ones(3), rng) | DataError | square

@@ -51,6 +51,11 @@ inspect.overlay(<<photos; photos[0] * 300>>, mask[0, ..., 0]) | ShapeError | pic
 inspect.overlay(photos[0], mask) | ShapeError | map
 inspect.overlay(photos[0], None) | ShapeError | values
 inspect.overlay(photos[0], mask[0, ..., 0], <<"a"; 2; -1; np.nan>>) | ShapeError | strength
+inspect.overlay(photos[0], mask[0, ..., 0], 0.5, <<3; (0,)>>) | ShapeError | limits
+inspect.overlay(photos[0], mask[0, ..., 0], 0.5, <<(1, 0); (0, np.inf)>>) | ShapeError | limits
+inspect.mask_figure(photos, [attention], stretch='no') | ShapeError | stretch
+inspect.mask_over_epochs_figure(photos, {'a': [attention]}, stretch='no') | ShapeError | stretch
+inspect.gradcam_figure(photos, mask[..., 0], ['a', 'b'], stretch='no') | ShapeError | stretch
 inspect.gradcam(net, images, <<99; -1; [0, 1, 2]; "cat"; 0.5; [0.5, 1]>>) | ShapeError | classes
 inspect.gradcam(net, images, layer="nowhere") | ShapeError | nowhere
 inspect.gradcam(net, images, layer=3) | ShapeError | layer

@@ -242,6 +242,9 @@ masks run --stages '' | --stages
 masks run --pictures 100 | --pictures
 masks run --score --figure masks | --figure
 masks run --score --channels 1 | --channels
+masks run --score --stretch | --stretch
+masks run --figure histograms --stretch | --stretch
+masks run --figure before-after --stretch | --stretch
 masks run --score --stages 1 | --stages
 masks run --score --count 3 | --count
 masks run --score --dark | --dark
@@ -266,6 +269,7 @@ gradcam run --layer no.such | no module called 'no.such'
 gradcam run --layer fc | maps
 gradcam run --count -1 | --count
 gradcam run --rule mean | --rule
+gradcam missing --stretch | missing
 gradcam run --out x.jpeg | .png
 gradcam run --out empty | folder
 gradcam run --data-dir . | --data-dir
