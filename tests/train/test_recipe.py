@@ -39,6 +39,7 @@ def test_the_papers_recipe_is_the_papers():
         assert (recipe.training.iterations, recipe.training.batch_size) == (160_000, 64)
         assert recipe.augment == AugmentRecipe(pad_crop_flip=True, cutout=0, mixup=0.0)
         assert recipe.training.label_smoothing == 0
+        assert (recipe.data.train_count, recipe.data.test_count) == (0, 0)  # all pictures
 
 
 def test_the_recipe_for_imagenet_is_the_papers():
