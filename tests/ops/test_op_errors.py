@@ -206,7 +206,6 @@ def test_any_axis_works_or_says_why(shape: tuple[int, ...], axis: int) -> None:
                 getattr(x, name)(axis)
 
 
-@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.1.0", reason="has no override_repr")
 def test_checks_look_at_no_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     """To print an array is slow, and on a GPU waits for it: only a refused call may."""
 
