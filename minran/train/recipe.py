@@ -53,6 +53,11 @@ def _number(default: float, least: float = 0, below: float = math.inf, **more: A
     return field(default=default, metadata={"least": least, "below": below, **more})
 
 
+def _open(least: int) -> Any:
+    """An entry for a whole number that a recipe may leave open: `settled` then decides."""
+    return field(default=None, metadata={"least": least, "below": math.inf, "kind": int})
+
+
 def _choice(default: str, *choices: str) -> Any:
     return field(default=default, metadata={"choices": choices})
 
@@ -124,11 +129,11 @@ class ScheduleRecipe:
 
 @dataclass
 class TrainingRecipe:
-    """How long, in which batches."""
+    """How long, in which batches. None is left open: `minran.train.settle` says what is taken."""
 
-    epochs: int = _number(8)
+    epochs: int | None = _open(0)
     iterations: int = _number(0)  # stop after this many steps; 0: after `epochs`
-    batch_size: int = _number(128, least=1)
+    batch_size: int | None = _open(1)
     label_smoothing: float = _number(0.0, below=1)
     ema: float = _number(0.0, below=1)  # decay of the weights' average, tested and saved; 0: none
     test_batch_size: int = _number(250, least=1)
@@ -171,9 +176,14 @@ class Recipe:
         return found
 
     def to_toml(self) -> str:
-        """The recipe as TOML that `parse` reads back. Raises RecipeError for what TOML has not."""
+        """The recipe as TOML that `parse` reads back; what is left open is not in it.
+
+        Raises RecipeError for what TOML has not.
+        """
         lines, before = [], ""
         for key, value in self.entries().items():
+            if value is None:
+                continue
             section, _, name = key.rpartition(".")
             if section != before:
                 lines += ["", f"[{section}]"]
@@ -270,7 +280,8 @@ def _fill(section: Any, table: dict[str, Any], prefix: str = "") -> None:
             raise RecipeError(f"unknown entry {name!r:.99}; {_advice(key, prefix, limits)}")
         default = getattr(section, key)
         if not dataclasses.is_dataclass(default):
-            setattr(section, key, _convert(type(default), limits[key], value, name))
+            kind = limits[key].get("kind", type(default))
+            setattr(section, key, _convert(kind, limits[key], value, name))
         else:
             _fill(default, _convert(dict, {}, value, name), name + ".")
 

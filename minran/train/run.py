@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +191,24 @@ class Run:
         # The checkpoint knows even where somebody has edited recipe.toml since.
         return parse(checkpoint.recipe) if checkpoint else self.recipe()
 
+    def filled(self, recipe: Recipe) -> Recipe:
+        """`recipe` with the entries of the run here where it leaves them open.
+
+        Raises CheckpointError if there is no run.
+        """
+        own = recipe.training
+        left = [key for key, value in vars(own).items() if value is None]
+        if not left:
+            return recipe
+        before = self.started(self.checkpoint() if self.last_file.exists() else None).training
+        return replace(recipe, training=replace(own, **{key: vars(before)[key] for key in left}))
+
     def continued(self, recipe: Recipe, any_length: bool = False) -> Checkpoint | None:
         """The checkpoint to go on from with `recipe`, None if the run did not come to one.
 
         Raises CheckpointError if there is no run, or it was started with another recipe (but for
-        how long it trains, with `any_length`): its losses would be those of neither.
+        how long it trains, with `any_length`): its losses would be those of neither. What the
+        recipe leaves open is as in the run.
         """
         expect(self.exists(), f"there is no run in {self.folder}", CheckpointError)
         checkpoint = self.checkpoint() if self.last_file.exists() else None
@@ -203,7 +217,7 @@ class Run:
         changed = ", ".join(
             f"{key} was {before[key]!r} and is {value!r} now"
             for key, value in recipe.entries().items()
-            if value != before[key] and key not in free
+            if value not in (before[key], None) and key not in free
         )
         other = f"the run in {self.folder} was started with another recipe: {changed}"
         expect(not changed, f"{other}; start a new run for it", CheckpointError)

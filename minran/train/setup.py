@@ -21,6 +21,7 @@ from minran.models import create_model
 from minran.nn import BatchNorm2d, Module, init
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.recipe import Recipe, parse
+from minran.train.settle import settled
 from minran.train.weights import begin_with, freeze, list_pretrained, shipped_file
 
 # First word of the random stream of label noise; 1 and 2 are the loader's.
@@ -43,6 +44,10 @@ class Parts:
     average: optim.Average | None  # with `training.ema`: the weights that are tested and saved
     data: dict[str, np.ndarray]
     """What tells the training pictures and labels from others (`_describe`)."""
+    recipe: Recipe
+    """The recipe, with nothing left open."""
+    settled: str = ""
+    """What was decided where the recipe left it open; "" if it left nothing."""
     origin: str = ""
     """What was loaded by `training.init`, and what was not; "" if nothing was to be."""
 
@@ -114,12 +119,14 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
     preprocess = Preprocess.fit(train_data.images, recipe.data.std, recipe.data.mean)
+    recipe, said = settled(recipe, len(train_data))
     training = recipe.training
-    # With few pictures of one's own, the batch of a shipped recipe would never be full.
-    size = min(training.batch_size, len(train_data))
-    if size < training.batch_size and distributed.leads():
+    # With few pictures of one's own, the batch that a recipe asks for would never be full.
+    asked = training.batch_size or 0
+    size = min(asked, len(train_data))
+    if size < asked and distributed.leads():
         warnings.warn(
-            f"training.batch_size is {training.batch_size}, but there are {size} pictures to "
+            f"training.batch_size is {asked}, but there are {size} pictures to "
             f"train on: all {size} make one batch",
             stacklevel=2,
         )
@@ -148,10 +155,11 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     kind = optim.FlatSGD if backend.has("gather") else optim.SGD
     optimizer = kind(trained, **asdict(recipe.optimizer))
     average = optim.Average(model, optimizer, training.ema) if training.ema else None
-    total = training.iterations or training.epochs * len(train)
+    total = training.iterations or (training.epochs or 0) * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     schedule, facts = _schedule(recipe, total), _describe(train_data)
-    return Parts(model, optimizer, schedule, train, test, preprocess, total, average, facts, origin)
+    made = model, optimizer, schedule, train, test, preprocess, total, average, facts
+    return Parts(*made, recipe, said, origin)
 
 
 def _begin(recipe: Recipe, model: Module, pictures: Dataset, preprocess: Preprocess) -> str:

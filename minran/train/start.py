@@ -69,6 +69,7 @@ def train(
     quiet = quiet or not leads
     distributed.expect_alike(recipe.entries())
     if resume:
+        recipe = distributed.from_leader(lambda: run.filled(recipe))
         checkpoint = distributed.from_leader(lambda: run.continued(recipe, any_length=True))
         longer = checkpoint and parse(checkpoint.recipe).length() != recipe.length()
         if checkpoint is not None and checkpoint.progress.finished and not longer:
@@ -77,9 +78,10 @@ def train(
     else:
         distributed.from_leader(lambda: run.expect_free(force))
     with opened(run, recipe, resume, force, data_dir) as (parts, progress, history):
+        recipe = parts.recipe
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
-        if parts.origin:
-            reporter.say(parts.origin)
+        for line in filter(None, (parts.settled, parts.origin)):
+            reporter.say(line)
         with StopRequest(quiet=not leads) as stop, reporter:
             steps = steps_for(recipe, parts, capture)
             told = on_row if leads else None
@@ -99,6 +101,7 @@ def opened(
     """The run's parts, and where it stands; within the block no other process trains in it."""
     with distributed.leader_first():
         parts = build(recipe, data_dir, begin=not (resume and run.last_file.exists()))
+    recipe = parts.recipe
     expect_same_pictures(training=parts.train.dataset, test=parts.test.dataset)
 
     def open_files() -> tuple[Checkpoint | None, History]:

@@ -86,6 +86,7 @@ def train_twin(
     run.expect_free(force)
     backend.use("numpy")
     with opened(run, recipe, False, force, data_dir) as (parts, progress, history):
+        recipe = parts.recipe
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
         with StopRequest(quiet, end) as stop, reporter:
             clock = time.perf_counter()
