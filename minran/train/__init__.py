@@ -4,6 +4,7 @@ from minran.inspect.curves import LiveCurves
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.gpu import CapturedStep, CaptureError, capture_step
 from minran.train.history import History, read_history
+from minran.train.precise import precise_norm
 from minran.train.recipe import Recipe, list_recipes, load_recipe, parse
 from minran.train.report import RunSummary, compare, list_runs
 from minran.train.run import Run, environment
@@ -51,6 +52,7 @@ __all__ = [
     "load_recipe",
     "make_model",
     "parse",
+    "precise_norm",
     "read_history",
     "save_checkpoint",
     "train",

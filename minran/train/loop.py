@@ -18,6 +18,7 @@ from minran import backend
 from minran.errors import MinranError
 from minran.train.checkpoint import Progress
 from minran.train.history import History
+from minran.train.precise import renew_statistics
 from minran.train.recipe import Recipe
 from minran.train.report import Reporter, StopRequest
 from minran.train.run import Run
@@ -112,6 +113,9 @@ class Session:
             "train_accuracy": progress.correct / progress.seen,
             "lr": self.parts.schedule(progress.step - 1),
         }
+        kept = _divides(self.recipe.training.keep_every, progress.epoch + 1)
+        if kept or self._test_is_due():
+            renew_statistics(self.parts)
         if self._test_is_due():
             values["test_loss"], values["test_accuracy"] = self.steps.test()
         accuracy = values.get("test_accuracy", -1.0)
@@ -124,7 +128,7 @@ class Session:
         if accuracy > progress.best_accuracy:
             progress.best_accuracy = accuracy
             self._save(self.run.best_file)
-        if _divides(self.recipe.training.keep_every, progress.epoch):
+        if kept:
             self._save(self.run.epoch_file(progress.epoch))
 
     def _log(self, kind: str, **values: Any) -> dict[str, Any]:

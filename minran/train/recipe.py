@@ -144,6 +144,8 @@ class TrainingRecipe:
     init: str = ""
     """The weights to start from: a shipped name, a run's folder, a safetensors file; "": fresh."""
     init_least: float = _number(0.5, below=1)  # share of the network's numbers that must be there
+    precise_norm: int | None = _open(0)
+    """Training pictures over which batch norm's statistics are taken before each test; 0: none."""
     freeze: list[str] = field(default_factory=list, metadata={"items": str})
     """Layers that stay as they are, by name: ["stem", "stages.0"]."""
 

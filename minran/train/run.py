@@ -189,7 +189,12 @@ class Run:
     def started(self, checkpoint: Checkpoint | None) -> Recipe:
         """The recipe of the run whose newest checkpoint this is, None if it came to none."""
         # The checkpoint knows even where somebody has edited recipe.toml since.
-        return parse(checkpoint.recipe) if checkpoint else self.recipe()
+        if checkpoint is None:
+            return self.recipe()
+        recipe = parse(checkpoint.recipe)
+        if recipe.training.precise_norm is None:  # of an earlier version, which had none
+            recipe.training.precise_norm = 0
+        return recipe
 
     def filled(self, recipe: Recipe) -> Recipe:
         """`recipe` with the entries of the run here where it leaves them open.
@@ -217,7 +222,7 @@ class Run:
         changed = ", ".join(
             f"{key} was {before[key]!r} and is {value!r} now"
             for key, value in recipe.entries().items()
-            if value not in (before[key], None) and key not in free
+            if value != before[key] and None not in (value, before[key]) and key not in free
         )
         other = f"the run in {self.folder} was started with another recipe: {changed}"
         expect(not changed, f"{other}; start a new run for it", CheckpointError)

@@ -44,6 +44,8 @@ class Parts:
     average: optim.Average | None  # with `training.ema`: the weights that are tested and saved
     data: dict[str, np.ndarray]
     """What tells the training pictures and labels from others (`_describe`)."""
+    plain: Loader
+    """The training pictures without augmentation, in batches of the same size, mixed."""
     recipe: Recipe
     """The recipe, with nothing left open."""
     settled: str = ""
@@ -133,6 +135,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     processes = distributed.current().size
     few = f"training.batch_size is {size}: not a picture for each of the {processes} processes"
     expect(size >= processes, few, RecipeError)
+    same: dict[str, Any] = {"shuffle": True, "drop_last": True, "seed": recipe.seed}
     train = Loader(
         train_data,
         size,
@@ -140,15 +143,22 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
         augment=recipe.augment.pad_crop_flip and recipe.augment.kind,
         cutout=recipe.augment.cutout,
         mixup=recipe.augment.mixup,
-        shuffle=True,
-        drop_last=True,
-        seed=recipe.seed,
+        **same,
     )
+    plain = Loader(train_data, size, preprocess, **same)
     test = Loader(test_data, training.test_batch_size, preprocess)
     model = make_model(recipe, train_data.num_classes)
-    if recipe.data.size != picture_size(model, None)[0]:
+    drawn, pixels = picture_size(model, None)[0], recipe.data.size
+    if pixels != drawn:
         with explained(RecipeError, f"{recipe.model.name}: ", kinds=ShapeError):
-            expect_size(model, recipe.data.size)
+            expect_size(model, pixels)
+    if 2 * pixels < drawn and distributed.leads():
+        warnings.warn(
+            f"{recipe.model.name} was drawn for pictures of {drawn} pixels, and data.size is "
+            f"{pixels}: its last maps have hardly a pixel. Set data.size={drawn}, or take a "
+            "network for CIFAR",
+            stacklevel=2,
+        )
     origin = _begin(recipe, model, train_data, preprocess) if begin and training.init else ""
     freeze(model, training.freeze)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -159,7 +169,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
     schedule, facts = _schedule(recipe, total), _describe(train_data)
     made = model, optimizer, schedule, train, test, preprocess, total, average, facts
-    return Parts(*made, recipe, said, origin)
+    return Parts(*made, plain, recipe, said, origin)
 
 
 def _begin(recipe: Recipe, model: Module, pictures: Dataset, preprocess: Preprocess) -> str:

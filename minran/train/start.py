@@ -80,7 +80,7 @@ def train(
     with opened(run, recipe, resume, force, data_dir) as (parts, progress, history):
         recipe = parts.recipe
         reporter = Reporter(parts.total_steps, parts.train.batch_size, quiet)
-        for line in filter(None, (parts.settled, parts.origin)):
+        for line in filter(None, (parts.origin, parts.settled)):
             reporter.say(line)
         with StopRequest(quiet=not leads) as stop, reporter:
             steps = steps_for(recipe, parts, capture)

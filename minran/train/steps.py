@@ -36,7 +36,7 @@ def forward_backward(
     images: (N, H, W, C), taken to the precision of the network; targets: labels (N,) or
     probabilities (N, K); weight: a number, 1 if None.
     """
-    logits = model(_inputs(model, images))
+    logits = model(inputs(model, images))
     loss = ops.cross_entropy(logits, targets, label_smoothing)
     loss.backward(weight)
     return logits, loss
@@ -77,7 +77,7 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
             mine = distributed.share(len(batch[0]))
             images, labels = batch[0][mine], batch[1][mine]
             if len(labels):  # the last batch may be too small for a share of each
-                logits = model(_inputs(model, images))
+                logits = model(inputs(model, images))
                 loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
                 correct += _count_correct(logits, labels)
                 seen += len(labels)
@@ -85,7 +85,7 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
     return loss / total, right / total
 
 
-def _inputs(model: Module, images: Array) -> Tensor:
+def inputs(model: Module, images: Array) -> Tensor:
     """Pictures as a Tensor of the network's precision."""
     _, parameter = next(model.named_parameters())
     return Tensor(backend.activations(tensor(images, dtype=parameter.dtype).data))

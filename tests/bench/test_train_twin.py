@@ -26,6 +26,7 @@ TINY = [
     "training.iterations=6",
     "training.log_every=1",
     "training.test_every=2",
+    "training.precise_norm=0",
 ]
 
 
@@ -99,10 +100,16 @@ def test_the_command_stops_when_its_time_is_over(
 
 
 def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = ("augment.mixup=0.2", "training.ema=0.9", "augment.kind=imagenet")
+    others = (
+        "augment.mixup=0.2",
+        "training.ema=0.9",
+        "augment.kind=imagenet",
+        "training.precise_norm=8",
+    )
     for change in (*others, "training.freeze=['fc']"):
         with pytest.raises(
-            RecipeError, match=r"the twin's trainer has no (mixup|ema|freeze|augment.kind)"
+            RecipeError,
+            match=r"the twin's trainer has no (mixup|ema|precise_norm|freeze|augment.kind)",
         ):
             train_twin(tiny(change), tmp_path / "a")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)

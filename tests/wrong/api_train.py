@@ -35,6 +35,7 @@ train.load_recipe("quickstart", ["seed.a=1"]) | RecipeError | seed
 train.load_recipe("quickstart", ["colour=1"]) | RecipeError | colour
 train.load_recipe("quickstart", ["optimizer.lr=nan"]) | RecipeError | lr
 train.load_recipe("quickstart", ["training.batch_size=0"]) | RecipeError | batch_size
+train.load_recipe("quickstart", ["training.precise_norm=<<-1; all>>"]) | RecipeError | precise_norm
 train.load_recipe("quickstart", ["training.epochs=2.5"]) | RecipeError | epochs
 train.parse("", source=3) | RecipeError | source
 train.parse("", changes=3) | RecipeError | changes
@@ -73,6 +74,9 @@ train.Checkpoint("", <<None; {"a": 1}>>, {}, []) | CheckpointError | model
 train.Checkpoint("", {}, {}, <<"ab"; [1]>>) | CheckpointError | class_names
 train.evaluate(None, loader) | ShapeError | model
 train.evaluate(net, <<None; shapes>>) | ShapeError | loader
+train.precise_norm(None, loader, 3) | RecipeError | model
+train.precise_norm(net, None, 3) | RecipeError | loader
+train.precise_norm(net, loader, <<0; 1.5; None>>) | RecipeError | count
 train.train_step(None, sgd, batch) | ShapeError | model
 train.train_step(net, <<None; "sgd">>, batch) | ShapeError | optimizer
 train.train_step(net, sgd, <<None; (images,); (images[0], labels)>>) | ShapeError | batch

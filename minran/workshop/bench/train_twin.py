@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def train_twin(
     After `max_seconds`, or Ctrl-C, the step under way is the last one: it closes its epoch with
     a test, and environment.json says after which step the run stopped. There is no resuming.
 
-    Raises BackendError without PyTorch or the GPU, RecipeError for mixup, ema and freeze,
-    DataError or CheckpointError as `minran.train.train` does, MinranError if the loss diverges.
+    Raises BackendError without PyTorch or the GPU, RecipeError for mixup, ema, precise_norm and
+    freeze, DataError or CheckpointError as `minran.train.train` does, MinranError if the loss
+    diverges.
     """
     end = time.perf_counter() + max_seconds
     torch = import_extra("torch", "test", "train_twin needs PyTorch, which is not installed")
@@ -81,6 +83,9 @@ def train_twin(
     kind = f"train_twin: the twin's trainer has no augment.kind {recipe.augment.kind!r}"
     expect(recipe.augment.kind == "paper", kind, RecipeError)
     expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
+    precise = "train_twin: the twin's trainer has no precise_norm"
+    expect(not recipe.training.precise_norm, precise, RecipeError)
+    recipe = replace(recipe, training=replace(recipe.training, precise_norm=0))
     expect(not recipe.training.freeze, "train_twin: the twin's trainer has no freeze", RecipeError)
     run = Run(folder)
     run.expect_free(force)
