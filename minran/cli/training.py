@@ -15,6 +15,7 @@ from minran.arguments import takes
 from minran.cli import shared
 from minran.errors import CheckpointError, RecipeError, expect
 from minran.files import PICTURES, expect_writable
+from minran.streams import text_table, visible
 
 commands = shared.Commands()
 add_commands = commands.add
@@ -160,17 +161,25 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
 @commands(
     ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
     ("--data", "another data set with the same classes", {}),
+    ("--out", "also draw which class is taken for which (png, svg or pdf)", {}),
+    shared.DARK,
     *shared.CIFAR,
     shared.DEVICE,
 )
 def evaluate(args: argparse.Namespace) -> None:
-    """Test a trained network.
+    """Test a trained network: its accuracy, that of each class, and what it is taken for.
 
     minran evaluate runs/cifar10-small --data-dir ~/data
-    minran evaluate quickstart/last.safetensors
+    minran evaluate quickstart/last.safetensors --out confusion.png
+
+    Of more than 20 classes the 20 of the lowest accuracy are printed.
     """
     from minran.train.start import expect_same_pictures
 
+    if args.out is None:
+        takes(args, "evaluate without --out", "checkpoint data data_dir mirror device")
+    else:
+        expect_writable(args.out, PICTURES, "evaluate --out")
     backend.use(args.device)
     distributed.start()
     path, model, prepare, checkpoint = shared.load(args)
@@ -187,11 +196,32 @@ def evaluate(args: argparse.Namespace) -> None:
     )
     expect_same_pictures(test=test)
     loader = minran.data.Loader(test, recipe.training.test_batch_size, prepare)
-    loss, accuracy = minran.train.evaluate(model, loader)
+    counts = np.zeros((test.num_classes, test.num_classes), np.int64)
+    loss, accuracy = minran.train.evaluate(model, loader, counts)
     if distributed.leads():
         print(
             f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures"
         )
+        print(_by_class(counts, test.class_names))
+        if args.out is not None:
+            draw = minran.inspect.confusion_figure
+            shared.save_figure(draw(counts, test.class_names, args.dark), args.out)
+
+
+def _by_class(counts: np.ndarray, names: Sequence[str]) -> str:
+    """A table of classes: pictures, accuracy, and the class it is taken for most often."""
+    right, seen = counts.diagonal(), counts.sum(axis=1)
+    wrong = counts - np.diag(right)
+    shown = list(range(len(names)))
+    if len(shown) > 20:  # a class without pictures comes last
+        shown.sort(key=lambda k: right[k] / seen[k] if seen[k] else 2)
+    lines = [("class", "pictures", "accuracy", "taken for most often")]
+    for k in shown[:20]:
+        most = int(wrong[k].argmax())
+        taken = f"{visible(names[most])} ({wrong[k, most]:,})" if wrong[k, most] else "-"
+        share = f"{right[k] / seen[k]:.2%}" if seen[k] else "-"
+        lines.append((visible(names[k]), f"{seen[k]:,}", share, taken))
+    return "\n".join(text_table(lines, right=range(1, 3)))
 
 
 @commands(("folder", "folder of the runs", {"nargs": "?", "default": RUNS}))

@@ -7,6 +7,7 @@ back as matplotlib Figures, made without pyplot: show them in a notebook or `sav
 from minran.inspect.curves import curves_figure
 from minran.inspect.figures import (
     before_after_figure,
+    confusion_figure,
     gradcam_figure,
     histogram_figure,
     mask_figure,
@@ -53,6 +54,7 @@ __all__ = [
     "channel_mean",
     "choose_channels",
     "class_probabilities",
+    "confusion_figure",
     "curves_figure",
     "gradcam",
     "gradcam_figure",

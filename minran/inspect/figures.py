@@ -292,6 +292,40 @@ def prediction_figure(
 
 
 @checked()
+def confusion_figure(counts: np.ndarray, class_names: Sequence[str], dark: bool = False) -> Figure:
+    """Which class is taken for which: a row for each true class, a column for each answer.
+
+    counts: (K, K) whole numbers, as `train.evaluate` counts them. The colour is the share of
+    the row; of up to 20 classes the counts stand in the cells. Raises ShapeError if the shape is
+    another or a count negative.
+    """
+    many = len(class_names)
+    fits = counts.shape == (many, many) and many >= 1 and counts.dtype.kind in "iu"
+    wanted = f"confusion_figure: counts must be ({many}, {many}) whole numbers"
+    expect(fits, f"{wanted}, got {counts.shape} {counts.dtype}")
+    expect(bool((counts >= 0).all()), f"{wanted} of at least 0, got {counts.min()}")
+    colours, shares = theme(dark), counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = min(max(0.45 * many, 2.2), 9.0)
+    figure = new_figure(side + 1.9, side + 1.5, dark)
+    axes = figure.subplots()
+    drawn = axes.imshow(shares, cmap=style.MAP_COLOURS, vmin=0, vmax=1)
+    names = [plain(name, 16) for name in class_names]
+    shown = range(0, many, -(-many // 40))  # more names than that do not fit
+    axes.set_xticks(shown, [names[k] for k in shown], rotation=90)
+    axes.set_yticks(shown, [names[k] for k in shown])
+    axes.tick_params(colors=colours.text, labelsize=8.5, length=0)
+    axes.set_xlabel("answer", color=colours.text, fontsize=9.5)
+    axes.set_ylabel("true class", color=colours.text, fontsize=9.5)
+    axes.spines[:].set_visible(False)
+    style.colour_bar(figure, drawn, axes, colours, "share of the true class")
+    for row, column in np.argwhere(counts > 0) if many <= 20 else ():
+        ink = "black" if shares[row, column] > 0.6 else "white"
+        look: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 8, "color": ink}
+        axes.text(column, row, f"{counts[row, column]:,}", **look)
+    return figure
+
+
+@checked()
 def response_figure(responses: Mapping[str, Mapping[str, float]], dark: bool = False) -> Figure:
     """One line for each network of `responses` ("residual", "naive", ...): response by stage."""
     expect(bool(responses), "response_figure: there are no responses")

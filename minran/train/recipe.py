@@ -182,9 +182,9 @@ class Recipe:
 
         Raises RecipeError for what TOML has not.
         """
-        lines, before = [], ""
+        lines, before, defaults = [], "", Recipe().entries()
         for key, value in self.entries().items():
-            if value is None:
+            if value is None and defaults[key] is None:
                 continue
             section, _, name = key.rpartition(".")
             if section != before:

@@ -65,11 +65,14 @@ def train_step(
 
 
 @checked()
-def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
+def evaluate(
+    model: Module, loader: Loader, confusion: np.ndarray | None = None
+) -> tuple[float, float]:
     """The mean loss and the accuracy (0 to 1) of `model` on all pictures of `loader`.
 
     The network is in evaluation mode meanwhile, and afterwards in the mode it had before. With
-    several processes all call this, and each tests its share.
+    several processes all call this, and each tests its share. confusion: (K, K) whole numbers, all
+    0, in which each picture counts in the row of its class and the column of the answer.
     """
     loss_sum, correct, seen = 0.0, 0, 0
     with evaluating(model), no_grad(), closing(loader.epoch(0)) as batches:
@@ -81,6 +84,11 @@ def evaluate(model: Module, loader: Loader) -> tuple[float, float]:
                 loss_sum += ops.cross_entropy(logits, labels).item() * len(labels)
                 correct += _count_correct(logits, labels)
                 seen += len(labels)
+                if confusion is not None:
+                    checks.expect_shape(confusion, 2 * logits.shape[1:], "evaluate: confusion")
+                    np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)
+    if confusion is not None:
+        confusion[...] = distributed.current().sum(confusion)
     loss, right, total = distributed.sum_numbers(loss_sum, correct, seen)
     return loss / total, right / total
 

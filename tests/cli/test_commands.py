@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 from minran.cli import main, make_parser
+from minran.cli.training import _by_class
 from minran.data import read_pictures
+from minran.inspect import class_probabilities
 from minran.models import list_models
+from minran.train import load_data, load_model, parse
 
 TINY = [
     "--set=data.train_count=64",
@@ -47,6 +50,34 @@ def test_no_runs_yet_is_no_mistake(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["runs"]) == 0
     assert "no runs yet" in capsys.readouterr().out
+
+
+def test_evaluate_says_what_each_class_is_taken_for(run_folder, tmp_path, capsys):
+    out = tmp_path / "confusion.png"
+    assert main(["evaluate", str(run_folder), "--out", str(out), "--dark"]) == 0
+    first, header, *lines, path = capsys.readouterr().out.splitlines()
+    assert path == str(out) and out.stat().st_size > 1000
+    assert header.split() == ["class", "pictures", "accuracy", "taken", "for", "most", "often"]
+    model, prepare, checkpoint = load_model(run_folder / "best.safetensors")
+    test = load_data(parse(checkpoint.recipe))[1]
+    answers = class_probabilities(model, prepare(test.images)).argmax(1)
+    assert len(lines) == 10
+    for k, line in enumerate(lines):
+        own = test.labels == k
+        wrong = np.bincount(answers[own & (answers != k)], minlength=10)
+        taken = f"{test.class_names[wrong.argmax()]} ({wrong.max()})" if wrong.any() else "-"
+        share = f"{np.mean(answers[own] == k):.2%}" if own.any() else "-"
+        assert line.split() == [test.class_names[k], str(own.sum()), share, *taken.split()]
+    assert f"accuracy {np.mean(answers == test.labels):.2%}" in first
+
+
+def test_of_many_classes_the_worst_are_printed():
+    counts = np.diag(np.arange(1, 31)) + np.eye(30, k=1, dtype=int)
+    counts[7] = 0  # no pictures
+    lines = _by_class(counts, [f"c{k}" for k in range(30)]).splitlines()[1:]
+    assert [line.split()[0] for line in lines] == [f"c{k}" for k in (*range(7), *range(8, 21))]
+    assert lines[0].split() == ["c0", "2", "50.00%", "c1", "(1)"]
+    assert "c7" not in _by_class(counts, ["x"] * 30)
 
 
 def test_evaluate_predict_masks_plot(run_folder, tmp_path, capsys):

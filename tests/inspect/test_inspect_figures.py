@@ -17,6 +17,7 @@ from minran.inspect import (
     attention_maps,
     before_after_figure,
     class_probabilities,
+    confusion_figure,
     curves_figure,
     gradcam_figure,
     histogram_figure,
@@ -117,6 +118,18 @@ def test_mask_figures_say_how_channels_were_chosen(attentions: list[Attention]) 
     assert "channel 5: given by hand" in words(before_after_figure(IMAGES, attentions[0], 5))
     with pytest.raises(ShapeError, match="true_masks"):
         mask_figure(IMAGES, attentions, TRUE[:2])
+
+
+def test_confusion() -> None:
+    counts = np.array([[8, 2], [0, 5]])
+    figure = confusion_figure(counts, ["disc", "a $ ring"])
+    drawn(figure)
+    np.testing.assert_allclose(figure.axes[0].images[0].get_array(), [[0.8, 0.2], [0, 1]])
+    assert {text.get_text() for text in figure.axes[0].texts} == {"8", "2", "5"}
+    assert "true class" in words(figure) and "disc" in words(figure)
+    many = confusion_figure(np.zeros((100, 100), int), [f"class {k}" for k in range(100)], True)
+    drawn(many)
+    assert not many.axes[0].texts and 30 <= len(many.axes[0].get_xticks()) <= 40
 
 
 def test_histograms_and_epochs(attentions: list[Attention]) -> None:

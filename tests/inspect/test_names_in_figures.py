@@ -83,6 +83,7 @@ FIGURES: dict[str, Callable[[list[Any]], Any]] = {
     "predictions": lambda maps: inspect.prediction_figure(IMAGES[:1], SHARES, NAMES, COUNT),
     "masks": lambda maps: inspect.mask_figure(IMAGES, maps, None, NAMES, np.arange(COUNT)),
     "gradcam": lambda maps: inspect.gradcam_figure(IMAGES, np.zeros((COUNT, 4, 4)), ANSWERS),
+    "confusion": lambda maps: inspect.confusion_figure(np.eye(COUNT, dtype=int), NAMES),
     "epochs": lambda maps: inspect.mask_over_epochs_figure(IMAGES[:1], dict.fromkeys(NAMES, maps)),
     "curves": lambda maps: inspect.curves_figure(dict.fromkeys(NAMES, ROWS)),
     "responses": lambda maps: inspect.response_figure(

@@ -10,7 +10,7 @@ from train_helpers import rows_of, tiny
 
 from minran import create_model, no_grad, ops, tensor
 from minran.data import Loader, Preprocess, load_shapes
-from minran.errors import MinranError, RecipeError
+from minran.errors import MinranError, RecipeError, ShapeError
 from minran.optim import SGD
 from minran.train import (
     CaptureError,
@@ -63,6 +63,16 @@ def test_the_last_row_is_what_the_saved_network_scores(tmp_path):
     assert accuracy == pytest.approx(last["test_accuracy"], abs=1 / 40)
     assert checkpoint.class_names == list(test.class_names)
     assert checkpoint.progress.step == 12
+
+
+def test_the_confusion_matrix_counts_every_picture(tmp_path):
+    parts, counts = build(tiny()), np.zeros((10, 10), int)
+    _, accuracy = evaluate(parts.model, parts.test, counts)
+    assert accuracy == counts.trace() / 40
+    labels = parts.test.dataset.labels
+    np.testing.assert_array_equal(counts.sum(1), np.bincount(labels, minlength=10))
+    with pytest.raises(ShapeError, match=r"confusion must be \(10, 10\), got \(3, 3\)"):
+        evaluate(parts.model, parts.test, np.zeros((3, 3), int))
 
 
 def test_load_model_is_the_model_that_was_saved(tmp_path):

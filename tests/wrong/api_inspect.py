@@ -105,6 +105,11 @@ inspect.before_after_figure(photos, mask) | ShapeError | attention
 inspect.before_after_figure(photos, attention, 99) | ShapeError | channels
 inspect.before_after_figure(photos, attention, "a") | ShapeError | channel
 inspect.histogram_figure([]) | ShapeError | masks
+inspect.confusion_figure(<<None; mask>>, ["a", "b"]) | ShapeError | counts
+inspect.confusion_figure(np.ones((2, 3), int), ["a", "b"]) | ShapeError | counts
+inspect.confusion_figure(-np.eye(2, dtype=int), ["a", "b"]) | ShapeError | counts
+inspect.confusion_figure(np.ones((2, 2), int), <<3; ["a"]; []>>) | ShapeError | confusion_figure
+inspect.confusion_figure(np.ones((1, 1), int), ["a"], dark="no") | ShapeError | dark
 inspect.histogram_figure(attention) | ShapeError | attentions
 inspect.histogram_figure([attention], <<0; "a">>) | ShapeError | bins
 inspect.mask_over_epochs_figure(photos, <<{}; [attention]>>) | ShapeError | checkpoints

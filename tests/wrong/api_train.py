@@ -74,6 +74,7 @@ train.Checkpoint("", <<None; {"a": 1}>>, {}, []) | CheckpointError | model
 train.Checkpoint("", {}, {}, <<"ab"; [1]>>) | CheckpointError | class_names
 train.evaluate(None, loader) | ShapeError | model
 train.evaluate(net, <<None; shapes>>) | ShapeError | loader
+train.evaluate(net, loader, 3) | ShapeError | confusion
 train.precise_norm(None, loader, 3) | RecipeError | model
 train.precise_norm(net, None, 3) | RecipeError | loader
 train.precise_norm(net, loader, <<0; 1.5; None>>) | RecipeError | count

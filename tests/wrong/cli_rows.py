@@ -158,6 +158,10 @@ evaluate run --data folder:empty | empty
 evaluate run --data-dir . | --data-dir
 evaluate run --mirror http://x/ | --mirror
 evaluate run --device tpu | tpu
+evaluate run --dark | --dark
+evaluate run --out x.gif | .png
+evaluate run --out empty | folder
+evaluate run --out x.bmp --dark | .png
 evaluate run run | run
 """
 
