@@ -35,6 +35,7 @@ _LATE = {
         *("bars_figure", "hourglass_figure", "influence_figure", "owners_figure"),
         *("reach_figure", "roofline_figure", "time_figure", "tree_figure"),
     ),
+    "first_hour": ("framed_signs",),
     "gates": ("SqueezeExciteParts", "cost", "replace_masks"),
     "kernels": ("Spent", "passes_and_bytes", "run_block", "seconds_of", "timed_kernels"),
     "planted": ("InterpolationOtherCorners", "SoftmaxSameForAll", "planted"),

@@ -155,7 +155,7 @@ inspect.module_graph(model, depth=3)
 # | **tail** | residual units without attention |
 # | **norm, pool, fc** | batch norm and ReLU, mean over positions, a linear layer: logits |
 #
-# The words in it, in one line each (later notebooks explain them):
+# The words in it, in one line each (notebook 00b uses them all, later ones explain them):
 #
 # | word | meaning | notebook |
 # |---|---|---|
@@ -252,6 +252,7 @@ show_source(ops.gate)
 #
 # | notebooks | what you build |
 # |---|---|
+# | **00b** | in an hour: a classifier, a convolutional network, a mask painted and learned |
 # | **01-02** | gradients: how they are computed, and how to be sure that they are right |
 # | **03-06** | the layers: convolution, batch norm, pooling, interpolation; loss and optimiser |
 # | **07-11** | the network: residual units, mask, attention module, the whole and its size |

@@ -79,7 +79,7 @@ def test_nothing_comes_from_the_network() -> None:
 
 
 def test_every_notebook_is_there_with_its_outputs() -> None:
-    notebooks = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]_*.py"))
+    notebooks = sorted((Path(__file__).parents[1] / "notebooks").glob("[0-9][0-9]*_*.py"))
     assert notebooks
     for notebook in notebooks:
         page = SITE / "learn" / f"{notebook.stem}.html"

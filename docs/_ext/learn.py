@@ -26,7 +26,7 @@ from minran.workshop.course.copies import (
 )
 
 _BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
-_LINK = re.compile(r"\]\((\d\d_[a-z0-9_]+)\.py\)")
+_LINK = re.compile(r"\]\((\d\d[a-z]?_[a-z0-9_]+)\.py\)")
 
 
 def write_pages(source: Path, target: Path, kept: Path, execute: bool) -> list[Path]:
@@ -41,7 +41,7 @@ def write_pages(source: Path, target: Path, kept: Path, execute: bool) -> list[P
         if not page.exists() or page.read_text(encoding="utf-8") != text:
             page.write_text(text, encoding="utf-8")
         pages.append(page)
-    for old in target.glob("[0-9][0-9]_*.ipynb"):
+    for old in target.glob("[0-9][0-9]*_*.ipynb"):
         if old not in pages:
             old.unlink()
     return pages
@@ -106,7 +106,7 @@ def contents(source: Path) -> str:
     rows = ["| notebook | minutes | tasks |", "|---|---:|---:|"]
     for file in notebook_files(source):
         notebook = read_notebook(file)
-        title = f"[{notebook.number:02} · {notebook.title}]({file.stem}.ipynb)"
+        title = f"[{notebook.number} · {notebook.title}]({file.stem}.ipynb)"
         rows.append(f"| {title} | {notebook.minutes:.0f} | {len(notebook.tasks)} |")
     return "\n".join(rows) + "\n"
 

@@ -20,7 +20,7 @@ from minran.workshop.course.copies import Notebook, blank, read_notebook, solved
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-FILES = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.py"))
+FILES = sorted(NOTEBOOKS.glob("[0-9][0-9]*_*.py"))
 
 HEADER = """# ---
 # jupyter:

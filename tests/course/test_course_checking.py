@@ -154,4 +154,4 @@ def test_unknown_tasks_are_named() -> None:
         find_check("77.1")
     with pytest.raises(MinranError, match=r'named like "03\.1"'):
         check("one", 1)
-    assert checks_of(77) == {}
+    assert checks_of("77") == {}

@@ -207,7 +207,7 @@ def test_what_metadata_claims_does_not_count(tmp_path: Path) -> None:
     assert (result.points, result.worth) == (2, 2), told(result)
     assert [task.sentence for task in result.tasks] == ["the matrix", "the gradient"]
     file.write_text(json.dumps(notebook(SETUP, *RIGHT, number=0)), "utf-8")
-    with pytest.raises(DataError, match="metadata says notebook 0, its name 15"):
+    with pytest.raises(DataError, match="metadata says notebook 00, its name 15"):
         grade(file)
     assert grade(file, number=15).points == 2
 

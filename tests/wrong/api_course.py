@@ -5,6 +5,8 @@ course.check(<<3; None>>, None) | DataError | task
 course.check(<<'3.1'; 'one'; ''>>, None) | DataError | named like
 course.check('03.9', None) | DataError | 03.1, 03.2
 course.check('77.1', None) | DataError | none
+course.framed_signs(<<0; -1; 2.5; None; 'two'>>) | DataError | count
+course.framed_signs(1, <<-1; 2.5; None; 'a'>>) | DataError | seed
 course.compare(<<3; None>>, 1.0, 1.0) | ShapeError | name
 course.compare('y', 1.0, 1.0, hint=3) | ShapeError | hint
 course.compare('y', 1.0, 1.0, tol=<<'a'; None; np.nan>>) | ShapeError | tol

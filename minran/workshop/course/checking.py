@@ -361,22 +361,28 @@ _LIBRARIES = tuple(map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "
 
 def find_check(task: str) -> Callable[[Any], None]:
     """The check of a task "03.1"; DataError if there is none."""
-    named = re.fullmatch(r"(\d\d)\.(\d+)", task) is not None
+    named = re.fullmatch(r"\d\d[a-z]?\.\d+", task) is not None
     expect(named, f'a task is named like "03.1", got {task!r}', DataError)
-    known = checks_of(int(task[:2]))
-    there = f"notebook {task[:2]} has {', '.join(known) or 'none'}"
+    number = task.split(".")[0]
+    known = checks_of(number)
+    there = f"notebook {number} has {', '.join(known) or 'none'}"
     expect(task in known, f"there is no check for task {task}; {there}", DataError)
     return known[task]
 
 
-def checks_of(number: int) -> dict[str, Callable[[Any], None]]:
+def number_of(value: int | str) -> str:
+    """A notebook's number as its file begins: 3 and "3" are "03", "00b" is "00b"."""
+    return str(value).zfill(2)
+
+
+def checks_of(number: str) -> dict[str, Callable[[Any], None]]:
     """The checks of a notebook by task, in order: {"03.1": check_3_1, ...}."""
     for file, numbers in NOTEBOOKS.items():
         if number in numbers:
             found = vars(importlib.import_module(f"minran.workshop.course.checks.{file}"))
-            mark = f"check_{number}_"
+            mark = f"check_{number[0].strip('0')}{number[1:]}_"
             names = [name for name in found if name.startswith(mark)]
-            return {f"{number:02}.{name.removeprefix(mark)}": found[name] for name in names}
+            return {f"{number}.{name.removeprefix(mark)}": found[name] for name in names}
     return {}
 
 

@@ -25,7 +25,7 @@ def add_commands(commands: Any) -> None:
         ("--check", "write nothing; exit status 1 if a pair has drifted", False),
         NOTEBOOKS,
     )
-    seconds, number = {"type": float, "metavar": "SECONDS"}, {"type": int, "metavar": "NN"}
+    seconds, number = {"type": float, "metavar": "SECONDS"}, {"metavar": "NN"}
     memory = {"type": float, "default": 4, "metavar": "GB"}
     add_command(
         parts,
@@ -61,7 +61,7 @@ def list_notebooks(args: argparse.Namespace) -> int:
     for one in found:
         tasks = f"{len(one.tasks)} {'task' if len(one.tasks) == 1 else 'tasks'}"
         print(
-            f"{one.number:02}  {one.title:{width}}  {one.minutes:3.0f} min  {tasks:8} "
+            f"{one.number:3}  {one.title:{width}}  {one.minutes:3.0f} min  {tasks:8} "
             f"runs in {one.seconds:.0f} s"
         )
     hours, minutes = (

@@ -32,16 +32,16 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import DataError, MinranError, expect, import_extra
-from minran.workshop.course.checking import RECORD
+from minran.workshop.course.checking import RECORD, number_of
 from minran.workshop.course.show import PACKAGE, STATIC
 
 _OFFLINE = "import minran.workshop.course.copies as _; _.go_offline()"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 COPIES = ("student", "solution", "teacher")
 
-_TASK = re.compile(r"# Task (\d\d\.\d+): (.+)")
+_TASK = re.compile(r"# Task (\d\d[a-z]?\.\d+): (.+)")
 _BLOCK = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$\n?", re.M | re.S)
-_NAME = re.compile(r"(\d\d)_[a-z0-9_]+\.py")
+_NAME = re.compile(r"(\d\d[a-z]?)_[a-z0-9_]+\.py")
 
 
 def need(module: str) -> Any:
@@ -63,10 +63,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Notebook:
-    """A source notebook: its file, its cells (of nbformat), its tasks."""
+    """A source notebook: its file, its number ("03", "00b"), its cells (of nbformat), its tasks."""
 
     path: Path
-    number: int
+    number: str
     title: str
     minutes: float
     seconds: float
@@ -100,11 +100,11 @@ def read_notebook(path: str | Path) -> Notebook:
     about = dict(node.metadata.get("minran", {}))
     missing = [key for key in ("number", "minutes", "seconds") if key not in about]
     demand(not missing, f"the header lacks minran.{', minran.'.join(missing)}")
-    number = int(path.name[:2])
+    number = path.name.split("_")[0]
     says = f"minran.number is {about['number']}, the file's name says {number}"
-    demand(about["number"] == number, says)
+    demand(number_of(about["number"]) == number, says)
     first = node.cells[0].source if node.cells else ""
-    heading = f"# {number:02} · "
+    heading = f"# {number} · "
     demand(re.match(f"{heading}.", first), f'the first cell must begin with "{heading}TITLE"')
     title = first.removeprefix(heading).split("\n")[0].strip()
     minutes, seconds = float(about["minutes"]), float(about["seconds"])
@@ -197,7 +197,7 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
         if "teacher" in original.metadata.get("tags", []) and kind != "teacher":
             continue
         cell = copy.deepcopy(original)
-        cell.id = f"n{notebook.number:02}-{index:03}"
+        cell.id = f"n{notebook.number}-{index:03}"
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if "hide-input" in cell.metadata.get("tags", []):

@@ -34,6 +34,7 @@ from minran.workshop.course.checking import (
     checks_of,
     find_check,
     judge,
+    number_of,
     secret_inputs,
 )
 from minran.workshop.course.copies import Task, grade_id, need, notebook_files, read_notebook
@@ -104,7 +105,7 @@ def grade(
     cell_timeout: float = 120,
     source: str | Path | None = None,
     memory: float = 4,
-    number: int | None = None,
+    number: int | str | None = None,
     walls: str | None = None,
 ) -> Grade:
     """Run a notebook of the course and judge its tasks.
@@ -117,7 +118,7 @@ def grade(
     """
     number, cells = read_cells(Path(file), number)
     checks = checks_of(number)
-    what = f"{file}: notebook {str(number)[:20]:0>2} of the course has no tasks"
+    what = f"{file}: notebook {number[:20]} of the course has no tasks"
     expect(bool(checks), what, DataError)
     tasks = {name: find_task(cells, name) for name in checks}
     asked = {**tasks, **_source_tasks(number, source)}
@@ -142,7 +143,7 @@ def grade(
         grades.append(TaskGrade(name, one.status, message, where, hint, sentence, worth, points))
     points, worth = (sum(getattr(one, key) for one in grades) for key in ("points", "worth"))
     seconds, missing = round(run.seconds, 1), run.no_wall_against
-    return Grade(str(file), f"{number:02}", points, worth, seconds, missing, grades)
+    return Grade(str(file), number, points, worth, seconds, missing, grades)
 
 
 @dataclass
@@ -223,14 +224,14 @@ class Run:
         return outcomes[-1] if outcomes[-1].passed else outcomes[0]
 
 
-def _source_tasks(number: int, source: str | Path | None) -> dict[str, Task]:
+def _source_tasks(number: str, source: str | Path | None) -> dict[str, Task]:
     """The tasks of a notebook as its source in a folder has them."""
     if source is None:
         return {}
     for file in notebook_files(source):
-        if file.name.startswith(f"{number:02}_"):
+        if file.name.startswith(f"{number}_"):
             return {task.name: task for task in read_notebook(file).tasks}
-    raise DataError(f"there is no notebook {number:02} in {source}")
+    raise DataError(f"there is no notebook {number} in {source}")
 
 
 def _read_package() -> frozenset[tuple[str, str]]:
@@ -275,7 +276,7 @@ def find_task(cells: list[Cell], name: str) -> Task:
     return Task(name, sentence, exercise, place if place >= 0 else len(cells) - 1)
 
 
-def read_cells(path: Path, number: int | None = None) -> tuple[int, list[Cell]]:
+def read_cells(path: Path, number: int | str | None = None) -> tuple[str, list[Cell]]:
     """Read an .ipynb or a percent .py: which notebook it is, and its code cells.
 
     number: which it is, whatever its metadata and its name say, which else must agree.
@@ -294,16 +295,16 @@ def read_cells(path: Path, number: int | None = None) -> tuple[int, list[Cell]]:
     if not isinstance(found, list):
         raise DataError(f"{path} is no Jupyter notebook of format 4: it has no list of cells")
     if number is None:
-        claimed, named = _inside(node, "metadata", "minran", "number"), path.name[:3]
-        numbers = [claimed] if type(claimed) is int else []
-        numbers += [int(named[:2])] if re.fullmatch(r"\d\d_", named) else []
+        claimed, named = _inside(node, "metadata", "minran", "number"), path.name.split("_")[0]
+        numbers = [number_of(claimed)] if type(claimed) in (int, str) else []
+        numbers += [named] if re.fullmatch(r"\d\d[a-z]?", named) and "_" in path.name else []
         lacks = "its metadata lacks minran.number, and its name does not begin like 03_"
         what = f"{path} does not say which notebook of the course it is: {lacks}"
         expect(bool(numbers), what, DataError)
         number, other = numbers[0], numbers[-1]
-        what = f"{path}: its metadata says notebook {str(number)[:20]}, its name {other:02}; "
+        what = f"{path}: its metadata says notebook {str(number)[:20]}, its name {other}; "
         expect(number == other, f"{what}say which it is with --notebook", DataError)
-    cells = []
+    number, cells = number_of(number), []
     for one in found:
         if _inside(one, "cell_type") == "code":
             lines = _inside(one, "source")

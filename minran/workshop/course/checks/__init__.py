@@ -1,9 +1,10 @@
-"""The checks of the exercises: `check_3_1` judges task 03.1."""
+"""The checks of the exercises: `check_16_1` judges task 16.1, `check_0b_1` task 00b.1."""
 
 NOTEBOOKS = {
-    "gradients": range(7),
-    "network": range(7, 12),
-    "training": range(12, 16),
-    "limits": range(16, 19),
+    "first_hour": ("00b",),
+    "gradients": tuple(f"{number:02}" for number in range(7)),
+    "network": ("07", "08", "09", "10", "11"),
+    "training": ("12", "13", "14", "15"),
+    "limits": ("16", "17", "18"),
 }
 """By file: the notebooks whose checks it holds."""
