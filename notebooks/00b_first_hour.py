@@ -371,12 +371,11 @@ for name, (models, _, found) in results.items():
 loss_curves(("learned, naive", "learned, residual", "no mask, windows of 9×9"))
 
 # %% [markdown]
-# Both learned masks reach what the true mask reaches, on every seed; the centre is no better than
-# no mask. Two things follow that are easily overlooked:
+# Both learned masks come close to what the true mask reaches, on every seed; the centre is no
+# better than no mask. Two things follow that are easily overlooked:
 #
-# - **With one gate, naive and residual are equally good here.** Half a distractor is weak enough,
-#   since the pool takes the largest. That the 1 matters when many gates follow each other is the
-#   subject of notebook 09.
+# - **With one gate, these seeds do not tell naive and residual apart.** Half a distractor
+#   is weak enough. What the 1 does when many gates follow each other is the subject of notebook 09.
 # - **A mask was not necessary**: windows of 9×9 solve the task, too, with more parameters. What was
 #   necessary is that something sees the frame and the sign. A mask is a cheap way: one map, which
 #   all channels share.
@@ -572,8 +571,8 @@ figure
 #   signs counts.
 # - A mask multiplies the features of each position. It can be painted, and it can be learned from
 #   labels alone.
-# - On this task naive and residual gates do equally well, and so does a network without a mask that
-#   has wider windows. One gate, one task, four seeds: no more than that.
+# - On this task naive and residual gates do about equally well, and so does a network
+#   without a mask that has wider windows. One gate, one task, four seeds: no more than that.
 # - A picture of a mask needs its scale, its range and a baseline.
 #
 # ## Questions
