@@ -43,7 +43,8 @@ def framed_signs(count: int, seed: int = 0) -> FramedSigns:
 
     Raises DataError for a count below 1 or a negative seed.
 
-    >>> course.framed_signs(2).images.shape
+    >>> from minran.course import framed_signs
+    >>> framed_signs(2).images.shape
     (2, 20, 20, 1)
     """
     expect(count >= 1, f"framed_signs: count must be at least 1, got {count}", DataError)
