@@ -29,6 +29,7 @@ FLOORS = [
     ["models"],
     ["optim", "data", "inspect"],
     ["train"],
+    ["live"],
     ["cli"],
 ]
 """From the cellar up: a part may use what lies on lower floors, and itself."""

@@ -23,6 +23,7 @@ COMMANDS = (
     "minran.workshop.ablate.command",
     "minran.cli.look",
     "minran.cli.attention",
+    "minran.cli.live",
     "minran.workshop.bench.command",
     "minran.workshop.course.command",
 )

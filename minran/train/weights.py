@@ -40,7 +40,7 @@ def begin_with(
     share `least` of all numbers of the model; nothing is loaded then.
     """
     own = model.state_dict()
-    with _file(weights) as path:
+    with weights_file(weights) as path:
         found, others, checkpoint = load_weights(path, own)
     other = checkpoint is not None and checkpoint.class_names != list(class_names)
     classifier = [name for name in found if other and name.startswith(_CLASSIFIER)]
@@ -62,7 +62,7 @@ def begin_with(
     return f"weights of {weights}: {said}", checkpoint
 
 
-def _file(weights: str) -> AbstractContextManager[Path]:
+def weights_file(weights: str) -> AbstractContextManager[Path]:
     """The file that is meant, within a block. A shipped name comes before a folder of that name."""
     path, shipped = Path(weights), list_pretrained()
     if weights in shipped:

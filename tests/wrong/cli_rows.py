@@ -208,6 +208,16 @@ export run --out model | .onnx
 export run --out missing/model.onnx | missing
 export run --out empty | folder
 export text.txt --prepared | text.txt
+live nowhere --no-browser | there is no run, file or shipped weights 'nowhere'
+live quickstrt --no-browser | did you mean 'quickstart'
+live text.txt --no-browser | text.txt
+live empty --no-browser | empty
+live plain --no-browser | mask
+live run missing.png --no-browser | missing.png
+live run text.txt --no-browser | text.txt
+live run --no-browser --port -1 | --port must be 0 to 65535, got -1
+live run --no-browser --port 65536 | --port must be 0 to 65535
+live run --no-browser --port http | http
 masks | checkpoint
 masks nowhere | there is no checkpoint nowhere
 masks run missing.png | missing.png

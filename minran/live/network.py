@@ -1,0 +1,128 @@
+"""One picture through a network, with every step of every attention module kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from minran import backend
+from minran.autograd import Tensor
+from minran.errors import expect
+from minran.hints import checked
+from minran.inspect.masks import Attention, resize_maps
+from minran.inspect.probe import attention_modules, watch
+from minran.models.attention import AttentionModule, Hourglass, MaskBranch
+from minran.nn import Module
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one step of an attention module put out for one picture (paper section 3).
+
+    key: "u", "pool 1", "up 1", "logits", "M", "T" or "H"; equation: how it is computed, plain;
+    values: (h, w, C).
+    """
+
+    key: str
+    equation: str
+    values: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """One pass: probabilities (K,), and the steps of each attention module by its dotted name."""
+
+    probabilities: np.ndarray
+    modules: dict[str, list[Step]]
+
+    @staticmethod
+    def title(name: str) -> str:
+        """Words for a module's name: "stage 1" for stages.0.1."""
+        none = np.empty(0)
+        return Attention(name, none, none, none).title
+
+
+class Painted(Module):
+    """A mask that looks at nothing: the same values (h, w), at every channel, for every x."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values = values
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> (N, H, W, C); the values are resized to the size of x."""
+        maps = resize_maps(self.values[None], (x.shape[1], x.shape[2]))[..., None]
+        return Tensor(backend.to_device(np.broadcast_to(maps, x.shape).astype(x.dtype)))
+
+
+@contextmanager
+def painted(model: Module, masks: Mapping[str, np.ndarray]) -> Iterator[None]:
+    """Within the block, the named modules have these masks (h, w) in place of their own."""
+    modules = dict(attention_modules(model, "look"))
+    own = {}
+    for name, values in masks.items():
+        expect(name in modules, f"look: the network has no attention module {name!r}")
+        good = values.ndim == 2 and values.size > 0 and bool(np.isfinite(values).all())
+        expect(good, f"look: a painted mask must be finite numbers (h, w), got {values.shape}")
+    try:
+        for name, values in masks.items():
+            own[name] = modules[name].mask
+            modules[name].mask = Painted(values).eval()  # type: ignore[assignment]
+        yield
+    finally:
+        for name, mask in own.items():
+            modules[name].mask = mask
+
+
+@checked()
+def look(
+    model: Module, picture: np.ndarray, masks: Mapping[str, np.ndarray] | None = None
+) -> Shown:
+    """One pass of a prepared picture (H, W, C), or with painted masks instead of some.
+
+    masks: (h, w) by a module's dotted name; resized to the module's maps, the same at every
+    channel. The network is left as it was. Raises ShapeError if the picture does not fit, a name
+    is not of an attention module, or a mask is not finite numbers (h, w).
+    """
+    expect(picture.ndim == 3, f"look: a picture must be (H, W, C), got shape {picture.shape}")
+    seen: dict[int, np.ndarray] = {}
+    with painted(model, masks or {}):
+        modules = attention_modules(model, "look")
+        gates = {id(module.after) for _, module in modules}
+
+        def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # `after` reads what the gate put out: the module's H.
+            seen[id(module)] = (inputs[0] if id(module) in gates else output).numpy()[0]
+
+        logits = watch(model, picture[None], keep, "look", 1)[0]
+        powers = np.exp(logits - logits.max())
+        steps = {name: list(_steps(module, seen)) for name, module in modules}
+    return Shown(powers / powers.sum(), steps)
+
+
+def _steps(module: AttentionModule, seen: Mapping[int, np.ndarray]) -> Iterator[Step]:
+    """The steps of one module, in the order in which they are computed."""
+    mask = module.mask
+    yield Step("u", "u = before(x)", seen[id(module.before)])
+    if isinstance(mask, MaskBranch):
+        levels, level = [], mask.body
+        while isinstance(level, Hourglass):
+            levels.append(level)
+            level = getattr(level, "inner", None)  # type: ignore[assignment]
+        for n, level in enumerate(levels, 1):
+            yield Step(f"pool {n}", "max over 3 x 3, stride 2", seen[id(level.pool)])
+        if levels:
+            smallest = seen[id(levels[-1].bottom)]
+            yield Step("smallest", "residual units on the smallest map", smallest)
+        for n, level in enumerate(reversed(levels), 1):
+            yield Step(f"up {n}", "bilinear interpolation", seen[id(level.interpolate)])
+        *_, last, _ = mask.head
+        yield Step("logits", "two 1 x 1 convolutions", seen[id(last)])
+        yield Step("M", "M = activation(logits)", seen[id(mask)])
+    else:
+        yield Step("M", "M, painted by you", seen[id(mask)])
+    yield Step("T", "T = trunk(u)", seen[id(module.trunk)])
+    gate = "H = M T" if module.learning == "naive" else "H = (1 + M) T"
+    yield Step("H", gate, seen[id(module.after)])
