@@ -23,7 +23,15 @@ from minran.errors import BackendError, DataError, expect, import_extra
 from minran.files import expect_ending, write_atomically
 from minran.hints import checked
 from minran.inspect.graph.flow import ops_behind
-from minran.inspect.probe import Size, blank_picture, names_by_id, picture_size, record
+from minran.inspect.probe import (
+    Size,
+    attention_modules,
+    blank_picture,
+    names_by_id,
+    picture_size,
+    record,
+)
+from minran.live.network import steps
 from minran.nn import Module
 from minran.nn.module import evaluating
 from minran.ops.activation import ChannelAttention, Gate, ReLU, Sigmoid, SpatialAttention
@@ -45,6 +53,7 @@ def export_onnx(
     image_size: Size = None,
     preprocess: Preprocess | None = None,
     class_names: Sequence[str] = (),
+    maps: bool = False,
 ) -> Path:
     """Write `model`, as it answers in evaluation mode, to an ONNX file; returns the path.
 
@@ -52,6 +61,10 @@ def export_onnx(
     subtraction and division then become part of the file, (N, H, W, 3) uint8 pictures. Output
     "logits": (N, K) float32. N is free, H and W are fixed: `image_size` (one number or rows and
     columns), else the size the network was drawn for. `class_names` are kept as metadata.
+
+    maps: also every step of each attention module, as `minran.live` shows them: outputs such as
+    "stages.0.1/M", (N, h, w, C), and two inputs a module, "stages.0.1/painted" (1, 1, h, w) and
+    "stages.0.1/use", a number a: the mask is (1 - a) M + a painted.
 
     Weights are written in float32, and named as in `state_dict`. Raises BackendError without
     the onnx package, or for an operation that none of minran's own networks has; DataError
@@ -74,7 +87,12 @@ def export_onnx(
         f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
     )
 
+    modules = attention_modules(model, "export_onnx: maps") if maps else []
+    after = {id(module.after): name for name, module in modules}
+    seen = {id(c.module): c.inputs[0] if id(c.module) in after else c.output for c in calls}
+
     graph = Graph(onnx, names_by_id(model))
+    graph.painted = {id(seen[part]): name for part, name in after.items()}
     # Parents report after their children, so that the innermost call gives an op its name.
     owners = {id(call.output): graph.names.get(id(call.module)) for call in reversed(calls)}
     graph.add_input(x, preprocess)
@@ -84,15 +102,22 @@ def export_onnx(
     graph.end("logits")
 
     helper, types = onnx.helper, onnx.TensorProto
-    ends = [
-        [helper.make_tensor_value_info(name, kind, ["N", *value.shape[1:]])]
-        for name, value, kind in (
-            ("images", x, types.FLOAT if preprocess is None else types.UINT8),
-            ("logits", y, types.FLOAT),
-        )
-    ]
+
+    def end(name: str, shape: Sequence[Any], kind: int = types.FLOAT) -> Any:
+        return helper.make_tensor_value_info(name, kind, shape)
+
+    kind = types.FLOAT if preprocess is None else types.UINT8
+    inputs = [end("images", ["N", *x.shape[1:]], kind)]
+    outputs = [end("logits", ["N", *y.shape[1:]])]
+    for name, module in modules:
+        parts = {key: value for key, _, value in steps(module, seen)}
+        inputs.append(end(f"{name}/painted", [1, 1, *parts["M"].shape[1:3]]))
+        inputs.append(end(f"{name}/use", []))
+        for key, value in parts.items():
+            graph.node("Transpose", graph.values[id(value)], perm=[0, 2, 3, 1])
+            outputs.append(end(graph.end(f"{name}/{key}"), ["N", *value.shape[1:]]))
     written = helper.make_model(
-        helper.make_graph(graph.nodes, type(model).__name__, *ends, graph.constants),
+        helper.make_graph(graph.nodes, type(model).__name__, inputs, outputs, graph.constants),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=IR_VERSION,
         producer_name="minran",
@@ -116,6 +141,7 @@ class Graph:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.values: dict[int, str] = {}
+        self.painted: dict[int, str] = {}  # gated features, by `id`, whose mask may be painted
         self._taken: set[str] = set()
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -177,6 +203,12 @@ class Graph:
                 if tensor.ndim == 4:  # (KH, KW, C/g, K) -> (K, C/g, KH, KW)
                     array = array.transpose(3, 2, 0, 1)
                 names.append(self.constant(part, array, name=self.names.get(id(tensor), "")))
+        if id(output) in self.painted:
+            module, mask = self.painted[id(output)], names[0]
+            painted, use = f"{module}/painted", f"{module}/use"
+            own = self.node("Mul", mask, self.node("Sub", self.constant("one", 1.0), use))
+            names[0] = self.node("Add", own, self.node("Mul", painted, use))
+            self.values[id(inputs[0])] = names[0]
         WRITERS[type(op)](self, op, *names)
         self.values[id(output)] = self.end(at)
 

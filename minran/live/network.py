@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from minran.inspect.masks import Attention, resize_maps
 from minran.inspect.probe import attention_modules, watch
 from minran.models.attention import AttentionModule, Hourglass, MaskBranch
 from minran.nn import Module
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,31 +101,33 @@ def look(
 
         logits = watch(model, picture[None], keep, "look", 1)[0]
         powers = np.exp(logits - logits.max())
-        steps = {name: list(_steps(module, seen)) for name, module in modules}
-    return Shown(powers / powers.sum(), steps)
+        parts = {n: [Step(*step) for step in steps(module, seen)] for n, module in modules}
+    return Shown(powers / powers.sum(), parts)
 
 
-def _steps(module: AttentionModule, seen: Mapping[int, np.ndarray]) -> Iterator[Step]:
-    """The steps of one module, in the order in which they are computed."""
+def steps(module: AttentionModule, seen: Mapping[int, Value]) -> Iterator[tuple[str, str, Value]]:
+    """Key, equation and output of the steps of one module, in the order of their computation.
+
+    seen: what each part put out, by its `id`; for `after`, what went in, which is the module's H.
+    """
     mask = module.mask
-    yield Step("u", "u = before(x)", seen[id(module.before)])
+    yield "u", "u = before(x)", seen[id(module.before)]
     if isinstance(mask, MaskBranch):
         levels, level = [], mask.body
         while isinstance(level, Hourglass):
             levels.append(level)
             level = getattr(level, "inner", None)  # type: ignore[assignment]
         for n, level in enumerate(levels, 1):
-            yield Step(f"pool {n}", "max over 3 x 3, stride 2", seen[id(level.pool)])
+            yield f"pool {n}", "max over 3 x 3, stride 2", seen[id(level.pool)]
         if levels:
-            smallest = seen[id(levels[-1].bottom)]
-            yield Step("smallest", "residual units on the smallest map", smallest)
+            yield "smallest", "residual units on the smallest map", seen[id(levels[-1].bottom)]
         for n, level in enumerate(reversed(levels), 1):
-            yield Step(f"up {n}", "bilinear interpolation", seen[id(level.interpolate)])
+            yield f"up {n}", "bilinear interpolation", seen[id(level.interpolate)]
         *_, last, _ = mask.head
-        yield Step("logits", "two 1 x 1 convolutions", seen[id(last)])
-        yield Step("M", "M = activation(logits)", seen[id(mask)])
+        yield "logits", "two 1 x 1 convolutions", seen[id(last)]
+        yield "M", "M = activation(logits)", seen[id(mask)]
     else:
-        yield Step("M", "M, painted by you", seen[id(mask)])
-    yield Step("T", "T = trunk(u)", seen[id(module.trunk)])
+        yield "M", "M, painted by you", seen[id(mask)]
+    yield "T", "T = trunk(u)", seen[id(module.trunk)]
     gate = "H = M T" if module.learning == "naive" else "H = (1 + M) T"
-    yield Step("H", gate, seen[id(module.after)])
+    yield "H", gate, seen[id(module.after)]

@@ -161,3 +161,39 @@ def test_mistakes_are_named(tmp_path, monkeypatch) -> None:
 def test_every_model_at_its_full_size(name: str, tmp_path) -> None:
     model = trained(name)
     assert_same_answers(model, export_onnx(model, tmp_path / "model.onnx"), count=1)
+
+
+@pytest.mark.parametrize("learning", ["residual", "naive"])
+def test_every_step_of_a_module_and_a_painted_mask(learning, tmp_path):
+    from minran.live import look
+
+    model = trained("attention_nano", learning=learning).eval()
+    path = export_onnx(model, tmp_path / "maps.onnx", maps=True)
+    picture = np.random.default_rng(6).standard_normal((32, 32, 3)).astype(np.float32)
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    inputs = {
+        each.name: np.zeros([side or 1 for side in each.shape], np.float32)
+        for each in session.get_inputs()
+        if each.name != "images"
+    } | {"images": picture[None]}
+    painted = np.random.default_rng(7).random((4, 4)).astype(np.float32)
+
+    def compare(shown):
+        found = dict(zip(names, session.run(None, inputs), strict=True))
+        assert len(found) == 1 + sum(len(steps) for steps in own.modules.values())
+        for module, steps in shown.modules.items():
+            for step in steps:
+                got = found[f"{module}/{step.key}"][0]
+                scale = max(np.abs(step.values).max(), 1)
+                np.testing.assert_allclose(got, step.values, rtol=0, atol=1e-5 * scale)
+        shares = np.exp(found["logits"][0] - found["logits"].max())
+        np.testing.assert_allclose(shares / shares.sum(), shown.probabilities, atol=1e-5)
+
+    own = look(model, picture)
+    compare(own)
+    name = next(iter(own.modules))
+    mask = {step.key: step for step in look(model, picture, {name: painted}).modules[name]}["M"]
+    inputs[f"{name}/painted"] = mask.values[None, None, :, :, 0]
+    inputs[f"{name}/use"] = np.ones((), np.float32)
+    compare(look(model, picture, {name: painted}))
