@@ -10,6 +10,7 @@ os.environ.setdefault("MINRAN_NUM_THREADS", "2")
 
 import commands  # noqa: E402
 import learn  # noqa: E402
+import live  # noqa: E402
 
 import minran  # noqa: E402
 
@@ -32,6 +33,7 @@ templates_path: list[str] = []
 html_theme = "furo"
 html_title = "minran"
 html_static_path = ["_static"]
+html_extra_path = ["_generated/extra"]  # the live page
 html_favicon = "_static/favicon.svg"
 html_css_files = ["minran.css"]
 html_theme_options = {"navigation_with_keys": True}
@@ -57,3 +59,4 @@ suppress_warnings = ["mystnb.unknown_mime_type"]
 
 commands.write_page(DOCS / "_generated" / "commands.md")
 learn.from_environment(DOCS)
+live.write(DOCS / "_generated" / "extra" / "live")

@@ -85,22 +85,8 @@ class Server(ThreadingHTTPServer):
 
     def setup(self) -> dict[str, Any]:
         """What the page is told at its start."""
-        true = self.true_masks
-        return {
-            "title": self.title,
-            "size": self.size,
-            "classes": self.class_names,
-            "networks": list(self.networks),
-            "pictures": [
-                {
-                    "name": name,
-                    "pixels": _text(self.pictures[k]),
-                    "object": None if true is None else _text(true[k].astype(np.uint8)),
-                }
-                for k, name in enumerate(self.picture_names)
-            ],
-            "centre": _map(inspect.centre_map((self.size, self.size))),
-        }
+        networks = dict.fromkeys(self.networks, self.class_names)
+        return setup(self.title, networks, self.pictures, self.picture_names, self.true_masks)
 
     def answer(self, question: Any) -> dict[str, Any]:
         """Probabilities and maps for a picture. Raises ShapeError for a question that is none.
@@ -259,6 +245,31 @@ def _text(array: np.ndarray) -> str:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value).encode()
+
+
+def setup(
+    title: str,
+    networks: dict[str, list[str]],
+    pictures: np.ndarray,
+    picture_names: list[str],
+    true_masks: np.ndarray | None,
+) -> dict[str, Any]:
+    """What a page is told at its start; networks: the classes of each, by name."""
+    size = pictures.shape[1]
+    return {
+        "title": title,
+        "size": size,
+        "networks": networks,
+        "pictures": [
+            {
+                "name": name,
+                "pixels": _text(pictures[k]),
+                "object": None if true_masks is None else _text(true_masks[k].astype(np.uint8)),
+            }
+            for k, name in enumerate(picture_names)
+        ],
+        "centre": _map(inspect.centre_map((size, size))),
+    }
 
 
 def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray]:

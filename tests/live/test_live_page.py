@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser_helpers import (
+    answered,
+    choose,
+    chromium,
+    count,
+    needs_chromium,
+    pixels,
+    requested,
+    shares,
+    wait,
+)
 from live_helpers import serving
+from selenium.webdriver import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
 from minran import inspect
 from minran.live import Server
 
-webdriver = pytest.importorskip("selenium.webdriver")
-from selenium.webdriver import ActionChains, ChromeOptions  # noqa: E402
-from selenium.webdriver.chrome.service import Service  # noqa: E402
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
-
-DRIVER, BROWSER = shutil.which("chromedriver"), shutil.which("chromium")
-pytestmark = [
-    pytest.mark.skipif(not (DRIVER and BROWSER), reason="no chromium with its driver"),
-    pytest.mark.xdist_group("browser"),
-]
-OPTIONS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
-    "--disable-background-networking --disable-component-update --disable-sync"
-)
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +38,8 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = ChromeOptions()
-    options.binary_location = BROWSER
-    for option in (*OPTIONS.split(), f"--user-data-dir={tmp_path_factory.mktemp('browser')}"):
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield driver
-    driver.quit()
+    with chromium(tmp_path_factory.mktemp("browser")) as found:
+        yield found
 
 
 @pytest.fixture
@@ -62,46 +52,12 @@ def page(browser: Any, server: Server) -> Iterator[Any]:
     answered(browser, 0)
     yield browser
     assert browser.get_log("browser") == []
-    for entry in browser.get_log("performance"):
-        message = json.loads(entry["message"])["message"]
-        if message["method"] == "Network.requestWillBeSent":
-            url = message["params"]["request"]["url"]
-            assert url.startswith((server.url, "data:", "blob:", "chrome://")), url
-
-
-def wait(condition: Any) -> Any:
-    end = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < end, "the page did not come so far in 30 s"
-        time.sleep(0.02)
-    return found
-
-
-def count(page: Any) -> int:
-    return int(page.execute_script("return document.body.dataset.answered") or 0)
-
-
-def answered(page: Any, before: int) -> None:
-    """Wait for the last answer: a question came, and none is on its way."""
-    wait(lambda: count(page) > before and not page.execute_script("return running || waiting"))
-
-
-def shares(page: Any) -> list[float]:
-    found = page.find_elements(By.CSS_SELECTOR, "#classes .share")
-    return [float(each.get_attribute("data-share")) for each in found]
-
-
-def pixels(page: Any) -> np.ndarray:
-    return np.array(page.execute_script("return [...state.pixels]"), np.uint8).reshape(32, 32, 3)
+    assert all(url.startswith(server.url) for url in requested(browser))
 
 
 def expected(server: Server, picture: np.ndarray, network: str = "trained") -> np.ndarray:
     model = server.networks[network]
     return inspect.class_probabilities(model, server.prepare(picture[None]))[0]
-
-
-def choose(page: Any, which: str, value: str) -> None:
-    Select(page.find_element(By.ID, which)).select_by_value(value)
 
 
 def test_ten_pictures_have_minrans_answers_and_masks(page: Any, server: Server) -> None:

@@ -1,4 +1,5 @@
-// The page of `minran live`: pictures and masks are painted here, numbers come from the server.
+// The page of `minran live`: pictures and masks are painted here. Numbers come from minran's server,
+// or, on the site, from onnxruntime (`minranSource`, docs/_ext/live.js).
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -20,7 +21,8 @@ function textOf(bytes) {
   return btoa(text);
 }
 function mapOf(sent) {
-  return { rows: sent.rows, columns: sent.columns, values: new Float32Array(bytesOf(sent.values).buffer) };
+  const values = typeof sent.values === "string" ? new Float32Array(bytesOf(sent.values).buffer) : sent.values;
+  return { rows: sent.rows, columns: sent.columns, values };
 }
 function range(values) {
   let low = Infinity, high = -Infinity;
@@ -96,36 +98,47 @@ function keepOnly(parent, keys) {
 
 // ---- the network
 
+const server = {
+  async setup() { return this.read(await fetch("setup.json")); },
+  /** pixels: bytes; network: a name; channel: a number or null; masks: maps by module. */
+  async ask({ pixels, network, channel, masks }) {
+    const rowsOf = (map) => Array.from({ length: map.rows }, (_, r) => [...map.values.subarray(r * map.columns, (r + 1) * map.columns)]);
+    const rows = Object.fromEntries(Object.entries(masks).map(([name, map]) => [name, rowsOf(map)]));
+    const body = JSON.stringify({ pixels: textOf(pixels), network, channel, masks: rows });
+    return this.read(await fetch("look", { method: "POST", headers: { "Content-Type": "application/json" }, body }));
+  },
+  async read(response) {
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error);
+    return answer;
+  },
+  gone: "minran live does not answer: was it ended in the terminal?",
+};
+const source = globalThis.minranSource || server;
+
 let asked = 0, running = false, waiting = false;
 /** Ask for the picture as it is now. While an answer is on its way, the newest question waits. */
 async function ask() {
   if (running) { waiting = true; return; }
   running = true;
   const number = ++asked, start = performance.now();
-  const masks = {};
-  for (const [name, map] of Object.entries(state.own)) {
-    masks[name] = Array.from({ length: map.rows }, (_, r) => [...map.values.subarray(r * map.columns, (r + 1) * map.columns)]);
-  }
   const channel = $("all").value === "one" ? Math.max(0, Math.trunc(Number($("channel").value)) || 0) : null;
   try {
-    const body = JSON.stringify({ pixels: textOf(state.pixels), network: $("network").value, channel, masks });
-    const response = await fetch("look", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error);
+    const answer = await source.ask({ pixels: state.pixels, network: $("network").value, channel, masks: state.own });
     problem("");
     state.answer = answer;
     $("timing").textContent = `${Math.round(performance.now() - start)} ms from question to answer`;
     show();
     document.body.dataset.answered = number;
   } catch (error) {
-    problem(error instanceof TypeError ? "minran live does not answer: was it ended in the terminal?" : error.message);
+    problem(error instanceof TypeError && source.gone ? source.gone : error.message);
   }
   running = false;
   if (waiting) { waiting = false; ask(); }
 }
 
 function show() {
-  const { probabilities, modules } = state.answer, classes = state.setup.classes;
+  const { probabilities, modules } = state.answer, classes = state.setup.networks[$("network").value];
   const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b] - probabilities[a]);
   const shown = classes.length > 12 ? order.slice(0, 10) : classes.map((_, k) => k);
   const rows = $("classes");
@@ -139,7 +152,7 @@ function show() {
   }));
   $("said").textContent = `${classes[order[0]]}, ${(100 * probabilities[order[0]]).toFixed(0)}%`;
 
-  if ($("module").options.length !== modules.length) {
+  if ([...$("module").options].map((o) => o.value).join() !== modules.map((m) => m.name).join()) {
     $("module").replaceChildren(...modules.map((m) => new Option(m.title, m.name)));
   }
   for (const module of modules) {
@@ -360,13 +373,11 @@ function listenForFiles() {
 // ---- the start
 
 async function start() {
-  const response = await fetch("setup.json");
-  const setup = await response.json();
-  if (!response.ok) throw new Error(setup.error);
+  const setup = await source.setup();
   state.setup = setup;
   $("title").textContent = setup.title;
   document.title = `${setup.title} · minran live`;
-  $("network").replaceChildren(...setup.networks.map((name) => new Option(name, name)));
+  $("network").replaceChildren(...Object.keys(setup.networks).map((name) => new Option(name, name)));
   for (const picture of setup.pictures) {
     const button = element("button"), canvas = element("canvas"), pixels = bytesOf(picture.pixels);
     button.type = "button";
@@ -380,6 +391,8 @@ async function start() {
   paintable($("picture"), startStroke, stroke);
   paintable($("own"), strokeOwn, strokeOwn);
   listenForFiles();
+  // Another network may have other maps: masks that were painted are for the one before.
+  $("network").addEventListener("change", () => { state.own = {}; });
   for (const id of ["network", "all", "channel"]) $(id).addEventListener("change", ask);
   $("all").addEventListener("change", () => { $("channel").disabled = $("all").value !== "one"; });
   $("scale").addEventListener("change", show);
@@ -416,4 +429,7 @@ async function start() {
   $("gallery").firstChild.click();
 }
 
-start().catch((error) => problem(`The page could not start: ${error.message}`));
+start().catch((error) => {
+  problem(`The page could not start: ${error.message}`);
+  if ($("still")) $("still").hidden = false;
+});

@@ -1,0 +1,122 @@
+"""The live page of the site: minran's page, with the networks run by onnxruntime in the browser.
+
+`write` puts the page, networks that minran exports, the built-in pictures and onnxruntime-web into
+one folder, which Sphinx copies into the site. onnxruntime-web comes from the npm registry, in the
+version and with the hash that stand here; nothing is loaded from elsewhere when the page is open.
+Where there is no npm or no onnx, the page shows a picture and says so.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import minran
+from minran.live import Shown, look
+from minran.live.server import first_pictures, setup
+
+RUNTIME = "onnxruntime-web@1.30.0"
+SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
+NETWORKS = ("quickstart", "attention56_cifar")
+PAGE = resources.files("minran") / "live" / "page"
+HERE = Path(__file__).parent
+NOTHING = "the site was built without npm or onnx, so no network runs here: try minran live"
+
+
+def write(target: Path) -> None:
+    """Write the page into `target`, unless what is there was made from the same files."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("live.css", "live.js"):
+        (target / name).write_bytes((PAGE / name).read_bytes())
+    shutil.copy(HERE / "live.js", target / "source.js")
+    shutil.copy(HERE.parent / "images" / "quickstart.png", target / "still.png")
+    scripts = (
+        '<script src="ort.wasm.min.js" defer></script>\n<script src="source.js" defer></script>'
+    )
+    still = '<img src="still.png" alt="Masks of a trained network over pictures of shapes">'
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    page = page.replace('<script src="live.js"', f'{scripts}\n<script src="live.js"')
+    page = page.replace("</noscript>", f'{still}</noscript>\n<div id="still" hidden>{still}</div>')
+    page = page.replace(
+        "computed by minran as you paint.",
+        'computed in your browser as you paint. <a href="../index.html">minran</a>.',
+    )
+    (target / "index.html").write_text(page, encoding="utf-8")
+    try:
+        _write_runtime(target)
+        _write_networks(target)
+    except (OSError, subprocess.SubprocessError, minran.errors.MinranError) as error:
+        print(f"the live page: {NOTHING} ({error})")
+
+
+def _write_runtime(target: Path) -> None:
+    """onnxruntime-web: its script, its loader, and its program, compressed to a fourth."""
+    if (target / "runtime.wasm.gz").exists() and (target / "version").read_text() == RUNTIME:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        command = ["npm", "pack", "--silent", RUNTIME, "--pack-destination", folder]
+        subprocess.run(command, check=True, timeout=300, capture_output=True)
+        (file,) = Path(folder).glob("*.tgz")
+        found = base64.b64encode(hashlib.sha512(file.read_bytes()).digest()).decode()
+        if found != SHA512:
+            raise OSError(f"{RUNTIME} has another hash than expected: {found}")
+        with tarfile.open(file) as archive:
+            for name in ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs"):
+                (target / name).write_bytes(_read(archive, name))
+            program = _read(archive, "ort-wasm-simd-threaded.wasm")
+    (target / "runtime.wasm.gz").write_bytes(gzip.compress(program, 9, mtime=0))
+    (target / "version").write_text(RUNTIME)
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    member = archive.extractfile(f"package/dist/{name}")
+    assert member is not None
+    return member.read()
+
+
+def _write_networks(target: Path) -> None:
+    """The networks as ONNX files with every step, and what the page is told about them."""
+    about: dict[str, Any] = {}
+    classes: dict[str, list[str]] = {}
+    pictures, names, masks = first_pictures(32)
+    for name in NETWORKS:
+        trained = minran.load_pretrained(name)
+        with minran.train.weights_file(name) as file:
+            recipe = minran.train.parse(minran.train.load_checkpoint(file).recipe)
+        random = minran.train.make_model(recipe, len(trained.class_names)).eval()
+        for title, model in ((name, trained.model), (f"{name}, random weights", random)):
+            file = f"{title.replace(', random weights', '-random')}.onnx"
+            minran.interop.export_onnx(
+                model, target / file, preprocess=trained.preprocess, maps=True
+            )
+            shown = look(model, trained.preprocess(pictures[:1])[0])
+            about[title] = {"file": file, "modules": _modules(shown)}
+            classes[title] = trained.class_names
+    (target / "networks.json").write_text(json.dumps(about))
+    told = setup("shapes and CIFAR-10", classes, pictures, names, masks)
+    (target / "setup.json").write_text(json.dumps(told))
+
+
+def _modules(shown: Shown) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "title": Shown.title(name),
+            "channels": int(np.shape(steps[-1].values)[2]),
+            "steps": [
+                {"key": s.key, "equation": s.equation, "shape": s.values.shape} for s in steps
+            ],
+        }
+        for name, steps in shown.modules.items()
+    ]

@@ -1,0 +1,134 @@
+"""The live page as it stands on the site: onnxruntime in the browser answers as minran does."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import shutil
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from browser_helpers import (
+    answered,
+    choose,
+    chromium,
+    count,
+    needs_chromium,
+    pixels,
+    requested,
+    shares,
+    wait,
+)
+from selenium.webdriver.common.by import By
+
+import minran
+from minran import inspect
+from minran.live import look
+
+pytest.importorskip("onnx", reason="the onnx package is not installed")
+pytestmark = [*needs_chromium, pytest.mark.skipif(not shutil.which("npm"), reason="no npm")]
+EXTENSIONS = Path(__file__).parents[2] / "docs" / "_ext"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address and the folder of the page as the site's build writes it."""
+    sys.path.insert(0, str(EXTENSIONS))
+    import live
+
+    folder = tmp_path_factory.mktemp("site")
+    live.write(folder)
+    if not (folder / "runtime.wasm.gz").exists():
+        pytest.skip("npm has no registry")
+    serve = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
+    )
+    thread = threading.Thread(target=serve.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield f"http://127.0.0.1:{serve.server_port}/", folder
+    serve.shutdown()
+    thread.join()
+    serve.server_close()
+
+
+@pytest.fixture(scope="module")
+def page(site: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The page, answered once; at the end no error, and no address but the site's."""
+    with chromium(tmp_path_factory.mktemp("browser")) as browser:
+        browser.get("about:blank")
+        requested(browser)  # the browser's own first page
+        browser.get(site[0])
+        answered(browser, 0)
+        yield browser
+        assert browser.get_log("browser") == []
+        assert [url for url in requested(browser) if not url.startswith(site[0])] == []
+
+
+def maps(page: Any) -> list[np.ndarray]:
+    sent = page.execute_script(
+        "return state.answer.modules.map((m) => m.steps.map((s) => [...mapOf(s.map).values]))"
+    )
+    return [np.array(step) for module in sent for step in module]
+
+
+def test_the_first_view_is_small(site: tuple[str, Path]) -> None:
+    first = [f for f in site[1].iterdir() if f.suffix != ".onnx" and f.name != "still.png"]
+    assert sum(f.stat().st_size for f in [*first, site[1] / "quickstart.onnx"]) < 8e6
+
+
+@pytest.mark.parametrize("name", ["quickstart", "attention56_cifar"])
+def test_ten_pictures_have_minrans_answers_and_maps(page: Any, name: str) -> None:
+    asked = count(page)
+    if page.find_element(By.ID, "network").get_attribute("value") != name:
+        choose(page, "network", name)
+        answered(page, asked)
+    trained = minran.load_pretrained(name)
+    for button in page.find_elements(By.CSS_SELECTOR, "#gallery button"):
+        asked = count(page)
+        button.click()
+        answered(page, asked)
+        picture = trained.preprocess(pixels(page)[None])
+        own = inspect.class_probabilities(trained.model, picture)[0]
+        np.testing.assert_allclose(shares(page), own, atol=1e-4)
+        shown = look(trained.model, picture[0])
+        steps = [step for module in shown.modules.values() for step in module]
+        for got, step in zip(maps(page), steps, strict=True):
+            # Float32 of either side: 1e-4 of the greatest number.
+            scale = max(1.0, float(np.abs(step.values).max()))
+            np.testing.assert_allclose(got, step.values.mean(axis=2).ravel(), atol=1e-4 * scale)
+
+
+def test_a_mask_is_painted(page: Any) -> None:
+    asked = count(page)
+    choose(page, "network", "quickstart")
+    answered(page, asked)
+    asked = count(page)
+    page.find_element(By.CSS_SELECTOR, "[data-fill=zero]").click()
+    answered(page, asked)
+    trained = minran.load_pretrained("quickstart")
+    picture = trained.preprocess(pixels(page)[None])[0]
+    shown = look(trained.model, picture, {"stages.0.1": np.zeros((16, 16), np.float32)})
+    np.testing.assert_allclose(shares(page), shown.probabilities, atol=1e-4)
+    page.find_element(By.ID, "own-off").click()
+
+
+def test_a_site_without_its_networks_says_so(site: tuple[str, Path], page: Any) -> None:
+    (site[1] / "networks.json").rename(site[1] / "gone.json")
+    try:
+        page.get(site[0])
+        wait(lambda: "the site has no networks.json" in page.find_element(By.ID, "problem").text)
+        assert page.find_element(By.CSS_SELECTOR, "#still img").is_displayed()
+        # The browser notes the file that was not there.
+        assert all("networks.json" in each["message"] for each in page.get_log("browser"))
+    finally:
+        (site[1] / "gone.json").rename(site[1] / "networks.json")
