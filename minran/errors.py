@@ -51,8 +51,7 @@ class OutputError(MinranError, OSError):
     """What was printed did not arrive, and not because its reader went away: a full disk."""
 
 
-Kind = type[MinranError]
-"""Which of these errors."""
+Kind = type[MinranError]  # which of these errors
 
 
 def expect(condition: bool, message: str, error: Kind = ShapeError) -> None:

@@ -1,14 +1,13 @@
-"""Training curves from history rows: of finished runs, and of one that goes on in a notebook."""
+"""Training curves from history rows."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minran.errors import expect, import_extra
+from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.style import Theme, dress, heading, legend, new_figure, plain, theme
 
@@ -106,49 +105,3 @@ def points(history: History, key: str) -> tuple[list[float], list[float]]:
 
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and np.isfinite(value)
-
-
-@checked()
-class LiveCurves:
-    """One figure that redraws itself: `train(recipe, folder, on_row=LiveCurves())`.
-
-    rows: the history so far, for a run that is resumed (`read_history(run.history_file)`).
-    every: seconds between two drawings at least; the end of an epoch is always drawn.
-    options: those of `minran.inspect.curves_figure` (`panels=`, `dark=`).
-
-    The newest figure is `figure`, for `figure.savefig(...)`. Raises BackendError without IPython.
-    """
-
-    def __init__(
-        self, rows: Iterable[dict[str, Any]] = (), every: float = 1.0, **options: Any
-    ) -> None:
-        unknown = sorted(set(options) - {"panels", "dark"})
-        expect(not unknown, f"LiveCurves: there is no option {', '.join(unknown)}")
-        needs = "LiveCurves draws in a notebook and needs IPython"
-        self._display = import_extra("IPython.display", "notebooks", needs).display
-        self.rows, self.every, self.options = list(rows), every, options
-        self.figure: Any = None
-        self._handle: Any = None
-        self._drawn = -float("inf")
-
-    def __call__(self, row: dict[str, Any]) -> None:
-        """Add a row of the history, and draw if it is time to."""
-        self.rows.append(row)
-        if row["kind"] == "epoch" or time.monotonic() - self._drawn >= self.every:
-            self.draw()
-
-    def draw(self) -> None:
-        """Draw all rows, in the place of the figure before."""
-        self.figure = curves_figure({"this run": list(map(_as_point, self.rows))}, **self.options)
-        if self._handle is None:
-            self._handle = self._display(self.figure, display_id=True)
-        else:
-            self._handle.update(self.figure)
-        self._drawn = time.monotonic()
-
-
-def _as_point(row: dict[str, Any]) -> dict[str, Any]:
-    """The losses of single steps are the training curve: it moves before an epoch is over."""
-    if row["kind"] == "step":
-        return {**row, "train_loss": row["loss"]}
-    return {key: value for key, value in row.items() if key != "train_loss"}

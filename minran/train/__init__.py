@@ -1,6 +1,6 @@
 """Training: recipes, the loop, resumable runs. Read `steps`, `loop`, `start`, then the rest."""
 
-from minran.inspect.curves import LiveCurves
+from minran.inspect.live import LiveCurves
 from minran.train.checkpoint import Checkpoint, Progress, load_checkpoint, save_checkpoint
 from minran.train.gpu import CapturedStep, CaptureError, capture_step
 from minran.train.history import History, read_history
