@@ -272,10 +272,10 @@ def setup(
     }
 
 
-def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray]:
+def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray | None]:
     """Built-in pictures of different classes: pixels, names, and true object masks."""
     shapes = load_shapes("test", 100, size=max(size, 16))
     _, chosen = np.unique(shapes.labels, return_index=True)
     part = shapes.subset(chosen[:count])
-    assert part.masks is not None
-    return part.images, [shapes.class_names[label] for label in part.labels], part.masks
+    names = [shapes.class_names[label] for label in part.labels]
+    return part.images, names, part.masks
