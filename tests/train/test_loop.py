@@ -306,8 +306,8 @@ def test_no_thread_outlives_the_run(tmp_path):
 
 def test_piped_output_is_plain_lines(tmp_path, capsys):
     train(tiny(), tmp_path / "run")
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
+    settled, *lines = capsys.readouterr().out.splitlines()
+    assert settled.startswith("24 pictures to train on: ") and len(lines) == 2
     assert lines[1].startswith("epoch   2  step     12  loss ")
     assert "test " in lines[1] and "\r" not in "".join(lines)
     train(tiny(), tmp_path / "quiet", quiet=True)
