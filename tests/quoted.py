@@ -115,6 +115,13 @@ def fine_tuning() -> Iterator[Quote]:
     yield f"({min(known):.0f} to {max(known):.0f}% of them)", readme
 
 
+def few_pictures() -> Iterator[Quote]:
+    for kind in ("before", "now"):
+        for run in ("20-epochs-3", "150-epochs-3", "20-epochs-60", "150-epochs-20"):
+            files = [f"few-pictures/{kind}-{run}-seed-{seed}.jsonl" for seed in range(3)]
+            yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
+
+
 def epoch(file: str) -> float:
     """Seconds of an epoch but the first."""
     ends = [row["seconds"] for row in rows(file)]
@@ -393,6 +400,7 @@ def quotes() -> Iterator[Quote]:
     for part in (
         training,
         fine_tuning,
+        few_pictures,
         speed,
         scaling_and_peers,
         on_a_gpu,
