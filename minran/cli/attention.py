@@ -72,8 +72,8 @@ def look(args: argparse.Namespace, more: int = 0, turns: bool = True) -> Looked:
     test = shared.test_set(args, minran.train.parse(checkpoint.recipe))
     order = minran.data.in_turns(test.labels) if turns else np.arange(len(test))
     part = test.subset(order[: max(args.count, more)])
-    shown, inputs = min(args.count, len(part)), prepare(part.images)
-    return Looked(model, names, part.images, inputs, shown, part.labels, part.masks)
+    shown, pictures = min(args.count, len(part)), part.images[:]
+    return Looked(model, names, pictures, prepare(pictures), shown, part.labels, part.masks)
 
 
 def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:

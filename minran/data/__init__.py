@@ -17,9 +17,17 @@ from minran.data.augment import (
     scale_crop_flip,
 )
 from minran.data.cifar import data_folder, load_cifar10, load_cifar100
-from minran.data.dataset import Dataset, corrupt_labels, in_turns, label_noise_matrix, need
-from minran.data.folder import load_folder, read_pictures
+from minran.data.dataset import (
+    Dataset,
+    Pictures,
+    corrupt_labels,
+    in_turns,
+    label_noise_matrix,
+    need,
+)
+from minran.data.folder import load_folder
 from minran.data.loader import Batch, Loader
+from minran.data.pictures import read_pictures
 from minran.data.shapes import load_shapes
 from minran.errors import DataError
 from minran.hints import checked
@@ -29,6 +37,7 @@ __all__ = [
     "Batch",
     "Dataset",
     "Loader",
+    "Pictures",
     "Preprocess",
     "corrupt_labels",
     "cutout",

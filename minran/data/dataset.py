@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from minran.errors import DataError, expect, shortened
 from minran.hints import checked
 
+_ALL, _SAMPLE = 1 << 30, 1 << 28  # bytes of pictures, see `Dataset.sample`
 SPLITS = ("train", "test")
 
 
@@ -19,17 +24,69 @@ def need(condition: bool, message: str) -> None:
 
 
 @checked(DataError)
+class Pictures:
+    """Pictures (N, H, W, C) uint8 that are read when they are asked for, as rows of an array.
+
+    `pictures[index]` takes what an array's first axis takes and returns an array in memory. A
+    class of your own has `read`, and calls this `__init__` with the shape. Threads may call `read`
+    at the same time, and what it returns for a place must never change.
+    """
+
+    dtype, ndim = np.dtype(np.uint8), 4
+
+    def __init__(self, shape: tuple[int, int, int, int]) -> None:
+        need(min(shape) >= 0, f"Pictures: shape must be (N, H, W, C), got {shape}")
+        self.places, self._picture = np.arange(shape[0]), shape[1:]
+
+    def read(self, places: np.ndarray) -> np.ndarray:
+        """The pictures number `places`, (n,) integers in [0, N): (n, H, W, C) uint8."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, H, W, C)."""
+        return len(self.places), *self._picture
+
+    @property
+    def size(self) -> int:
+        """How many numbers all pictures have."""
+        return math.prod(self.shape)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        places = self.places[index]
+        pictures = self.read(np.atleast_1d(places))
+        wanted, found = (*np.shape(np.atleast_1d(places)), *self._picture), pictures.shape
+        good = found == wanted and pictures.dtype == self.dtype
+        need(good, f"Pictures.read must return {wanted} uint8, got {found} {pictures.dtype}")
+        return pictures if np.ndim(places) else pictures[0]
+
+    def select(self, index: Any) -> Pictures:
+        """The pictures at `index`, not read yet."""
+        chosen = copy.copy(self)
+        chosen.places = self.places[index]
+        return chosen
+
+    def checksum(self) -> int:
+        """What tells these pictures from others, as far as that is known without reading them."""
+        return zlib.crc32(self.places.tobytes())
+
+
+@checked(DataError)
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with their labels, all in memory.
+    """Pictures with their labels.
 
-    images: (N, H, W, C) uint8; labels: (N,) int64 in [0, K); class_names: K names;
+    images: (N, H, W, C) uint8, in memory or read when asked for (`Pictures`); labels: (N,) int64
+    in [0, K); class_names: K names;
     masks: (N, H, W) bool, True where the object is, or None where nobody drew it.
 
     Raises DataError when the arrays do not fit together.
     """
 
-    images: np.ndarray
+    images: np.ndarray | Pictures
     labels: np.ndarray
     class_names: tuple[str, ...]
     name: str
@@ -67,11 +124,32 @@ class Dataset:
             need(whole, f"{self.name}: indices must be whole numbers, got {shortened(indices)}")
             index = index if index.size else index.astype(int)
         try:
-            images, labels = self.images[index], self.labels[index]
+            images, labels = self.images, self.labels[index]
+            images = images.select(index) if isinstance(images, Pictures) else images[index]
         except IndexError as error:
             raise DataError(f"{self.name}: indices do not fit: {error}") from error
         masks = None if self.masks is None else self.masks[index]
         return replace(self, images=images, labels=labels, masks=masks)
+
+    def checksum(self) -> int:
+        """Of all pictures; of those that are read when asked for what is known without reading."""
+        images = self.images
+        return images.checksum() if isinstance(images, Pictures) else zlib.crc32(images.tobytes())
+
+    def sample(self) -> Dataset:
+        """The pictures, in memory, that statistics are taken of.
+
+        All, if they have at most 1 GiB; else pictures at equal distances, 256 MiB of them but no
+        more than 4,096. Whether the pictures are in memory or read when asked for does not matter.
+        """
+        images, bytes_each = self.images, int(np.prod(self.images.shape[1:]))
+        count = len(self)
+        if count * bytes_each > _ALL:
+            count = min(4096, max(1, _SAMPLE // bytes_each))
+        elif isinstance(images, np.ndarray):
+            return self
+        part = self.subset(np.arange(count) * len(self) // count)
+        return replace(part, images=part.images[:])
 
 
 @checked(DataError)

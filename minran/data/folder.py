@@ -1,4 +1,4 @@
-"""Your own pictures, as files or in a folder with one sub-folder for each class."""
+"""Your own pictures, in a folder with one sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -7,36 +7,15 @@ import os
 import re
 import unicodedata
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from minran.data.dataset import Dataset, check_split, need
-from minran.errors import DataError, import_extra
-from minran.files import expect_regular
+from minran.data.pictures import SUFFIXES, PictureFiles, expect_square, read_all, some, survey
+from minran.errors import DataError
 from minran.hints import checked
-from minran.streams import progress_bar
 
-# What is read, and how it is called. A file's content decides, not its name: without this list a
-# file that is called x.png could start any of Pillow's readers, one of which runs another program.
-_FORMATS = {
-    "BMP": [".bmp"],
-    "GIF": [".gif"],
-    "JPEG": [".jfif", ".jpeg", ".jpg"],
-    "PNG": [".png"],
-    "PPM": [".pgm", ".ppm"],
-    "TIFF": [".tif", ".tiff"],
-    "WEBP": [".webp"],
-}
-_SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings)
-
-# Larger pictures are not decoded: a small file can hold a huge one. Pillow warns from here on.
-MAX_PIXELS = 89_478_485
-FITS = ("cut", "pad", "stretch")
-"""How a picture of another shape becomes a square."""
-_NAMED = 20  # how many bad files a message names
 _DEPTH = 8  # how many single folders around everything are stepped into (a link may go in a circle)
 
 # Parts of a split as people call them: Train, training_set, seg_test, test1, validation, ...
@@ -50,21 +29,6 @@ _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "l
 
 
 @checked(DataError)
-def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut") -> np.ndarray:
-    """Read picture files as (N, size, size, 3) uint8, made square as `load_folder` does it.
-
-    Raises DataError naming the files that cannot be read, or when Pillow is missing.
-    """
-    need(len(files) > 0, "read_pictures: expected at least one file, got none")
-    _check_square("read_pictures", size, fit)
-    paths = [Path(file) for file in files]
-    pictures, bad = _read_all(paths, size, fit)
-    named = [f"{paths[place]} ({reason})" for place, reason in bad.items()]
-    need(not bad, f"could not read {_some(named, ', ')}")
-    return np.stack(list(pictures.values()))
-
-
-@checked(DataError)
 def load_folder(
     path: str | os.PathLike[str],
     size: int = 32,
@@ -73,6 +37,7 @@ def load_folder(
     test_fraction: float = 0.2,
     seed: int = 0,
     fit: str = "cut",
+    memory: float = 1.0,
 ) -> Dataset:
     """Load PATH/CLASS/*.jpg (or png, ...) as square pictures of `size` pixels a side.
 
@@ -81,6 +46,10 @@ def load_folder(
     like pictures, are passed over; links are followed. A picture is turned as its EXIF entry
     says, made square and resized; transparent parts become white, 16 bits become 8.
     images: (N, size, size, 3) uint8, in the order of classes and names; labels: (N,) int64.
+
+    memory: if the squares, N size^2 3 bytes, take at most so many GiB, all are decoded now and
+    held in memory. More are `Pictures`: decoded each time that they are asked for, with the
+    same values. Then only both ends of each file are read now, to find those that are broken.
 
     fit: "cut" takes the central square; "pad" shows the whole picture between black borders;
     "stretch" shows it in another shape.
@@ -96,29 +65,32 @@ def load_folder(
     """
     if split is not None:
         check_split(split)
-    _check_square("load_folder", size, fit)
+    expect_square("load_folder", size, fit)
     between = 0 < test_fraction < 1
     need(between, f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}")
+    need(memory >= 0, f"load_folder: memory must not be negative, got {memory}")
     need(seed >= 0, f"load_folder: seed must not be negative, got {seed}")
     root = Path(path).expanduser()
     try:
         class_names, pairs = _list_split(root, split, test_fraction, seed)
     except OSError as error:
         raise DataError(f"load_folder: {root} cannot be listed: {error}") from error
-    files, name = [file for _, file in pairs], root.resolve().name
-    pictures, bad = _read_all(files, size, fit, name)
-    named = [f"{files[place].relative_to(root)}: {reason}" for place, reason in bad.items()]
-    some = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
+    files, name = [str(file) for _, file in pairs], root.resolve().name
+    if held := len(files) * size**2 * 3 <= memory * 2**30:
+        images, bad = read_all(files, size, fit, name)
+    else:
+        stamps, bad = survey(files, name)
+    named = [f"{pairs[place][1].relative_to(root)}: {reason}" for place, reason in bad.items()]
+    which = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
     advice = "(skip_bad=True leaves them out)"
-    need(not bad or skip_bad, f"load_folder: {some} {advice}: {_some(named, '; ')}")
-    need(len(pictures) > 0, f"load_folder: no picture in {root} can be read: {named[:1]}")
-    labels = np.array([pairs[place][0] for place in pictures], dtype=np.int64)
-    return Dataset(np.stack(list(pictures.values())), labels, class_names, name)
-
-
-def _check_square(who: str, size: int, fit: str) -> None:
-    need(size >= 1, f"{who}: size must be at least 1, got {size}")
-    need(fit in FITS, f"{who}: fit must be {' or '.join(map(repr, FITS))}, got {fit!r}")
+    need(not bad or skip_bad, f"load_folder: {which} {advice}: {some(named, '; ')}")
+    need(len(bad) < len(files), f"load_folder: no picture in {root} can be read: {named[:1]}")
+    good = [place for place in range(len(files)) if place not in bad]
+    labels = np.array([pairs[place][0] for place in good], dtype=np.int64)
+    if held:
+        return Dataset(images, labels, class_names, name)
+    found = PictureFiles([files[place] for place in good], stamps[good], size, fit)
+    return Dataset(found, labels, class_names, name)
 
 
 def _list_split(
@@ -224,7 +196,7 @@ def _list_pictures(
     """Return (label, file) of every picture, or of a split's, below the class folders, sorted."""
     pairs = []
     for label, (name, folder) in enumerate(classes.items()):
-        files, kinds = _files(folder), ", ".join(_SUFFIXES)
+        files, kinds = _files(folder), ", ".join(SUFFIXES)
         need(bool(files), f"load_folder: the class folder {folder} has no pictures ({kinds})")
         if split is not None:
             tested = _test_part(files, folder, name, test_fraction, seed)
@@ -252,7 +224,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES and not _is_litter(path.name)
+    return path.suffix.lower() in SUFFIXES and not _is_litter(path.name)
 
 
 def _is_litter(name: str) -> bool:
@@ -272,84 +244,3 @@ def _test_part(
         ranks[file] = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest()) / 2**64
     count = sum(rank < test_fraction for rank in ranks.values())
     return set(sorted(files, key=ranks.__getitem__)[: min(max(count, 1), len(files) - 1)])
-
-
-def _read_all(
-    files: Sequence[Path], size: int, fit: str, name: str = ""
-) -> tuple[dict[int, np.ndarray], dict[int, str]]:
-    """By their places in `files`: the pictures, and why the others cannot be read.
-
-    name: what a progress bar is about; no bar without one.
-    """
-    needs = "load_folder: reading pictures needs Pillow"
-    pillow = import_extra("PIL", "images", needs, DataError)
-    pictures: dict[int, np.ndarray] = {}
-    bad: dict[int, str] = {}
-    options: Any = {"show": None if name else False, "desc": name, "leave": False}
-    for place, file in enumerate(progress_bar(files, unit="picture", **options)):
-        try:
-            pictures[place] = _read_picture(file, size, fit)
-        except pillow.UnidentifiedImageError:
-            bad[place] = f"it is no picture ({', '.join(_FORMATS)})"
-        except Exception as error:  # A damaged picture can raise nearly anything.
-            # The file's name stands beside the reason already.
-            bad[place] = str(error).removeprefix(f"{file} ") or type(error).__name__
-    return pictures, bad
-
-
-def _some(items: Sequence[str], separator: str) -> str:
-    """The first items, and how many more there are."""
-    rest = f"{separator}and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return separator.join(items[:_NAMED]) + rest
-
-
-def _read_picture(file: Path, size: int, fit: str) -> np.ndarray:
-    """Read one picture as (size, size, 3) uint8."""
-    from PIL import Image, ImageOps
-
-    expect_regular(file)
-    with warnings.catch_warnings():
-        # Below the check is sharper than Pillow's, which warns.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        opened = Image.open(file, formats=list(_FORMATS))
-    with opened:
-        width, height = opened.size
-        many = f"it has {width} x {height} pixels, more than {MAX_PIXELS:,}: make it smaller"
-        need(width * height <= MAX_PIXELS, many)
-        ImageOps.exif_transpose(opened, in_place=True)
-        picture: Any = opened
-        if picture.mode.startswith(("I", "F")):
-            picture = _eight_bits(opened)
-        if "A" in picture.getbands() or "transparency" in picture.info:
-            picture = picture.convert("RGBA")
-            white = Image.new("RGBA", picture.size, "white")
-            picture = Image.alpha_composite(white, picture)
-        if picture.mode != "RGB":  # a copy less of what may be large
-            picture = picture.convert("RGB")
-        ways: Any = {"cut": ImageOps.fit, "pad": ImageOps.pad, "stretch": Image.Image.resize}
-        fitted = ways[fit](picture, (size, size), Image.Resampling.LANCZOS)
-    return np.asarray(fitted, dtype=np.uint8)
-
-
-def _eight_bits(picture: Any) -> Any:
-    """A grey picture of 16 bits with 8: white, which is 65535, becomes 255 (Pillow would cut it).
-
-    Raises DataError for numbers of 32 bits, unless PNG or PGM says what white is.
-    """
-    from PIL import Image
-
-    mode = picture.mode
-    need(
-        mode.startswith("I;16") or (mode == "I" and picture.format in ("PNG", "PPM")),
-        f"its pixels are numbers of 32 bits (mode {mode}), of which nobody knows which is "
-        "white: save it with 8 or 16 bits",
-    )
-    values = np.asarray(picture)
-    table = np.rint(np.arange(65536) / 257).astype(np.uint8)
-    if getattr(picture, "tag_v2", {}).get(262) == 0:  # a TIFF in which 0 is white
-        table = table[::-1]
-    grey = Image.fromarray(table[values])
-    if "transparency" in picture.info:  # one value that stands for "nothing here"
-        there = values != picture.info["transparency"]
-        grey.putalpha(Image.fromarray(np.where(there, np.uint8(255), np.uint8(0))))
-    return grey

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import islice
 
 import numpy as np
 
 from minran.data import augment as augmentation
 from minran.data.augment import Preprocess
-from minran.data.dataset import Dataset, need
+from minran.data.dataset import Dataset, Pictures, need
 from minran.errors import DataError
 from minran.hints import checked
 
@@ -32,7 +34,9 @@ class Loader:
     mean of this data set (right for training pictures; give test pictures the training set's).
     augment: "paper" (or True) for its pad, crop and flip, "imagenet" for `scale_crop_flip`;
     cutout: side of the hidden square; mixup: its alpha; prefetch: how many batches a background
-    thread may be ahead (0: no thread).
+    thread may be ahead (0: no thread; of `Pictures`, one thread for each of those batches). share:
+    for one of several processes, which rows of a batch of n it takes (`distributed.share`); the
+    other pictures of the batch are 0 and are not read, except with mixup, which needs them.
 
     The order of epoch k depends on (seed, k) alone, the augmentation of its batch i on
     (seed, k, i) alone. So `epoch(k, start=i)` goes on in the middle, bit for bit.
@@ -57,6 +61,7 @@ class Loader:
         cutout: int = 0,
         mixup: float = 0.0,
         prefetch: int = 3,
+        share: Callable[[int], slice] | None = None,
     ) -> None:
         need(len(dataset) > 0, f"Loader: the data set {dataset.name} is empty")
         need(batch_size >= 1, f"Loader: batch_size must be at least 1, got {batch_size}")
@@ -73,12 +78,12 @@ class Loader:
             f"at most {len(dataset)}",
         )
         self.dataset, self.batch_size = dataset, batch_size
-        self.preprocess = preprocess or Preprocess.fit(dataset.images)
+        self.preprocess = preprocess or Preprocess.fit(dataset.sample().images[:])
         size, own = self.preprocess.mean.shape, dataset.images.shape[1:]
         need(size == own, f"Loader: preprocess is for pictures {size}, not {own}")
         self.augment, self.cutout, self.mixup = kinds[augment], cutout, mixup
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
-        self.prefetch = prefetch
+        self.prefetch, self.share = prefetch, share
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -102,8 +107,12 @@ class Loader:
         """
         need(0 <= start <= len(self), f"Loader: start must lie in 0..{len(self)}, got {start}")
         order = self.order(epoch)
-        batches = (self._batch(order, epoch, i) for i in range(start, len(self)))
-        return _prepare_ahead(batches, self.prefetch) if self.prefetch else batches
+        prepare = partial(self._batch, order, epoch)
+        if not self.prefetch:
+            return (prepare(index) for index in range(start, len(self)))
+        # Waiting for files, and making batches of them, is more than one thread can do.
+        threads = self.prefetch + 1 if isinstance(self.dataset.images, Pictures) else 1
+        return _prepare_ahead(prepare, range(start, len(self)), self.prefetch, threads)
 
     def plans(self, epoch: int) -> Iterator[np.ndarray]:
         """Yield what each picture of each batch of `epoch` is, for who cuts them elsewhere.
@@ -134,14 +143,21 @@ class Loader:
     def _batch(self, order: np.ndarray, epoch: int, index: int) -> Batch:
         """Prepare batch `index` of `epoch`."""
         plan, rng = self._plan(order, epoch, index)
-        images, labels = self.dataset.images[plan[0]], self.dataset.labels[plan[0]]
+        count, labels = len(plan[0]), self.dataset.labels[plan[0]]
+        mine = self.share(count) if self.share and not self.mixup else slice(count)
+        images = self.dataset.images[plan[0, mine]]
         if self.augment == "paper":
-            images = augmentation.cut_windows(images, plan[1:4])
+            images = augmentation.cut_windows(images, plan[1:4, mine])
         elif self.augment:
-            images = augmentation.vary(images, augmentation.draw_variations(images.shape, rng))
+            drawn = augmentation.draw_variations((count, *images.shape[1:]), rng)
+            images = augmentation.vary(images, drawn[:, mine])
         images = self.preprocess(images)
         if self.cutout:
-            images = augmentation.hide_squares(images, plan[4:6], self.cutout)
+            images = augmentation.hide_squares(images, plan[4:6, mine], self.cutout)
+        if len(images) < count:
+            whole = np.zeros((count, *images.shape[1:]), images.dtype)
+            whole[mine] = images
+            images = whole
         if self.mixup:
             soft = augmentation.one_hot(labels, self.dataset.num_classes)
             images, soft = augmentation.mixup(images, soft, self.mixup, rng)
@@ -149,19 +165,23 @@ class Loader:
         return images, labels
 
 
-def _prepare_ahead(batches: Iterator[Batch], depth: int) -> Generator[Batch, None, None]:
-    """Yield from `batches`, which a background thread runs up to `depth` batches ahead.
+def _prepare_ahead(
+    prepare: Callable[[int], Batch], numbers: Iterable[int], depth: int, threads: int
+) -> Generator[Batch, None, None]:
+    """Yield `prepare(number)` of all, which background threads call up to `depth` ahead.
 
-    Its exceptions are raised again here. When the consumer stops early, the thread ends after the
+    Their exceptions are raised again here. When the consumer stops early, a thread ends after the
     batch it is at. A child after a fork has no such thread: there the next batch is a DataError.
     """
     process = os.getpid()
-    thread = ThreadPoolExecutor(1, "minran-loader")
+    thread = ThreadPoolExecutor(threads, "minran-loader")
+    waiting = iter(numbers)
     try:
         # One more than may wait: the one in the thread's hands.
-        ahead = deque(thread.submit(next, batches, None) for _ in range(depth + 1))
-        while (batch := ahead.popleft().result()) is not None:
-            ahead.append(thread.submit(next, batches, None))
+        ahead = deque(thread.submit(prepare, n) for n in islice(waiting, depth + 1))
+        while ahead:
+            batch = ahead.popleft().result()
+            ahead.extend(thread.submit(prepare, n) for n in islice(waiting, 1))
             yield batch
             forked = (
                 "Loader: this epoch was begun before a fork, in another process; begin it again"

@@ -82,10 +82,11 @@ class DeviceSteps(UnreadSteps):
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
         self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
-        # The kernel knows labels of one byte, the paper's augmentation, no mixup, and counts
-        # numbers with 32 bits.
+        # The kernel knows pictures in memory, labels of one byte, the paper's augmentation, no
+        # mixup, and counts numbers with 32 bits.
         train, data = parts.train, parts.train.dataset
-        fits = data.num_classes <= 256 and data.images.size <= MAX_ELEMENTS
+        held = isinstance(data.images, np.ndarray)
+        fits = held and data.num_classes <= 256 and data.images.size <= MAX_ELEMENTS
         on_device = fits and train.augment != "imagenet" and not train.mixup
         self.source: DeviceBatches | HostBatches = (
             DeviceBatches(train, self.numbers) if on_device else HostBatches(train)
@@ -142,7 +143,7 @@ class DeviceBatches:
 
     def __init__(self, loader: Loader, numbers: Array) -> None:
         place, data = backend.current().place, loader.dataset
-        self.images, self.labels = place(data.images), place(data.labels.astype(np.uint8))
+        self.images, self.labels = place(data.images[:]), place(data.labels.astype(np.uint8))
         self.mean = place(loader.preprocess.mean)
         self.order = place(loader.order(0).astype(np.int32))
         self.loader, self.numbers = loader, numbers

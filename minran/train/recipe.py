@@ -75,7 +75,8 @@ class DataRecipe:
     """Which pictures: a name `minran.data.load` knows, how many (0: all), how they are prepared.
 
     size: pixels a side (CIFAR has 32 and takes no other); fit: how a picture of a folder becomes
-    a square (`load_folder`); mean: what is subtracted, of each "pixel" or "channel"
+    a square, and memory: up to how many GiB a folder's squares are held in memory, larger ones
+    being read as needed (`load_folder`); mean: what is subtracted, of each "pixel" or "channel"
     (`Preprocess.fit`).
     """
 
@@ -87,6 +88,7 @@ class DataRecipe:
     size: int = _number(32, least=1, below=4097)
     fit: str = _choice("cut", "cut", "pad", "stretch")
     mean: str = _choice("pixel", "pixel", "channel")
+    memory: float = _number(1.0)
 
 
 @dataclass
@@ -209,6 +211,7 @@ class Recipe:
             found["augment.pad_crop_flip"] = f"augment.kind is {self.augment.kind!r}"
         if not self.data.name.startswith("folder:"):
             found["data.fit"] = f"the pictures of {self.data.name} are square"
+            found["data.memory"] = f"the pictures of {self.data.name} are always in memory"
         if self.training.iterations:
             found["training.epochs"] = f"training.iterations is {self.training.iterations}"
         if not self.training.init:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minran import backend, data, distributed, optim
-from minran.data import Dataset, Loader, Preprocess
+from minran.data import Dataset, Loader, Pictures, Preprocess
 from minran.errors import CheckpointError, DataError, RecipeError, ShapeError, did_you_mean, expect
 from minran.files import explained
 from minran.hints import checked
@@ -89,11 +89,13 @@ class Parts:
         Raises CheckpointError if it does not belong to this network or these pictures.
         """
         theirs = checkpoint.data or self.data  # the first checkpoints knew nothing of this
+        files = self.data.get("files")  # None where the pictures are in memory
         same = (
             checkpoint.class_names == self.class_names
             and _alike(checkpoint.preprocess["mean"], self.preprocess.mean)
             and np.array_equal(theirs.get("labels", ()), self.data["labels"])
             and _alike(theirs.get("class_means"), self.data["class_means"])
+            and theirs.get("files", files) == files
         )
         other = "the training pictures are not those that the run started with: pictures, labels or"
         other += " classes were changed (or a folder was split by an earlier version of minran)"
@@ -120,7 +122,8 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     """
     use_precision(recipe)
     train_data, test_data = load_data(recipe, data_dir)
-    preprocess = Preprocess.fit(train_data.images, recipe.data.std, recipe.data.mean)
+    sample = train_data.sample()
+    preprocess = Preprocess.fit(sample.images[:], recipe.data.std, recipe.data.mean)
     recipe, said = settled(recipe, len(train_data))
     training = recipe.training
     # With few pictures of one's own, the batch that a recipe asks for would never be full.
@@ -135,7 +138,8 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     processes = distributed.current().size
     few = f"training.batch_size is {size}: not a picture for each of the {processes} processes"
     expect(size >= processes, few, RecipeError)
-    same: dict[str, Any] = {"shuffle": True, "drop_last": True, "seed": recipe.seed}
+    share = distributed.share if processes > 1 else None
+    same: dict[str, Any] = {"shuffle": True, "drop_last": True, "seed": recipe.seed, "share": share}
     train = Loader(
         train_data,
         size,
@@ -146,7 +150,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
         **same,
     )
     plain = Loader(train_data, size, preprocess, **same)
-    test = Loader(test_data, training.test_batch_size, preprocess)
+    test = Loader(test_data, training.test_batch_size, preprocess, share=share)
     model = make_model(recipe, train_data.num_classes)
     drawn, pixels = picture_size(model, None)[0], recipe.data.size
     if pixels != drawn:
@@ -167,7 +171,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     average = optim.Average(model, optimizer, training.ema) if training.ema else None
     total = training.iterations or (training.epochs or 0) * len(train)
     expect(total > 0, "training.epochs or training.iterations must be positive", RecipeError)
-    schedule, facts = _schedule(recipe, total), _describe(train_data)
+    schedule, facts = _schedule(recipe, total), _describe(train_data, sample)
     made = model, optimizer, schedule, train, test, preprocess, total, average, facts
     return Parts(*made, plain, recipe, said, origin)
 
@@ -203,17 +207,21 @@ def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
     return schedules[settings.kind]()
 
 
-def _describe(dataset: Dataset) -> dict[str, np.ndarray]:
+def _describe(dataset: Dataset, sample: Dataset) -> dict[str, np.ndarray]:
     """What a checkpoint keeps to tell whether these are the pictures and labels of its run.
 
     labels: a checksum of them all, uint32; class_means: (K, H, C) float32, the mean colour of each
-    row of each class's pictures, which changes when classes change places.
+    row of each class's pictures in the sample, which changes when classes change places; files:
+    a checksum of names and lengths of files that are read as needed, uint32.
     """
     means = np.zeros((dataset.num_classes, *dataset.images.shape[1::2]), np.float32)
-    for label in np.unique(dataset.labels):
-        means[label] = dataset.images[dataset.labels == label].mean(axis=(0, 2))
+    for label in np.unique(sample.labels):
+        means[label] = sample.images[sample.labels == label].mean(axis=(0, 2))
     labels = np.array(zlib.crc32(dataset.labels.tobytes()), np.uint32)
-    return {"labels": labels, "class_means": means}
+    facts = {"labels": labels, "class_means": means}
+    if isinstance(dataset.images, Pictures):
+        facts["files"] = np.array(dataset.checksum(), np.uint32)
+    return facts
 
 
 @checked(RecipeError)
@@ -239,7 +247,7 @@ def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Datas
     expect(wanted.size == 32 or not wanted.name.startswith("cifar"), other, RecipeError)
     how: dict[str, Any] = {} if wanted.name.startswith("cifar") else {"size": wanted.size}
     if wanted.name.startswith("folder:"):
-        how["fit"] = wanted.fit
+        how |= {"fit": wanted.fit, "memory": wanted.memory}
     for split, count in (("train", wanted.train_count), ("test", wanted.test_count)):
         if wanted.name == "shapes" and count:
             found.append(data.load("shapes", split, count=count, **how))

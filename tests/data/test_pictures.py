@@ -10,8 +10,8 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from minran.data import folder as folders
 from minran.data import load_folder, read_pictures
+from minran.data import pictures as folders
 from minran.errors import DataError
 
 Image = pytest.importorskip("PIL.Image")

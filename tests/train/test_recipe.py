@@ -75,7 +75,16 @@ recipes = st.builds(
         ModelRecipe, name=st.text(), options=st.dictionaries(st.text(), values, max_size=4)
     ),
     data=st.builds(
-        DataRecipe, st.text(), counts, counts, shares, amounts, pixels, fits, st.just("channel")
+        DataRecipe,
+        st.text(),
+        counts,
+        counts,
+        shares,
+        amounts,
+        pixels,
+        fits,
+        st.just("channel"),
+        amounts,
     ),
     augment=st.builds(AugmentRecipe, st.booleans(), counts, amounts, st.just("imagenet")),
     optimizer=st.builds(OptimizerRecipe, amounts, shares, st.booleans(), amounts),

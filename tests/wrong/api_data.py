@@ -7,6 +7,7 @@ data.load_shapes(seed=<<2.5; '3'; True; [3]; np.nan; -1; np.inf; None>>) | DataE
 data.load_folder('.', size=<<2.5; '3'; True; [3]; np.nan; -1; np.inf; 0>>) | DataError | size
 data.load_folder('.', test_fraction=<<0; 1; -1; np.nan; 'a'; None>>) | DataError | test_fraction
 data.load_folder('.', fit=<<'crop'; None; 3; True>>) | DataError | fit
+data.load_folder('.', memory=<<-1; np.nan; 'all'; None; True>>) | DataError | memory
 data.load_folder('.', test_fraction=True) | DataError | test_fraction
 data.Loader(shapes, <<2.5; '3'; True; [3]; np.nan; -1; np.inf; 0; None>>) | DataError | batch_size
 data.Loader(shapes, 4, seed=<<2.5; '3'; True; [3]; np.nan; -1; np.inf>>) | DataError | seed
@@ -76,6 +77,8 @@ data.Dataset(pixels, labels, <<"ab"; None; (0, 1)>>, "mine") | DataError | class
 data.Dataset(pixels, labels, ("a", "b"), 3) | DataError | name
 data.Dataset(pixels, labels, ("a", "b"), "mine", <<[1]; np.ones(2, bool)>>) | DataError | masks
 data.Dataset(pixels, labels, ("a", "b"), "mine", np.ones((2, 8, 8))) | DataError | masks
+data.Pictures(<<(2, 8, 8); 3; (2, 8, 8, "a"); (-1, 8, 8, 3); None>>) | DataError | shape
+data.Loader(shapes, 4, share=<<3; "a">>) | DataError | share
 data.Preprocess.fit(pixels, 0) | DataError | std
 data.Preprocess.fit(pixels, 1, <<"row"; None; 3>>) | DataError | mean
 shapes.subset(<<[20]; [0.5]; "a"; None; [[0, 1]]>>) | DataError | indices

@@ -84,6 +84,9 @@ train --recipe small.toml --set data.size=15 | size
 train --recipe small.toml --set data.size=64 --data cifar10 | data.size is 64, but cifar10
 train --recipe small.toml --set data.fit=crop | data.fit
 train --recipe small.toml --set data.fit=pad | data.fit would have no effect
+train --recipe small.toml --set data.memory=-1 | data.memory
+train --recipe small.toml --set data.memory=all | data.memory
+train --recipe small.toml --set data.memory=2 | data.memory would have no effect
 train --recipe small.toml --set data.mean=median | data.mean
 train --recipe small.toml --set augment.kind=no | augment.kind
 train --recipe small.toml --set augment.kind=imagenet --set augment.pad_crop_flip=false | no effect

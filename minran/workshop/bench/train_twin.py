@@ -133,7 +133,7 @@ class Pictures:
 
     def __init__(self, loader: Loader, place: torch.device) -> None:
         self.loader, self.place = loader, place
-        images, preprocess = loader.dataset.images, loader.preprocess
+        images, preprocess = loader.dataset.images[:], loader.preprocess
         pad = PAD if loader.augment else 0
         padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
         self.padded, self.labels, self.mean = (

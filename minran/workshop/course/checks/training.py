@@ -205,7 +205,7 @@ def _products() -> tuple[np.ndarray, Any]:
     """|M T| of the second stage of the quickstart network on test shapes, and the outlines."""
     model, preprocess, _ = load_pretrained("quickstart")
     shapes = load_shapes("test", count=PICTURES)
-    second = inspect.attention_maps(model, preprocess(shapes.images))[1]
+    second = inspect.attention_maps(model, preprocess(shapes.images[:]))[1]
     return np.abs(second.mask * second.trunk), shapes.masks
 
 
