@@ -278,4 +278,4 @@ def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], n
     _, chosen = np.unique(shapes.labels, return_index=True)
     part = shapes.subset(chosen[:count])
     names = [shapes.class_names[label] for label in part.labels]
-    return part.images, names, part.masks
+    return part.images[:], names, part.masks
