@@ -25,6 +25,7 @@ import numpy as np
 import minran
 from minran.live import Shown, look
 from minran.live.server import first_pictures, setup
+from minran.train.weights import weights_file
 
 RUNTIME = "onnxruntime-web@1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
@@ -92,7 +93,7 @@ def _write_networks(target: Path) -> None:
     pictures, names, masks = first_pictures(32)
     for name in NETWORKS:
         trained = minran.load_pretrained(name)
-        with minran.train.weights_file(name) as file:
+        with weights_file(name) as file:
             recipe = minran.train.parse(minran.train.load_checkpoint(file).recipe)
         random = minran.train.make_model(recipe, len(trained.class_names)).eval()
         for title, model in ((name, trained.model), (f"{name}, random weights", random)):

@@ -16,6 +16,7 @@ from minran.errors import RecipeError, expect
 from minran.inspect.probe import attention_modules
 from minran.live import Server
 from minran.live.server import first_pictures
+from minran.train.weights import weights_file
 
 commands = shared.Commands()
 add_commands = commands.add
@@ -49,9 +50,7 @@ def live(args: argparse.Namespace) -> None:
     expect(0 <= args.port < 65536, f"--port must be 0 to 65535, got {args.port}", RecipeError)
     backend.use(args.device)
     found = Path(args.checkpoint)
-    with (
-        nullcontext(found) if found.exists() else minran.train.weights_file(args.checkpoint) as file
-    ):
+    with nullcontext(found) if found.exists() else weights_file(args.checkpoint) as file:
         args.checkpoint = str(file)
         _, model, prepare, checkpoint = shared.load(args)
     attention_modules(model, "live")  # or a sentence, before a page that has nothing to show

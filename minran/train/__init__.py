@@ -21,7 +21,7 @@ from minran.train.setup import (
 )
 from minran.train.start import Result, train
 from minran.train.steps import evaluate, train_step
-from minran.train.weights import list_pretrained, weights_file
+from minran.train.weights import list_pretrained
 
 __all__ = [
     "CaptureError",
@@ -58,5 +58,4 @@ __all__ = [
     "train",
     "train_step",
     "use_precision",
-    "weights_file",
 ]

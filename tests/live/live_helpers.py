@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import minran
 from minran.live import Server
 from minran.live.server import first_pictures
+from minran.train.weights import weights_file
 
 
 @contextmanager
@@ -32,6 +33,6 @@ def serving() -> Iterator[Server]:
 
 def random_one() -> minran.nn.Module:
     """The quickstart's network before any training."""
-    with minran.train.weights_file("quickstart") as file:
+    with weights_file("quickstart") as file:
         recipe = minran.train.parse(minran.train.load_checkpoint(file).recipe)
     return minran.train.make_model(recipe, 10).eval()
