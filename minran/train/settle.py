@@ -13,7 +13,7 @@ BATCH, LEAST_BATCH = 128, 8
 STEPS_AN_EPOCH = 8
 EPOCHS, STEPS = 8, 600
 UNSETTLED, PRECISE = 44, 1024
-"""0.9^44 = 1%: what is left of the first running statistics after so many steps."""
+"""0.9^44 is about a hundredth: what is left of the first running statistics after so many steps."""
 
 
 def settled(recipe: Recipe, count: int) -> tuple[Recipe, str]:
@@ -22,7 +22,7 @@ def settled(recipe: Recipe, count: int) -> tuple[Recipe, str]:
     batch_size: the largest of 128, 64, 32, 16 and 8 that makes at least 8 steps an epoch, else 8;
     but never more than all pictures. epochs: 8, or as many as 600 steps take, unless iterations
     are given. precise_norm: where the first test comes after fewer than 44 steps, so that more than
-    1% of the running statistics would be their initial 0 and 1, all pictures up to 1,024, else
+    a hundredth of the running statistics would be their initial 0 and 1, all pictures up to 1,024, else
     none. What the recipe says is kept; "" if it leaves nothing open.
     """
     training, said = recipe.training, []
