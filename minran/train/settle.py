@@ -22,8 +22,8 @@ def settled(recipe: Recipe, count: int) -> tuple[Recipe, str]:
     batch_size: the largest of 128, 64, 32, 16 and 8 that makes at least 8 steps an epoch, else 8;
     but never more than all pictures. epochs: 8, or as many as 600 steps take, unless iterations
     are given. precise_norm: where the first test comes after fewer than 44 steps, so that more than
-    a hundredth of the running statistics would be their initial 0 and 1, all pictures up to 1,024, else
-    none. What the recipe says is kept; "" if it leaves nothing open.
+    a hundredth of the running statistics would be their initial 0 and 1, all pictures up to
+    1,024, else none. What the recipe says is kept; "" if it leaves nothing open.
     """
     training, said = recipe.training, []
     batch, epochs, precise = training.batch_size, training.epochs, training.precise_norm
