@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import minran
+from minran.inspect.masks import module_title
 from minran.live import Shown, look
 from minran.live.server import first_pictures, setup
 from minran.train.weights import weights_file
@@ -32,33 +33,38 @@ SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRM
 NETWORKS = ("quickstart", "attention56_cifar")
 PAGE = resources.files("minran") / "live" / "page"
 HERE = Path(__file__).parent
+_SCRIPT = '<script src="{}" defer></script>\n'
 NOTHING = "the site was built without npm or onnx, so no network runs here: try minran live"
 
 
 def write(target: Path) -> None:
-    """Write the page into `target`, unless what is there was made from the same files."""
+    """Write the page into `target`. onnxruntime-web is fetched once; all else is made anew."""
     target.mkdir(parents=True, exist_ok=True)
+    try:
+        _write_runtime(target)
+        _write_networks(target)
+        scripts = "".join(_SCRIPT.format(name) for name in ("ort.wasm.min.js", "source.js"))
+        words = "computed in your browser as you paint."
+    except (OSError, subprocess.SubprocessError, minran.errors.MinranError) as error:
+        print(f"the live page: {NOTHING} ({error})")
+        scripts, words = "", f"{NOTHING}."
     for name in ("live.css", "live.js"):
         (target / name).write_bytes((PAGE / name).read_bytes())
     shutil.copy(HERE / "live.js", target / "source.js")
     shutil.copy(HERE.parent / "images" / "quickstart.png", target / "still.png")
-    scripts = (
-        '<script src="ort.wasm.min.js" defer></script>\n<script src="source.js" defer></script>'
-    )
     still = '<img src="still.png" alt="Masks of a trained network over pictures of shapes">'
+    shown = "hidden" if scripts else ""
     page = (PAGE / "index.html").read_text(encoding="utf-8")
-    page = page.replace('<script src="live.js"', f'{scripts}\n<script src="live.js"')
-    page = page.replace("</noscript>", f'{still}</noscript>\n<div id="still" hidden>{still}</div>')
-    page = page.replace(
-        "computed by minran as you paint.",
-        'computed in your browser as you paint. <a href="../index.html">minran</a>.',
-    )
+    live = _SCRIPT.format("live.js")
+    for before, after in (
+        (live, scripts + live if scripts else ""),
+        ("</noscript>", f'{still}</noscript>\n<div id="still" {shown}>{still}</div>'),
+        ("computed by minran as you paint.", f'{words} <a href="../index.html">minran</a>.'),
+    ):
+        if before not in page:
+            raise ValueError(f"the live page has no {before!r} any more")
+        page = page.replace(before, after)
     (target / "index.html").write_text(page, encoding="utf-8")
-    try:
-        _write_runtime(target)
-        _write_networks(target)
-    except (OSError, subprocess.SubprocessError, minran.errors.MinranError) as error:
-        print(f"the live page: {NOTHING} ({error})")
 
 
 def _write_runtime(target: Path) -> None:
@@ -113,7 +119,7 @@ def _modules(shown: Shown) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "title": Shown.title(name),
+            "title": module_title(name),
             "channels": int(np.shape(steps[-1].values)[2]),
             "steps": [
                 {"key": s.key, "equation": s.equation, "shape": s.values.shape} for s in steps

@@ -64,9 +64,8 @@ def live(args: argparse.Namespace) -> None:
     else:
         pictures, labels, masks = first_pictures(prepare.mean.shape[0])
     networks = {"trained": model, "random weights": random}
-    with Server(
-        networks, prepare, names, pictures, labels, masks, recipe.name, args.port
-    ) as server:
+    shown = pictures, labels, masks, recipe.name, recipe.data.fit
+    with Server(networks, prepare, names, *shown, args.port) as server:
         print(f"{server.url}  (Ctrl-C ends it)", flush=True)
         if not args.no_browser:
             webbrowser.open(server.url)

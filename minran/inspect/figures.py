@@ -46,10 +46,7 @@ def _over(images: np.ndarray, title: str, maps: np.ndarray, stretch: bool) -> Co
 
 
 def _over_masks(
-    images: np.ndarray,
-    attentions: Sequence[Attention],
-    rule: str | None = None,
-    stretch: bool = True,
+    images: np.ndarray, attentions: Sequence[Attention], rule: str | None, stretch: bool
 ) -> Iterator[Column]:
     """Of each mask the mean over channels, or the first channel under a rule."""
     for a in attentions:
@@ -360,7 +357,8 @@ def quickstart_figure(
     images: (N, H, W, 3) to show, uint8 or between 0 and 1; N from 4 to 6 looks best. attentions:
     of the same pictures, and of more if you like. rule: shows the first channel of each mask by
     this rule of `choose_channels` (chosen over all pictures of `attentions`); None shows the mean
-    over channels. true_masks: (N, H, W) bool, or None. predictions, labels: (N,) classes.
+    over channels. true_masks: (N, H, W) bool, or None. predictions, labels: (N,) classes. Scales
+    as in `mask_figure`.
     """
     parts = {"pictures": images, "predictions": predictions, "labels": labels}
     _expect_as_many("quickstart_figure", **parts)
@@ -370,7 +368,7 @@ def quickstart_figure(
         message = f"quickstart_figure: {len(images)} pictures, but attentions of {count}"
         expect(count >= len(images), message)
     colours = theme(dark)
-    columns = [_pictures(images, "test picture"), *_over_masks(images, attentions, rule)]
+    columns = [_pictures(images, "test picture"), *_over_masks(images, attentions, rule, False)]
     columns += _objects(true_masks)
     # Inches: a column of pictures takes 1.15, the names beside them 0.8, the curves 4.6.
     width = 1.15 * len(columns)
@@ -395,7 +393,7 @@ def quickstart_figure(
     note = "Left of each row: the network's answer."
     if attentions:
         which = "mean over channels" if rule is None else f"the channel of {masks.RULES[rule]}"
-        note += f" Bright: where the mask lets most through.\nMasks: {which}."
+        note += f"\nMasks: {which}; {SCALE_NOTE}."
     note = style.wrapped(note, int(13 * (width + 1)))  # letters in a line
     right.supxlabel(note, color=colours.faint, fontsize=8.5)
     return figure

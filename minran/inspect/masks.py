@@ -38,11 +38,16 @@ class Attention:
 
     @property
     def title(self) -> str:
-        """Words for figures: "stage 1" for stages.0.1, "stage 2, module 3" for stages.1.3."""
-        found = re.fullmatch(r"stages\.(\d+)\.(\w+)", self.name)
-        if found is None:
-            return self.name or "attention"
-        return f"stage {int(found[1]) + 1}" + ("" if found[2] == "1" else f", module {found[2]}")
+        """Words for figures, see `module_title`."""
+        return module_title(self.name)
+
+
+def module_title(name: str) -> str:
+    """Words for a module's name: "stage 1" for stages.0.1, "stage 2, module 3" for stages.1.3."""
+    found = re.fullmatch(r"stages\.(\d+)\.(\w+)", name)
+    if found is None:
+        return name or "attention"
+    return f"stage {int(found[1]) + 1}" + ("" if found[2] == "1" else f", module {found[2]}")
 
 
 @checked()

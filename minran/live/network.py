@@ -13,7 +13,7 @@ from minran import backend
 from minran.autograd import Tensor
 from minran.errors import expect
 from minran.hints import checked
-from minran.inspect.masks import Attention, resize_maps
+from minran.inspect.masks import resize_maps
 from minran.inspect.probe import attention_modules, watch
 from minran.models.attention import AttentionModule, Hourglass, MaskBranch
 from minran.nn import Module
@@ -40,12 +40,6 @@ class Shown:
 
     probabilities: np.ndarray
     modules: dict[str, list[Step]]
-
-    @staticmethod
-    def title(name: str) -> str:
-        """Words for a module's name: "stage 1" for stages.0.1."""
-        none = np.empty(0)
-        return Attention(name, none, none, none).title
 
 
 class Painted(Module):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -22,7 +24,8 @@ import numpy as np
 from minran import inspect
 from minran.data import Preprocess, load_shapes
 from minran.errors import MinranError, ShapeError, expect
-from minran.live.network import Shown, Step, look
+from minran.inspect.masks import module_title
+from minran.live.network import Step, look
 from minran.nn import Module
 
 MOST = 4 << 20
@@ -47,7 +50,8 @@ class Server(ThreadingHTTPServer):
 
     networks: by the name that the reader chooses, for example "trained" and "random weights";
     pictures: uint8 (N, S, S, 3) to begin with, with the names of their classes and, where they
-    are known, true object masks (N, S, S). The pages are served by `serve_forever`.
+    are known, true object masks (N, S, S); fit: how other files become squares (`load_folder`). The
+    page is served by `serve_forever`.
     """
 
     daemon_threads = True
@@ -61,11 +65,13 @@ class Server(ThreadingHTTPServer):
         picture_names: list[str],
         true_masks: np.ndarray | None = None,
         title: str = "minran",
+        fit: str = "cut",
         port: int = 0,
     ) -> None:
         self.networks, self.prepare, self.class_names = networks, prepare, class_names
         self.size = pictures.shape[1]
-        self.title, self.pictures, self.picture_names = title, pictures, picture_names
+        self.title, self.fit = title, fit
+        self.pictures, self.picture_names = pictures, picture_names
         self.true_masks = true_masks
         self.token = secrets.token_urlsafe(16)
         self.computes = threading.Lock()
@@ -86,7 +92,8 @@ class Server(ThreadingHTTPServer):
     def setup(self) -> dict[str, Any]:
         """What the page is told at its start."""
         networks = dict.fromkeys(self.networks, self.class_names)
-        return setup(self.title, networks, self.pictures, self.picture_names, self.true_masks)
+        shown = self.pictures, self.picture_names, self.true_masks
+        return setup(self.title, networks, *shown, self.fit)
 
     def answer(self, question: Any) -> dict[str, Any]:
         """Probabilities and maps for a picture. Raises ShapeError for a question that is none.
@@ -114,7 +121,7 @@ class Server(ThreadingHTTPServer):
             "modules": [
                 {
                     "name": name,
-                    "title": Shown.title(name),
+                    "title": module_title(name),
                     "channels": steps[-1].values.shape[2],
                     "steps": [_step(step, channel) for step in steps],
                 }
@@ -134,7 +141,9 @@ class Server(ThreadingHTTPServer):
         return np.frombuffer(pixels, np.uint8).reshape(shape)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A reader who left early is no error to talk about."""
+        """A reader who left early is no error to talk about; any other is."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -159,7 +168,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """A question about a picture."""
         length = self.headers.get("Content-Length", "")
-        if not (length.isascii() and length.isdigit() and int(length) <= MOST):
+        if not (re.fullmatch("[0-9]{1,9}", length) and int(length) <= MOST):
             self.close_connection = True
             problem = f"a question needs a length of at most {MOST} bytes"
             self._fail(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, problem)
@@ -253,12 +262,18 @@ def setup(
     pictures: np.ndarray,
     picture_names: list[str],
     true_masks: np.ndarray | None,
+    fit: str = "cut",
 ) -> dict[str, Any]:
-    """What a page is told at its start; networks: the classes of each, by name."""
+    """What a page is told at its start.
+
+    networks: the classes of each, by name; fit: how files that are dropped become squares
+    (`load_folder`).
+    """
     size = pictures.shape[1]
     return {
         "title": title,
         "size": size,
+        "fit": fit,
         "networks": networks,
         "pictures": [
             {

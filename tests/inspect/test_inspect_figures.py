@@ -207,6 +207,10 @@ def test_rows_have_one_scale_and_the_figure_says_which() -> None:
         np.testing.assert_allclose(first, second, atol=1e-6)
         said = " ".join(words(own).split())
         assert "0 to 1" not in said and "each map from its own" in said
+    classes = ["a", "b"], [0, 1], [0, 1]
+    quick = quickstart_figure([], image, [attention], None, *classes, rule=None)
+    pictures = [axes.images[0].get_array() for axes in quick.axes if axes.images]
+    assert pictures[1].sum() < pictures[3].sum() and "0 to 1" in " ".join(words(quick).split())
     tiny = np.array([1e-9, 0.123456])[:, None, None] * np.ones((2, 4, 4))
     assert "0 to 0.123" in words(gradcam_figure(image, tiny, ["a", "b"]))
 

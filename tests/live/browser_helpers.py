@@ -30,52 +30,57 @@ OPTIONS = (
 )
 
 
+class Page(webdriver.Chrome):
+    """A browser with the live page, and what tests ask of it."""
+
+    def wait(self, condition: Any) -> Any:
+        """Until something is there; returns it."""
+        end = time.monotonic() + 30
+        while not (found := condition()):
+            assert time.monotonic() < end, "the page did not come so far in 30 s"
+            time.sleep(0.02)
+        return found
+
+    def count(self) -> int:
+        """How many answers have come."""
+        return int(self.execute_script("return document.body.dataset.answered") or 0)
+
+    def answered(self, before: int) -> None:
+        """Wait for the last answer: a question came, and none is on its way."""
+        idle = "return !(running || waiting)"
+        self.wait(lambda: self.count() > before and self.execute_script(idle))
+
+    def shares(self) -> list[float]:
+        """The probabilities that stand there."""
+        found = self.find_elements(By.CSS_SELECTOR, "#classes .share")
+        return [float(each.get_attribute("data-share")) for each in found]
+
+    def pixels(self) -> np.ndarray:
+        """The picture as it is now, (32, 32, 3) uint8."""
+        sent = self.execute_script("return [...state.pixels]")
+        return np.array(sent, np.uint8).reshape(32, 32, 3)
+
+    def choose(self, which: str, value: str) -> None:
+        """Select an option by its value."""
+        Select(self.find_element(By.ID, which)).select_by_value(value)
+
+    def requested(self) -> list[str]:
+        """The addresses that the page asked for since the last call, but the browser's own."""
+        messages = [json.loads(each["message"])["message"] for each in self.get_log("performance")]
+        sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+        # The browser's first page, of its own, may still be loading.
+        urls = [e["request"]["url"] for e in sent if not e["documentURL"].startswith("chrome")]
+        return [url for url in urls if not url.startswith(("data:", "blob:", "chrome"))]
+
+
 @contextmanager
-def chromium(folder: Path) -> Iterator[Any]:
+def chromium(folder: Path) -> Iterator[Page]:
     """A browser within the block, with `folder` for its files."""
     options = ChromeOptions()
     options.binary_location = BROWSER
     for option in (*OPTIONS.split(), f"--user-data-dir={folder}"):
         options.add_argument(option)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options, Service(DRIVER))
-    yield driver
-    driver.quit()
-
-
-def wait(condition: Any) -> Any:
-    end = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < end, "the page did not come so far in 30 s"
-        time.sleep(0.02)
-    return found
-
-
-def count(page: Any) -> int:
-    return int(page.execute_script("return document.body.dataset.answered") or 0)
-
-
-def answered(page: Any, before: int) -> None:
-    """Wait for the last answer: a question came, and none is on its way."""
-    wait(lambda: count(page) > before and not page.execute_script("return running || waiting"))
-
-
-def shares(page: Any) -> list[float]:
-    found = page.find_elements(By.CSS_SELECTOR, "#classes .share")
-    return [float(each.get_attribute("data-share")) for each in found]
-
-
-def pixels(page: Any) -> np.ndarray:
-    return np.array(page.execute_script("return [...state.pixels]"), np.uint8).reshape(32, 32, 3)
-
-
-def choose(page: Any, which: str, value: str) -> None:
-    Select(page.find_element(By.ID, which)).select_by_value(value)
-
-
-def requested(browser: Any) -> list[str]:
-    """The addresses that the page asked for since the last call, but the browser's own."""
-    messages = [json.loads(each["message"])["message"] for each in browser.get_log("performance")]
-    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
-    urls = [each["request"]["url"] for each in sent]
-    return [url for url in urls if not url.startswith(("data:", "blob:", "chrome://"))]
+    page = Page(options, Service(DRIVER))
+    yield page
+    page.quit()

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from browser_helpers import (
-    answered,
-    choose,
-    chromium,
-    count,
-    needs_chromium,
-    pixels,
-    requested,
-    shares,
-    wait,
-)
+from browser_helpers import Page, chromium, needs_chromium
 from live_helpers import serving
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
@@ -37,22 +26,22 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     with chromium(tmp_path_factory.mktemp("browser")) as found:
         yield found
 
 
 @pytest.fixture
-def page(browser: Any, server: Server) -> Iterator[Any]:
+def page(browser: Page, server: Server) -> Iterator[Page]:
     """The page, answered once; after the test: no error, and no address but the server's."""
     browser.set_window_size(1400, 1000)
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(server.url)
-    answered(browser, 0)
+    browser.answered(0)
     yield browser
     assert browser.get_log("browser") == []
-    assert all(url.startswith(server.url) for url in requested(browser))
+    assert [url for url in browser.requested() if not url.startswith(server.url)] == []
 
 
 def expected(server: Server, picture: np.ndarray, network: str = "trained") -> np.ndarray:
@@ -60,13 +49,13 @@ def expected(server: Server, picture: np.ndarray, network: str = "trained") -> n
     return inspect.class_probabilities(model, server.prepare(picture[None]))[0]
 
 
-def test_ten_pictures_have_minrans_answers_and_masks(page: Any, server: Server) -> None:
+def test_ten_pictures_have_minrans_answers_and_masks(page: Page, server: Server) -> None:
     for k, button in enumerate(page.find_elements(By.CSS_SELECTOR, "#gallery button")):
-        before = count(page)
+        before = page.count()
         button.click()
-        answered(page, before)
-        np.testing.assert_array_equal(pixels(page), server.pictures[k])
-        np.testing.assert_allclose(shares(page), expected(server, server.pictures[k]), atol=1e-4)
+        page.answered(before)
+        np.testing.assert_array_equal(page.pixels(), server.pictures[k])
+        np.testing.assert_allclose(page.shares(), expected(server, server.pictures[k]), atol=1e-4)
         model, picture = server.networks["trained"], server.prepare(server.pictures[k : k + 1])
         for module, found in enumerate(inspect.attention_maps(model, picture)):
             drawn = page.execute_script(
@@ -75,94 +64,109 @@ def test_ten_pictures_have_minrans_answers_and_masks(page: Any, server: Server) 
             np.testing.assert_allclose(drawn, found.mask[0].mean(axis=2).ravel(), atol=1e-4)
 
 
-def test_painting_changes_the_picture_and_the_answer(page: Any, server: Server) -> None:
-    before, asked = pixels(page), count(page)
+def test_painting_changes_the_picture_and_the_answer(page: Page, server: Server) -> None:
+    before, asked = page.pixels(), page.count()
     picture = page.find_element(By.ID, "picture")
     ActionChains(page).drag_and_drop_by_offset(picture, 60, 40).perform()
-    answered(page, asked)
-    after = pixels(page)
+    page.answered(asked)
+    after = page.pixels()
     changed = (after != before).any(axis=2)
     assert 10 < changed.sum() < 512
     assert (after[changed] == 128).all()
-    np.testing.assert_allclose(shares(page), expected(server, after), atol=1e-4)
-    asked = count(page)
+    np.testing.assert_allclose(page.shares(), expected(server, after), atol=1e-4)
+    asked = page.count()
     page.find_element(By.ID, "undo").click()
-    answered(page, asked)
-    np.testing.assert_array_equal(pixels(page), before)
+    page.answered(asked)
+    np.testing.assert_array_equal(page.pixels(), before)
 
 
-def test_it_is_painted_by_keyboard(page: Any) -> None:
-    before, asked = pixels(page), count(page)
+def test_it_is_painted_by_keyboard(page: Page) -> None:
+    before, asked = page.pixels(), page.count()
     picture = page.find_element(By.ID, "picture")
     picture.send_keys(Keys.ARROW_LEFT, Keys.ARROW_UP, " ")
-    answered(page, asked)
-    changed = (pixels(page) != before).any(axis=2)
+    page.answered(asked)
+    changed = (page.pixels() != before).any(axis=2)
     assert changed[15, 15] and 0 < changed.sum() < 100
-    choose(page, "tool", "object")
-    true, asked = page.execute_script("return [...state.object]"), count(page)
+    middle = picture.rect["x"] + 15.5 / 32 * picture.rect["width"]
+    ring = page.find_element(By.CSS_SELECTOR, "#picture + .ring")
+    assert ring.is_displayed() and abs(ring.rect["x"] + ring.rect["width"] / 2 - middle) < 2
+    page.choose("tool", "object")
+    true, asked = page.execute_script("return [...state.object]"), page.count()
     ActionChains(page).key_down(Keys.SHIFT).perform()
     picture.send_keys(Keys.ARROW_DOWN)
-    answered(page, asked)
+    page.answered(asked)
     ActionChains(page).key_up(Keys.SHIFT).perform()
     moved = page.execute_script("return [...state.object]")
     np.testing.assert_array_equal(moved, [0] * 32 + true[:-32])
-    choose(page, "tool", "paint")
+    page.choose("tool", "paint")
 
 
-def test_the_object_moves_alone(page: Any) -> None:
-    choose(page, "tool", "object")
+def test_the_object_moves_alone(page: Page) -> None:
+    page.choose("tool", "object")
     true = np.array(page.execute_script("return [...state.object]")).reshape(32, 32)
-    before, asked = pixels(page), count(page)
+    before, asked = page.pixels(), page.count()
     ActionChains(page).drag_and_drop_by_offset(page.find_element(By.ID, "picture"), 36, 0).perform()
-    answered(page, asked)
+    page.answered(asked)
     moved = np.array(page.execute_script("return [...state.object]")).reshape(32, 32)
     step = int(np.flatnonzero(moved.any(axis=0))[0] - np.flatnonzero(true.any(axis=0))[0])
     assert 1 <= step <= 5
     np.testing.assert_array_equal(moved[:, step:], true[:, :-step])
     inside = moved.astype(bool)
-    np.testing.assert_array_equal(pixels(page)[inside], np.roll(before, step, 1)[inside])
-    choose(page, "tool", "paint")
+    np.testing.assert_array_equal(page.pixels()[inside], np.roll(before, step, 1)[inside])
+    page.choose("tool", "paint")
 
 
-def test_other_weights_scales_and_channels(page: Any, server: Server) -> None:
-    asked = count(page)
-    choose(page, "network", "random weights")
-    answered(page, asked)
+def test_the_whole_picture_moves_and_its_edge_is_repeated(page: Page, server: Server) -> None:
+    page.choose("tool", "shift")
+    asked, picture = page.count(), page.find_element(By.ID, "picture")
+    picture.send_keys(Keys.SHIFT, Keys.ARROW_RIGHT)
+    page.answered(asked)
+    first = server.pictures[0]
+    np.testing.assert_array_equal(page.pixels(), first[:, [0, *range(31)]])
+    moved = np.reshape(page.execute_script("return [...state.object]"), (32, 32))
+    np.testing.assert_array_equal(moved, server.true_masks[0][:, [0, *range(31)]])
+    page.choose("tool", "paint")
+
+
+def test_other_weights_scales_and_channels(page: Page, server: Server) -> None:
+    asked = page.count()
+    page.choose("network", "random weights")
+    page.answered(asked)
     np.testing.assert_allclose(
-        shares(page), expected(server, pixels(page), "random weights"), atol=1e-4
+        page.shares(), expected(server, page.pixels(), "random weights"), atol=1e-4
     )
     said = page.find_element(By.CSS_SELECTOR, "#modules .range")
     assert "drawn on 0 to 1" in said.text
-    choose(page, "scale", "own")
+    page.choose("scale", "own")
     assert "from least to greatest" in page.find_element(By.CSS_SELECTOR, "#modules .range").text
-    asked = count(page)
-    choose(page, "all", "one")
-    answered(page, asked)
+    asked = page.count()
+    page.choose("all", "one")
+    page.answered(asked)
     sent = page.execute_script("return [...mapOf(maskStep(state.answer.modules[0]).map).values]")
-    model, picture = server.networks["random weights"], server.prepare(pixels(page)[None])
+    model, picture = server.networks["random weights"], server.prepare(page.pixels()[None])
     mask = inspect.attention_maps(model, picture)[0].mask[0, ..., 0]
     np.testing.assert_allclose(sent, mask.ravel(), atol=1e-5)
 
 
-def test_a_mask_is_painted(page: Any) -> None:
-    before, asked = shares(page), count(page)
+def test_a_mask_is_painted(page: Page) -> None:
+    before, asked = page.shares(), page.count()
     page.find_element(By.CSS_SELECTOR, "[data-fill=zero]").click()
-    answered(page, asked)
+    page.answered(asked)
     assert "(yours)" in page.find_element(By.CSS_SELECTOR, "#modules figcaption b").text
-    assert np.abs(np.subtract(shares(page), before)).max() > 1e-6
-    asked = count(page)
+    assert np.abs(np.subtract(page.shares(), before)).max() > 1e-6
+    asked = page.count()
     own = page.find_element(By.ID, "own")
     ActionChains(page).drag_and_drop_by_offset(own, 20, 20).perform()
-    answered(page, asked)
+    page.answered(asked)
     drawn = page.execute_script("return [...mapOf(maskStep(state.answer.modules[0]).map).values]")
     assert set(drawn) == {0.0, 1.0}
-    asked = count(page)
+    asked = page.count()
     page.find_element(By.ID, "own-off").click()
-    answered(page, asked)
-    np.testing.assert_allclose(shares(page), before, atol=1e-6)
+    page.answered(asked)
+    np.testing.assert_allclose(page.shares(), before, atol=1e-6)
 
 
-def test_files_are_taken_or_refused_by_a_sentence(page: Any, tmp_path: Path) -> None:
+def test_files_are_taken_or_refused_by_a_sentence(page: Page, tmp_path: Path) -> None:
     from PIL import Image
 
     field = page.find_element(By.ID, "file")
@@ -170,27 +174,41 @@ def test_files_are_taken_or_refused_by_a_sentence(page: Any, tmp_path: Path) -> 
     Image.new("RGB", (400, 300), (10, 200, 30)).save(good)
     broken.write_bytes(good.read_bytes()[:60])
     text.write_text("no picture")
-    asked = count(page)
+    asked = page.count()
     field.send_keys(str(good))
-    answered(page, asked)
-    assert (pixels(page) == (10, 200, 30)).all()
+    page.answered(asked)
+    assert (page.pixels() == (10, 200, 30)).all()
     assert "not known" in page.find_element(By.ID, "scores").text
+    picture = Image.new("RGB", (60, 30), (0, 0, 255))
+    picture.paste((255, 0, 0), (15, 0, 45, 30))
+    picture.save(good)
+    found = {}
+    for fit in ("cut", "pad", "stretch"):
+        page.execute_script("state.setup.fit = arguments[0]", fit)
+        asked = page.count()
+        field.send_keys(str(good))
+        page.answered(asked)
+        found[fit] = page.pixels()[16, [1, 10, 16]].tolist(), page.pixels()[2, 16].tolist()
+    red, blue, black = [255, 0, 0], [0, 0, 255], [0, 0, 0]
+    assert found["cut"] == ([red, red, red], red)
+    assert found["pad"] == ([blue, red, red], black)
+    assert found["stretch"] == ([blue, red, red], red)
     for file in (broken, text):
-        before = pixels(page)
+        before = page.pixels()
         field.send_keys(str(file))
         problem = page.find_element(By.ID, "problem")
-        wait(lambda name=file.name, said=problem: said.text.startswith(name))
+        page.wait(lambda name=file.name, said=problem: said.text.startswith(name))
         assert "is no picture" in problem.text
-        np.testing.assert_array_equal(pixels(page), before)
+        np.testing.assert_array_equal(page.pixels(), before)
     huge = tmp_path / "huge.png"
     with huge.open("wb") as file:
         file.truncate(70 << 20)
     field.send_keys(str(huge))
-    wait(lambda: "huge.png has 73 MB" in page.find_element(By.ID, "problem").text)
+    page.wait(lambda: "huge.png has 73 MB" in page.find_element(By.ID, "problem").text)
 
 
 @pytest.mark.parametrize("width", [500, 1400])
-def test_nothing_is_cut_off_at_the_side(page: Any, width: int) -> None:
+def test_nothing_is_cut_off_at_the_side(page: Page, width: int) -> None:
     page.set_window_size(width, 900)
     wide = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    wait(lambda: page.execute_script(wide))
+    page.wait(lambda: page.execute_script(wide))

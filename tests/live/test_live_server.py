@@ -169,12 +169,28 @@ def test_only_the_pages_files_are_found(server: Server, name: str) -> None:
 
 def test_a_question_too_long_or_of_no_length_is_not_read(server: Server) -> None:
     path = f"/{server.token}/look"
-    for length in (str(MOST + 1), "-1", "many", "٣"):
+    for length in (str(MOST + 1), "-1", "many", "٣", "9" * 5000):
         with socket.create_connection(("127.0.0.1", server.server_port), timeout=20) as raw:
             head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.server_port}\r\n"
             raw.sendall(f"{head}Content-Length: {length}\r\n\r\n".encode())
             assert raw.recv(100).split()[1] in (b"413", b"400")
     assert ask(server, path, method="PUT")[0] == 501
+
+
+def test_a_fault_of_minrans_own_is_not_hidden(
+    server: Server, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who goes away is nothing to talk about; anything else is."""
+    monkeypatch.setattr(server, "answer", lambda asked: 1 / 0)
+    for reason in (ConnectionResetError, ZeroDivisionError):
+        try:
+            raise reason
+        except reason:
+            server.handle_error(None, ("127.0.0.1", 1))
+        assert ("ZeroDivisionError" in capsys.readouterr().err) == (reason is ZeroDivisionError)
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(server, f"/{server.token}/look", question(server), JSON)
+    capsys.readouterr()
 
 
 def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:

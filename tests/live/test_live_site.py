@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import re
 import shutil
 import sys
 import threading
@@ -13,17 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser_helpers import (
-    answered,
-    choose,
-    chromium,
-    count,
-    needs_chromium,
-    pixels,
-    requested,
-    shares,
-    wait,
-)
+from browser_helpers import Page, chromium, needs_chromium
 from selenium.webdriver.common.by import By
 
 import minran
@@ -62,19 +53,19 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
 
 
 @pytest.fixture(scope="module")
-def page(site: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def page(site: tuple[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The page, answered once; at the end no error, and no address but the site's."""
     with chromium(tmp_path_factory.mktemp("browser")) as browser:
         browser.get("about:blank")
-        requested(browser)  # the browser's own first page
+        browser.requested()  # the browser's own first page
         browser.get(site[0])
-        answered(browser, 0)
+        browser.answered(0)
         yield browser
         assert browser.get_log("browser") == []
-        assert [url for url in requested(browser) if not url.startswith(site[0])] == []
+        assert [url for url in browser.requested() if not url.startswith(site[0])] == []
 
 
-def maps(page: Any) -> list[np.ndarray]:
+def maps(page: Page) -> list[np.ndarray]:
     sent = page.execute_script(
         "return state.answer.modules.map((m) => m.steps.map((s) => [...mapOf(s.map).values]))"
     )
@@ -87,19 +78,19 @@ def test_the_first_view_is_small(site: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", ["quickstart", "attention56_cifar"])
-def test_ten_pictures_have_minrans_answers_and_maps(page: Any, name: str) -> None:
-    asked = count(page)
+def test_ten_pictures_have_minrans_answers_and_maps(page: Page, name: str) -> None:
+    asked = page.count()
     if page.find_element(By.ID, "network").get_attribute("value") != name:
-        choose(page, "network", name)
-        answered(page, asked)
+        page.choose("network", name)
+        page.answered(asked)
     trained = minran.load_pretrained(name)
     for button in page.find_elements(By.CSS_SELECTOR, "#gallery button"):
-        asked = count(page)
+        asked = page.count()
         button.click()
-        answered(page, asked)
-        picture = trained.preprocess(pixels(page)[None])
+        page.answered(asked)
+        picture = trained.preprocess(page.pixels()[None])
         own = inspect.class_probabilities(trained.model, picture)[0]
-        np.testing.assert_allclose(shares(page), own, atol=1e-4)
+        np.testing.assert_allclose(page.shares(), own, atol=1e-4)
         shown = look(trained.model, picture[0])
         steps = [step for module in shown.modules.values() for step in module]
         for got, step in zip(maps(page), steps, strict=True):
@@ -108,25 +99,41 @@ def test_ten_pictures_have_minrans_answers_and_maps(page: Any, name: str) -> Non
             np.testing.assert_allclose(got, step.values.mean(axis=2).ravel(), atol=1e-4 * scale)
 
 
-def test_a_mask_is_painted(page: Any) -> None:
-    asked = count(page)
-    choose(page, "network", "quickstart")
-    answered(page, asked)
-    asked = count(page)
+def test_a_mask_is_painted(page: Page) -> None:
+    asked = page.count()
+    page.choose("network", "quickstart")
+    page.answered(asked)
+    asked = page.count()
     page.find_element(By.CSS_SELECTOR, "[data-fill=zero]").click()
-    answered(page, asked)
+    page.answered(asked)
     trained = minran.load_pretrained("quickstart")
-    picture = trained.preprocess(pixels(page)[None])[0]
+    picture = trained.preprocess(page.pixels()[None])[0]
     shown = look(trained.model, picture, {"stages.0.1": np.zeros((16, 16), np.float32)})
-    np.testing.assert_allclose(shares(page), shown.probabilities, atol=1e-4)
+    np.testing.assert_allclose(page.shares(), shown.probabilities, atol=1e-4)
     page.find_element(By.ID, "own-off").click()
 
 
-def test_a_site_without_its_networks_says_so(site: tuple[str, Path], page: Any) -> None:
+def test_a_site_that_was_built_without_npm_shows_a_picture(
+    site: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import live
+
+    monkeypatch.setenv("PATH", "")
+    live.write(tmp_path)
+    text = (tmp_path / "index.html").read_text()
+    loads = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert live.NOTHING in text and "<script" not in text and 'id="still" hidden' not in text
+    files = {name for name in loads if not name.startswith(("data:", "../"))}
+    assert files == {"live.css", "still.png"} <= {file.name for file in tmp_path.iterdir()}
+
+
+def test_a_site_without_its_networks_says_so(site: tuple[str, Path], page: Page) -> None:
     (site[1] / "networks.json").rename(site[1] / "gone.json")
     try:
         page.get(site[0])
-        wait(lambda: "the site has no networks.json" in page.find_element(By.ID, "problem").text)
+        page.wait(
+            lambda: "the site has no networks.json" in page.find_element(By.ID, "problem").text
+        )
         assert page.find_element(By.CSS_SELECTOR, "#still img").is_displayed()
         # The browser notes the file that was not there.
         assert all("networks.json" in each["message"] for each in page.get_log("browser"))

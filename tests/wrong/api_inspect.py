@@ -24,6 +24,7 @@ inspect.module_graph(net, image_size=<<(8, 8, 3); (8, 'a'); (0, 8); []>>) | Shap
 inspect.mask_reach(net, image_size=<<(8, 8, 3); (8, 'a'); (0, 8); []>>) | ShapeError | image_size
 interop.export_onnx(net, 'a.onnx', <<0; -1; 2.5; '32'; True; (8,)>>) | ShapeError | image_size
 interop.export_onnx(net, 'a.onnx', <<(8, 8, 3); (8, 'a'); (0, 8); []>>) | ShapeError | image_size
+interop.export_onnx(net, 'a.onnx', maps=<<None; 1; 'yes'>>) | ShapeError | maps
 inspect.<<summary; module_graph>>(<<None; 'attention_nano'; nn.Linear>>) | ShapeError | model
 inspect.mask_reach(<<None; 'attention_nano'; nn.Linear>>) | ShapeError | model
 inspect.choose_channels(mask, count=<<0; -1; 99; 'a'; None; 2.5; True>>) | ShapeError | count

@@ -262,7 +262,7 @@ function moved(values, size, parts, dx, dy) {
     for (let p = 0; p < parts; p++) out[(r * size + c) * parts + p] = values[(within(r - dy) * size + within(c - dx)) * parts + p];
   return out;
 }
-/** The object moved alone; where it was, the mean colour around it. */
+/** The object moved alone; where it was, the mean colour of everything else. */
 function moveObject(dx, dy) {
   const size = state.setup.size, { from, object } = drag, pixels = from.slice(), now = new Uint8Array(size * size);
   const mean = [0, 0, 0];
@@ -308,29 +308,39 @@ function strokeOwn(x, y) {
 }
 /** Let a canvas be painted by pointer, touch and keyboard: begin(x, y), then go(x, y). */
 function paintable(canvas, begin, go) {
-  let down = false, held = false, cross = null;
-  const place = (event) => {
+  let down = false, held = false, place = null;
+  const mark = element("div", "ring"); // where the keyboard paints
+  mark.hidden = true;
+  canvas.after(mark);
+  const showRing = () => {
+    mark.hidden = false;
+    mark.style.left = `${canvas.offsetLeft + ((place[0] + 0.5) / canvas.width) * canvas.offsetWidth}px`;
+    mark.style.top = `${canvas.offsetTop + ((place[1] + 0.5) / canvas.height) * canvas.offsetHeight}px`;
+  };
+  canvas.addEventListener("blur", () => { mark.hidden = true; held = false; });
+  const under = (event) => {
     const box = canvas.getBoundingClientRect();
     return [Math.floor(((event.clientX - box.left) / box.width) * canvas.width), Math.floor(((event.clientY - box.top) / box.height) * canvas.height)];
   };
   canvas.addEventListener("pointerdown", (event) => {
     if (!state.answer) return;
     try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone already */ }
-    down = true; begin(...place(event)); event.preventDefault();
+    down = true; begin(...under(event)); event.preventDefault();
   });
-  canvas.addEventListener("pointermove", (event) => { if (down) go(...place(event)); });
+  canvas.addEventListener("pointermove", (event) => { if (down) go(...under(event)); });
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { down = false; });
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
-    cross = cross || [canvas.width >> 1, canvas.height >> 1];
+    place = place || [canvas.width >> 1, canvas.height >> 1];
     if (!state.answer) return;
     if (step) {
-      if (event.shiftKey && !held) begin(...cross);
+      if (event.shiftKey && !held) begin(...place);
       held = event.shiftKey;
-      cross = [0, 1].map((k) => Math.min(Math.max(cross[k] + step[k], 0), (k ? canvas.height : canvas.width) - 1));
-      if (held) go(...cross);
-      $("said").textContent = `column ${cross[0]}, row ${cross[1]}`;
-    } else if (event.key === " ") begin(...cross);
+      place = [0, 1].map((k) => Math.min(Math.max(place[k] + step[k], 0), (k ? canvas.height : canvas.width) - 1));
+      showRing();
+      if (held) go(...place);
+      $("said").textContent = `column ${place[0]}, row ${place[1]}`;
+    } else if (event.key === " ") { showRing(); begin(...place); }
     else return;
     event.preventDefault();
   });
@@ -346,12 +356,15 @@ async function readFile(file) {
     problem(`${file.name} is no picture that this browser can read`);
     return;
   }
-  const side = Math.min(picture.width, picture.height), canvas = element("canvas");
+  // A square as the run's data.fit makes it: cut out, whole between black borders, or bent.
+  const { width, height } = picture, fit = state.setup.fit, canvas = element("canvas");
+  const scale = fit === "cut" ? size / Math.min(width, height) : size / Math.max(width, height);
+  const [wide, high] = fit === "stretch" ? [size, size] : [width * scale, height * scale];
   canvas.width = canvas.height = size;
   const drawing = canvas.getContext("2d");
   drawing.imageSmoothingQuality = "high";
   drawing.fillRect(0, 0, size, size);
-  drawing.drawImage(picture, (picture.width - side) / 2, (picture.height - side) / 2, side, side, 0, 0, size, size);
+  drawing.drawImage(picture, (size - wide) / 2, (size - high) / 2, wide, high);
   picture.close();
   const data = drawing.getImageData(0, 0, size, size).data, pixels = new Uint8Array(3 * size * size);
   for (let k = 0; k < size * size; k++) for (let p = 0; p < 3; p++) pixels[3 * k + p] = data[4 * k + p];
