@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minran import inspect
-from minran.data import Preprocess, load_shapes
+from minran.data import Preprocess, in_turns, load_shapes
 from minran.errors import MinranError, ShapeError, expect
 from minran.inspect.masks import module_title
 from minran.live.network import Step, look
@@ -287,10 +287,15 @@ def setup(
     }
 
 
-def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray | None]:
-    """Built-in pictures of different classes: pixels, names, and true object masks."""
-    shapes = load_shapes("test", 100, size=max(size, 16))
-    _, chosen = np.unique(shapes.labels, return_index=True)
-    part = shapes.subset(chosen[:count])
-    names = [shapes.class_names[label] for label in part.labels]
-    return part.images[:], names, part.masks
+def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Built-in pictures of different classes: (N, S, S, 3), their names, the true object masks.
+
+    The shapes have at least 16 pixels a side; for smaller networks the mean of pixels is taken.
+    """
+    times = -(-16 // size)
+    shapes = load_shapes("test", 100, size=size * times)
+    part = shapes.subset(in_turns(shapes.labels)[:count])
+    cells = (count, size, times, size, times)
+    pictures = part.images[:].reshape(*cells, 3).mean(axis=(2, 4)).astype(np.uint8)
+    masks = np.asarray(part.masks).reshape(cells).mean(axis=(2, 4)) >= 0.5
+    return pictures, [shapes.class_names[label] for label in part.labels], masks

@@ -21,7 +21,7 @@ from live_helpers import serving
 
 from minran import inspect
 from minran.live import Server, look
-from minran.live.server import MOST
+from minran.live.server import MOST, first_pictures
 
 JSON = {"Content-Type": "application/json"}
 
@@ -90,6 +90,14 @@ def test_answers_are_minrans(server: Server, channel: int | None) -> None:
                 else step.values[..., min(channel, last)]
             )
             np.testing.assert_array_equal(values(part["map"]), expected)
+
+
+@pytest.mark.parametrize("size", [7, 8, 16, 32, 64])
+def test_pictures_to_begin_with_are_of_ten_classes_at_any_size(size: int) -> None:
+    pictures, names, masks = first_pictures(size)
+    assert pictures.shape == (10, size, size, 3) and pictures.dtype == np.uint8
+    assert len(set(names)) == 10 and masks.shape == (10, size, size)
+    assert (masks.mean(axis=(1, 2)) > 0.02).all()
 
 
 def test_a_painted_mask_and_other_weights_change_the_answer(server: Server) -> None:

@@ -84,6 +84,8 @@ def test_ten_pictures_have_minrans_answers_and_maps(page: Page, name: str) -> No
         page.choose("network", name)
         page.answered(asked)
     trained = minran.load_pretrained(name)
+    strange = "knows no such class" in page.find_element(By.ID, "none").text
+    assert strange == (name != "quickstart")
     for button in page.find_elements(By.CSS_SELECTOR, "#gallery button"):
         asked = page.count()
         button.click()

@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const MOST_BYTES = 64 << 20; // of a file that is dropped; larger ones are refused with a sentence
 const state = {
   setup: null, // what the server said at the start
-  first: null, pixels: null, object: null, // the picture chosen, as it is painted on, its object
+  name: "", first: null, pixels: null, object: null, // the picture chosen, as it is painted on, its object
   history: [], // pictures before each stroke, for undo
   own: {}, // painted masks by module: {rows, columns, values}
   answer: null,
@@ -150,6 +150,8 @@ function show() {
     share.dataset.share = probabilities[k];
     return [element("span", "", classes[k]), track, share];
   }));
+  // Built-in pictures are named by their class, and only of them the object is known.
+  $("none").textContent = state.firstObject && !classes.includes(state.name) ? `The picture shows: ${state.name}. This network knows no such class.` : "";
   $("said").textContent = `${classes[order[0]]}, ${(100 * probabilities[order[0]]).toFixed(0)}%`;
 
   if ([...$("module").options].map((o) => o.value).join() !== modules.map((m) => m.name).join()) {
@@ -235,7 +237,8 @@ function showScores() {
 // ---- the picture
 
 function drawPicture() { drawPixels($("picture"), state.pixels, state.setup.size); }
-function begin(pixels, object, button) {
+function begin(name, pixels, object, button) {
+  state.name = name;
   state.first = pixels.slice(); state.pixels = pixels.slice(); state.object = object ? object.slice() : null;
   state.firstObject = object; state.history = [];
   for (const each of $("gallery").children) each.setAttribute("aria-pressed", String(each === button));
@@ -369,7 +372,7 @@ async function readFile(file) {
   const data = drawing.getImageData(0, 0, size, size).data, pixels = new Uint8Array(3 * size * size);
   for (let k = 0; k < size * size; k++) for (let p = 0; p < 3; p++) pixels[3 * k + p] = data[4 * k + p];
   problem("");
-  begin(pixels, null, null);
+  begin(file.name, pixels, null, null);
 }
 function listenForFiles() {
   document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
@@ -398,7 +401,7 @@ async function start() {
     button.title = picture.name;
     drawPixels(canvas, pixels, setup.size);
     button.append(canvas);
-    button.addEventListener("click", () => begin(pixels, picture.object && bytesOf(picture.object), button));
+    button.addEventListener("click", () => begin(picture.name, pixels, picture.object && bytesOf(picture.object), button));
     $("gallery").append(button);
   }
   paintable($("picture"), startStroke, stroke);

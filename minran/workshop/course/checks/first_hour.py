@@ -83,7 +83,7 @@ def check_0b_4(pointing: Function) -> None:
     for count, size in ((5, 4), (40, 6), (7, 3)):
         masks = rng.uniform(0, 1, (count, size, size, 1))
         true = (rng.random(masks.shape) < 0.4).astype(np.float32)
-        flat, right = masks.reshape(count, -1), 0.0
+        flat = masks.reshape(count, -1)
         right = float(np.mean([t.ravel()[m.argmax()] for t, m in zip(true, flat, strict=True)]))
         lowest = np.mean([t.ravel()[m.argmin()] for t, m in zip(true, flat, strict=True)])
         known = {
