@@ -122,6 +122,18 @@ def few_pictures() -> Iterator[Quote]:
             yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
 
 
+def live_page() -> Iterator[Quote]:
+    found = json.loads((RESULTS / "live" / "passes.json").read_text())["rows"]
+    for network in ("quickstart", "attention56_cifar"):
+        cells = []
+        for by in ("site", "minran"):
+            rounds = [row["ms"] for row in found if (row["network"], row["by"]) == (network, by)]
+            medians = [statistics.median(times) for times in rounds]
+            every = statistics.median(itertools.chain(*rounds))
+            cells.append(f"{every:.1f} ms ({min(medians):.1f} to {max(medians):.1f})")
+        yield f"| `{network}` | {' | '.join(cells)} |", "docs/results/live/README.md"
+
+
 def epoch(file: str) -> float:
     """Seconds of an epoch but the first."""
     ends = [row["seconds"] for row in rows(file)]
@@ -401,6 +413,7 @@ def quotes() -> Iterator[Quote]:
         training,
         fine_tuning,
         few_pictures,
+        live_page,
         speed,
         scaling_and_peers,
         on_a_gpu,
