@@ -42,6 +42,7 @@ _LATE = {
     "shipped": ("ablation",),
     "show": ("show_kernel",),
     "steps": ("backward_steps",),
+    "walk": ("walk_frames", "walk_through"),
 }
 
 

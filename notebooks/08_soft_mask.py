@@ -10,8 +10,8 @@
 #     name: python3
 #   minran:
 #     number: 8
-#     seconds: 8
-#     minutes: 75
+#     seconds: 12
+#     minutes: 80
 # ---
 
 # %% [markdown]
@@ -25,9 +25,10 @@
 # - predict the size of every map inside a mask, for any image size, and say why the pools round up;
 # - write one level of the hourglass, with its skip in the right place;
 # - count the parameters of an attention module from $p$, $t$, $r$ and the depth $d$;
+# - follow one image through every map of a trained module;
 # - say which part of the image a mask depends on, with an hourglass and with local convolutions.
 #
-# **Time**: 75 minutes to read and do; runs in 8 seconds on 2 cores.
+# **Time**: 80 minutes to read and do; runs in 12 seconds on 2 cores.
 # **Needs**: notebook 05 (max-pool, bilinear interpolation) and notebook 07 (residual units).
 
 # %% tags=["setup"]
@@ -43,11 +44,21 @@ import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, tensor
 from minran.backend.geometry import pool_output_size
-from minran.course import check, explore, hourglass_figure, reach_figure, shape_trace, show_source
+from minran.course import (
+    check,
+    explore,
+    hourglass_figure,
+    reach_figure,
+    shape_trace,
+    show_source,
+    walk_frames,
+    walk_through,
+)
 from minran.data import load_shapes
 from minran.models import AttentionModule, Hourglass
 from minran.models.attention import Head, MaskBranch
 from minran.models.units import Build
+from minran.train import load_pretrained
 
 # %% [markdown]
 # ## 1 · The equation
@@ -304,7 +315,55 @@ check("08.3", module_parameters)
 # in stage 1 **the mask has twice as many units as the rest of the module**.
 
 # %% [markdown]
-# ## 6 · How far does a mask see?
+# ## 6 · One image through one trained module
+#
+# Until now the maps were numbers in boxes. Here are their values, in a network that has been
+# trained: the one of `minran quickstart`, and one of its test images, an arrow. **The images are
+# the built-in shapes, not CIFAR.** Its first attention module has maps of 16x16 positions and 16
+# channels, and a mask of depth 2. A channel keeps its number along every shortcut and through
+# pools and interpolations, so the frames below show *one* channel at every step: the one whose
+# mask varies most over this image.
+#
+# Before you run the next cell, predict: what is the side of the smallest map? Which steps cannot
+# have values below 0? And will this mask be larger on the arrow or beside it?
+
+# %%
+trained, preprocess, _ = load_pretrained("quickstart")
+shapes = load_shapes("test", count=24)
+n = 14  # an arrow that the network is not sure of; notebook 09 follows its loss back
+prepared = preprocess(shapes.images)
+label = int(shapes.labels[n])
+walk = walk_through(trained, shapes.images[n], prepared[n], label, "stages.0.1")
+channel = walk.channel()
+certainty = inspect.class_probabilities(trained, prepared)[n, shapes.labels[n]]
+print(f"channel {channel}; the network gives the arrow {certainty:.0%}")
+walk_frames(walk, channel)
+
+# %% [markdown]
+# Step forward with the numbers above the picture (or click one and use the arrow keys). Range and
+# name stand at each panel; all features share one scale on which 0 is white, so pale panels have
+# small values.
+
+# %%
+values = {step.key: step.values[..., channel] for step in walk.steps}
+arrow = shapes.masks[n].reshape(16, 2, 16, 2).mean(axis=(1, 3)) > 0.5
+for key in ("M", "T", "H"):
+    on, beside = np.abs(values[key][arrow]).mean(), np.abs(values[key][~arrow]).mean()
+    print(f"mean |{key}|: {on:5.2f} on the arrow, {beside:5.2f} beside it")
+
+# %% [markdown]
+# - Each pool keeps the largest value of its windows. The smallest map has 4x4 values: what a mask
+#   knows of distant positions has gone through these.
+# - The interpolations bring it back to 16x16. The result is smooth: its last interpolation starts
+#   from 8x8 values.
+# - Only $M$ has no values below 0. It is small on the arrow: there $H$ is nearly $T$. Beside it $M$
+#   is larger, and the gate raises $T$. The trunk's values are larger on the arrow, those of $H$
+#   beside it: this channel's mask raises the background against the object, which is not what one
+#   expects of the word "attention". It is one channel for one image. Notebook 13 measures what
+#   masks do over many images, channels and three networks.
+
+# %% [markdown]
+# ## 7 · How far does a mask see?
 #
 # Walk backwards. Take the middle row of the mask and ask, step by step, which rows it can depend
 # on:
@@ -386,14 +445,13 @@ reach_figure(reaches)
 # interpolation: no step looks at the whole map at once, as a global pool does. Notebook 18 returns
 # to it.
 #
-# ## 7 · The masks of a fresh network
+# ## 8 · The masks of a fresh network
 #
 # Before training, logits are spread around 0, so masks are spread around 1/2. **These images are
 # the built-in shapes, not CIFAR**, and the network is not trained: what you see is smoothness
 # (bilinear interpolation from 16x16, 8x8, 4x4 maps in stages 1, 2, 3), not attention.
 
 # %%
-shapes = load_shapes("test", count=24)
 pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
 model = create_model("attention56_cifar")
 for _, module in model.named_modules():
