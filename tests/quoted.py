@@ -115,6 +115,21 @@ def fine_tuning() -> Iterator[Quote]:
     yield f"({min(known):.0f} to {max(known):.0f}% of them)", readme
 
 
+def compared() -> Iterator[Quote]:
+    readme = "docs/results/quickstart-compared/README.md"
+    kinds = ("naive", "no_mask", "channel", "spatial")
+    files = {kind: f"quickstart-compared/{kind}.jsonl" for kind in (*kinds, "residual")}
+    for kind, file in files.items():
+        name = "quickstart" if kind == "residual" else f"quickstart_{kind}"
+        size = minran.load_pretrained(name).model.num_parameters()
+        yield f"| {size:,} | {accuracy(file)} |", readme
+    yield f"| {', '.join(accuracy(files[kind]) for kind in kinds)} | 0 |", LEDGER
+    took = [rows(files[kind])[-1]["seconds"] for kind in kinds]
+    yield f"{min(took):.0f} to {max(took):.0f} s of training, an upper bound", LEDGER
+    spread = [rows(f"quickstart/53a895e-seed-{n}.jsonl")[-1]["test_accuracy"] for n in range(3)]
+    yield f"already differ by {100 * (max(spread) - min(spread)):.2f} points", readme
+
+
 def few_pictures() -> Iterator[Quote]:
     for kind in ("before", "now"):
         for run in ("20-epochs-3", "150-epochs-3", "20-epochs-60", "150-epochs-20"):
@@ -412,6 +427,7 @@ def quotes() -> Iterator[Quote]:
     for part in (
         training,
         fine_tuning,
+        compared,
         few_pictures,
         live_page,
         speed,

@@ -3,7 +3,7 @@
 
 globalThis.minranSource = {
   sessions: {},
-  about: null, // networks.json: file and modules of each network
+  about: null, // networks.json: of each network its files (trained, random weights) and its modules
   async setup() {
     if (typeof WebAssembly === "undefined") throw new Error("this browser has no WebAssembly");
     const [setup, about, binary] = await Promise.all([
@@ -22,31 +22,32 @@ globalThis.minranSource = {
     if (!response.ok) throw new Error(`the site has no ${name}`);
     return response;
   },
-  async session(network) {
-    if (!this.sessions[network]) {
-      const bytes = await (await this.file(this.about[network].file)).arrayBuffer();
-      this.sessions[network] = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+  /** A network is fetched when it is first asked. */
+  async session(file) {
+    if (!this.sessions[file]) {
+      const bytes = await (await this.file(file)).arrayBuffer();
+      this.sessions[file] = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
     }
-    return this.sessions[network];
+    return this.sessions[file];
   },
-  async ask({ pixels, network, channel, masks }) {
-    const session = await this.session(network), { modules } = this.about[network];
+  async ask({ pixels, network, random, channel, masks }) {
+    const { files, modules } = this.about[network], session = await this.session(files[random ? 1 : 0]);
     const size = Math.round(Math.sqrt(pixels.length / 3));
     const feeds = { images: new ort.Tensor("uint8", pixels.slice(), [1, size, size, 3]) };
     for (const { name, steps } of modules) {
-      const [rows, columns] = steps.find((s) => s.key === "M").shape, own = masks[name];
+      const mask = steps.find((s) => s.key === "M"), own = masks[name];
+      if (!mask) continue;
+      const [rows, columns] = mask.shape;
       const values = own ? own.values.slice() : new Float32Array(rows * columns);
       feeds[`${name}/painted`] = new ort.Tensor("float32", values, [1, 1, rows, columns]);
       feeds[`${name}/use`] = new ort.Tensor("float32", new Float32Array([own ? 1 : 0]), []);
     }
     const found = await session.run(feeds);
-    const logits = [...found.logits.data], most = Math.max(...logits), powers = logits.map((v) => Math.exp(v - most));
-    const sum = powers.reduce((s, v) => s + v, 0);
     return {
-      probabilities: powers.map((v) => v / sum),
+      logits: [...found.logits.data],
       modules: modules.map(({ name, title, channels, steps }) => ({
         name, title, channels,
-        steps: steps.filter(({ key }) => key !== "logits" || !masks[name]).map(({ key, equation, shape }) => ({
+        steps: steps.map(({ key, equation, shape }) => ({
           key, shape,
           equation: key === "M" && masks[name] ? "M, painted by you" : equation,
           map: this.map(found[`${name}/${key}`].data, shape, channel),

@@ -24,13 +24,12 @@ import numpy as np
 
 import minran
 from minran.inspect.masks import module_title
-from minran.live import Shown, look
-from minran.live.server import first_pictures, setup
-from minran.train.weights import weights_file
+from minran.live import Shown, load_network, look
+from minran.live.server import COMPARED, first_pictures, setup
 
 RUNTIME = "onnxruntime-web@1.30.0"
 SHA512 = "q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ=="
-NETWORKS = ("quickstart", "attention56_cifar")
+NETWORKS = (*COMPARED, "attention56_cifar")
 PAGE = resources.files("minran") / "live" / "page"
 HERE = Path(__file__).parent
 _SCRIPT = '<script src="{}" defer></script>\n'
@@ -95,23 +94,16 @@ def _read(archive: tarfile.TarFile, name: str) -> bytes:
 def _write_networks(target: Path) -> None:
     """The networks as ONNX files with every step, and what the page is told about them."""
     about: dict[str, Any] = {}
-    classes: dict[str, list[str]] = {}
+    networks = {name: load_network(name) for name in NETWORKS}
     pictures, names, masks = first_pictures(32)
-    for name in NETWORKS:
-        trained = minran.load_pretrained(name)
-        with weights_file(name) as file:
-            recipe = minran.train.parse(minran.train.load_checkpoint(file).recipe)
-        random = minran.train.make_model(recipe, len(trained.class_names)).eval()
-        for title, model in ((name, trained.model), (f"{name}, random weights", random)):
-            file = f"{title.replace(', random weights', '-random')}.onnx"
-            minran.interop.export_onnx(
-                model, target / file, preprocess=trained.preprocess, maps=True
-            )
-            shown = look(model, trained.preprocess(pictures[:1])[0])
-            about[title] = {"file": file, "modules": _modules(shown)}
-            classes[title] = trained.class_names
+    for name, network in networks.items():
+        files = f"{name}.onnx", f"{name}-random.onnx"
+        for file, model in zip(files, (network.trained, network.random), strict=True):
+            minran.interop.export_onnx(model, target / file, preprocess=network.prepare, maps=True)
+        shown = look(network.trained, network.prepare(pictures[:1])[0])
+        about[name] = {"files": files, "modules": _modules(shown)}
     (target / "networks.json").write_text(json.dumps(about))
-    told = setup("shapes and CIFAR-10", classes, pictures, names, masks)
+    told = setup("shapes and CIFAR-10", networks, pictures, names, masks)
     (target / "setup.json").write_text(json.dumps(told))
 
 

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import argparse
 import webbrowser
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import minran
-from minran import backend
+from minran import backend, data
 from minran.arguments import Option
 from minran.cli import shared
 from minran.errors import RecipeError, expect
 from minran.inspect.probe import attention_modules
-from minran.live import Server
-from minran.live.server import first_pictures
-from minran.train.weights import weights_file
+from minran.live import Server, load_network
+from minran.live.server import COMPARED, first_pictures
 
 commands = shared.Commands()
 add_commands = commands.add
 
 NETWORK: Option = (
     "checkpoint",
-    "a run, a checkpoint file, or the name of shipped weights (default: quickstart, which knows "
-    "the ten built-in shapes)",
-    {"nargs": "?", "default": "quickstart"},
+    "a run, a checkpoint file, or the name of shipped weights (without it: the quickstart's "
+    "network, which knows the ten built-in shapes, beside the same with naive learning, without "
+    "masks, and with channel and spatial attention)",
+    {"nargs": "?", "default": ""},
 )
 
 
@@ -50,22 +48,21 @@ def live(args: argparse.Namespace) -> None:
     expect(0 <= args.port < 65536, f"--port must be 0 to 65535, got {args.port}", RecipeError)
     backend.use(args.device)
     found = Path(args.checkpoint)
-    with nullcontext(found) if found.exists() else weights_file(args.checkpoint) as file:
-        args.checkpoint = str(file)
-        _, model, prepare, checkpoint = shared.load(args)
-    attention_modules(model, "live")  # or a sentence, before a page that has nothing to show
-    names = checkpoint.class_names
-    recipe = minran.train.parse(checkpoint.recipe)
-    random = minran.train.make_model(recipe, len(names)).eval()
+    # A person's own folder comes before shipped weights of that name.
+    given = str(found.absolute()) if args.checkpoint and found.exists() else args.checkpoint
+    networks = {name: load_network(name) for name in ([given] if given else COMPARED)}
+    trained, _, prepare, _, recipe = first = next(iter(networks.values()))
+    if given:
+        networks = {recipe.name: first}
+    attention_modules(trained, "live", masked=False)  # or a sentence, before a page of nothing
     masks: Any = None
     if args.files:
-        pictures = shared.read_pictures(args.files, prepare, checkpoint)
+        pictures = data.read_pictures(args.files, prepare.mean.shape[0], recipe.data.fit)
         labels = [Path(file).name for file in args.files]
     else:
         pictures, labels, masks = first_pictures(prepare.mean.shape[0])
-    networks = {"trained": model, "random weights": random}
     shown = pictures, labels, masks, recipe.name, recipe.data.fit
-    with Server(networks, prepare, names, *shown, args.port) as server:
+    with Server(networks, *shown, args.port) as server:
         print(f"{server.url}  (Ctrl-C ends it)", flush=True)
         if not args.no_browser:
             webbrowser.open(server.url)

@@ -189,9 +189,12 @@ def stage_responses(
     return {name: float(total / count) for name, (total, count) in sums.items()}
 
 
-def attention_modules(model: Module, who: str) -> list[tuple[str, AttentionModule]]:
-    """The attention modules that have a mask, in order, with their names; one at least."""
+def attention_modules(
+    model: Module, who: str, masked: bool = True
+) -> list[tuple[str, AttentionModule]]:
+    """The attention modules in order, with their names; one at least. masked: only with a mask."""
     kinds = [(name, m) for name, m in model.named_modules() if isinstance(m, AttentionModule)]
-    found = [(name, module) for name, module in kinds if module.mask is not None]
-    expect(bool(found), f"{who}: this {type(model).__name__} has no attention module with a mask")
+    found = [(name, module) for name, module in kinds if not masked or module.mask is not None]
+    lacks = "attention module with a mask" if masked else "attention module"
+    expect(bool(found), f"{who}: this {type(model).__name__} has no {lacks}")
     return found

@@ -63,8 +63,8 @@ def export_onnx(
     columns), else the size the network was drawn for. `class_names` are kept as metadata.
 
     maps: also every step of each attention module, as `minran.live` shows them: outputs such as
-    "stages.0.1/M", (N, h, w, C), and two inputs a module, "stages.0.1/painted" (1, 1, h, w) and
-    "stages.0.1/use", a number a: the mask is (1 - a) M + a painted.
+    "stages.0.1/M", (N, h, w, C), and two inputs a module with a mask, "stages.0.1/painted"
+    (1, 1, h, w) and "stages.0.1/use", a number a: the mask is (1 - a) M + a painted.
 
     Weights are written in float32, and named as in `state_dict`. Raises BackendError without
     the onnx package, or for an operation that none of minran's own networks has; DataError
@@ -87,12 +87,13 @@ def export_onnx(
         f"export_onnx: {len(class_names)} class_names, but the network tells {y.shape[-1]} apart",
     )
 
-    modules = attention_modules(model, "export_onnx: maps") if maps else []
+    modules = attention_modules(model, "export_onnx: maps", masked=False) if maps else []
     after = {id(module.after): name for name, module in modules}
     seen = {id(c.module): c.inputs[0] if id(c.module) in after else c.output for c in calls}
 
     graph = Graph(onnx, names_by_id(model))
-    graph.painted = {id(seen[part]): name for part, name in after.items()}
+    masked = [module for _, module in modules if module.mask is not None]
+    graph.painted = {id(seen[id(m.after)]): after[id(m.after)] for m in masked}
     # Parents report after their children, so that the innermost call gives an op its name.
     owners = {id(call.output): graph.names.get(id(call.module)) for call in reversed(calls)}
     graph.add_input(x, preprocess)
@@ -111,8 +112,9 @@ def export_onnx(
     outputs = [end("logits", ["N", *y.shape[1:]])]
     for name, module in modules:
         parts = {key: value for key, _, value in steps(module, seen)}
-        inputs.append(end(f"{name}/painted", [1, 1, *parts["M"].shape[1:3]]))
-        inputs.append(end(f"{name}/use", []))
+        if module.mask is not None:
+            inputs.append(end(f"{name}/painted", [1, 1, *parts["M"].shape[1:3]]))
+            inputs.append(end(f"{name}/use", []))
         for key, value in parts.items():
             graph.node("Transpose", graph.values[id(value)], perm=[0, 2, 3, 1])
             outputs.append(end(graph.end(f"{name}/{key}"), ["N", *value.shape[1:]]))

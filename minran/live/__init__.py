@@ -5,6 +5,6 @@ answers to this machine's own browser, and to nobody else.
 """
 
 from minran.live.network import Shown, Step, look
-from minran.live.server import Server
+from minran.live.server import Network, Server, load_network
 
-__all__ = ["Server", "Shown", "Step", "look"]
+__all__ = ["Network", "Server", "Shown", "Step", "load_network", "look"]

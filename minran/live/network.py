@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -15,10 +15,20 @@ from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.masks import resize_maps
 from minran.inspect.probe import attention_modules, watch
-from minran.models.attention import AttentionModule, Hourglass, MaskBranch
+from minran.models.attention import ACTIVATIONS, AttentionModule, Hourglass, MaskBranch
 from minran.nn import Module
 
 Value = TypeVar("Value")
+
+GATES: dict[str | None, str] = {"residual": "H = (1 + M) T", "naive": "H = M T", None: "H = T"}
+"""How the trunk goes on, by the way of learning; None: without a mask."""
+
+FORMULAS = {
+    "mixed": "M = sigmoid(logits)",
+    "channel": "M = logits / length over the channels",
+    "spatial": "M = sigmoid((logits - mean) / deviation over the map)",
+}
+"""How the last map of a mask becomes M, by the kind of attention (Eq. 4-6)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,20 +46,27 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """One pass: probabilities (K,), and the steps of each attention module by its dotted name."""
+    """One pass: logits (K,), and the steps of each attention module by its dotted name."""
 
-    probabilities: np.ndarray
+    logits: np.ndarray
     modules: dict[str, list[Step]]
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """The softmax of the logits (K,)."""
+        powers = np.exp(self.logits - self.logits.max())
+        return powers / powers.sum()
 
 
 class Painted(Module):
-    """A mask that looks at nothing: the same values (h, w), at every channel, for every x."""
+    """The same values (h, w), at every channel, for every x, in place of what a mask puts out."""
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = values
+    def __init__(self, own: MaskBranch, values: np.ndarray) -> None:
+        self.own, self.values = own, values
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, H, W, C) -> (N, H, W, C); the values are resized to the size of x."""
+        self.own(x)  # its steps are shown all the same
         maps = resize_maps(self.values[None], (x.shape[1], x.shape[2]))[..., None]
         return Tensor(backend.to_device(np.broadcast_to(maps, x.shape).astype(x.dtype)))
 
@@ -57,16 +74,16 @@ class Painted(Module):
 @contextmanager
 def painted(model: Module, masks: Mapping[str, np.ndarray]) -> Iterator[None]:
     """Within the block, the named modules have these masks (h, w) in place of their own."""
-    modules = dict(attention_modules(model, "look"))
+    modules = dict(attention_modules(model, "look")) if masks else {}
     own = {}
     for name, values in masks.items():
-        expect(name in modules, f"look: the network has no attention module {name!r}")
+        expect(name in modules, f"look: the network has no attention module {name!r} with a mask")
         good = values.ndim == 2 and values.size > 0 and bool(np.isfinite(values).all())
         expect(good, f"look: a painted mask must be finite numbers (h, w), got {values.shape}")
     try:
         for name, values in masks.items():
-            own[name] = modules[name].mask
-            modules[name].mask = Painted(values).eval()  # type: ignore[assignment]
+            own[name] = cast(MaskBranch, modules[name].mask)
+            modules[name].mask = Painted(own[name], values)  # type: ignore[assignment]
         yield
     finally:
         for name, mask in own.items():
@@ -80,13 +97,14 @@ def look(
     """One pass of a prepared picture (H, W, C), or with painted masks instead of some.
 
     masks: (h, w) by a module's dotted name; resized to the module's maps, the same at every
-    channel. The network is left as it was. Raises ShapeError if the picture does not fit, a name
-    is not of an attention module, or a mask is not finite numbers (h, w).
+    channel. The network is left as it was; one without masks has trunks and outputs. Raises
+    ShapeError if the picture does not fit, a name is not of an attention module with a mask, or a
+    mask is not finite numbers (h, w).
     """
     expect(picture.ndim == 3, f"look: a picture must be (H, W, C), got shape {picture.shape}")
     seen: dict[int, np.ndarray] = {}
     with painted(model, masks or {}):
-        modules = attention_modules(model, "look")
+        modules = attention_modules(model, "look", masked=False)
         gates = {id(module.after) for _, module in modules}
 
         def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -94,9 +112,8 @@ def look(
             seen[id(module)] = (inputs[0] if id(module) in gates else output).numpy()[0]
 
         logits = watch(model, picture[None], keep, "look", 1)[0]
-        powers = np.exp(logits - logits.max())
         parts = {n: [Step(*step) for step in steps(module, seen)] for n, module in modules}
-    return Shown(powers / powers.sum(), parts)
+    return Shown(logits, parts)
 
 
 def steps(module: AttentionModule, seen: Mapping[int, Value]) -> Iterator[tuple[str, str, Value]]:
@@ -104,9 +121,10 @@ def steps(module: AttentionModule, seen: Mapping[int, Value]) -> Iterator[tuple[
 
     seen: what each part put out, by its `id`; for `after`, what went in, which is the module's H.
     """
-    mask = module.mask
     yield "u", "u = before(x)", seen[id(module.before)]
-    if isinstance(mask, MaskBranch):
+    painted = isinstance(module.mask, Painted)
+    mask = module.mask.own if isinstance(module.mask, Painted) else module.mask
+    if mask is not None:
         levels, level = [], mask.body
         while isinstance(level, Hourglass):
             levels.append(level)
@@ -119,9 +137,28 @@ def steps(module: AttentionModule, seen: Mapping[int, Value]) -> Iterator[tuple[
             yield f"up {n}", "bilinear interpolation", seen[id(level.interpolate)]
         *_, last, _ = mask.head
         yield "logits", "two 1 x 1 convolutions", seen[id(last)]
-        yield "M", "M = activation(logits)", seen[id(mask)]
-    else:
-        yield "M", "M, painted by you", seen[id(mask)]
+        formula = "M, painted by you" if painted else FORMULAS[kind_of(mask)]
+        yield "M", formula, seen[id(module.mask)]
     yield "T", "T = trunk(u)", seen[id(module.trunk)]
-    gate = "H = M T" if module.learning == "naive" else "H = (1 + M) T"
-    yield "H", gate, seen[id(module.after)]
+    yield "H", GATES[module.learning if mask is not None else None], seen[id(module.after)]
+
+
+def kind_of(mask: MaskBranch) -> str:
+    """Which attention it is: "mixed", "channel" or "spatial"."""
+    *_, activation = mask.head
+    return next(name for name, kind in ACTIVATIONS.items() if isinstance(activation, kind))
+
+
+def about(model: Module) -> dict[str, object]:
+    """What tells a network from others with the same trunk, for the page.
+
+    "words": the way of learning and the kind of attention; "least": the least value that its masks
+    can have, None without masks.
+    """
+    _, module = attention_modules(model, "live", masked=False)[0]
+    if module.mask is None:
+        return {"words": f"no mask: {GATES[None]}", "least": None}
+    kind = kind_of(module.mask)
+    words = f"{module.learning} learning, {GATES[module.learning]}; {kind} attention"
+    words += "" if isinstance(module.mask.body, Hourglass) else "; masks without pooling"
+    return {"words": words, "least": -1 if kind == "channel" else 0}

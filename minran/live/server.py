@@ -17,7 +17,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,19 @@ from minran import inspect
 from minran.data import Preprocess, in_turns, load_shapes
 from minran.errors import MinranError, ShapeError, expect
 from minran.inspect.masks import module_title
-from minran.live.network import Step, look
+from minran.live.network import Step, about, look
 from minran.nn import Module
+from minran.train import Recipe, load_model, make_model, parse
+from minran.train.weights import weights_file
+
+COMPARED = (
+    "quickstart",
+    "quickstart_naive",
+    "quickstart_no_mask",
+    "quickstart_channel",
+    "quickstart_spatial",
+)
+"""Shipped networks that differ in one setting each from the first."""
 
 MOST = 4 << 20
 """Bytes that a question may have: a picture, and a painted mask for each module."""
@@ -45,22 +56,38 @@ RULES = (
 """What the page may load: what this server has."""
 
 
-class Server(ThreadingHTTPServer):
-    """Answers for the page of one trained network; `url` is its address, `close` ends it.
+class Network(NamedTuple):
+    """A network trained and with random weights, and what its pictures need."""
 
-    networks: by the name that the reader chooses, for example "trained" and "random weights";
-    pictures: uint8 (N, S, S, 3) to begin with, with the names of their classes and, where they
-    are known, true object masks (N, S, S); fit: how other files become squares (`load_folder`). The
-    page is served by `serve_forever`.
+    trained: Module
+    random: Module
+    prepare: Preprocess
+    class_names: list[str]
+    recipe: Recipe
+
+
+def load_network(weights: str) -> Network:
+    """weights: a shipped name, a run, or a checkpoint. Raises CheckpointError."""
+    with weights_file(weights) as file:
+        trained, prepare, checkpoint = load_model(file)
+    names, recipe = checkpoint.class_names, parse(checkpoint.recipe)
+    return Network(trained, make_model(recipe, len(names)).eval(), prepare, names, recipe)
+
+
+class Server(ThreadingHTTPServer):
+    """Answers for the page of trained networks; `url` is its address, `server_close` ends it.
+
+    networks: by the name that the reader chooses, for pictures of one size. pictures: uint8
+    (N, S, S, 3) to begin with, with the names of their classes and, where they are known, true
+    object masks (N, S, S); fit: how other files become squares (`load_folder`). The page is served
+    by `serve_forever`.
     """
 
     daemon_threads = True
 
     def __init__(
         self,
-        networks: dict[str, Module],
-        prepare: Preprocess,
-        class_names: list[str],
+        networks: dict[str, Network],
         pictures: np.ndarray,
         picture_names: list[str],
         true_masks: np.ndarray | None = None,
@@ -68,7 +95,7 @@ class Server(ThreadingHTTPServer):
         fit: str = "cut",
         port: int = 0,
     ) -> None:
-        self.networks, self.prepare, self.class_names = networks, prepare, class_names
+        self.networks = networks
         self.size = pictures.shape[1]
         self.title, self.fit = title, fit
         self.pictures, self.picture_names = pictures, picture_names
@@ -91,22 +118,25 @@ class Server(ThreadingHTTPServer):
 
     def setup(self) -> dict[str, Any]:
         """What the page is told at its start."""
-        networks = dict.fromkeys(self.networks, self.class_names)
         shown = self.pictures, self.picture_names, self.true_masks
-        return setup(self.title, networks, *shown, self.fit)
+        return setup(self.title, self.networks, *shown, self.fit)
 
     def answer(self, question: Any) -> dict[str, Any]:
-        """Probabilities and maps for a picture. Raises ShapeError for a question that is none.
+        """Logits and maps for a picture. Raises ShapeError for a question that is none.
 
-        question: {"pixels": base64 of S x S x 3 bytes, "network": a name, "channel": a number or
-        null for the mean over channels, "masks": {module: [[...], ...]}}.
+        question: {"pixels": base64 of S x S x 3 bytes, "network": a name, "random": whether with
+        random weights, "channel": a number or null for the mean over channels, "masks": {module:
+        [[...], ...]}}.
         """
         expect(isinstance(question, dict), "a question must be an object")
-        unknown = set(question) - {"pixels", "network", "channel", "masks"}
+        unknown = set(question) - {"pixels", "network", "random", "channel", "masks"}
         expect(not unknown, f"a question has no {', '.join(sorted(unknown))}")
-        network = question.get("network", next(iter(self.networks)))
-        known = isinstance(network, str) and network in self.networks
-        expect(known, f"there is no network {network!r}")
+        name = question.get("network", next(iter(self.networks)))
+        known = isinstance(name, str) and name in self.networks
+        expect(known, f"there is no network {name!r}")
+        network = self.networks[name]
+        random = question.get("random", False)
+        expect(isinstance(random, bool), f"random must be true or false, got {random!r}")
         channel = question.get("channel")
         whole = channel is None or (type(channel) is int and channel >= 0)
         expect(whole, f"channel must be a number from 0 on, or null, got {channel!r}")
@@ -114,10 +144,11 @@ class Server(ThreadingHTTPServer):
         masks = question.get("masks") or {}
         expect(isinstance(masks, dict), "masks must be an object: maps by a module's name")
         values = {name: _as_mask(name, rows) for name, rows in masks.items()}
+        model = network.random if random else network.trained
         with self.computes:
-            shown = look(self.networks[network], self.prepare(picture[None])[0], values)
+            shown = look(model, network.prepare(picture[None])[0], values)
         return {
-            "probabilities": [float(share) for share in shown.probabilities],
+            "logits": [float(value) for value in shown.logits],
             "modules": [
                 {
                     "name": name,
@@ -258,7 +289,7 @@ def _json(value: Any) -> bytes:
 
 def setup(
     title: str,
-    networks: dict[str, list[str]],
+    networks: dict[str, Network],
     pictures: np.ndarray,
     picture_names: list[str],
     true_masks: np.ndarray | None,
@@ -266,15 +297,17 @@ def setup(
 ) -> dict[str, Any]:
     """What a page is told at its start.
 
-    networks: the classes of each, by name; fit: how files that are dropped become squares
-    (`load_folder`).
+    fit: how files that are dropped become squares (`load_folder`).
     """
     size = pictures.shape[1]
     return {
         "title": title,
         "size": size,
         "fit": fit,
-        "networks": networks,
+        "networks": {
+            name: {"classes": network.class_names, **about(network.trained)}
+            for name, network in networks.items()
+        },
         "pictures": [
             {
                 "name": name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+import minran
 from minran import inspect
-from minran.live import Server
+from minran.live import Server, look
+from minran.live.network import about
 
 pytestmark = needs_chromium
 
@@ -35,6 +38,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def page(browser: Page, server: Server) -> Iterator[Page]:
     """The page, answered once; after the test: no error, and no address but the server's."""
     browser.set_window_size(1400, 1000)
+    browser.screen(1400)
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(server.url)
@@ -44,9 +48,12 @@ def page(browser: Page, server: Server) -> Iterator[Page]:
     assert [url for url in browser.requested() if not url.startswith(server.url)] == []
 
 
-def expected(server: Server, picture: np.ndarray, network: str = "trained") -> np.ndarray:
-    model = server.networks[network]
-    return inspect.class_probabilities(model, server.prepare(picture[None]))[0]
+def expected(
+    server: Server, picture: np.ndarray, name: str = "quickstart", random: bool = False
+) -> np.ndarray:
+    network = server.networks[name]
+    model = network.random if random else network.trained
+    return inspect.class_probabilities(model, network.prepare(picture[None]))[0]
 
 
 def test_ten_pictures_have_minrans_answers_and_masks(page: Page, server: Server) -> None:
@@ -56,8 +63,11 @@ def test_ten_pictures_have_minrans_answers_and_masks(page: Page, server: Server)
         page.answered(before)
         np.testing.assert_array_equal(page.pixels(), server.pictures[k])
         np.testing.assert_allclose(page.shares(), expected(server, server.pictures[k]), atol=1e-4)
-        model, picture = server.networks["trained"], server.prepare(server.pictures[k : k + 1])
-        for module, found in enumerate(inspect.attention_maps(model, picture)):
+        network = server.networks["quickstart"]
+        picture = network.prepare(server.pictures[k : k + 1])
+        logits = network.trained(minran.tensor(picture)).numpy()[0]
+        np.testing.assert_allclose(page.logits(), logits, atol=1e-4)
+        for module, found in enumerate(inspect.attention_maps(network.trained, picture)):
             drawn = page.execute_script(
                 "return [...mapOf(maskStep(state.answer.modules[arguments[0]]).map).values]", module
             )
@@ -130,21 +140,22 @@ def test_the_whole_picture_moves_and_its_edge_is_repeated(page: Page, server: Se
 
 def test_other_weights_scales_and_channels(page: Page, server: Server) -> None:
     asked = page.count()
-    page.choose("network", "random weights")
+    page.find_element(By.ID, "random").click()
     page.answered(asked)
     np.testing.assert_allclose(
-        page.shares(), expected(server, page.pixels(), "random weights"), atol=1e-4
+        page.shares(), expected(server, page.pixels(), random=True), atol=1e-4
     )
-    said = page.find_element(By.CSS_SELECTOR, "#modules .range")
-    assert "drawn on 0 to 1" in said.text
+    said = "#modules .mask .drawn"
+    assert "drawn on 0 to 1" in page.find_element(By.CSS_SELECTOR, said).text
     page.choose("scale", "own")
-    assert "from least to greatest" in page.find_element(By.CSS_SELECTOR, "#modules .range").text
+    assert "drawn on this range" in page.find_element(By.CSS_SELECTOR, said).text
     asked = page.count()
     page.choose("all", "one")
     page.answered(asked)
     sent = page.execute_script("return [...mapOf(maskStep(state.answer.modules[0]).map).values]")
-    model, picture = server.networks["random weights"], server.prepare(page.pixels()[None])
-    mask = inspect.attention_maps(model, picture)[0].mask[0, ..., 0]
+    network = server.networks["quickstart"]
+    picture = network.prepare(page.pixels()[None])
+    mask = inspect.attention_maps(network.random, picture)[0].mask[0, ..., 0]
     np.testing.assert_allclose(sent, mask.ravel(), atol=1e-5)
 
 
@@ -152,7 +163,7 @@ def test_a_mask_is_painted(page: Page) -> None:
     before, asked = page.shares(), page.count()
     page.find_element(By.CSS_SELECTOR, "[data-fill=zero]").click()
     page.answered(asked)
-    assert "(yours)" in page.find_element(By.CSS_SELECTOR, "#modules figcaption b").text
+    assert "(yours)" in page.find_element(By.CSS_SELECTOR, "#modules .mask b").text
     assert np.abs(np.subtract(page.shares(), before)).max() > 1e-6
     asked = page.count()
     own = page.find_element(By.ID, "own")
@@ -207,8 +218,159 @@ def test_files_are_taken_or_refused_by_a_sentence(page: Page, tmp_path: Path) ->
     page.wait(lambda: "huge.png has 73 MB" in page.find_element(By.ID, "problem").text)
 
 
-@pytest.mark.parametrize("width", [500, 1400])
-def test_nothing_is_cut_off_at_the_side(page: Page, width: int) -> None:
-    page.set_window_size(width, 900)
-    wide = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
-    page.wait(lambda: page.execute_script(wide))
+def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
+    """As from a file manager: not even the browser opens what is no picture."""
+    from PIL import Image
+
+    good, broken, text, huge = (
+        tmp_path / name for name in ("good.png", "broken.png", "words.txt", "huge.png")
+    )
+    Image.new("RGB", (64, 48), (10, 200, 30)).save(good)
+    broken.write_bytes(good.read_bytes()[:60])
+    text.write_text("no picture")
+    with huge.open("wb") as file:
+        file.truncate(70 << 20)
+    asked = page.count()
+    page.drop(good)
+    page.answered(asked)
+    assert (page.pixels() == (10, 200, 30)).all()
+    for file, words in (
+        (broken, "broken.png is no picture"),
+        (text, "words.txt is no picture"),
+        (huge, "huge.png has 73 MB"),
+    ):
+        page.drop(file)
+        page.wait(lambda words=words: words in page.find_element(By.ID, "problem").text)
+        assert (page.pixels() == (10, 200, 30)).all()
+    asked = page.count()
+    page.drop(good, broken)
+    page.answered(asked)
+    assert "2 files" in page.find_element(By.ID, "problem").text
+
+
+def test_another_network_keeps_picture_painting_and_module(page: Page, server: Server) -> None:
+    asked = page.count()
+    picture = page.find_element(By.ID, "picture")
+    ActionChains(page).drag_and_drop_by_offset(picture, 40, 30).perform()
+    page.answered(asked)
+    page.choose("module", "stages.1.1")
+    asked = page.count()
+    page.find_element(By.CSS_SELECTOR, "[data-fill=one]").click()
+    page.answered(asked)
+    painted, mask = page.pixels(), {"stages.1.1": np.ones((8, 8), np.float32)}
+    assert (painted != server.pictures[0]).any()
+    # Back to the first at the end.
+    for name in [*list(server.networks)[1:], "quickstart"]:
+        asked = page.count()
+        page.choose("network", name)
+        page.answered(asked)
+        network, masked = server.networks[name], name != "quickstart_no_mask"
+        np.testing.assert_array_equal(page.pixels(), painted)
+        assert page.find_element(By.ID, "module").get_attribute("value") == "stages.1.1"
+        prepared = network.prepare(painted[None])[0]
+        shown = look(network.trained, prepared, mask if masked else {})
+        np.testing.assert_allclose(page.shares(), shown.probabilities, atol=1e-4)
+        said = page.find_element(By.ID, "words").text
+        assert said == f"{name}: {about(network.trained)['words']}"
+        drawn = [each.text for each in page.find_elements(By.CSS_SELECTOR, "#modules b")]
+        assert [title.endswith("(yours)") for title in drawn].count(True) == masked
+        assert any(": M" in title for title in drawn) == masked
+        assert [title.partition(": ")[2] for title in drawn].count("H") == 3
+        assert page.find_element(By.ID, "maskless").is_displayed() != masked
+        assert page.find_element(By.ID, "own").is_displayed() == masked
+        keys = page.execute_script("return chosen().steps.map((s) => s.key)")
+        assert keys == [step.key for step in shown.modules["stages.1.1"]]
+        ways = page.find_element(By.ID, "ways").text
+        assert shown.modules["stages.1.1"][-1].equation in ways
+    page.find_element(By.ID, "own-off").click()
+
+
+def test_channel_attention_has_a_scale_of_its_own(page: Page) -> None:
+    asked = page.count()
+    page.choose("network", "quickstart_channel")
+    page.answered(asked)
+    page.choose("scale", "fixed")
+    said = page.find_element(By.CSS_SELECTOR, "#modules .mask .drawn").text
+    assert said == "drawn on -1 to 1"
+
+
+def test_scores_stand_beside_the_middle_and_random_weights(page: Page, server: Server) -> None:
+    """Correlation and IoU of the page, computed again by NumPy."""
+    network, object_ = server.networks["quickstart"], server.true_masks[0]
+    picture = network.prepare(server.pictures[:1])
+    means = {
+        f"mask of {found.title}{words}": inspect.channel_mean(found.mask)
+        for model, words in (
+            (network.trained, ""),
+            (network.random, ", random weights (baseline)"),
+        )
+        for found in inspect.attention_maps(model, picture)
+    }
+    means["a spot in the middle (baseline)"] = inspect.centre_map((32, 32))[None]
+    rows = page.find_elements(By.CSS_SELECTOR, "#scores tr")[1:]
+    got = [[cell.text for cell in row.find_elements(By.TAG_NAME, "td")] for row in rows]
+    assert {row[0] for row in got} == set(means) and len(got) == 7
+    for name, correlation, overlap in got:
+        values = inspect.resize_maps(means[name], (32, 32))[0]
+        highest = np.zeros(1024, bool)
+        highest[np.argsort(-values.ravel(), kind="stable")[: object_.sum()]] = True
+        both, either = highest & object_.ravel(), highest | object_.ravel()
+        # Two decimals stand there; pixels of nearly equal values may change places by rounding.
+        r = np.corrcoef(values.ravel(), object_.ravel())[0, 1]
+        assert float(correlation) == pytest.approx(r, abs=0.0051)
+        assert float(overlap) == pytest.approx(both.sum() / either.sum(), abs=0.02)
+
+
+def test_it_is_painted_by_touch_and_the_page_stays(page: Page) -> None:
+    page.screen(400)
+    for name in ("picture", "own"):
+        canvas = page.find_element(By.ID, name)
+        page.execute_script("arguments[0].scrollIntoView({ block: 'center' })", canvas)
+        at, asked = page.execute_script("return scrollY"), page.count()
+        drawn = page.execute_script("return arguments[0].toDataURL()", canvas)
+        page.touch(canvas, (0, 0), (10, 40), (0, -60))
+        page.answered(asked)
+        assert page.execute_script("return scrollY") == at
+        assert page.execute_script("return arguments[0].toDataURL()", canvas) != drawn
+    # Elsewhere a finger scrolls.
+    at = page.execute_script("return scrollY")
+    page.touch(page.find_element(By.ID, "h-own"), (0, 0), (0, 30), (0, 120))
+    page.wait(lambda: page.execute_script("return scrollY") < at)
+    page.execute_script("scrollTo(0, 0)")
+    page.find_element(By.ID, "own-off").click()
+
+
+@pytest.mark.parametrize("name", ["quickstart", "quickstart_no_mask"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [400, 1400])
+def test_it_is_read_on_narrow_and_wide_screens_in_light_and_dark(
+    page: Page, width: int, dark: bool, name: str
+) -> None:
+    page.screen(width, dark)
+    asked = page.count()
+    page.choose("network", name)
+    page.execute_script("document.querySelector('details').open = true")
+    page.wait(lambda: page.count() > asked or name == "quickstart")
+    assert page.execute_script("return innerWidth") == width
+    assert page.cut() == []
+    assert page.pale() == {}
+    paper = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (max(map(int, re.findall(r"\d+", paper))) < 64) == dark
+
+
+def test_nothing_moves_by_itself_where_motion_is_reduced(page: Page) -> None:
+    moving = """return [...document.querySelectorAll("*")].filter((e) => {
+      const s = getComputedStyle(e), zero = (t) => t.split(", ").every((v) => parseFloat(v) === 0);
+      return s.animationName !== "none" || !zero(s.transitionDuration); }).length"""
+    page.screen(1400)
+    assert page.execute_script(moving) > 0  # the bars of the classes
+    page.screen(1400, still=True)
+    assert page.execute_script(moving) == 0
+
+
+def test_everything_has_a_label(page: Page) -> None:
+    """Names as Chromium tells screen readers."""
+    parts = "button, select, input, canvas, summary, a"
+    for each in page.find_elements(By.CSS_SELECTOR, parts):
+        if each.is_displayed() and each.find_elements(By.XPATH, "ancestor::button") == []:
+            assert each.accessible_name, each.get_attribute("outerHTML")

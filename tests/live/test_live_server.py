@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from live_helpers import serving
 
-from minran import inspect
+import minran
 from minran.live import Server, look
 from minran.live.server import MOST, first_pictures
 
@@ -77,9 +77,9 @@ def test_answers_are_minrans(server: Server, channel: int | None) -> None:
         server, f"/{server.token}/look", question(server, channel=channel), JSON
     )
     assert status == 200
-    model = server.networks["trained"]
-    shown = look(model, server.prepare(server.pictures[:1])[0])
-    np.testing.assert_allclose(answer["probabilities"], shown.probabilities, rtol=1e-6)
+    network = server.networks["quickstart"]
+    shown = look(network.trained, network.prepare(server.pictures[:1])[0])
+    np.testing.assert_allclose(answer["logits"], shown.logits, rtol=1e-6)
     for sent, (name, steps) in zip(answer["modules"], shown.modules.items(), strict=True):
         assert sent["name"] == name
         for part, step in zip(sent["steps"], steps, strict=True):
@@ -102,13 +102,13 @@ def test_pictures_to_begin_with_are_of_ten_classes_at_any_size(size: int) -> Non
 
 def test_a_painted_mask_and_other_weights_change_the_answer(server: Server) -> None:
     path = f"/{server.token}/look"
-    plain = ask(server, path, question(server), JSON)[1]["probabilities"]
+    plain = ask(server, path, question(server), JSON)[1]["logits"]
     zero = {"stages.0.1": [[0.0, 0.0], [0.0, 0.0]]}
     masked = ask(server, path, question(server, masks=zero), JSON)[1]
     assert not values(masked["modules"][0]["steps"][-3]["map"]).any()
-    random = ask(server, path, question(server, network="random weights"), JSON)[1]
-    assert np.abs(np.subtract(plain, masked["probabilities"])).max() > 1e-6
-    assert np.abs(np.subtract(plain, random["probabilities"])).max() > 0.1
+    random = ask(server, path, question(server, random=True), JSON)[1]
+    assert np.abs(np.subtract(plain, masked["logits"])).max() > 1e-6
+    assert np.abs(np.subtract(plain, random["logits"])).max() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,9 @@ def test_a_painted_mask_and_other_weights_change_the_answer(server: Server) -> N
         ({"pixels": "ü"}, "no base64"),
         ({"pixels": None}, "text in base64"),
         ({"network": "other"}, "no network 'other'"),
-        ({"network": ["trained"]}, "no network"),
+        ({"network": ["quickstart"]}, "no network"),
+        ({"random": 1}, "random must be true or false, got 1"),
+        ({"network": "quickstart_no_mask", "masks": {"stages.0.1": [[1]]}}, "with a mask"),
         ({"channel": -1}, "channel must be"),
         ({"channel": True}, "channel must be"),
         ({"channel": 0.5}, "channel must be"),
@@ -202,15 +204,14 @@ def test_a_fault_of_minrans_own_is_not_hidden(
 
 
 def test_ten_clients_at_once_get_their_own_answers(server: Server) -> None:
-    expected = inspect.class_probabilities(
-        server.networks["trained"], server.prepare(server.pictures)
-    )
+    network = server.networks["quickstart"]
+    expected = network.trained(minran.tensor(network.prepare(server.pictures))).numpy()
     got: dict[int, list[float]] = {}
 
     def client(k: int) -> None:
         pixels = base64.b64encode(server.pictures[k].tobytes()).decode()
         body = json.dumps({"pixels": pixels}).encode()
-        got[k] = ask(server, f"/{server.token}/look", body, JSON)[1]["probabilities"]
+        got[k] = ask(server, f"/{server.token}/look", body, JSON)[1]["logits"]
 
     threads = [threading.Thread(target=client, args=(k,)) for k in range(10)]
     for thread in threads:

@@ -19,7 +19,8 @@ from selenium.webdriver.common.by import By
 
 import minran
 from minran import inspect
-from minran.live import look
+from minran.live import load_network, look
+from minran.live.server import COMPARED
 
 pytest.importorskip("onnx", reason="the onnx package is not installed")
 pytestmark = [*needs_chromium, pytest.mark.skipif(not shutil.which("npm"), reason="no npm")]
@@ -72,12 +73,18 @@ def maps(page: Page) -> list[np.ndarray]:
     return [np.array(step) for module in sent for step in module]
 
 
-def test_the_first_view_is_small(site: tuple[str, Path]) -> None:
-    first = [f for f in site[1].iterdir() if f.suffix != ".onnx" and f.name != "still.png"]
-    assert sum(f.stat().st_size for f in [*first, site[1] / "quickstart.onnx"]) < 8e6
+def test_the_first_view_is_small(page: Page, site: tuple[str, Path]) -> None:
+    """What the browser got before anything was chosen: one network of the six, and it untrained."""
+    got = page.execute_script(
+        "return performance.getEntriesByType('resource').map((e) => [e.name, e.encodedBodySize])"
+    )
+    networks = {Path(name).name for name, _ in got if name.endswith(".onnx")}
+    assert networks == {"quickstart.onnx", "quickstart-random.onnx"}
+    page_itself = (site[1] / "index.html").stat().st_size
+    assert 3e6 < sum(size for _, size in got) + page_itself < 8e6
 
 
-@pytest.mark.parametrize("name", ["quickstart", "attention56_cifar"])
+@pytest.mark.parametrize("name", ["quickstart", *COMPARED[1:], "attention56_cifar"])
 def test_ten_pictures_have_minrans_answers_and_maps(page: Page, name: str) -> None:
     asked = page.count()
     if page.find_element(By.ID, "network").get_attribute("value") != name:
@@ -85,7 +92,7 @@ def test_ten_pictures_have_minrans_answers_and_maps(page: Page, name: str) -> No
         page.answered(asked)
     trained = minran.load_pretrained(name)
     strange = "knows no such class" in page.find_element(By.ID, "none").text
-    assert strange == (name != "quickstart")
+    assert strange == (name not in COMPARED)
     for button in page.find_elements(By.CSS_SELECTOR, "#gallery button"):
         asked = page.count()
         button.click()
@@ -94,6 +101,7 @@ def test_ten_pictures_have_minrans_answers_and_maps(page: Page, name: str) -> No
         own = inspect.class_probabilities(trained.model, picture)[0]
         np.testing.assert_allclose(page.shares(), own, atol=1e-4)
         shown = look(trained.model, picture[0])
+        np.testing.assert_allclose(page.logits(), shown.logits, atol=1e-4)
         steps = [step for module in shown.modules.values() for step in module]
         for got, step in zip(maps(page), steps, strict=True):
             # Float32 of either side: 1e-4 of the greatest number.
@@ -108,11 +116,33 @@ def test_a_mask_is_painted(page: Page) -> None:
     asked = page.count()
     page.find_element(By.CSS_SELECTOR, "[data-fill=zero]").click()
     page.answered(asked)
-    trained = minran.load_pretrained("quickstart")
-    picture = trained.preprocess(page.pixels()[None])[0]
-    shown = look(trained.model, picture, {"stages.0.1": np.zeros((16, 16), np.float32)})
-    np.testing.assert_allclose(page.shares(), shown.probabilities, atol=1e-4)
+    mask = {"stages.0.1": np.zeros((16, 16), np.float32)}
+    for name in ("quickstart", "quickstart_naive"):
+        if name != "quickstart":
+            asked = page.count()
+            page.choose("network", name)
+            page.answered(asked)
+        trained = minran.load_pretrained(name)
+        picture = trained.preprocess(page.pixels()[None])[0]
+        shown = look(trained.model, picture, mask)
+        np.testing.assert_allclose(page.shares(), shown.probabilities, atol=1e-4)
+    asked = page.count()
     page.find_element(By.ID, "own-off").click()
+    page.answered(asked)
+
+
+def test_random_weights_are_minrans_too(page: Page) -> None:
+    asked = page.count()
+    page.find_element(By.ID, "random").click()
+    page.answered(asked)
+    name = page.find_element(By.ID, "network").get_attribute("value")
+    network = load_network(name)
+    picture = network.prepare(page.pixels()[None])
+    own = inspect.class_probabilities(network.random, picture)[0]
+    np.testing.assert_allclose(page.shares(), own, atol=1e-4)
+    asked = page.count()
+    page.find_element(By.ID, "random").click()
+    page.answered(asked)
 
 
 def test_a_site_that_was_built_without_npm_shows_a_picture(

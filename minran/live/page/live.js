@@ -6,10 +6,12 @@ const $ = (id) => document.getElementById(id);
 const MOST_BYTES = 64 << 20; // of a file that is dropped; larger ones are refused with a sentence
 const state = {
   setup: null, // what the server said at the start
-  name: "", first: null, pixels: null, object: null, // the picture chosen, as it is painted on, its object
+  name: "", words: "", // of the picture chosen, and what must be said about it
+  first: null, pixels: null, object: null, // the picture chosen, as it is painted on, its object
   history: [], // pictures before each stroke, for undo
-  own: {}, // painted masks by module: {rows, columns, values}
-  answer: null,
+  own: {}, // painted masks by module and size (`keyOf`): {rows, columns, values}
+  masked: {}, // the masks of each network that has answered: key by module
+  answer: null, untrained: null, // the second of the same network with random weights
 };
 
 // ---- numbers and bytes
@@ -73,24 +75,32 @@ function figure(parent, key, className) {
     made = element("figure", className);
     made.dataset.key = key;
     const words = element("figcaption");
-    words.append(element("b"), element("span", "equation"), element("span", "shape"), element("span", "range"));
+    words.append(element("b"), element("span", "equation"), element("span", "shape"), element("span", "range"), element("span", "drawn"));
     made.append(element("canvas"), words);
     made.firstChild.setAttribute("role", "img");
     parent.append(made);
   }
   return made;
 }
-function fillFigure(made, name, step, unit) {
+/** step: equation, shape, map; least: where a fixed scale, which ends at 1, begins, or null. */
+function fillFigure(made, name, step, least) {
   const map = mapOf(step.map), [low, high] = range(map.values);
-  const fixed = unit && $("scale").value === "fixed";
-  drawMap(made.firstChild, map, fixed ? 0 : low, fixed ? 1 : high);
+  const fixed = least !== null && $("scale").value === "fixed";
+  drawMap(made.firstChild, map, fixed ? least : low, fixed ? 1 : high);
   const numbers = `${low.toPrecision(3)} to ${high.toPrecision(3)}`;
   made.firstChild.setAttribute("aria-label", `${name}: values from ${numbers}`);
-  const [title, equation, shape, said] = made.lastChild.children;
+  // Each on a line of its own: what is below must not move while somebody paints.
+  const [title, equation, shape, said, drawn] = made.lastChild.children;
   title.textContent = name;
-  equation.textContent = step.equation;
+  showEquation(equation, step.equation);
   shape.textContent = step.shape.join(" × ");
-  said.textContent = `${numbers}${fixed ? ", drawn on 0 to 1" : ", drawn from least to greatest"}`;
+  said.textContent = numbers;
+  drawn.textContent = fixed ? `drawn on ${least} to 1` : "drawn on this range";
+}
+const KINDS = { M: "mask", logits: "mask", T: "trunk", trunk: "trunk", H: "gate" };
+/** Text whose symbols have the colours of their maps. */
+function showEquation(parent, text) {
+  parent.replaceChildren(...text.split(/\b(M|T|H|logits|trunk)\b/).map((part) => element("span", KINDS[part] || "", part)));
 }
 function keepOnly(parent, keys) {
   for (const child of [...parent.children]) if (!keys.includes(child.dataset.key)) child.remove();
@@ -100,11 +110,11 @@ function keepOnly(parent, keys) {
 
 const server = {
   async setup() { return this.read(await fetch("setup.json")); },
-  /** pixels: bytes; network: a name; channel: a number or null; masks: maps by module. */
-  async ask({ pixels, network, channel, masks }) {
+  /** pixels: bytes; network: a name; random: its weights; channel: a number or null; masks: maps by module. */
+  async ask({ pixels, network, random, channel, masks }) {
     const rowsOf = (map) => Array.from({ length: map.rows }, (_, r) => [...map.values.subarray(r * map.columns, (r + 1) * map.columns)]);
     const rows = Object.fromEntries(Object.entries(masks).map(([name, map]) => [name, rowsOf(map)]));
-    const body = JSON.stringify({ pixels: textOf(pixels), network, channel, masks: rows });
+    const body = JSON.stringify({ pixels: textOf(pixels), network, random, channel, masks: rows });
     return this.read(await fetch("look", { method: "POST", headers: { "Content-Type": "application/json" }, body }));
   },
   async read(response) {
@@ -123,13 +133,23 @@ async function ask() {
   running = true;
   const number = ++asked, start = performance.now();
   const channel = $("all").value === "one" ? Math.max(0, Math.trunc(Number($("channel").value)) || 0) : null;
+  const network = $("network").value, random = $("random").checked, known = state.masked[network];
+  const masks = {}; // those painted that fit
+  for (const name in known) if (state.own[known[name]]) masks[name] = state.own[known[name]];
   try {
-    const answer = await source.ask({ pixels: state.pixels, network: $("network").value, channel, masks: state.own });
-    problem("");
-    state.answer = answer;
+    const answer = await source.ask({ pixels: state.pixels, network, random, channel, masks });
+    problem(state.words);
+    Object.assign(state, { answer, network, untrained: null });
     $("timing").textContent = `${Math.round(performance.now() - start)} ms from question to answer`;
+    const masked = answer.modules.filter(maskStep);
+    state.masked[network] = Object.fromEntries(masked.map((m) => [m.name, keyOf(m)]));
+    if (!known && masked.some((m) => keyOf(m) in state.own)) waiting = true; // its masks were not known to fit
     show();
     document.body.dataset.answered = number;
+    if (!waiting && state.object && masked.length) {
+      state.untrained = random ? answer : await source.ask({ pixels: state.pixels, network, random: true, channel, masks: {} });
+      showScores();
+    }
   } catch (error) {
     problem(error instanceof TypeError && source.gone ? source.gone : error.message);
   }
@@ -138,7 +158,9 @@ async function ask() {
 }
 
 function show() {
-  const { probabilities, modules } = state.answer, classes = state.setup.networks[$("network").value];
+  const { logits, modules } = state.answer, { classes, words } = state.setup.networks[state.network];
+  const most = Math.max(...logits), powers = logits.map((v) => Math.exp(v - most));
+  const sum = powers.reduce((s, v) => s + v, 0), probabilities = powers.map((v) => v / sum);
   const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b] - probabilities[a]);
   const shown = classes.length > 12 ? order.slice(0, 10) : classes.map((_, k) => k);
   const rows = $("classes");
@@ -154,36 +176,64 @@ function show() {
   $("none").textContent = state.firstObject && !classes.includes(state.name) ? `The picture shows: ${state.name}. This network knows no such class.` : "";
   $("said").textContent = `${classes[order[0]]}, ${(100 * probabilities[order[0]]).toFixed(0)}%`;
 
-  if ([...$("module").options].map((o) => o.value).join() !== modules.map((m) => m.name).join()) {
+  showEquation($("words"), `${state.network}${$("random").checked ? " before any training" : ""}: ${words}`);
+  const names = modules.map((m) => m.name), before = $("module").value;
+  if ([...$("module").options].map((o) => o.value).join() !== names.join()) {
     $("module").replaceChildren(...modules.map((m) => new Option(m.title, m.name)));
+    if (names.includes(before)) $("module").value = before;
   }
-  for (const module of modules) {
-    const mine = module.name in state.own;
-    const made = figure($("modules"), module.name, "mask");
-    made.classList.toggle("mine", mine);
-    fillFigure(made, module.title + (mine ? " (yours)" : ""), module.steps.find((s) => s.key === "M"), true);
-  }
-  keepOnly($("modules"), modules.map((m) => m.name));
+  showMaps();
   $("channel").max = Math.max(...modules.map((m) => m.channels)) - 1;
   showWalk();
   showScores();
 }
+/** What is known of the object, then mask and output of each module. */
+function showMaps() {
+  const { modules } = state.answer, { least } = state.setup.networks[state.network], keys = [];
+  const put = (key, kind, name, step, fixed) => {
+    const made = figure($("modules"), key, kind);
+    $("modules").append(made); // in this order
+    fillFigure(made, name, step, fixed);
+    keys.push(key);
+    return made;
+  };
+  const size = state.setup.size, whole = { equation: "", shape: [size, size] };
+  if (state.object) put("object", "", "The object, as it is", { ...whole, map: { rows: size, columns: size, values: state.object } }, 0);
+  if (state.object && least !== null) put("centre", "", "A spot in the middle (baseline)", { ...whole, map: state.setup.centre }, 0);
+  for (const module of modules) {
+    const mask = maskStep(module), mine = mask && keyOf(module) in state.own;
+    if (mask) put(`${module.name} M`, "mask", `${module.title}: M${mine ? " (yours)" : ""}`, mask, least).classList.toggle("mine", mine);
+    put(`${module.name} H`, "gate", `${module.title}: H`, stepOf(module, "H"), null);
+  }
+  keepOnly($("modules"), keys);
+  $("maskless").hidden = least !== null;
+}
 function chosen() { return state.answer.modules.find((m) => m.name === $("module").value) || state.answer.modules[0]; }
 function showWalk() {
-  const kinds = { M: "mask", T: "trunk", H: "gate", logits: "mask" }, module = chosen();
-  const keys = module.steps.map((s) => s.key);
-  keepOnly($("steps"), keys);
+  const module = chosen(), mask = maskStep(module), { least } = state.setup.networks[state.network];
+  const kindOf = (key) => KINDS[key] || (key === "u" ? "" : "mask"); // pools and interpolations are of the mask
+  keepOnly($("steps"), module.steps.map((s) => s.key));
   for (const step of module.steps) {
-    const made = figure($("steps"), step.key, kinds[step.key] || "");
+    const made = figure($("steps"), step.key, kindOf(step.key));
     $("steps").append(made);
-    fillFigure(made, step.key, step, step.key === "M");
+    fillFigure(made, step.key, step, step.key === "M" ? least : null);
   }
-  const own = state.own[module.name];
+  const ways = mask ? "u goes two ways: through the trunk, which gives T, and through the mask, which gives M" : "u goes through the trunk, which gives T";
+  showEquation($("ways"), `${ways}. ${stepOf(module, "H").equation} is what goes on.`);
+  $("own-part").hidden = !mask;
+  if (!mask) { $("own-said").textContent = "This network has no mask that could be replaced."; return; }
+  const own = state.own[keyOf(module)];
   $("own-off").disabled = !own;
   drawGrey($("own"), own || emptyMask(module, 0.5));
   $("own-said").textContent = own ? `${module.title} has your mask.` : `${module.title} has the network's own mask.`;
 }
-function maskStep(module) { return module.steps.find((s) => s.key === "M"); }
+function stepOf(module, key) { return module.steps.find((s) => s.key === key); }
+function maskStep(module) { return stepOf(module, "M"); }
+/** A painted mask is for a module of this name and size, in whichever network. */
+function keyOf(module) {
+  const { rows, columns } = maskStep(module).map;
+  return `${module.name} ${rows} x ${columns}`;
+}
 function emptyMask(module, value) {
   const { rows, columns } = maskStep(module).map;
   return { rows, columns, values: new Float32Array(rows * columns).fill(value) };
@@ -217,12 +267,14 @@ function overlap(values, object) {
   return both / (2 * size - both);
 }
 function showScores() {
-  const object = state.object, size = state.setup.size;
+  const object = state.object, size = state.setup.size, masked = (answer) => answer.modules.filter(maskStep);
+  if (!masked(state.answer).length) { $("scores").replaceChildren(); return; }
   if (!object || !object.some((v) => v)) { $("scores").replaceChildren(element("p", "hint", "Where the object of this picture is, is not known: no scores.")); return; }
-  const lines = state.answer.modules.map((m) => [`mask of ${m.title}`, mapOf(maskStep(m).map)]);
+  const lines = masked(state.answer).map((m) => [`mask of ${m.title}`, mapOf(maskStep(m).map)]);
   lines.push(["a spot in the middle (baseline)", mapOf(state.setup.centre)]);
+  if (state.untrained) for (const m of masked(state.untrained)) lines.push([`mask of ${m.title}, random weights (baseline)`, mapOf(maskStep(m).map)]);
   const table = element("table"), head = element("tr");
-  table.append(element("caption", "", "How well do the maps mark the object of this picture? For a baseline with the same network untrained, choose random weights. One picture is no evidence: minran masks --score does many."));
+  table.append(element("caption", "", "How well do the maps mark the object of this picture? One picture is no evidence: minran masks --score does many."));
   for (const word of ["map", "correlation with the object", "IoU of its highest pixels"]) head.append(element("th", "", word));
   table.append(head);
   for (const [name, map] of lines) {
@@ -238,7 +290,7 @@ function showScores() {
 
 function drawPicture() { drawPixels($("picture"), state.pixels, state.setup.size); }
 function begin(name, pixels, object, button) {
-  state.name = name;
+  state.name = name; state.words = "";
   state.first = pixels.slice(); state.pixels = pixels.slice(); state.object = object ? object.slice() : null;
   state.firstObject = object; state.history = [];
   for (const each of $("gallery").children) each.setAttribute("aria-pressed", String(each === button));
@@ -302,9 +354,9 @@ function stroke(x, y) {
   ask();
 }
 function strokeOwn(x, y) {
-  const module = chosen(), name = module.name;
-  if (!state.own[name]) state.own[name] = emptyMask(module, 0);
-  const map = state.own[name], value = Number($("value").value);
+  const module = chosen(), key = keyOf(module);
+  if (!state.own[key]) state.own[key] = emptyMask(module, 0);
+  const map = state.own[key], value = Number($("value").value);
   disc(x, y, map.columns / 16, map.rows, map.columns, (k) => { map.values[k] = value; });
   drawGrey($("own"), map);
   ask();
@@ -351,7 +403,8 @@ function paintable(canvas, begin, go) {
 
 // ---- files
 
-async function readFile(file) {
+/** Begin with a picture file, or say why not; words: what else is to be said. */
+async function readFile(file, words = "") {
   const size = state.setup.size;
   if (file.size > MOST_BYTES) { problem(`${file.name} has ${Math.round(file.size / 1e6)} MB; a picture may have ${MOST_BYTES >> 20} MB`); return; }
   let picture;
@@ -371,8 +424,8 @@ async function readFile(file) {
   picture.close();
   const data = drawing.getImageData(0, 0, size, size).data, pixels = new Uint8Array(3 * size * size);
   for (let k = 0; k < size * size; k++) for (let p = 0; p < 3; p++) pixels[3 * k + p] = data[4 * k + p];
-  problem("");
   begin(file.name, pixels, null, null);
+  state.words = words;
 }
 function listenForFiles() {
   document.addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("dropping"); });
@@ -380,8 +433,9 @@ function listenForFiles() {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     document.body.classList.remove("dropping");
-    const file = event.dataTransfer.files[0];
-    if (file) readFile(file); else problem("what was dropped is no file");
+    const { files } = event.dataTransfer;
+    if (!files.length) { problem("what was dropped is no file"); return; }
+    readFile(files[0], files.length > 1 ? `${files.length} files were dropped: this is the first, ${files[0].name}` : "");
   });
   $("file").addEventListener("change", () => { if ($("file").files[0]) readFile($("file").files[0]); $("file").value = ""; });
 }
@@ -394,6 +448,13 @@ async function start() {
   $("title").textContent = setup.title;
   document.title = `${setup.title} · minran live`;
   $("network").replaceChildren(...Object.keys(setup.networks).map((name) => new Option(name, name)));
+  $("compared").hidden = Object.keys(setup.networks).length < 2;
+  for (const [name, { words }] of Object.entries(setup.networks)) {
+    const row = element("tr"), cell = element("td", "equation");
+    showEquation(cell, words);
+    row.append(element("th", "", name), cell);
+    $("compared").querySelector("tbody").append(row);
+  }
   for (const picture of setup.pictures) {
     const button = element("button"), canvas = element("canvas"), pixels = bytesOf(picture.pixels);
     button.type = "button";
@@ -407,9 +468,7 @@ async function start() {
   paintable($("picture"), startStroke, stroke);
   paintable($("own"), strokeOwn, strokeOwn);
   listenForFiles();
-  // Another network may have other maps: masks that were painted are for the one before.
-  $("network").addEventListener("change", () => { state.own = {}; });
-  for (const id of ["network", "all", "channel"]) $(id).addEventListener("change", ask);
+  for (const id of ["network", "random", "all", "channel"]) $(id).addEventListener("change", ask);
   $("all").addEventListener("change", () => { $("channel").disabled = $("all").value !== "one"; });
   $("scale").addEventListener("change", show);
   $("module").addEventListener("change", showWalk);
@@ -424,8 +483,8 @@ async function start() {
     drawPicture(); ask();
   });
   for (const button of document.querySelectorAll("[data-fill]")) button.addEventListener("click", () => {
-    const module = chosen(), how = button.dataset.fill;
-    if (how === "off") delete state.own[module.name];
+    const module = chosen(), key = keyOf(module), how = button.dataset.fill;
+    if (how === "off") delete state.own[key];
     else if (how === "object") {
       const map = emptyMask(module, 0), size = state.setup.size;
       for (let r = 0; r < map.rows; r++) for (let c = 0; c < map.columns; c++) { // the share of each patch
@@ -434,11 +493,11 @@ async function start() {
           for (let x = Math.floor((c * size) / map.columns); x < Math.ceil(((c + 1) * size) / map.columns); x++) { sum += state.object[y * size + x]; count++; }
         map.values[r * map.columns + c] = sum / count;
       }
-      state.own[module.name] = map;
+      state.own[key] = map;
     } else {
       const values = mapOf(maskStep(module).map).values;
       const mean = values.reduce((s, v) => s + v, 0) / values.length;
-      state.own[module.name] = emptyMask(module, { zero: 0, one: 1, mean }[how]);
+      state.own[key] = emptyMask(module, { zero: 0, one: 1, mean }[how]);
     }
     ask();
   });
