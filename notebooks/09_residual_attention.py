@@ -191,7 +191,7 @@ check("09.2", module_slope)
 # ### Backward through one trained module
 #
 # The same two paths in a real module: that of notebook 08, with the same image. The network is not
-# sure of this arrow, so the loss has a gradient; it arrives at $H$ from the layers after the module.
+# sure of this arrow, so the loss has a gradient. It arrives at $H$ from the layers after it.
 # Step through it. Each panel changes from the values of its step to their gradient, in the order
 # of the backward pass: through the gate to $T$ and $M$, then through the whole mask to $u$, where
 # the two paths meet. Gradients have a scale of their own for each panel, with 0 white; the numbers
