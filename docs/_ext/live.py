@@ -53,12 +53,13 @@ def write(target: Path) -> None:
     shutil.copy(HERE.parent / "images" / "quickstart.png", target / "still.png")
     still = '<img src="still.png" alt="Masks of a trained network over pictures of shapes">'
     shown = "hidden" if scripts else ""
+    home = '<a href="../index.html">The site of minran</a>.'
     page = (PAGE / "index.html").read_text(encoding="utf-8")
     live = _SCRIPT.format("live.js")
     for before, after in (
         (live, scripts + live if scripts else ""),
         ("</noscript>", f'{still}</noscript>\n<div id="still" {shown}>{still}</div>'),
-        ("computed by minran as you paint.", f'{words} <a href="../index.html">minran</a>.'),
+        ("computed by minran as you paint.", f"{words} {home}"),
     ):
         if before not in page:
             raise ValueError(f"the live page has no {before!r} any more")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -218,13 +220,29 @@ def test_files_are_taken_or_refused_by_a_sentence(page: Page, tmp_path: Path) ->
     page.wait(lambda: "huge.png has 73 MB" in page.find_element(By.ID, "problem").text)
 
 
+def black_png(side: int) -> bytes:
+    """A whole PNG file of one bit a pixel: 30,000 pixels a side are half a MB, and 3.6 GB drawn."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(side * (1 + -(-side // 8))), 1)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
 def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
     """As from a file manager: not even the browser opens what is no picture."""
     from PIL import Image
 
-    good, broken, text, huge = (
-        tmp_path / name for name in ("good.png", "broken.png", "words.txt", "huge.png")
+    good, broken, text, huge, many = (
+        tmp_path / name for name in ("good.png", "broken.png", "words.txt", "huge.png", "many.png")
     )
+    many.write_bytes(black_png(30_000))
     Image.new("RGB", (64, 48), (10, 200, 30)).save(good)
     broken.write_bytes(good.read_bytes()[:60])
     text.write_text("no picture")
@@ -238,6 +256,7 @@ def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
         (broken, "broken.png is no picture"),
         (text, "words.txt is no picture"),
         (huge, "huge.png has 73 MB"),
+        (many, "many.png is no picture that this browser can read"),
     ):
         page.drop(file)
         page.wait(lambda words=words: words in page.find_element(By.ID, "problem").text)

@@ -171,3 +171,25 @@ def test_a_site_without_its_networks_says_so(site: tuple[str, Path], page: Page)
         assert all("networks.json" in each["message"] for each in page.get_log("browser"))
     finally:
         (site[1] / "gone.json").rename(site[1] / "networks.json")
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("without", ["scripts", "WebAssembly"])
+def test_without_scripts_or_webassembly_it_shows_a_picture_and_says_so(
+    site: tuple[str, Path], tmp_path: Path, without: str, width: int
+) -> None:
+    options = ["--blink-settings=scriptEnabled=false"] if without == "scripts" else []
+    with chromium(tmp_path, *options) as page:
+        page.screen(width)
+        lacks = {"source": "delete globalThis.WebAssembly"}
+        page.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", lacks)
+        page.get(site[0])
+        words = {"scripts": "needs scripts, which are off", "WebAssembly": "has no WebAssembly"}
+        text = page.find_element(By.TAG_NAME, "body")
+        page.wait(lambda: words[without] in text.text)
+        still = page.find_element(By.CSS_SELECTOR, "noscript img, #still:not([hidden]) img")
+        assert still.is_displayed() and still.rect["width"] > 300
+        assert page.execute_script("return document.querySelector('img').naturalWidth") > 300
+        assert page.find_element(By.ID, "h-words").is_displayed()
+        assert not page.find_element(By.ID, "main").is_displayed()
+        assert page.cut() == [] and page.get_log("browser") == []

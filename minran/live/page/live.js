@@ -443,9 +443,10 @@ function listenForFiles() {
 // ---- the start
 
 async function start() {
+  $("loading").textContent = "The networks are on their way.";
   const setup = await source.setup();
   state.setup = setup;
-  $("title").textContent = setup.title;
+  $("title").textContent = `Network: ${setup.title}.`;
   document.title = `${setup.title} · minran live`;
   $("network").replaceChildren(...Object.keys(setup.networks).map((name) => new Option(name, name)));
   $("compared").hidden = Object.keys(setup.networks).length < 2;
@@ -501,10 +502,13 @@ async function start() {
     }
     ask();
   });
+  $("loading").textContent = "";
+  $("main").hidden = false;
   $("gallery").firstChild.click();
 }
 
 start().catch((error) => {
   problem(`The page could not start: ${error.message}`);
+  $("loading").textContent = "";
   if ($("still")) $("still").hidden = false;
 });
