@@ -13,8 +13,9 @@ import minran
 from minran import backend, distributed
 from minran.arguments import takes
 from minran.cli import shared
-from minran.errors import CheckpointError, RecipeError, expect
-from minran.files import PICTURES, expect_writable
+from minran.errors import CheckpointError, RecipeError, ShapeError, expect
+from minran.files import PICTURES, expect_writable, explained
+from minran.inspect.probe import expect_size
 from minran.streams import text_table, visible
 
 commands = shared.Commands()
@@ -161,6 +162,11 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
 @commands(
     ("checkpoint", "a checkpoint file, or a run (its best checkpoint)", {}),
     ("--data", "another data set with the same classes", {}),
+    (
+        "--size",
+        "pixels a side, if others than in training; with data.mean = channel",
+        {"type": int},
+    ),
     ("--out", "also draw which class is taken for which (png, svg or pdf)", {}),
     shared.DARK,
     *shared.CIFAR,
@@ -171,13 +177,14 @@ def evaluate(args: argparse.Namespace) -> None:
 
     minran evaluate runs/cifar10-small --data-dir ~/data
     minran evaluate quickstart/last.safetensors --out confusion.png
+    minran evaluate runs/large --size 320    # trained at 224, as the paper tests Attention-92
 
     Of more than 20 classes the 20 of the lowest accuracy are printed.
     """
     from minran.train.start import expect_same_pictures
 
     if args.out is None:
-        takes(args, "evaluate without --out", "checkpoint data data_dir mirror device")
+        takes(args, "evaluate without --out", "checkpoint data size data_dir mirror device")
     else:
         expect_writable(args.out, PICTURES, "evaluate --out")
     backend.use(args.device)
@@ -187,6 +194,11 @@ def evaluate(args: argparse.Namespace) -> None:
     minran.train.use_precision(recipe)
     if args.data:
         recipe.data.name = args.data
+    if args.size is not None:
+        shared.expect_least(args.size, "evaluate --size", 1)
+        recipe.data.size, prepare = args.size, prepare.resized(args.size)
+        with explained(RecipeError, f"{recipe.model.name}: ", kinds=ShapeError):
+            expect_size(model, args.size)
     test = shared.test_set(args, recipe)
     expect(
         list(test.class_names) == checkpoint.class_names,

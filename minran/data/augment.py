@@ -7,7 +7,7 @@ the training pictures.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -288,6 +288,13 @@ class Preprocess:
         centred = np.subtract(images, self.mean, dtype=np.float32)
         centred /= np.float32(self.std)
         return centred
+
+    def resized(self, size: int) -> Preprocess:
+        """For square pictures of another size. Raises DataError unless the mean is a channel's."""
+        mean = self.mean[:1, :1]
+        message = f"the mean of each pixel was subtracted, so pictures of {size} pixels have none"
+        expect(bool((self.mean == mean).all()), message, DataError)
+        return replace(self, mean=np.tile(mean, (size, size, 1)))
 
     def expect_size(self, images: np.ndarray) -> None:
         """Raise ShapeError when the pictures have another size than the mean."""

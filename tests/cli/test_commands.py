@@ -166,6 +166,11 @@ def test_imagenets_recipe_on_a_folder_from_pictures_to_masks(tmp_path, capsys, m
     assert (rows[-1]["step"], rows[-1]["lr"]) == (2, 0.1)
     assert main(["masks", "runs/own", "--count", "1", "--out", "masks.png"]) == 0
     assert main(["predict", "runs/own", "mine/val/cat/0.png"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", "runs/own", "--size", "320"]) == 0  # at another size than in training
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["evaluate", "runs/own", "--size", "4"]) == 2
+    assert "8 pixels a side or more, not of 4" in capsys.readouterr().err
     # For few pictures: other rates, and a length in epochs.
     finer = ["--set", "schedule.kind=one_cycle", "--epochs", "1", "--name", "finer"]
     assert main([*own, *finer, "--set", "training.batch_size=3"]) == 0

@@ -15,7 +15,7 @@ from minran.data import (
     scale_crop_flip,
 )
 from minran.data.augment import draw_variations, vary
-from minran.errors import ShapeError
+from minran.errors import DataError, ShapeError
 
 
 def pictures(count, height=7, width=5, channels=3, seed=0):
@@ -78,6 +78,16 @@ def test_pad_crop_flip_leaves_its_input_and_takes_floats():
     np.testing.assert_array_equal(whole, floats)
     with pytest.raises(ShapeError, match="N, H, W, C"):
         pad_crop_flip(images[0], np.random.default_rng(1))
+
+
+def test_a_mean_of_channels_is_one_for_every_size():
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), np.uint8)
+    prepare = Preprocess.fit(images, 2.0, "channel").resized(12)
+    larger = np.full((1, 12, 12, 3), 9, np.uint8)
+    expected = (9 - images.mean((0, 1, 2))) / 2
+    np.testing.assert_allclose(prepare(larger)[0, 11, 3], expected, rtol=1e-6)
+    with pytest.raises(DataError, match="mean of each pixel"):
+        Preprocess.fit(images).resized(12)
 
 
 def test_windows_of_imagenet_have_the_areas_shapes_and_places_that_it_says():

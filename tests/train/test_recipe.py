@@ -42,10 +42,11 @@ def test_the_papers_recipe_is_the_papers():
         assert (recipe.data.train_count, recipe.data.test_count) == (0, 0)  # all pictures
 
 
-def test_the_recipe_for_imagenet_is_the_papers():
+@pytest.mark.parametrize("network", ["attention56", "attention92", "attentionnext56"])
+def test_the_recipes_for_imagenet_are_the_papers(network):
     """Section 4.2 and the authors' notes: docs/paper/authors.md says what each of them says."""
-    recipe = load_recipe("imagenet-attention56")
-    assert recipe.model == ModelRecipe("attention56")
+    recipe = load_recipe(f"imagenet-{network}")
+    assert recipe.model == ModelRecipe(network)
     assert (recipe.data.size, recipe.data.mean) == (224, "channel")
     assert recipe.augment == AugmentRecipe(kind="imagenet")
     assert recipe.optimizer == OptimizerRecipe(0.1, 0.9, False, 1e-4)

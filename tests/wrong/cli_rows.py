@@ -159,6 +159,9 @@ evaluate empty | empty
 evaluate run --data nowhere | nowhere
 evaluate run --data folder:empty | empty
 evaluate run --data-dir . | --data-dir
+evaluate run --size 64 | mean of each pixel
+evaluate run --size 0 | --size
+evaluate run --size big | big
 evaluate run --mirror http://x/ | --mirror
 evaluate run --device tpu | tpu
 evaluate run --dark | --dark
