@@ -360,10 +360,10 @@ def score_attention(
             chosen = choose_channels(attention.mask, rule, 1)
             maps[f"{attention.title}, channel {chosen.indices[0]}"] = chosen.maps[..., 0]
     maps["Grad-CAM of the answer"] = gradcam(model, images)
-    return {name: _honest(values, true_masks) for name, values in maps.items()}
+    return {name: score_halves(values, true_masks) for name, values in maps.items()}
 
 
-def _honest(maps: np.ndarray, true_masks: np.ndarray) -> Scores:
+def score_halves(maps: np.ndarray, true_masks: np.ndarray) -> Scores:
     """Chosen on the first half, scored on the second."""
     half = len(maps) // 2
     plain, turned = (score(maps[:half], true_masks[:half], invert) for invert in (False, True))

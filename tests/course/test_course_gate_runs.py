@@ -71,7 +71,7 @@ def test_the_correlation() -> None:
 @pytest.mark.skipif(not RESULTS.is_dir(), reason="the results are not installed")
 def test_the_shipped_log_is_the_measured_one() -> None:
     runs = gate_runs.gate_runs()
-    assert runs == gate_runs.collect(RESULTS)
+    assert runs == gate_runs.collect(RESULTS, gate_runs.names())
     wanted = [(kind, rate, seed) for (kind, rate) in gate_runs.RUNS for seed in gate_runs.SEEDS]
     assert [(run["kind"], run["rate"], run["seed"]) for run in runs] == wanted
     assert all(len(run["rows"]) == 5 for run in runs)

@@ -9,7 +9,7 @@ from minran import create_model
 from minran.data import Preprocess, load_shapes
 from minran.errors import ShapeError
 from minran.inspect import centre_map, score, score_attention, score_table
-from minran.inspect.masks import _honest
+from minran.inspect.masks import score_halves
 
 
 def objects(count: int = 6, size: int = 8) -> np.ndarray:
@@ -70,11 +70,11 @@ def test_centre_map_and_words() -> None:
 def test_threshold_and_direction_come_from_the_first_half() -> None:
     masks = objects(8, 6)
     dark = np.where(masks, 0.0, 1.0)
-    found = _honest(dark, masks)
+    found = score_halves(dark, masks)
     assert (found.iou, found.inverted, found.pictures) == (1, True, 4)
     # Dark marks the object in the first half and bright in the second: the score must suffer.
     dark[4:] = 1 - dark[4:]
-    found = _honest(dark, masks)
+    found = score_halves(dark, masks)
     assert found.inverted and found.iou < 0.3
     assert score(dark[4:], masks[4:]).iou == 1, "chosen on the same pictures, it would be perfect"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -25,7 +25,15 @@ from minran.errors import DataError
 from minran.files import write_atomically
 from minran.models import AttentionModule
 from minran.nn import Module, observe
-from minran.train import build, environment, evaluate, load_recipe, precise_norm, train_step
+from minran.train import (
+    Parts,
+    build,
+    environment,
+    evaluate,
+    load_recipe,
+    precise_norm,
+    train_step,
+)
 
 LOG = Path(__file__).with_name("logs") / "gates.json"
 RATE, PROBE = 0.3, 64
@@ -122,27 +130,35 @@ def measure_gates(model: Module, images: np.ndarray, labels: np.ndarray) -> dict
     return dict(found)
 
 
-def run(kind: str, rate: float, seed: int) -> dict[str, Any]:
-    """Train one network; its rows: what was measured before the first epoch and after each."""
-    changes = [f"model.options.{key}={json.dumps(value)}" for key, value in options(kind).items()]
-    changes += ["model.options.modules=[4, 4]", f"optimizer.lr={rate}", f"seed={seed}"]
-    parts = build(load_recipe("ablation-nano", changes))
+def by_epoch(parts: Parts, look: Callable[[], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Train; what `look` finds, the losses and the accuracy, before the first epoch and after each.
+
+    The running statistics are taken anew before a test, so that they are those of the weights.
+    """
     rows: list[dict[str, Any]] = []
     losses: list[float] = []
-    model, test = put_gates(parts.model, kind), parts.test.dataset
-    images = parts.preprocess(np.asarray(test.images[:PROBE]))
     for epoch in range(parts.total_steps // len(parts.train) + 1):
         if epoch:
             start, losses = (epoch - 1) * len(parts.train), []
             with closing(parts.train.epoch(epoch - 1)) as batches:
                 for step, batch in enumerate(batches, start):
                     parts.optimizer.lr = parts.schedule(step)
-                    losses.append(train_step(model, parts.optimizer, batch)[0])
-        measured = measure_gates(model, images, test.labels[:PROBE])
-        precise_norm(model.train(), parts.plain, 512)
-        loss, accuracy = evaluate(model, parts.test)
+                    losses.append(train_step(parts.model, parts.optimizer, batch)[0])
+        precise_norm(parts.model.train(), parts.plain, 512)
+        loss, accuracy = evaluate(parts.model, parts.test)
         row = {"train_loss": float(np.mean(losses)) if losses else None, "test_loss": loss}
-        rows.append({**row, "test_accuracy": accuracy, **measured})
+        rows.append({**row, "test_accuracy": accuracy, **look()})
+    return rows
+
+
+def run(kind: str, rate: float, seed: int) -> dict[str, Any]:
+    """Train one network, and measure its gates by epoch."""
+    changes = [f"model.options.{key}={json.dumps(value)}" for key, value in options(kind).items()]
+    changes += ["model.options.modules=[4, 4]", f"optimizer.lr={rate}", f"seed={seed}"]
+    parts = build(load_recipe("ablation-nano", changes))
+    model, test = put_gates(parts.model, kind), parts.test.dataset
+    images = parts.preprocess(np.asarray(test.images[:PROBE]))
+    rows = by_epoch(parts, lambda: measure_gates(model, images, test.labels[:PROBE]))
     return {"kind": kind, "rate": rate, "seed": seed, "rows": rows, "made": environment()}
 
 
@@ -152,8 +168,14 @@ def gate_runs() -> list[dict[str, Any]]:
     return found
 
 
-def collect(folder: Path) -> list[dict[str, Any]]:
-    """What `gate_runs` hands out, from the files of a folder; numbers in six digits."""
+def names() -> dict[str, tuple[str, float, int]]:
+    """Every run by the name of its file."""
+    runs = [(kind, rate, seed) for (kind, rate), seed in product(RUNS, SEEDS)]
+    return {f"{k.replace(' ', '-')}-{rate:g}-seed-{s}.json": (k, rate, s) for k, rate, s in runs}
+
+
+def collect(folder: Path, files: Iterable[str]) -> list[dict[str, Any]]:
+    """What a log holds, from the files of a folder: all but their environment, in six digits."""
 
     def short(value: Any) -> Any:
         if isinstance(value, dict):
@@ -162,25 +184,20 @@ def collect(folder: Path) -> list[dict[str, Any]]:
             return [short(each) for each in value]
         return float(f"{value:.6g}") if isinstance(value, float) else value
 
-    files = (folder / name_of(*each) for each in product(RUNS, SEEDS))
-    return [short(json.loads(file.read_text(encoding="utf-8"))) for file in files if file.exists()]
+    return [short(json.loads((folder / file).read_text(encoding="utf-8"))) for file in files]
 
 
-def name_of(how: tuple[str, float], seed: int) -> str:
-    """The file of a run."""
-    return f"{how[0].replace(' ', '-')}-{how[1]:g}-seed-{seed}.json"
-
-
-def main(folder: Path) -> None:
-    """Train what is missing; then write the log."""
-    for how, seed in product(RUNS, SEEDS):
-        file = folder / name_of(how, seed)
-        if not file.exists():
-            done = run(*how, seed)
-            write_atomically(file, json.dumps(done, indent=1) + "\n", DataError)
-            print(f"{file.name}: {done['rows'][-1]['test_accuracy']:.1%}", flush=True)
-    write_atomically(LOG, json.dumps(collect(folder)) + "\n", DataError)
+def make(
+    folder: Path, log: Path, runs: Mapping[str, tuple[Any, ...]], how: Callable[..., Any]
+) -> None:
+    """Make the files that are missing in the folder, one run after another; then write the log."""
+    for file, arguments in runs.items():
+        if not (folder / file).exists():
+            done = how(*arguments)
+            write_atomically(folder / file, json.dumps(done, indent=1) + "\n", DataError)
+            print(f"{file}: {done['rows'][-1]['test_accuracy']:.1%}", flush=True)
+    write_atomically(log, json.dumps(collect(folder, runs)) + "\n", DataError)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), LOG, names(), run)
