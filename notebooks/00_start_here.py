@@ -265,83 +265,26 @@ show_source(ops.gate)
 #
 # ## 5 · Symbols
 #
-# The table holds the symbols of the course (not those that a single proof uses), what each is,
-# where it is in the code, and the notebook that explains it. `ops.conv2d(stride)` means the
-# argument `stride` of `minran.ops.conv2d`, and names such as `stages.0.1.mask` are parts of the
-# network above. (A test follows every name in the table.)
+# The letters that come in every notebook:
 #
-# | symbol | what it is | in the code | notebook |
+# | symbol | what it is | in the code | notebooks |
 # |---|---|---|---|
-# | $N, H, W, C$ | images, height, width, channels: the order of all axes | `Tensor.shape` | 00 |
+# | $N, H, W, C$ | images, height, width, channels: the order of all axes | `Tensor.shape` | 03 |
 # | $x$, $y$ | input and output of an operation | `Op.forward` | 01 |
 # | $L$ | the loss, one number | `ops.cross_entropy` | 01, 06 |
-# | $g^y$ | gradient of the loss, $\partial L/\partial y$ | `Op.backward(gy)` | 01 |
-# | $J$ | Jacobian $\partial y_i/\partial x_j$; never stored | `Op.backward` | 01 |
-# | $h$, $\varepsilon$ | step of a difference; precision of the numbers | `gradcheck(eps)` | 02 |
-# | $r$ | random cotangent, in gradient checks | `gradcheck(seed)` | 02 |
-# | $A^{\mathsf T}$ | adjoint of a linear operation | `Op.backward` | 02 |
-# | $w$, $W$ | weights of a convolution $(K_H, K_W, C, K)$, and as a matrix | `stem.0.weight` | 03 |
-# | $\mathrm{cols}(x)$ | the windows of $x$ as the rows of a matrix | `ops.conv2d` | 03 |
-# | $S$, $\pi(q)$ | a selection: which pixel was copied, or won a window | `ops.conv2d` | 03, 05 |
-# | $K_H, K_W$ | height and width of a kernel or window | `nn.Conv2d(kernel_size)` | 03, 05 |
-# | $K$ | output channels; also the number of classes | `nn.Conv2d(out_channels)` | 03, 06 |
-# | $s$, $p$ | stride and padding | `ops.conv2d(stride)`, `ops.conv2d(padding)` | 03 |
-# | $G$ | groups of a convolution | `ops.conv2d(groups)` | 03 |
-# | $\mu$ | mean of a channel over the batch | `norm.running_mean` | 04 |
-# | $v$ | variance of a channel over the batch | `norm.running_var` | 04 |
-# | $m$ | values of a channel in a batch, $NHW$ | `ops.batch_norm` | 04 |
-# | $r$ | $1/\sqrt{v + \varepsilon}$ | `ops.batch_norm` | 04 |
-# | $\hat x$ | the normalised input, mean 0 and variance 1 | `ops.batch_norm` | 04 |
-# | $\gamma, \beta$ | scale and shift of a batch norm | `norm.gamma`, `norm.beta` | 04 |
-# | $\varepsilon$ | keeps a division by a standard deviation finite | `ops.batch_norm(eps)` | 04 |
-# | $\alpha$ | weight of the new value in running statistics | `ops.batch_norm(momentum)` | 04 |
-# | $\max$ | the largest of a window | `ops.max_pool2d` | 05 |
-# | $u(i)$ | where output pixel $i$ lies on the line of inputs | `ops.upsample_bilinear2d` | 05 |
-# | $R_h, R_w$ | interpolation, $Y = R_h X R_w^{\mathsf T}$ | `ops.upsample_bilinear2d` | 05 |
-# | $z$, $p_k$ | logits, and the probabilities made from them | `fc`, `ops.softmax` | 06 |
-# | $t$ | target probabilities | `ops.cross_entropy(label_smoothing)` | 06 |
-# | $\theta$ | any parameter | `nn.Parameter` | 06 |
-# | $\eta$ | learning rate | `optim.SGD(lr)` | 06 |
-# | $\mu$, $v$ | momentum and velocity of the optimiser | `optim.SGD(momentum)` | 06 |
-# | $\omega$ | weight decay | `optim.SGD(weight_decay)` | 06 |
-# | $\lambda$, $\kappa$ | curvature of the loss; largest over smallest | `optim.SGD(lr)` | 06 |
-# | $\varphi$ | density of the normal distribution | `nn.ReLU` | 07 |
-# | $F(x)$ | what a residual unit adds to its input: $x + F(x)$ | `models.PreActUnit` | 07 |
-# | $T$ | trunk branch: features | `stages.0.1.trunk` | 08 |
-# | $M$ (also $s$) | soft mask branch | `stages.0.1.mask` | 08 |
-# | $H$ | output of the gate | `ops.gate` | 08, 09 |
+# | $g_y$ | gradient of the loss, $\partial L/\partial y$ | `Op.backward(gy)` | 01 |
+# | $A^\top$ | adjoint of a linear operation | `Op.backward` | 02 |
 # | $u$ | input of trunk and mask | `stages.0.1.before` | 08 |
-# | $P_{unit}$, $P_{head}$ | parameters of a unit; of a mask's head | `models.PreActUnit` | 08 |
-# | $d_k$, $y_k$ | maps of the mask at level $k$, down and up | `stages.0.1.mask.body` | 08 |
-# | $d$ | depth of a mask: number of its max-pools | `models.Hourglass(depth)` | 08 |
-# | $p$ | units before the split, and after the gate | `models.AttentionModule(p)` | 08 |
-# | $t$ | units in the trunk | `models.AttentionModule(t)` | 08 |
-# | $r$ | units at each level of the mask | `models.AttentionModule(r)` | 08 |
-# | $H = M\,T$ | naive attention learning, Eq. 1 | `ops.gate(learning)` | 09 |
-# | $H = (1+M)\,T$ | residual attention learning, Eq. 3 | `ops.gate(learning)` | 09 |
-# | $f_1$ | mixed attention, Eq. 4 | `ops.sigmoid` | 10 |
-# | $f_2$ | channel attention, Eq. 5 | `ops.channel_attention` | 10 |
-# | $f_3$ | spatial attention, Eq. 6 | `ops.spatial_attention` | 10 |
-# | $m$ | attention modules in a stage; depth $36\,m + 20$ | `create_model` | 11 |
-# | $Q$, $r$ | label noise matrix, Eq. 7 | `data.label_noise_matrix(clean_ratio)` | 15 |
-# | $\tau$ | threshold above which a pixel of a map counts | `inspect.score(threshold)` | 13 |
-# | $\alpha_c$ | weight of a channel in Grad-CAM | `inspect.gradcam` | 13 |
-# | $s$, $v$ | spread of single values; variance of their mean | `ablate.summarise` | 14 |
-# | $t_f$ | 95% limit of Student's t, $f$ degrees of freedom | `ablate.student_t` | 14 |
-# | $e_j$ | 1 at position $j$, 0 elsewhere: a label as probabilities | `data.one_hot` | 15 |
-# | IoU | overlap of a mask and the true object: both over either | `inspect.score` | 13 |
-# | $F$, $B$ | operations and bytes of a kernel call | `course.Spent` | 17 |
-# | $\pi$, $\beta$ | operations and bytes a second, at most | `course.seconds_of` | 17 |
-# | $I$ | arithmetic intensity, $F/B$ | `course.timed_kernels` | 17 |
-# | $g_{ij}$ | influence of a pixel on the middle of a mask | `inspect.mask_reach` | 18 |
-# | $z$, $s$ | a channel's mean; its weight | `course.SqueezeExciteParts` | 18 |
-# | $\rho$ | reduction of a channel gate | `course.SqueezeExciteParts(reduction)` | 18 |
+# | $T$ | trunk branch: features | `stages.0.1.trunk` | 08 |
+# | $M$ | soft mask branch | `stages.0.1.mask` | 08 |
+# | $H$ | output of the gate, $(1 + M)\,T$ or $M\,T$ | `ops.gate` | 09 |
 #
-# Some letters mean several things, as in the papers that they come from: $p$ is a padding, a
-# probability and a number of units, $r$ a cotangent, one over a standard deviation, a number of
-# units and a clean ratio, $\mu$ a mean and a momentum, $v$ a variance and a velocity, $m$ a number
-# of values and of modules, $u$ a position and a module's input, $\beta$ a shift and a bandwidth.
-# Each notebook says which.
+# All others stand in one table of the documentation, `docs/reference/symbols.md`: what each means,
+# where it is in the code, and in which notebooks it means that. Some letters mean several things,
+# as in the papers that they come from: $r$ is a cotangent, one over a standard deviation, a number
+# of units and a clean ratio. `ops.conv2d(stride)` means the argument `stride` of
+# `minran.ops.conv2d`, and names such as `stages.0.1.mask` are parts of the network above. (A test
+# follows every name, and compares the table with the equations of all notebooks.)
 #
 # ## Summary
 #

@@ -121,19 +121,19 @@ print(f"dL/da = {a.grad[0]}, dL/db = {b.grad[0]}, dL/dc = {c.grad[0]}")
 #
 # $$ J_{ij} \;=\; \frac{\partial y_i}{\partial x_j}. \tag{1.2} $$
 #
-# Let $g^y$ be the gradient of the loss with respect to $y$, so $g^y_i = \partial L/\partial y_i$.
+# Let $g_y$ be the gradient of the loss with respect to $y$, so $g_{y_i} = \partial L/\partial y_i$.
 # Then (1.1), read with $u_j = y_i$, says
 #
-# $$ g^x_j \;=\; \sum_i g^y_i\,J_{ij}, \qquad\text{or}\qquad g^x = J^{\mathsf T} g^y. \tag{1.3} $$
+# $$ g_{x_j} \;=\; \sum_i g_{y_i}\,J_{ij}, \qquad\text{or}\qquad g_x = J^\top g_y. \tag{1.3} $$
 #
 # This is a **vector-Jacobian product**, a VJP. It is all that an op must know about
 # differentiation: *given the gradient of my output, what is the gradient of my input?* In minran
-# `gy` is $g^y$ and `Op.backward(gy)` returns $g^x$ for each input.
+# `gy` is $g_y$ and `Op.backward(gy)` returns $g_x$ for each input.
 #
 # How large is $J$? Take features of $32\times32\times64$ (height, width, channels): 65,536 numbers.
 # A ReLU, $y_i = \max(x_i, 0)$, gives as many, so its Jacobian would have 4.3 billion entries. Now
 # look at Jacobians of real ops. Each row below was made with one call of `backward`, with one unit
-# vector as $g^y$. (*Softmax* makes the numbers of a row positive and their sum 1, notebook 06;
+# vector as $g_y$. (*Softmax* makes the numbers of a row positive and their sum 1, notebook 06;
 # *interpolate* enlarges an image, notebook 05.)
 
 
@@ -182,22 +182,22 @@ figure
 # ## 3 · A VJP by hand
 #
 # The recipe is always the same. Write the change of $L$ through the output,
-# $\mathrm{d}L = \sum_i g^y_i\,\mathrm{d}y_i$; put in what $\mathrm{d}y$ is; sort the result by
-# $\mathrm{d}x_j$; the factor of $\mathrm{d}x_j$ is $g^x_j$.
+# $\mathrm{d}L = \sum_i g_{y_i}\,\mathrm{d}y_i$; put in what $\mathrm{d}y$ is; sort the result by
+# $\mathrm{d}x_j$; the factor of $\mathrm{d}x_j$ is $g_{x_j}$.
 #
 # **A product of matrices**, $Y = A B$. Here $\mathrm{d}Y = \mathrm{d}A\,B + A\,\mathrm{d}B$, so
 #
 # $$
 # \begin{aligned}
-# \mathrm{d}L &= \sum_{ik} g^Y_{ik}\Big(\sum_j \mathrm{d}A_{ij} B_{jk} + \sum_j A_{ij}\,
+# \mathrm{d}L &= \sum_{ik} g_{Y_{ik}}\Big(\sum_j \mathrm{d}A_{ij} B_{jk} + \sum_j A_{ij}\,
 # \mathrm{d}B_{jk}\Big) \\
 # \Longrightarrow\quad
-# g^A &= g^Y B^{\mathsf T}, \qquad g^B = A^{\mathsf T} g^Y.
+# g_A &= g_Y B^\top, \qquad g_B = A^\top g_Y.
 # \end{aligned}
 # \tag{1.4}
 # $$
 #
-# A check: $g^A$ must have the shape of $A$, and $g^Y B^{\mathsf T}$ has. In the library:
+# A check: $g_A$ must have the shape of $A$, and $g_Y B^\top$ has. In the library:
 
 # %%
 show_source(MatMul)
@@ -394,7 +394,7 @@ print(
 # ## Summary
 #
 # - The chain rule (1.1) sums over every use of a value.
-# - Each op knows one thing: its VJP, $g^x = J^{\mathsf T} g^y$ (1.3). Jacobians are not stored.
+# - Each op knows one thing: its VJP, $g_x = J^\top g_y$ (1.3). Jacobians are not stored.
 # - The recipe: write $\mathrm{d}L$ through $\mathrm{d}y$, put in $\mathrm{d}y$, sort by
 #   $\mathrm{d}x$.
 # - The walk visits ops newest first and adds gradients up.

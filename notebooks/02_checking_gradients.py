@@ -159,9 +159,9 @@ check("02.1", central_gradient)
 # $$
 # \begin{aligned}
 # Y_{ij} = A_{ij} + b_j \quad\Longrightarrow\quad
-# \mathrm{d}L &= \sum_{ij} g^Y_{ij}\,\mathrm{d}A_{ij}
-# + \sum_j\Big(\sum_i g^Y_{ij}\Big)\mathrm{d}b_j, \\
-# g^b_j &= \sum_i g^Y_{ij}.
+# \mathrm{d}L &= \sum_{ij} g_{Y_{ij}}\,\mathrm{d}A_{ij}
+# + \sum_j\Big(\sum_i g_{Y_{ij}}\Big)\mathrm{d}b_j, \\
+# g_{b_j} &= \sum_i g_{Y_{ij}}.
 # \end{aligned}
 # \tag{2.4}
 # $$
@@ -197,7 +197,7 @@ show_source(_unbroadcast, after="02.2")
 #
 # $$
 # L(x) = \langle r, f(x)\rangle = \sum_i r_i\,f_i(x), \qquad\text{whose gradient is }\;
-# J^{\mathsf T} r. \tag{2.5}
+# J^\top r. \tag{2.5}
 # $$
 #
 # Many tests take $r = 1$, that is, `y.sum().backward()`. This can be blind. The outputs of a
@@ -308,10 +308,10 @@ print(gradcheck(ops.relu, np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]), name="relu wi
 #
 # Many operations are linear in $x$: convolution, average pooling, interpolation, transposition.
 # For a linear $y = A x$ the Jacobian is $A$ itself, and backward must be its **adjoint**
-# $A^{\mathsf T}$, the map for which
+# $A^\top$, the map for which
 #
 # $$
-# \langle A x,\; r\rangle \;=\; \langle x,\; A^{\mathsf T} r\rangle
+# \langle A x,\; r\rangle \;=\; \langle x,\; A^\top r\rangle
 # \qquad\text{for all } x \text{ and } r. \tag{2.6}
 # $$
 #
@@ -412,7 +412,7 @@ print(gradcheck(through, rng.standard_normal((1, 4, 4, 2)), layer.weight, name="
 # - Broadcasting repeats, so its backward sums (2.4).
 # - Contract with a random cotangent (2.5); a plain sum can be blind.
 # - A map of the error shows where to look; kinks are no bugs.
-# - Linear operations: $\langle Ax, r\rangle = \langle x, A^{\mathsf T} r\rangle$ (2.6), exact and
+# - Linear operations: $\langle Ax, r\rangle = \langle x, A^\top r\rangle$ (2.6), exact and
 #   cheap.
 #
 # ## Questions

@@ -433,9 +433,9 @@ def col2im(gcolumns, x_shape, kernel, stride, padding):
 check("03.1", col2im)
 
 # %% [markdown]
-# The adjoint test of notebook 02 needs no other implementation: if $A$ is im2col and $A'$ is your
-# function, then $\langle A x, r\rangle = \langle x, A' r\rangle$ for random $x$ and $r$. No
-# derivative appears in it.
+# The adjoint test of notebook 02 needs no other implementation: if $A$ is im2col and $A^\top$ is
+# your function, then $\langle A x, r\rangle = \langle x, A^\top r\rangle$ for random $x$ and
+# $r$. No derivative appears in it.
 
 
 # %%

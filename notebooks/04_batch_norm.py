@@ -516,9 +516,9 @@ check("04.2", update_running)
 # $$
 #
 # On paper it equals (4.1). In float32, numbers carry a relative error of about
-# $\epsilon_{32} = 6\cdot 10^{-8}$. If the mean is large against the standard deviation, two
+# $\varepsilon_{32} = 6\cdot 10^{-8}$. If the mean is large against the standard deviation, two
 # nearly equal numbers of size $\mu^2$ are subtracted, and the error relative to $v$ is about
-# $\epsilon_{32}\,\mu^2/v$. At $\mu = 4000\,\sigma$ nothing is left, and the result may even be
+# $\varepsilon_{32}\,\mu^2/v$. At $\mu = 4000\,\sigma$ nothing is left, and the result may even be
 # negative: $1/\sqrt v$ is then not a number.
 #
 # The library subtracts a shift near the mean first. With $d_i = x_i - s$ for **any** $s$,
@@ -595,7 +595,7 @@ show_source(cpu.norm.block_moments)
 #
 # In a pre-activation unit (notebook 07) batch norm and ReLU always come together, so the library
 # has one operation for both, $y = \mathrm{relu}(\gamma \hat x + \beta)$. What must be kept for
-# backward? The ReLU's mask is $y > 0$; then $g_i = g^y_i\,[y_i > 0]$ goes into (4.5) and (4.9),
+# backward? The ReLU's mask is $y > 0$; then $g_i = g_{y_i}\,[y_i > 0]$ goes into (4.5) and (4.9),
 # which need $\hat x$, that is $x$, `mean` and `inv_std`. So $x$ and $y$ are kept, but not the
 # batch norm's own output; and $y$ is there anyway, as the input that the next convolution keeps.
 

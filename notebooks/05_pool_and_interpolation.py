@@ -516,8 +516,8 @@ figure
 # ## 5 · The adjoint
 #
 # (5.10) is linear in $X$, so its backward pass is its transpose, and there is nothing to keep
-# from forward. Let $G$ be the gradient of $Y$. The adjoint is the map $A'$ with
-# $\langle G, R_h X R_w^\top\rangle = \langle A'(G), X\rangle$ for all $X$. Write the inner
+# from forward. Let $G$ be the gradient of $Y$. The adjoint is the map $A^\top$ with
+# $\langle G, R_h X R_w^\top\rangle = \langle A^\top G, X\rangle$ for all $X$. Write the inner
 # product of two matrices as a trace, $\langle A, B\rangle = \mathrm{tr}(A^\top B)$, and use
 # $\mathrm{tr}(AB) = \mathrm{tr}(BA)$:
 #

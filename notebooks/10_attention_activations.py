@@ -409,7 +409,7 @@ for name in ("channel", "spatial"):
 # - $f_1$: sigmoid of each number. $f_2$: unit length over channels. $f_3$: normalised map, then
 #   sigmoid.
 # - $g_x = g\,y(1-y)$ for $f_1$; $(g - y \langle y, g \rangle)/n$ for $f_2$;
-#   $(h - \overline h - z\,\overline{hz})/s$ for $f_3$. The last two are projections: backward takes
+#   $(h - \bar h - z\,\overline{hz})/s$ for $f_3$. The last two are projections: backward takes
 #   out the directions on which the function does not depend.
 # - The root mean square of $f_2$ is $1/\sqrt C$: with 64 channels it gates about as much as a fresh
 #   sigmoid, with 256 less than half as much. $f_3$ must switch every channel on somewhere in every

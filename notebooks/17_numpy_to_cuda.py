@@ -247,8 +247,8 @@ report("slow", slow_norm_relu)
 # touched,
 #
 # $$
-# \gamma\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta \;=\; a\,x + b,
-# \qquad a = \frac{\gamma}{\sqrt{\sigma^2 + \epsilon}},\quad b = \beta - a\,\mu .
+# \gamma\,\frac{x - \mu}{\sqrt{v + \varepsilon}} + \beta \;=\; a\,x + b,
+# \qquad a = \frac{\gamma}{\sqrt{v + \varepsilon}},\quad b = \beta - a\,\mu .
 # \tag{17.3}
 # $$
 #

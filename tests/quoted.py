@@ -523,7 +523,6 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
     "docs/howto/fine-tune.md": (r"optimizer\.lr=0\.\d+",),
     "docs/results/fine-tuning/README.md": (r"(optimizer\.lr=|scratch-)0\.\d+",),
     IN_SMALL: (r"95% margin", r"70% wrong labels", r"90% of guessing"),
-    "notebooks/00_start_here.py": (r"95% limit",),
     "notebooks/11_whole_network.py": (r"more than 95%",),
     "notebooks/15_noisy_labels.py": (
         r"70% of the labels",
