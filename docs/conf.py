@@ -41,6 +41,7 @@ html_show_sphinx = False
 html_copy_source = False
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
+autodoc_inherit_docstrings = False  # what a base class says stands there
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True

@@ -43,6 +43,19 @@ from minran.errors import BackendError, MinranError, expect, expect_whole, pip_i
 from minran.hints import checked
 from minran.streams import Output
 
+__all__ = [
+    "MPIWorld",
+    "NCCLWorld",
+    "from_leader",
+    "leader_first",
+    "leads",
+    "share",
+    "start",
+    "sum_gradients",
+    "sum_numbers",
+    "weight",
+]
+
 Value = TypeVar("Value")
 
 RANK_VARIABLES = ("PMI_RANK", "PMIX_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")

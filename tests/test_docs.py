@@ -137,6 +137,25 @@ def test_every_package_has_its_page() -> None:
     assert shown == set(docstrings.PACKAGES)
 
 
+REFERENCE = [page for page in PAGES if page.parent == DOCS / "reference"]
+
+
+@pytest.mark.parametrize("page", REFERENCE, ids=name_of)
+def test_reference_pages_say_first_what_there_is_then_show_examples(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names, shown = text.find(".. auto"), text.find("```pycon")
+    assert shown < 0 or 0 <= names < text.index("## Examples") < shown
+
+
+def test_what_no_example_uses_is_not_in_the_reference() -> None:
+    docstrings = extension("docstrings")
+    used = docstrings.in_examples()
+    assert {"conv2d", "detach", "named_buffers", "to_toml", "subset"} <= used
+    assert not {"note_session", "changed_in_place", "expect_free", "FAREWELL"} & used
+    assert set(docstrings.public_names("minran.errors")) >= {"ShapeError", "MinranError"}
+    assert not {"expect", "nearest", "pip_install"} & set(docstrings.public_names("minran.errors"))
+
+
 # Links
 
 

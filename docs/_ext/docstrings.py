@@ -2,7 +2,8 @@
 
 Indented blocks are equations (see `equations`) or programs; `code` in single backticks becomes a
 link where it names something public; a line that begins with a parameter's `name:` begins an item;
-what Sphinx would take for markup by accident is escaped.
+what Sphinx would take for markup by accident is escaped. On a page stands what somebody uses:
+functions and classes that their module offers, and of a class what an example names.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 
 from equations import to_latex
@@ -26,6 +28,7 @@ PACKAGES = (
     "minran.data",
     "minran.inspect",
     "minran.train",
+    "minran.live",
     "minran.interop",
     "minran.ablate",
     "minran.course",
@@ -38,13 +41,18 @@ PACKAGES = (
 ENGINE = ("Op", "Tensor", "no_grad", "tensor")
 """What `minran` itself is the home of; its other names live in the modules below."""
 
+DOCS = Path(__file__).parents[1]
+
 _ITEM = re.compile(r"^([A-Za-z_]\w*)(?:, [A-Za-z_]\w*)*: ")
 _ERROR = re.compile(r"\b(?:Shape|Gradient|Data|Backend|Recipe|Checkpoint|Minran)Error\b")
 _TABLE_ROW = re.compile(r"^(\w[\w, ]*?) {2,}(\S.*)$")
 
 
 def public_names(module: str) -> list[str]:
-    """What a module offers: its `__all__`, or what it defines without a leading underscore."""
+    """What a module offers: its `__all__`, or what it defines without a leading underscore.
+
+    Of `minran.errors` the classes: its functions raise them, within minran.
+    """
     found = importlib.import_module(module)
     if hasattr(found, "__all__"):
         return [name for name in found.__all__ if not name.startswith("__")]
@@ -52,8 +60,19 @@ def public_names(module: str) -> list[str]:
         name
         for name, thing in vars(found).items()
         if not name.startswith("_") and getattr(thing, "__module__", None) == module
-        if inspect.isclass(thing) or inspect.isfunction(thing)
+        if inspect.isclass(thing) or (inspect.isfunction(thing) and module != "minran.errors")
     ]
+
+
+def in_examples() -> set[str]:
+    """Every word in an example: of a page, of a docstring, of a notebook."""
+    package = Path(str(importlib.import_module("minran").__file__)).parent
+    texts = [page.read_text(encoding="utf-8") for page in DOCS.rglob("*.md")]
+    code = re.findall(r"^```(?:pycon|python)\n(.*?)^```$", "\n".join(texts), flags=re.M | re.S)
+    for file in package.rglob("*.py"):
+        code += re.findall(r"^ *(?:>>>|\.\.\.) .*$", file.read_text(encoding="utf-8"), flags=re.M)
+    code += [file.read_text(encoding="utf-8") for file in DOCS.parent.glob("notebooks/[0-9]*.py")]
+    return set(re.findall(r"\w+", "\n".join(code)))
 
 
 def link_table() -> dict[str, str]:
@@ -196,5 +215,14 @@ def setup(app: Any) -> dict[str, Any]:
 
         lines[:] = to_rst(lines, link, names)
 
+    offered = {name for module in PACKAGES for name in public_names(module)}
+    used = in_examples()
+
+    def skip(_: Any, what: str, name: str, thing: Any, skipped: bool, options: Any) -> bool | None:
+        # Python's own words for a field of a named tuple.
+        alias = str(getattr(thing, "__doc__", "")).startswith("Alias for field")
+        return True if alias or name not in (offered if what == "module" else used) else None
+
+    app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

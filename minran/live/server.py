@@ -67,7 +67,10 @@ class Network(NamedTuple):
 
 
 def load_network(weights: str) -> Network:
-    """weights: a shipped name, a run, or a checkpoint. Raises CheckpointError."""
+    """A trained network, and the same as it was before any training.
+
+    weights: a shipped name, a run, or a checkpoint. Raises CheckpointError.
+    """
     with weights_file(weights) as file:
         trained, prepare, checkpoint = load_model(file)
     names, recipe = checkpoint.class_names, parse(checkpoint.recipe)
@@ -77,10 +80,13 @@ def load_network(weights: str) -> Network:
 class Server(ThreadingHTTPServer):
     """Answers for the page of trained networks; `url` is its address, `server_close` ends it.
 
-    networks: by the name that the reader chooses, for pictures of one size. pictures: uint8
-    (N, S, S, 3) to begin with, with the names of their classes and, where they are known, true
-    object masks (N, S, S); fit: how other files become squares (`load_folder`). The page is served
-    by `serve_forever`.
+    networks: by the name that the reader chooses, for pictures of one size.
+    pictures: uint8 (N, S, S, 3) to begin with. picture_names: of their classes.
+    true_masks: of their objects (N, S, S), where they are known.
+    title: for the page. port: 0 lets the system choose.
+    fit: how other files become squares (`load_folder`).
+
+    The page is served by `serve_forever`.
     """
 
     daemon_threads = True

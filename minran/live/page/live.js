@@ -140,7 +140,7 @@ async function ask() {
     const answer = await source.ask({ pixels: state.pixels, network, random, channel, masks });
     problem(state.words);
     Object.assign(state, { answer, network, untrained: null });
-    $("timing").textContent = `${Math.round(performance.now() - start)} ms from question to answer`;
+    $("timing").textContent = `${Math.round(performance.now() - start)} ms from question to answer${known ? "" : ", the first time"}`;
     const masked = answer.modules.filter(maskStep);
     state.masked[network] = Object.fromEntries(masked.map((m) => [m.name, keyOf(m)]));
     if (!known && masked.some((m) => keyOf(m) in state.own)) waiting = true; // its masks were not known to fit
@@ -444,6 +444,7 @@ function listenForFiles() {
 
 async function start() {
   $("loading").textContent = "The networks are on their way.";
+  document.body.classList.toggle("within", window.self !== window.top); // a part of another page
   const setup = await source.setup();
   state.setup = setup;
   $("title").textContent = `Network: ${setup.title}.`;
