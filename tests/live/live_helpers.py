@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from minran.live import Server, load_network
 from minran.live.server import COMPARED, first_pictures
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words: Any) -> None:
+        pass
 
 
 @contextmanager
@@ -15,10 +25,26 @@ def serving() -> Iterator[Server]:
     """A server within the block, answering in a thread."""
     networks = {name: load_network(name) for name in COMPARED}
     server = Server(networks, *first_pictures(32), "quickstart")
+    with answering(server):
+        yield server
+
+
+@contextmanager
+def files_served(folder: Path) -> Iterator[str]:
+    """The address under which a folder is served within the block."""
+    handler = functools.partial(Quiet, directory=folder)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    with answering(server):
+        yield f"http://127.0.0.1:{server.server_port}/"
+
+
+@contextmanager
+def answering(server: socketserver.BaseServer) -> Iterator[None]:
+    """A server answers in a thread within the block, and is closed after it."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
-        yield server
+        yield
     finally:
         server.shutdown()
         thread.join()

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import re
 import shutil
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from browser_helpers import Page, chromium, needs_chromium
+from live_helpers import files_served
 from selenium.webdriver.common.by import By
 
 import minran
@@ -27,11 +24,6 @@ pytestmark = [*needs_chromium, pytest.mark.skipif(not shutil.which("npm"), reaso
 EXTENSIONS = Path(__file__).parents[2] / "docs" / "_ext"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *words: Any) -> None:
-        pass
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
     """The address and the folder of the page as the site's build writes it."""
@@ -42,15 +34,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]
     live.write(folder)
     if not (folder / "runtime.wasm.gz").exists():
         pytest.skip("npm has no registry")
-    serve = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
-    )
-    thread = threading.Thread(target=serve.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield f"http://127.0.0.1:{serve.server_port}/", folder
-    serve.shutdown()
-    thread.join()
-    serve.server_close()
+    with files_served(folder) as url:
+        yield url, folder
 
 
 @pytest.fixture(scope="module")

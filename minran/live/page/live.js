@@ -442,9 +442,18 @@ function listenForFiles() {
 
 // ---- the start
 
+/** Within a page of the site: shorter, and in the colours that the reader chose there. */
+function becomePart() {
+  document.body.classList.add("within");
+  const site = window.parent.document.body;
+  const follow = () => { document.documentElement.style.colorScheme = { light: "light", dark: "dark" }[site.dataset.theme] || ""; };
+  follow();
+  new MutationObserver(follow).observe(site, { attributes: true });
+}
+
 async function start() {
   $("loading").textContent = "The networks are on their way.";
-  document.body.classList.toggle("within", window.self !== window.top); // a part of another page
+  if (window.self !== window.top) becomePart();
   const setup = await source.setup();
   state.setup = setup;
   $("title").textContent = `Network: ${setup.title}.`;
