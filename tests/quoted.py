@@ -349,39 +349,18 @@ def masks() -> Iterator[Quote]:
     page = "notebooks/13_seeing_attention.py"
     found = json.loads((RESULTS / "quickstart" / "masks.json").read_text())
     seeds = [f"seed {seed}" for seed in range(3)]
-    iou, accuracy = found["iou"], found["accuracy"]
-
-    def row(label: str, numbers: Iterable[str]) -> str:
-        return f"| {label} | {' | '.join(numbers)} |"
 
     def span(values: Iterable[float], digits: int) -> str:
         low, *_, high = sorted(values)
         return f"{low:.{digits}f} to {high:.{digits}f}"
 
-    for key in iou["seed 0"]:
-        fresh = span((iou[f"random {seed}"][key] for seed in range(3)), 3)
-        numbers = [f"{iou[seed][key]:.3f}" for seed in seeds]
-        yield row(key.replace("|", "").replace("M T", "MT"), [*numbers, fresh]), page
-    yield (
-        row(
-            "eight channels of MT, stage 2", [f"{found['eight_channels'][s][0]:.3f}" for s in seeds]
-        ),
-        page,
-    )
-    for key in accuracy["seed 0"]:
-        numbers = [f"{100 * accuracy[seed][key]:.1f}" for seed in seeds]
-        yield row(key, numbers), page
     parts = [found["variance_parts"][seed] for seed in seeds]
     third = [[100 * part["stage 3"][k] for part in parts] for k in (1, 3)]
     second = span((100 * part["stage 2"][3] for part in parts), 0)
     first = span((100 * part["stage 1"][3] for part in parts), 0)
-    yield f"{span(third[0], 0)}% of the variance in stage 3 is picture x channel", page
-    yield f"only {span(third[1], 0)}% depend on the position in the picture", page
+    yield f"{span(third[0], 0)}% of the variance in stage 3 is image x channel", page
+    yield f"only {span(third[1], 0)}% depend on the position in the image", page
     yield f"{first}% in stage 1 and {second}% in stage 2", page
-    for stage in (1, 2, 3):
-        inside = [found["inside_minus_outside"][s][f"stage {stage}"][0] for s in seeds]
-        words = ", ".join(f"{value:+.{4 if stage == 3 else 3}f}" for value in inside)
-        yield f"Stage {stage}: {words}", page
 
 
 def labels() -> Iterator[Quote]:

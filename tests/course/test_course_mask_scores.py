@@ -121,7 +121,6 @@ def test_random_weights_know_nothing_and_are_ready() -> None:
     assert not np.allclose(class_probabilities(one, inputs), class_probabilities(two, inputs))
 
 
-@pytest.mark.skipif(not mask_scores.LOG.is_file(), reason="the log is not there yet")
 def test_the_shipped_log_is_the_measured_one() -> None:
     log = mask_scores.mask_scores()
     assert log == json.loads(RESULTS.read_text())

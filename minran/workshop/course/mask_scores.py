@@ -68,7 +68,8 @@ def variance_parts(mask: np.ndarray) -> list[float]:
 
 def inside_outside(mask: np.ndarray, outlines: np.ndarray) -> tuple[float, float]:
     """Mean of M on the object minus beside it: the mean over images, and its standard error."""
-    maps = resize_maps(channel_mean(mask), outlines.shape[1:])  # type: ignore[arg-type]
+    _, rows, columns = outlines.shape
+    maps = resize_maps(channel_mean(mask), (rows, columns))
     found = [m[inside].mean() - m[~inside].mean() for m, inside in zip(maps, outlines)]
     return float(np.mean(found)), float(np.std(found, ddof=1) / np.sqrt(len(found)))
 
@@ -128,12 +129,13 @@ def pixel_curves(
     deletion: the SHARES of largest value get the median colour of the image's border; insertion:
     all others get it.
     """
-    level = resize_maps(maps, images.shape[1:3]).reshape(len(maps), -1)  # type: ignore[arg-type]
-    rank = np.argsort(np.argsort(-level, axis=1, kind="stable"), axis=1).reshape(images.shape[:3])
+    count, rows, columns, _ = images.shape
+    order = np.argsort(-resize_maps(maps, (rows, columns)).reshape(count, -1), kind="stable")
+    rank = np.argsort(order).reshape(count, rows, columns)
     plain = np.broadcast_to(_median_of_border(images), images.shape).astype(images.dtype)
     found: dict[str, list[float]] = {"deletion": [], "insertion": []}
     for share in SHARES:
-        chosen = (rank < round(share * level.shape[1]))[..., None]
+        chosen = (rank < round(share * rows * columns))[..., None]
         for kind, erased in (("deletion", chosen), ("insertion", ~chosen)):
             p = class_probabilities(network, preprocess(np.where(erased, plain, images)))
             found[kind].append(float(p[np.arange(len(labels)), labels].mean()))
