@@ -293,6 +293,9 @@ show_source(ops.gate)
 # - Every part has a name that is the same in the drawing, in the code and in the checkpoint.
 # - The shapes data is the library's own, with known outlines; it is not the paper's data.
 #
+# To paint on an image and see these masks follow, run `minran live`:
+# [what to do there](../docs/howto/live.md).
+#
 # ## Questions
 #
 # 1. The mask of stage 3 is a map of $4\times4$. Why does it look smooth when laid over an image of

@@ -480,6 +480,9 @@ inspect.histogram_figure(attentions)
 # - In $u$, an hourglass of depth 3 sees 83 positions across, three local units see 7. In the image,
 #   local masks too reach everything from stage 2 on; there the difference is one of weight.
 #
+# In [the live page](../docs/howto/live.md) (`minran live`) you walk through these steps for an
+# image that you paint on.
+#
 # ## Questions
 #
 # 1. Why is a 3x3 pool with stride 2 and `padding=1` not the same as ours, although both halve 32?

@@ -556,6 +556,9 @@ figure
 #   a network without shortcuts.
 # - The price: at most a factor of 2 in contrast at each gate.
 #
+# In [the live page](../docs/howto/live.md) (`minran live`) both gates see the image that you
+# paint on: choose `quickstart` or `quickstart_naive`. One run of each ranks nothing.
+#
 # ## Questions
 #
 # 1. A mask has learned $M = 0$ everywhere. What do the two networks compute, and which of their

@@ -566,6 +566,9 @@ figure
 #   had told that.
 # - Grad-CAM asks which positions speak for a class; a mask is what the network lets through.
 #
+# In [the live page](../docs/howto/live.md) (`minran live`) you replace a mask by one that you
+# paint, and its scores stand beside those of the middle and of random weights.
+#
 # ## Questions
 #
 # 1. A map is the same at all positions. What are its two scores, and why is that not a fault of the

@@ -96,7 +96,8 @@ def as_page(notebook: Notebook, node: Any) -> Any:
                 "code_prompt_hide": "What is imported",
             }
         if cell.cell_type == "markdown":
-            cell.source = _LINK.sub(r"](\1.ipynb)", _BADGE.sub("", cell.source))
+            text = _LINK.sub(r"](\1.ipynb)", _BADGE.sub("", cell.source))
+            cell.source = text.replace("](../docs/", "](../")  # the pages lie in docs/learn
         page.cells.append(cell)
     return page
 

@@ -85,6 +85,10 @@ def test_painting_changes_the_picture_and_the_answer(page: Page, server: Server)
     changed = (after != before).any(axis=2)
     assert 10 < changed.sum() < 512
     assert (after[changed] == 128).all()
+    # The pointer was seen at both ends only; between them is a line.
+    scale = 32 / picture.rect["width"]
+    for share in np.linspace(0, 1, 9):
+        assert changed[int(16 + share * 40 * scale), int(16 + share * 60 * scale)]
     np.testing.assert_allclose(page.shares(), expected(server, after), atol=1e-4)
     asked = page.count()
     page.find_element(By.ID, "undo").click()

@@ -29,3 +29,11 @@ def test_the_page_about_it_names_every_file() -> None:
 def test_nothing_is_loaded_from_elsewhere() -> None:
     for file in SOURCE:
         assert not re.search(r"https?://(?!127\.|\{)", file.read_text(encoding="utf-8")), file
+
+
+def test_the_readme_shows_it_and_notebooks_link_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "](docs/images/live.png)" in readme and (ROOT / "docs/images/live.png").exists()
+    for number in ("00", "08", "09", "13"):
+        (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.py")
+        assert "](../docs/howto/live.md)" in notebook.read_text(encoding="utf-8"), notebook

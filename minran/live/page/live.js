@@ -380,9 +380,13 @@ function paintable(canvas, begin, go) {
   canvas.addEventListener("pointerdown", (event) => {
     if (!state.answer) return;
     try { canvas.setPointerCapture(event.pointerId); } catch { /* a pointer that is gone already */ }
-    down = true; begin(...under(event)); event.preventDefault();
+    down = true; place = under(event); begin(...place); event.preventDefault();
   });
-  canvas.addEventListener("pointermove", (event) => { if (down) go(...under(event)); });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!down) return;
+    const from = place, by = under(event).map((to, k) => to - from[k]), steps = Math.max(...by.map(Math.abs)); // no gaps
+    for (let k = 1; k <= steps; k++) { place = from.map((at, d) => Math.round(at + (by[d] * k) / steps)); go(...place); }
+  });
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { down = false; });
   canvas.addEventListener("keydown", (event) => {
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
