@@ -245,7 +245,7 @@ check("00.2", gated)
 inspect.before_after_figure(test.images[shown[:3]], attentions[0])
 
 # %%
-show_source(ops.gate)
+show_source(ops.gate, after="00.2")
 
 # %% [markdown]
 # ## 4 · How the course goes on

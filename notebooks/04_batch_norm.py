@@ -628,7 +628,7 @@ print("share that passes, by beta:", dict(shares))
 # waits for.
 
 # %%
-show_source(cpu.batch_norm_backward_input)
+show_source(cpu.batch_norm_backward_input, after="04.1")
 
 # %% [markdown]
 # ## Summary

@@ -262,6 +262,9 @@ check("05.1", pool_size)
 # (g_x)_{\pi} = \sum_{q\,:\,\pi(q) = \pi} g_q .
 # \tag{5.5}
 # $$
+#
+# Before you run the next cell, predict: a map of 9x9 has 4x4 windows, and each of their gradients
+# is 1. What is the sum of all entries of $g_x$? How many pixels get something, at most?
 
 # %%
 picture = load_shapes("train", 60).images[47] / 255.0
@@ -545,9 +548,10 @@ figure
 # a fixed sum.
 #
 # How much gradient does each input get if every output gets $1$?
-# $R_h^\top \mathbf 1 \mathbf 1^\top R_w$: the products of $R$'s column sums. With corners
-# aligned, the hats of the border pixels are cut in half, and these pixels get less: here 3.6 on
-# an edge and 2.7 in a corner, against 4.8 inside. With half pixels all get the same 4.0.
+# $R_h^\top \mathbf 1 \mathbf 1^\top R_w$: the products of $R$'s column sums.
+#
+# Before you run the next cells, predict: 12x12 outputs give 1 each to 6x6 inputs. What is the mean
+# over the inputs, in both conventions? In which of them do all inputs get the same?
 
 # %%
 ones = {}
@@ -577,6 +581,11 @@ figure.suptitle(
 figure
 
 # %% [markdown]
+# The mean is 4, because each row of $R$ adds up to 1. With corners aligned, the hats of the border
+# pixels are cut in half, and these pixels get less: 3.6 on an edge and 2.7 in a corner, against 4.8
+# inside. With half pixels all get the same.
+
+# %% [markdown]
 # ### Exercise: the backward pass
 
 
@@ -603,6 +612,9 @@ show_source(cpu.upsample_bilinear2d, cpu.upsample_bilinear2d_backward, after="05
 # The skeleton of a mask branch, without the units between: three max-pools down, three
 # interpolations up. Whatever a mask of depth 3 says at a pixel of a 32 × 32 map has passed
 # through 4 × 4 numbers, except what goes over the skips of notebook 08.
+#
+# Before you run the next cells, predict the sizes of the seven maps. Is the object larger or
+# smaller on the way back than it was at the start?
 
 # %%
 levels = [tensor(darkness[None, :, :, None])]

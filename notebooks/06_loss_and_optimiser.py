@@ -507,12 +507,6 @@ for kind in kinds:
 # $g + \mu v = 0.2 + 0.9 \cdot 0.65 = 0.785$ with the **new** velocity, and
 # $p \leftarrow 1 - 0.0785 = 0.9215$.
 #
-# The library's kernel as a loop. Weight decay, the line with `weight_decay`, comes next.
-
-# %%
-show_source(naive.sgd_update)
-
-# %% [markdown]
 # ## 6 · Weight decay
 #
 # Add $\frac{\omega}{2} |\theta|^2$ to the loss, with $\omega$ = `weight_decay`. Its gradient is
@@ -646,6 +640,12 @@ def nesterov_step(p, grad, v, lr, momentum, weight_decay):
 
 # %% tags=["check"]
 check("06.2", nesterov_step)
+
+# %% [markdown]
+# The library's kernel as a loop:
+
+# %%
+show_source(naive.sgd_update, after="06.2")
 
 # %% [markdown]
 # ## 7 · Why the learning rate must fall

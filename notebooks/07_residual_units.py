@@ -125,6 +125,10 @@ colours = theme()
 # %%
 show_source(nn.init.he_normal)
 
+# %% [markdown]
+# Before you run the next cells, predict from $s/2$: after thirty layers, by which power of ten has
+# the mean square of the signal changed with weights of variance $1/n$, and with $3/n$?
+
 
 # %%
 def plain(scale, depth=30, width=256):
@@ -250,6 +254,9 @@ figure
 #
 # Now measure it: fifty units of the library, images of noise, a random gradient at the end,
 # shortcut on and off, four seeds.
+#
+# Before you run the next cell, predict: how many times as large is the mean square of the gradient
+# at the first unit as at the last, by (7.9) without shortcuts and by (7.12) with them?
 
 
 # %%

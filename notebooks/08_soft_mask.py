@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 08 · The soft mask and the attention module
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/08_soft_mask.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/08_soft_mask.ipynb)
 #
 # **You will be able to**
 #
@@ -374,6 +375,9 @@ for key in ("M", "T", "H"):
 #
 # The result is the **receptive field** of the mask in $u$. One row on the smallest map of a mask of
 # depth 3 stands for eight rows of $u$: this is why a few units are enough.
+#
+# Before you run the next cells, predict: three units without a pool see 7 rows. How many does a
+# mask of depth 1 see, and one of depth 3?
 
 
 # %%
@@ -447,9 +451,10 @@ reach_figure(reaches)
 #
 # ## 8 · The masks of a fresh network
 #
-# Before training, logits are spread around 0, so masks are spread around 1/2. **These images are
-# the built-in shapes, not CIFAR**, and the network is not trained: what you see is smoothness
-# (bilinear interpolation from 16x16, 8x8, 4x4 maps in stages 1, 2, 3), not attention.
+# Before training, logits are spread around 0, so masks are spread around 1/2. (Before you look at
+# the histogram: if logits have a standard deviation of 1, between which values lie most of $M$?)
+# **These images are the built-in shapes, not CIFAR**, and the network is not trained: what you see
+# is smoothness (bilinear interpolation from 16x16, 8x8, 4x4 maps in stages 1, 2, 3), not attention.
 
 # %%
 pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
