@@ -5,6 +5,7 @@ globalThis.minranSource = {
   sessions: {},
   about: null, // networks.json: of each network its files (trained, random weights) and its modules
   async setup() {
+    if (location.protocol === "file:") throw new Error("a browser fetches nothing for a page that was opened as a file. Serve the site's folder: python -m http.server");
     if (typeof WebAssembly === "undefined") throw new Error("this browser has no WebAssembly");
     const [setup, about, binary] = await Promise.all([
       this.file("setup.json").then((r) => r.json()),

@@ -83,7 +83,7 @@ class Page(webdriver.Chrome):
 
     def shares(self) -> list[float]:
         """The probabilities that stand there."""
-        found = self.find_elements(By.CSS_SELECTOR, "#classes .share")
+        found = self.find_elements(By.CSS_SELECTOR, "#classes [data-share]")
         return [float(each.get_attribute("data-share")) for each in found]
 
     def logits(self) -> list[float]:

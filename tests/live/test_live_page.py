@@ -163,6 +163,19 @@ def test_other_weights_scales_and_channels(page: Page, server: Server) -> None:
     picture = network.prepare(page.pixels()[None])
     mask = inspect.attention_maps(network.random, picture)[0].mask[0, ..., 0]
     np.testing.assert_allclose(sent, mask.ravel(), atol=1e-5)
+    printed = page.find_element(By.CSS_SELECTOR, "#modules .mask .range").text
+    low, high = map(float, printed.split(" to "))
+    assert (low, high) == pytest.approx((mask.min(), mask.max()), rel=0.006)  # three digits
+    number, asked = page.find_element(By.ID, "channel"), page.count()
+    number.clear()
+    number.send_keys("20", Keys.TAB)
+    page.answered(asked)
+    shapes = page.find_elements(By.CSS_SELECTOR, "#modules .mask .shape")
+    assert [shape.text.partition(", ")[2] for shape in shapes] == [
+        "channel 15",
+        "channel 20",
+        "channel 20",
+    ]
 
 
 def test_a_mask_is_painted(page: Page) -> None:
@@ -171,6 +184,10 @@ def test_a_mask_is_painted(page: Page) -> None:
     page.answered(asked)
     assert "(yours)" in page.find_element(By.CSS_SELECTOR, "#modules .mask b").text
     assert np.abs(np.subtract(page.shares(), before)).max() > 1e-6
+    printed = [
+        float(each.text) for each in page.find_elements(By.CSS_SELECTOR, "#classes .logit")[1:]
+    ]
+    np.testing.assert_allclose(printed, page.logits(), atol=0.0051)
     asked = page.count()
     own = page.find_element(By.ID, "own")
     ActionChains(page).drag_and_drop_by_offset(own, 20, 20).perform()

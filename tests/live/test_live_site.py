@@ -144,6 +144,16 @@ def test_a_site_that_was_built_without_npm_shows_a_picture(
     assert files == {"live.css", "still.png"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_a_site_that_is_opened_as_a_file_says_how_to_serve_it(
+    site: tuple[str, Path], tmp_path: Path
+) -> None:
+    with chromium(tmp_path) as page:
+        page.get((site[1] / "index.html").as_uri())
+        said = page.find_element(By.ID, "problem")
+        page.wait(lambda: "python -m http.server" in said.text)
+        assert page.find_element(By.CSS_SELECTOR, "#still img").is_displayed()
+
+
 def test_a_site_without_its_networks_says_so(site: tuple[str, Path], page: Page) -> None:
     (site[1] / "networks.json").rename(site[1] / "gone.json")
     try:

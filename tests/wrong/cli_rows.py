@@ -218,7 +218,7 @@ live nowhere --no-browser | there is no run, file or shipped weights 'nowhere'
 live quickstrt --no-browser | did you mean 'quickstart'
 live text.txt --no-browser | text.txt
 live empty --no-browser | empty
-live plain --no-browser | mask
+live plain --no-browser | attention module
 live run missing.png --no-browser | missing.png
 live run text.txt --no-browser | text.txt
 live run --no-browser --port -1 | --port must be 0 to 65535, got -1

@@ -93,7 +93,7 @@ function fillFigure(made, name, step, least) {
   const [title, equation, shape, said, drawn] = made.lastChild.children;
   title.textContent = name;
   showEquation(equation, step.equation);
-  shape.textContent = step.shape.join(" × ");
+  shape.textContent = step.shape.join(" × ") + (step.channel === undefined ? "" : `, channel ${step.channel}`);
   said.textContent = numbers;
   drawn.textContent = fixed ? `drawn on ${least} to 1` : "drawn on this range";
 }
@@ -139,6 +139,8 @@ async function ask() {
   try {
     const answer = await source.ask({ pixels: state.pixels, network, random, channel, masks });
     problem(state.words);
+    // A part with fewer channels shows its last.
+    if (channel !== null) for (const { steps } of answer.modules) for (const step of steps) step.channel = Math.min(channel, step.shape[2] - 1);
     Object.assign(state, { answer, network, untrained: null });
     $("timing").textContent = `${Math.round(performance.now() - start)} ms from question to answer${known ? "" : ", the first time"}`;
     const masked = answer.modules.filter(maskStep);
@@ -170,8 +172,9 @@ function show() {
     track.append(bar);
     const share = element("span", "share", `${(100 * probabilities[k]).toFixed(1)}%`);
     share.dataset.share = probabilities[k];
-    return [element("span", "", classes[k]), track, share];
+    return [element("span", "", classes[k]), track, share, element("span", "logit", logits[k].toFixed(2))];
   }));
+  rows.prepend(element("span", "head", "class"), element("span"), element("span", "head share", "share"), element("span", "head logit", "logit"));
   // Built-in pictures are named by their class, and only of them the object is known.
   $("none").textContent = state.firstObject && !classes.includes(state.name) ? `The picture shows: ${state.name}. This network knows no such class.` : "";
   $("said").textContent = `${classes[order[0]]}, ${(100 * probabilities[order[0]]).toFixed(0)}%`;
@@ -449,7 +452,8 @@ function listenForFiles() {
 /** Within a page of the site: shorter, and in the colours that the reader chose there. */
 function becomePart() {
   document.body.classList.add("within");
-  const site = window.parent.document.body;
+  let site;
+  try { site = window.parent.document.body; } catch { return; } // opened as a file, pages do not know each other
   const follow = () => { document.documentElement.style.colorScheme = { light: "light", dark: "dark" }[site.dataset.theme] || ""; };
   follow();
   new MutationObserver(follow).observe(site, { attributes: true });
