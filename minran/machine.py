@@ -52,6 +52,25 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def free_bytes() -> int:
+    """Bytes of memory that this process may still take, by the machine and by a container's limit.
+
+    More than any machine has where the system does not say.
+    """
+    free = [1 << 60]
+    if kilobytes := _linux_says("meminfo", "MemAvailable:"):
+        free.append(int(kilobytes.split()[0]) * 1024)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
+        rows = (row.split() for row in (group / "memory.stat").read_text().splitlines())
+        given_back = next((int(size) for name, size in rows if name == "inactive_file"), 0)
+        free.append(limit - used + given_back)
+    except (OSError, ValueError):  # no container, or "max": without a limit
+        pass
+    return max(0, min(free))
+
+
 def commit() -> str | None:
     """The commit of the source tree minran is imported from, if it is one."""
     tree = Path(__file__).resolve().parents[1]

@@ -97,6 +97,7 @@ MACHINE = {
     "set_precision(name)": "choose that; None is the device's default",
     "activations(x)": "x as the network's operations shall store maps: bfloat16 for bf16",
     "place(array)": "a copy of a host's array on the device",
+    "free_memory()": "bytes that arrays may still take",
     "recorder()": "what records a training step as a graph and replays it",
 }
 """What a backend may say about the machine, and let be chosen."""

@@ -8,8 +8,9 @@ import minran
 from minran import backend
 from minran.arguments import Option, takes
 from minran.cli import shared
-from minran.errors import BackendError, RecipeError, expect
+from minran.errors import BackendError, RecipeError, ShapeError, expect
 from minran.files import PICTURES, expect_writable
+from minran.inspect.probe import expect_size
 
 MODEL: Option = ("model", "a name from `minran models`", {})
 commands = shared.Commands()
@@ -31,16 +32,37 @@ def models(args: argparse.Namespace) -> None:
     MODEL,
     ("--depth", "levels of the tree (default: the units)", {"type": int}),
     ("--num-classes", "another number of classes", {"type": int}),
+    ("--size", "pixels a side (default: what the network was drawn for)", {"type": int}),
+    ("--train", "print the memory of a training step instead; nothing is trained", False),
+    ("--batch", "with --train: pictures a step (default: 64)", 64),
+    ("--device", "with --train: whose memory (default: cpu)", shared.CPU_OR_GPU),
 )
 def summary(args: argparse.Namespace) -> None:
     """Print a network's modules, shapes, parameters and multiply-adds.
 
     minran summary attention56
     minran summary attention_small_cifar --depth 6
+    minran summary attention56 --size 224 --batch 64 --train
+
+    With --train: how much memory a step takes, by stage, without taking it. Pictures that are
+    held in memory come on top: rows x columns x 3 bytes each.
     """
-    shared.expect_least(args.depth, "--depth", 0)
+    if args.train:
+        takes(args, "summary --train", "model num_classes size train batch device")
+        shared.expect_least(args.batch, "--batch", 1)
+    else:
+        takes(args, "summary without --train", "model depth num_classes size")
+        shared.expect_least(args.depth, "--depth", 0)
     model = minran.create_model(args.model, args.num_classes)
-    print(minran.inspect.summary(model).text(depth=args.depth))
+    shared.expect_least(args.size, "--size", 1)
+    try:
+        if args.train:
+            print(minran.inspect.memory(model, args.batch, args.size, args.device))
+        else:
+            print(minran.inspect.summary(model, args.size).text(depth=args.depth))
+    except ShapeError:
+        expect_size(model, args.size or 1)  # which says the sizes that do
+        raise
 
 
 @commands(

@@ -35,6 +35,7 @@ from minran.inspect.masks import (
     score_attention,
     score_table,
 )
+from minran.inspect.memory import Memory, memory
 from minran.inspect.probe import class_probabilities, record, stage_responses
 from minran.inspect.summary import Row, Summary, summary
 
@@ -42,6 +43,7 @@ __all__ = [
     "RULES",
     "Attention",
     "Channels",
+    "Memory",
     "Reach",
     "Row",
     "Scores",
@@ -63,6 +65,7 @@ __all__ = [
     "mask_figure",
     "mask_over_epochs_figure",
     "mask_reach",
+    "memory",
     "module_graph",
     "overlay",
     "prediction_figure",

@@ -5,16 +5,20 @@ Of several processes (`minran.distributed`) the first reads and writes the files
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from minran import distributed
+import numpy as np
+
+from minran import backend, distributed
 from minran.data import Dataset
 from minran.errors import RecipeError, expect
 from minran.hints import checked
+from minran.inspect.memory import gigabytes, largest, memory
 from minran.nn import Module
 from minran.train.checkpoint import Checkpoint, Progress
 from minran.train.gpu import steps_for
@@ -83,6 +87,7 @@ def train(
         for line in filter(None, (parts.origin, parts.settled)):
             reporter.say(line)
         with StopRequest(quiet=not leads) as stop, reporter:
+            warn_unless_it_fits(recipe, parts)
             steps = steps_for(recipe, parts, capture)
             told = on_row if leads else None
             session = Session(recipe, parts, steps, run, progress, history, stop, reporter, told)
@@ -126,6 +131,34 @@ def opened(
         # The same seed makes the same weights, but perhaps not on another kind of processor.
         parts.model.load_state_dict(distributed.from_leader(parts.model.state_dict))
         yield parts, progress, history
+
+
+def warn_unless_it_fits(recipe: Recipe, parts: Parts) -> None:
+    """Warn where a step is expected to take more memory than is free, and say which batch fits."""
+    kernels, size = backend.current(), distributed.current().size
+    if not (backend.has("free_memory") and distributed.leads()):
+        return
+    gpu, images = backend.has("recorder"), parts.train.dataset.images
+    # Each process of a machine takes its share of the batch, and of the processor's memory.
+    free = kernels.free_memory() // (1 if gpu else size)
+    placed = images.nbytes if gpu and isinstance(images, np.ndarray) else 0
+
+    def needed(batch: int) -> int:
+        share, pixels = -(-batch // size), recipe.data.size
+        of_test = min(parts.test.batch_size, len(parts.test.dataset)) // size
+        options = "gpu" if gpu else "cpu", of_test, parts.average is not None
+        return placed + memory(parts.model, share, pixels, *options).total
+
+    batch = parts.train.batch_size
+    if (most := needed(batch)) > free:
+        smaller = largest(lambda count: needed(count) <= free, batch)
+        fits = f"training.batch_size={smaller} fits" if smaller else "not even one picture fits"
+        warnings.warn(
+            f"a step of {batch} pictures of {recipe.data.size} pixels is expected to take about "
+            f"{gigabytes(most)} of memory, and {gigabytes(free)} are free; {fits}, and data.size "
+            "can be smaller",
+            stacklevel=4,
+        )
 
 
 def expect_same_pictures(**datasets: Dataset) -> None:

@@ -25,6 +25,12 @@ inspect.mask_reach(net, image_size=<<(8, 8, 3); (8, 'a'); (0, 8); []>>) | ShapeE
 interop.export_onnx(net, 'a.onnx', <<0; -1; 2.5; '32'; True; (8,)>>) | ShapeError | image_size
 interop.export_onnx(net, 'a.onnx', <<(8, 8, 3); (8, 'a'); (0, 8); []>>) | ShapeError | image_size
 interop.export_onnx(net, 'a.onnx', maps=<<None; 1; 'yes'>>) | ShapeError | maps
+inspect.memory(net, <<0; -1; 2.5; 'a'; None; True>>) | ShapeError | batch
+inspect.memory(net, 2, image_size=<<0; -1; 2.5; '32'; (8,)>>) | ShapeError | image_size
+inspect.memory(net, 2, device=<<'cupy'; 'tpu'; None; 1>>) | ShapeError | device
+inspect.memory(net, 2, test_batch=<<-1; 'a'; 2.5>>) | ShapeError | test_batch
+inspect.memory(net, 2, averaged=<<1; 'yes'; None>>) | ShapeError | averaged
+inspect.<<memory>>(<<None; 'attention_nano'; nn.Linear>>, 2) | ShapeError | model
 inspect.<<summary; module_graph>>(<<None; 'attention_nano'; nn.Linear>>) | ShapeError | model
 inspect.mask_reach(<<None; 'attention_nano'; nn.Linear>>) | ShapeError | model
 inspect.choose_channels(mask, count=<<0; -1; 99; 'a'; None; 2.5; True>>) | ShapeError | count

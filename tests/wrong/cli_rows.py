@@ -181,6 +181,14 @@ summary attention_nano --depth -1 | depth
 summary attention_nano --depth two | two
 summary attention_nano --num-classes 0 | num_classes
 summary attention_nano --num-classes x | x
+summary attention_nano --size 0 | --size
+summary attention56 --size 20 | 31 pixels a side or more
+summary attention56 --size 20 --train | 31 pixels a side or more
+summary attention_nano --train --batch 0 | --batch
+summary attention_nano --batch 8 | without --train does not take --batch
+summary attention_nano --device gpu | without --train does not take --device
+summary attention_nano --train --depth 2 | --train does not take --depth
+summary attention_nano --train --device tpu | tpu
 graph | model
 graph attention57 | attention56
 graph attention_nano --depth -1 | depth

@@ -8,8 +8,8 @@ equation in `backend/naive`, which is its oracle.
 import numpy as np
 
 from minran.backend.contract import kernels_of
-from minran.backend.cpu import activation, blocks, conv, fused, loss, norm, pool, product
+from minran.backend.cpu import activation, blocks, conv, fused, loss, memory, norm, pool, product
 
 name, xp = "numpy", np
 
-globals().update(kernels_of(activation, blocks, conv, fused, loss, norm, pool, product))
+globals().update(kernels_of(activation, blocks, conv, fused, loss, memory, norm, pool, product))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minran import machine
 from minran.backend.cpu.blocks import TUNING
 
 _ALIGNMENT = 64
@@ -64,8 +65,17 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return array
 
 
+def free_memory() -> int:
+    """Bytes that arrays may still take, as the system says; what is pooled among them."""
+    return machine.free_bytes() + _pooled()
+
+
 def release_free() -> int:
     """Give the pooled memory that nobody uses back to the system; returns its bytes."""
-    total = sum(nbytes * len(stack) for nbytes, stack in _free.items())
+    total = _pooled()
     _free.clear()
     return total
+
+
+def _pooled() -> int:
+    return sum(nbytes * len(stack) for nbytes, stack in _free.items())

@@ -139,10 +139,14 @@ class CudaDevice:
         """What records a training step and replays it."""
         return CudaRecorder(self.xp)
 
+    def free_memory(self) -> int:
+        """Bytes that nobody uses, and those that CuPy keeps for new arrays."""
+        free, _ = self.xp.cuda.runtime.memGetInfo()
+        return int(free + self.xp.get_default_memory_pool().free_bytes())
+
     def _no_room(self, shape: Size, dtype: Any) -> BackendError:
         needed = math.prod(shape) * self.xp.dtype(dtype).itemsize
-        free, total = self.xp.cuda.runtime.memGetInfo()
-        free += self.xp.get_default_memory_pool().free_bytes()
+        free, total = self.free_memory(), self.xp.cuda.runtime.memGetInfo()[1]
         return BackendError(
             f"the GPU's memory is full: {needed / 2**20:,.0f} MiB more were needed, "
             f"{free / 2**20:,.0f} of its {total / 2**20:,.0f} MiB are free; use a smaller batch"

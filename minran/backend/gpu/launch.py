@@ -210,6 +210,11 @@ def place(array: np.ndarray) -> Array:
     return device().place(array)
 
 
+def free_memory() -> int:
+    """Bytes that arrays may still take."""
+    return int(device().free_memory())
+
+
 def recorder() -> CudaRecorder:
     """What records a training step and replays it."""
     return device().recorder()

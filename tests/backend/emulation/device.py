@@ -63,6 +63,10 @@ class EmulatedDevice:
         """A copy of a host's array."""
         return self.xp.array(array)
 
+    def free_memory(self) -> int:
+        """As much as on a large GPU."""
+        return 1 << 37
+
     def recorder(self) -> EmulatedRecorder:
         """What records a step."""
         return EmulatedRecorder()

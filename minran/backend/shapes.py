@@ -1,0 +1,297 @@
+"""A backend that computes nothing: arrays with shapes and dtypes, whose bytes are counted.
+
+A step of training runs through it in milliseconds, whatever its size, and its `Ledger` then knows
+how much memory it would have taken. Every array that a kernel makes is a view of a few bytes with
+strides of 0: its numbers mean nothing. Only `inspect.memory` chooses it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from minran import backend
+from minran.backend.cpu import blocks, fused
+from minran.backend.cpu.conv import COLUMN_BLOCK_BYTES
+from minran.backend.geometry import Pair, conv_sizes, pool_sizes
+from minran.backend.gpu.conv import SLICED_BLOCKS
+
+Array = Any
+name = "shapes"
+
+
+class Ledger:
+    """What is held, and what was held at most, on the CPU or on a GPU.
+
+    held, most: bytes now and at the peak; by_place: bytes now by `place`, which is where the
+    arrays that are made next belong; copies: by size in bytes, the most arrays that were held
+    together, since the CPU keeps memory for the next array of the same size only
+    (`backend/cpu/memory`); buffers: bytes that its threads work in, kept in the same way.
+    """
+
+    def __init__(self, gpu: bool) -> None:
+        self.gpu, self.place = gpu, ""
+        self.held = self.most = 0
+        self.by_place: Counter[str] = Counter()
+        self.copies: Counter[int] = Counter()
+        self._now: Counter[int] = Counter()
+        self._buffers: set[int] = set()
+
+    @property
+    def peak(self) -> int:
+        """Bytes of arrays that the backend takes from the system."""
+        return self.most if self.gpu else sum(size * n for size, n in self.copies.items())
+
+    @property
+    def buffers(self) -> int:
+        """Bytes of what each thread works in."""
+        return blocks.threads() * sum(self._buffers)
+
+    def take(self, size: int, place: str) -> None:
+        """An array of `size` bytes is made."""
+        self.held += size
+        self.most = max(self.most, self.held)
+        self.by_place[place] += size
+        self._now[size] += 1
+        self.copies[size] = max(self.copies[size], self._now[size])
+
+    def give(self, size: int, place: str) -> None:
+        """The last view of it is gone."""
+        self.held -= size
+        self.by_place[place] -= size
+        self._now[size] -= 1
+
+    def work(self, x: Array, y: Array, kernel: int, padding: int, block: int, plain: bool) -> None:
+        """Note the buffers of a convolution x -> y on the CPU: columns, a frame, the normalised x.
+
+        block: of how many bytes its blocks are; plain: no norm comes before it.
+        """
+        columns = kernel * kernel * x.shape[3] * math.prod(y.shape[1:3]) * x.itemsize
+        rows, width = (side + 2 * padding for side in x.shape[1:3])
+        frame, own = rows * width * x.shape[3] * x.itemsize, math.prod(x.shape[1:]) * x.itemsize
+        sample = max(columns if plain else own, math.prod(y.shape[1:]) * y.itemsize)
+        each = [columns, frame] * (kernel > 1) + [own] * (not plain)
+        for cut in blocks.block_ranges(len(x), sample, block):
+            self._buffers.update((cut.stop - cut.start) * size for size in each)
+
+    def slices(self, x: Array, w: Array, y: Array) -> None:
+        """Note the parts of a gradient of filters on a GPU, which are added up (`gpu/conv`)."""
+        taps, outputs, pixels = math.prod(w.shape[:3]), w.shape[3], math.prod(y.shape[:3])
+        tiles = math.ceil(taps / 64) * math.ceil(outputs / min(64, max(16, outputs)))
+        size = min(SLICED_BLOCKS // tiles, pixels // 128) * w.size * w.itemsize
+        self.most = max(self.most, self.held + size)
+
+
+ledger = Ledger(gpu=False)
+
+
+@contextmanager
+def counted(gpu: bool) -> Iterator[Ledger]:
+    """Within the block this is the backend, and what is made in it is counted."""
+    global ledger
+    ledger, before = Ledger(gpu), backend.current()
+    try:
+        backend._current = sys.modules[__name__]
+        yield ledger
+    finally:
+        backend._current = before
+
+
+class _Owner(np.ndarray):
+    """The few bytes behind every view of one array; tells its ledger when the last one is gone."""
+
+    __slots__ = ("entry",)
+    entry: tuple[Ledger, int, str]
+
+    def __del__(self) -> None:
+        if entry := getattr(self, "entry", None):  # views of the owner itself have none
+            entry[0].give(*entry[1:])
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of which only shape and dtype are real."""
+    dtype = np.dtype(dtype)
+    owner = _Owner((dtype.itemsize,), np.uint8, buffer=bytearray(dtype.itemsize))
+    owner.entry = ledger, math.prod(shape) * dtype.itemsize, ledger.place
+    ledger.take(*owner.entry[1:])
+    return np.ndarray(shape, dtype, owner, strides=(0,) * len(shape))
+
+
+def like(array: Array) -> Array:
+    """An array of the shape and dtype of another."""
+    return empty(array.shape, array.dtype)
+
+
+def vector(x: Array) -> Array:
+    """One float64 number a channel."""
+    return np.ones(x.shape[-1])
+
+
+class _NumPy:
+    """NumPy, but for what makes large arrays in a network's step."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def concatenate(self, arrays: Any, axis: int) -> Array:
+        sizes = list(arrays[0].shape)
+        sizes[axis] = sum(array.shape[axis] for array in arrays)
+        return empty(tuple(sizes), arrays[0].dtype)
+
+
+xp = _NumPy()
+
+
+def _results(places: tuple[int, ...], *args: Any) -> Any:
+    made = tuple(like(args[place]) for place in places)
+    return made if len(made) > 1 else made[0]
+
+
+# Of kernels whose results have the shapes of arguments: the numbers of these.
+_LIKE = {
+    "relu": (0,),
+    "relu_backward": (0,),
+    "sigmoid": (0,),
+    "sigmoid_backward": (0,),
+    "channel_attention_backward": (0,),
+    "spatial_attention_backward": (0,),
+    "gate": (0,),
+    "gate_backward": (1, 2),
+    "max_pool2d_backward": (1,),
+    "batch_norm": (0,),
+    "batch_norm_backward_input": (1,),
+    "softmax": (0,),
+    "softmax_backward": (0,),
+    "log_softmax": (0,),
+    "log_softmax_backward": (0,),
+    "cross_entropy_backward": (1,),
+}
+globals().update({kernel: partial(_results, places) for kernel, places in _LIKE.items()})
+
+
+def add(a: Array, b: Array, out: Array | None = None) -> Array:
+    return like(a) if out is None else out
+
+
+def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
+    return like(x), empty((*x.shape[:-1], 1), x.dtype)
+
+
+def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
+    n, _, _, c = x.shape
+    return like(x), empty((n, 1, 1, c), x.dtype), empty((n, 1, 1, c), x.dtype)
+
+
+def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
+    sizes = conv_sizes(x.shape[1:3], w.shape[:2], stride, padding)
+    y = empty((len(x), *sizes, w.shape[3]), x.dtype)
+    ledger.work(x, y, len(w), padding[0], COLUMN_BLOCK_BYTES, plain=True)
+    return y
+
+
+def conv2d_backward(
+    gy: Array, x: Array, w: Array, stride: Pair, padding: Pair, groups: int, need_gx: bool = True
+) -> tuple[Array | None, Array]:
+    read, made = (gy, x) if need_gx and stride == (1, 1) and groups == 1 else (x, gy)
+    ledger.work(read, made, len(w), padding[0], COLUMN_BLOCK_BYTES, plain=True)
+    ledger.slices(x, w, gy)
+    return like(x) if need_gx else None, like(w)
+
+
+def norm_relu_conv2d(
+    x: Array, norm: Any, w: Array, stride: int, padding: int, residual: Any, with_moments: bool
+) -> tuple[Array, Any]:
+    sizes = conv_sizes(x.shape[1:3], w.shape[:2], (stride, stride), (padding, padding))
+    y = empty((len(x), *sizes, w.shape[3]), x.dtype)
+    ledger.work(x, y, len(w), padding, fused.BLOCK_BYTES.get(len(w), 1 << 18), plain=False)
+    return y, (vector(y), vector(y)) if with_moments else None
+
+
+def norm_relu_conv2d_backward(
+    gy: Array, x: Array, norm: Any, w: Array, stride: int, padding: int, whole: Any
+) -> tuple[Array, ...]:
+    read, made = (gy, x) if stride == 1 else (x, gy)
+    ledger.work(read, made, len(w), padding, fused.BLOCK_BYTES.get(len(w), 1 << 18), plain=False)
+    ledger.slices(x, w, gy)
+    return like(x), like(w), vector(x), vector(x)
+
+
+def folded_unit(
+    x: Array,
+    first: Any,
+    w1: Array,
+    shift2: Any,
+    w2: Array,
+    shift3: Any,
+    w3: Array,
+    projection: Any,
+    stride: int,
+) -> Array:
+    sizes = conv_sizes(x.shape[1:3], (3, 3), (stride, stride), (1, 1))
+    return empty((len(x), *sizes, w3.shape[3]), x.dtype)
+
+
+def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: bool) -> Array:
+    sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode)
+    return empty((len(x), *sizes, x.shape[3]), x.dtype)
+
+
+def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
+    return max_pool2d(x, kernel, stride, padding, False)
+
+
+def avg_pool2d_backward(gy: Array, x_shape: Any, kernel: Pair, stride: Pair, pad: Pair) -> Array:
+    return empty(x_shape, gy.dtype)
+
+
+def global_avg_pool(x: Array) -> Array:
+    return empty((len(x), x.shape[3]), x.dtype)
+
+
+def global_avg_pool_backward(gy: Array, x_shape: Any) -> Array:
+    return empty(x_shape, gy.dtype)
+
+
+def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
+    return empty((len(x), *size, x.shape[3]), x.dtype)
+
+
+def upsample_bilinear2d_backward(gy: Array, x_shape: Any, align_corners: bool) -> Array:
+    return empty(x_shape, gy.dtype)
+
+
+def batch_moments(x: Array) -> tuple[Array, Array]:
+    return vector(x), vector(x)
+
+
+def batch_statistics(mean: Array, *others: Any) -> Array:
+    return vector(mean)
+
+
+def batch_norm_backward_sums(gy: Array, x: Array, *others: Any) -> tuple[Array, Array]:
+    return vector(x), vector(x)
+
+
+def linear(x: Array, w: Array) -> Array:
+    return empty((len(x), w.shape[1]), x.dtype)
+
+
+def linear_backward(
+    gy: Array, x: Array, w: Array, need_gx: bool = True
+) -> tuple[Array | None, Array]:
+    return like(x) if need_gx else None, like(w)
+
+
+def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
+    return np.zeros((), logits.dtype), like(logits)
+
+
+def sgd_update(*args: Any) -> None:
+    """Nothing moves."""

@@ -1,0 +1,177 @@
+"""How much memory a step of training takes, before it is taken."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minran import ops
+from minran.autograd import Array, Op, Tensor, no_grad, watch_forward
+from minran.backend import shapes
+from minran.errors import expect, expect_whole
+from minran.hints import checked
+from minran.inspect.probe import Size, blank_picture
+from minran.nn import Module
+from minran.nn.module import evaluating
+from minran.streams import text_table
+
+PROGRAM = 60 << 20
+"""Bytes of Python with NumPy and minran, about; docs/results/memory compares all with measured."""
+AHEAD = 5
+"""Batches that lie in memory: the loader's, and the one that is computed with."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of a training step of `batch` pictures of (H, W, C), by what they hold.
+
+    maps: by stage, what the forward pass keeps for the backward pass; moving: what both passes
+    hold for a moment, at most, on the CPU with what is kept for later arrays of the same size;
+    buffers: columns and blocks of the CPU's threads; weights: with gradients, velocities and
+    averages; batches: pictures that are prepared; program: Python itself (the CPU only).
+    """
+
+    batch: int
+    image_shape: tuple[int, ...]
+    device: str
+    maps: dict[str, int]
+    moving: int
+    buffers: int
+    weights: int
+    batches: int
+    program: int
+
+    @property
+    def total(self) -> int:
+        """Bytes altogether."""
+        rest = self.moving + self.buffers + self.weights + self.batches + self.program
+        return sum(self.maps.values()) + rest
+
+    def __str__(self) -> str:
+        lines = [(f"maps of {stage}", gigabytes(size)) for stage, size in self.maps.items()]
+        others = {
+            "gradients of maps, results": self.moving,
+            "columns and blocks": self.buffers,
+            "weights, gradients, velocities": self.weights,
+            "pictures that are prepared": self.batches,
+            "Python and its packages": self.program,
+        }
+        lines += [(what, gigabytes(size)) for what, size in others.items() if size]
+        size = "x".join(map(str, self.image_shape))
+        head = f"a training step of {self.batch} pictures of {size}, {self.device}"
+        lines = [(head, "memory"), *lines, ("together", gigabytes(self.total))]
+        return "\n".join(text_table(lines, right=(1,)))
+
+
+@checked()
+def memory(
+    model: Module,
+    batch: int,
+    image_size: Size = None,
+    device: str = "cpu",
+    test_batch: int = 0,
+    averaged: bool = False,
+) -> Memory:
+    """What a training step with SGD and momentum takes: nothing is computed, only counted.
+
+    batch: pictures a step; image_size: rows and columns (one number for both), None for those
+    that the model was drawn for; device: "cpu", or "gpu" for its memory, in float32 (tf32); with
+    bf16 the maps take half. test_batch: pictures of a test's batch on the CPU, 0 for none;
+    averaged: whether weights are averaged too (`training.ema`).
+
+    Compared with measured memory in docs/results/memory. The model stays as it was. Raises
+    ShapeError for a number below 1, another device, or pictures that do not fit.
+
+    >>> inspect.memory(minran.create_model("attention56"), 32).total > 5 << 30
+    True
+    """
+    expect_whole(batch, "memory: batch")
+    expect_whole(test_batch, "memory: test_batch", 0)
+    expect(device in ("cpu", "gpu"), f'memory: device must be "cpu" or "gpu", got {device!r}')
+    gpu, picture = device == "gpu", blank_picture(model, image_size)
+    parameters = model.parameters()
+    before = [parameter.grad for parameter in parameters]
+    with evaluating(model), shapes.counted(gpu) as ledger:
+        model.train()
+        for parameter in parameters:
+            parameter.grad = None
+        try:
+            maps = _step(model, _pictures(picture, batch), ledger)
+            if test_batch and not gpu:
+                model.eval()
+                with no_grad():
+                    model(_pictures(picture, test_batch))
+        finally:
+            for parameter, gradient in zip(parameters, before, strict=True):
+                parameter.grad = gradient
+        peak = ledger.peak
+    trained = sum(parameter.data.nbytes for parameter in parameters if parameter.requires_grad)
+    stay = sum(parameter.data.nbytes for parameter in parameters)
+    # Velocities and gradients; these once more on a GPU, where the optimiser puts them together.
+    weights = stay + trained * (3 if gpu else 2) + stay * averaged
+    made = picture.data.nbytes * batch
+    return Memory(
+        batch,
+        picture.shape[1:],
+        device,
+        maps,
+        max(0, peak - sum(maps.values()) - trained),
+        0 if gpu else ledger.buffers,
+        weights,
+        made if gpu else made * AHEAD,
+        0 if gpu else PROGRAM,
+    )
+
+
+def _pictures(picture: Tensor, count: int) -> Tensor:
+    """`count` pictures without numbers, which are not counted as maps."""
+    zero = np.zeros((), picture.dtype)
+    return Tensor(np.broadcast_to(zero, (count, *picture.shape[1:])))
+
+
+def _step(model: Module, images: Tensor, ledger: shapes.Ledger) -> dict[str, int]:
+    """Both passes; what the first kept for the second, by stage."""
+    stages = {id(p.data): _stage(name) for name, p in model.named_parameters()}
+
+    def watch(op: Op, arrays: tuple[Any, ...]) -> Array:
+        # Operations with weights say where we are; those without belong to the ones before.
+        known = (stages[id(array)] for array in arrays if id(array) in stages)
+        ledger.place = next(known, ledger.place)
+        return op.forward(*arrays)
+
+    token = watch_forward.set(watch)
+    try:
+        logits = model(images)
+    finally:
+        watch_forward.reset(token)
+    loss = ops.cross_entropy(logits, np.zeros(len(images), int))
+    kept = Counter(ledger.by_place)
+    del logits
+    ledger.place = "backward"
+    loss.backward()
+    return {stage: kept[stage] for stage in dict.fromkeys(stages.values())}
+
+
+def _stage(name: str) -> str:
+    """`stages.0` of "stages.0.1.trunk.weight", `stem` of "stem.0.weight"."""
+    first, second, *_ = (*name.split("."), "")
+    return f"{first}.{second}" if first == "stages" else first
+
+
+def largest(fits: Callable[[int], bool], batch: int) -> int:
+    """The largest of batch / 2, batch / 4, ... that fits; 0 if not even one picture does."""
+    while batch > 1:
+        batch //= 2
+        if fits(batch):
+            return batch
+    return 0
+
+
+def gigabytes(size: int) -> str:
+    """Bytes as "1.25 GB", small ones as "12 MB"."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"

@@ -1,0 +1,49 @@
+"""A run that will not fit says so before it starts, and which batch fits."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import pytest
+from train_helpers import assert_same_run, tiny
+
+from minran import machine
+from minran.backend.cpu import memory
+from minran.inspect.memory import largest
+from minran.train import train
+
+
+def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = "training.epochs=1", "training.batch_size=24", "training.test_batch_size=4"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # there is room
+        train(tiny(*changes), tmp_path / "quiet", quiet=True)
+    # Python alone is counted as 63 MB: what is left is enough for some pictures, but not for 24.
+    monkeypatch.setattr(machine, "free_bytes", lambda: 68_000_000)
+    memory.release_free()
+    with pytest.warns(UserWarning, match=r"24 pictures of 32 .* 68 MB are free") as caught:
+        train(tiny(*changes), tmp_path / "told", quiet=True)
+    assert "training.batch_size=6 fits" in str(caught[0].message)
+    assert_same_run(tmp_path / "told", tmp_path / "quiet")  # it is a warning, and nothing else
+
+
+def test_where_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
+    memory.release_free()
+    with pytest.warns(UserWarning, match="not even one picture fits"):
+        train(tiny("training.epochs=1"), tmp_path / "run", quiet=True)
+
+
+def test_the_largest_that_fits() -> None:
+    assert [largest(lambda n: n <= 10, batch) for batch in (64, 11, 2, 1)] == [8, 5, 1, 0]
+
+
+def test_what_is_free() -> None:
+    free = machine.free_bytes()
+    assert 1 << 20 < free <= 1 << 60
+    array = memory.empty((1 << 22,), "u1")
+    pooled = memory.free_memory() - machine.free_bytes()
+    del array
+    gained = memory.free_memory() - machine.free_bytes() - pooled
+    assert gained > (1 << 22) - (1 << 21)  # other processes take and give meanwhile
