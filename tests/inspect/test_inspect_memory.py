@@ -1,4 +1,4 @@
-"""The memory of a step, counted without taking it: by hand, beside a process, and shape by shape."""
+"""The memory of a step, counted without taking it: by hand, and beside what a process takes."""
 
 from __future__ import annotations
 

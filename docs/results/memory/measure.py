@@ -44,7 +44,7 @@ def run(name: str, batch: int, size: int, ema: float) -> int:
     """A run of two epochs over built-in shapes, with tests and checkpoints."""
     changes = [f"data.train_count={PICTURES}", f"data.test_count={TEST}", f"data.size={size}"]
     changes += [f"model.name={name}", f"training.batch_size={batch}", f"training.ema={ema}"]
-    recipe = load_recipe("quickstart", [*changes, "training.epochs=2"])
+    recipe = load_recipe("cifar10-small", ["data.name=shapes", *changes, "training.epochs=2"])
     with tempfile.TemporaryDirectory() as folder:
         train(recipe, folder + "/run", quiet=True)
     return machine.peak_bytes()
