@@ -160,6 +160,21 @@ def live_page() -> Iterator[Quote]:
             yield f"median (medians of rounds) | {cells[0]} |", FRONT
 
 
+def memory() -> Iterator[Quote]:
+    page, ratios = "docs/results/memory/README.md", []
+    logs = [json.loads((RESULTS / "memory" / f"threads-{n}.json").read_text()) for n in (1, 2)]
+    for pair in zip(*(log["rows"] for log in logs), strict=True):
+        kind, network, batch, size = (pair[0][key] for key in ("kind", "network", "batch", "size"))
+        cells = [(row["expected"], row["measured"]) for row in pair]
+        ratios += [said / took for said, took in cells]
+        text = [f"{a / 1e9:.2f} / {b / 1e9:.2f} GB, {a / b:.2f}" for a, b in cells]
+        yield f"| {kind} | `{network}` | {batch} of {size} | {' | '.join(text)} |", page
+    yield f"between {min(ratios):.2f} and {max(ratios):.2f} times measured", page
+    network = minran.create_model("attention56_cifar")
+    on_gpu = minran.inspect.memory(network, 64, device="gpu").total
+    yield f"{on_gpu / 1e9:.2f} GB, where an H200 took", page
+
+
 def epoch(file: str) -> float:
     """Seconds of an epoch but the first."""
     ends = [row["seconds"] for row in rows(file)]
@@ -421,6 +436,7 @@ def quotes() -> Iterator[Quote]:
         compared,
         few_pictures,
         live_page,
+        memory,
         speed,
         scaling_and_peers,
         on_a_gpu,
