@@ -170,9 +170,17 @@ def memory() -> Iterator[Quote]:
         text = [f"{a / 1e9:.2f} / {b / 1e9:.2f} GB, {a / b:.2f}" for a, b in cells]
         yield f"| {kind} | `{network}` | {batch} of {size} | {' | '.join(text)} |", page
     yield f"between {min(ratios):.2f} and {max(ratios):.2f} times measured", page
+    yield (
+        f"between {min(ratios):.2f} and {max(ratios):.2f} times measured memory",
+        "docs/howto/own-pictures.md",
+    )
     network = minran.create_model("attention56_cifar")
-    on_gpu = minran.inspect.memory(network, 64, device="gpu").total
-    yield f"{on_gpu / 1e9:.2f} GB, where an H200 took", page
+    for batch, file in ((64, "gpu-tf32-64-512"), (128, "first-call-128"), (512, "gpu-tf32-64-512")):
+        jobs = json.loads((RESULTS / "gpu" / f"{file}.json").read_text())["sections"]["networks"]
+        job = next(job for job in jobs if job["options"]["batch"] == batch)
+        took = next(c["device_bytes"] for c in job["contenders"] if c["name"] == "minran")
+        said = minran.inspect.memory(network, batch, device="gpu").total
+        yield f"| {batch} | {said / 1e9:.2f} / {took / 1e9:.2f} GB, {said / took:.2f} |", page
 
 
 def epoch(file: str) -> float:

@@ -173,5 +173,5 @@ def largest(fits: Callable[[int], bool], batch: int) -> int:
 
 
 def gigabytes(size: int) -> str:
-    """Bytes as "1.25 GB", small ones as "12 MB"."""
+    """Bytes in gigabytes, small ones in megabytes."""
     return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{math.ceil(size / 1e6)} MB"
