@@ -87,7 +87,7 @@ def memory(
     Compared with measured memory in docs/results/memory. The model stays as it was. Raises
     ShapeError for a number below 1, another device, or pictures that do not fit.
 
-    >>> inspect.memory(minran.create_model("attention56"), 32).total > 5 << 30
+    >>> inspect.memory(minran.create_model("attention56"), 32).total > 4 << 30
     True
     """
     expect_whole(batch, "memory: batch")
