@@ -174,16 +174,16 @@ class HostBatches:
         scores = loader.batch_size, data.num_classes
         self.images = xp.zeros((loader.batch_size, *data.images.shape[1:]), np.float32)
         self.truth, self.targets = xp.zeros(scores, np.float32), xp.zeros(scores, np.float32)
+        self.uploader = backend.current().uploader([self.images, self.truth, self.targets])
         self.loader = loader
 
     def epoch(self, epoch: int, start: int) -> Generator[None, None, None]:
-        """Each batch is copied to the device before its step."""
+        """Each batch is copied to the device while the step before it runs."""
         with closing(self.loader.epoch(epoch, start)) as batches:
             for images, labels, *soft in batches:
                 truth = one_hot(labels, self.loader.dataset.num_classes)
-                self.images[...] = backend.to_device(images)
-                self.truth[...] = backend.to_device(truth)
-                self.targets[...] = backend.to_device(soft[0] if soft else truth)
+                self.uploader.send(images, truth, soft[0] if soft else truth)
+                self.uploader.take()
                 yield
 
     def make(self) -> Batch:

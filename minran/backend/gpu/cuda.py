@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minran.backend.gpu.graph import CudaRecorder
+from minran.backend.gpu.upload import CudaUploader
 from minran.errors import BackendError, expect, pip_install
 
 _INSTALL = f"{pip_install('gpu')} (for a driver of CUDA 13: {pip_install('gpu13')})"
@@ -143,6 +145,10 @@ class CudaDevice:
         """Bytes that nobody uses, and those that CuPy keeps for new arrays."""
         free, _ = self.xp.cuda.runtime.memGetInfo()
         return int(free + self.xp.get_default_memory_pool().free_bytes())
+
+    def uploader(self, targets: Sequence[Any]) -> CudaUploader:
+        """What copies batches into `targets` while the GPU works."""
+        return CudaUploader(self.xp, targets)
 
     def _no_room(self, shape: Size, dtype: Any) -> BackendError:
         needed = math.prod(shape) * self.xp.dtype(dtype).itemsize

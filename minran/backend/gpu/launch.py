@@ -17,6 +17,7 @@ import numpy as np
 from minran.backend import weight_dtype
 from minran.backend.gpu.cuda import CudaDevice, Size
 from minran.backend.gpu.graph import CudaRecorder
+from minran.backend.gpu.upload import CudaUploader
 from minran.errors import ShapeError, expect
 
 Array = Any
@@ -213,6 +214,11 @@ def place(array: np.ndarray) -> Array:
 def free_memory() -> int:
     """Bytes that arrays may still take."""
     return int(device().free_memory())
+
+
+def uploader(targets: Sequence[Array]) -> CudaUploader:
+    """What copies batches into `targets` while the device works."""
+    return device().uploader(targets)
 
 
 def recorder() -> CudaRecorder:

@@ -8,7 +8,7 @@ outside an array. What is read outside an array, or before it was written, is Na
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -31,6 +31,22 @@ def _library(text: str, instances: tuple[str, ...], optimise: bool = True) -> ct
     library = build(text, instances, "-O1" if optimise else "-O0")
     library.signature.restype = ctypes.c_char_p
     return library
+
+
+class EmulatedUploader:
+    """Copies a batch when it is taken, as late as a GPU may (`test_gpu_upload` has its streams)."""
+
+    def __init__(self, targets: Sequence[Any]) -> None:
+        self.targets = targets
+
+    def send(self, *arrays: np.ndarray) -> None:
+        """Note the batch."""
+        self.arrays = [array.copy() for array in arrays]
+
+    def take(self) -> None:
+        """Put it where it goes."""
+        for target, array in zip(self.targets, self.arrays, strict=True):
+            target[...] = type(target)(array) if isinstance(target, DeviceArray) else array
 
 
 class EmulatedDevice:
@@ -66,6 +82,10 @@ class EmulatedDevice:
     def free_memory(self) -> int:
         """As much as on a large GPU."""
         return 1 << 37
+
+    def uploader(self, targets: Sequence[Any]) -> EmulatedUploader:
+        """What copies batches."""
+        return EmulatedUploader(targets)
 
     def recorder(self) -> EmulatedRecorder:
         """What records a step."""
