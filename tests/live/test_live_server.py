@@ -236,7 +236,7 @@ def test_the_command_serves_until_ctrl_c() -> None:
             assert connection.getresponse().status == 200
             connection.close()
             run.send_signal(signal.SIGINT)
-            out, err = run.communicate(timeout=20)
+            out, err = run.communicate(timeout=60)
         finally:
             run.kill()
     assert (run.returncode, out, err) == (0, "ended\n", "")
