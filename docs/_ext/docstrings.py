@@ -64,6 +64,11 @@ def public_names(module: str) -> list[str]:
     ]
 
 
+def _rank(thing: Any) -> int:
+    """0 for a function, 1 for a class, 2 for an error."""
+    return (1 + issubclass(thing, Exception)) if inspect.isclass(thing) else 0
+
+
 def in_examples() -> set[str]:
     """Every word in an example: of a page, of a docstring, of a notebook."""
     package = Path(str(importlib.import_module("minran").__file__)).parent
@@ -223,6 +228,10 @@ def setup(app: Any) -> dict[str, Any]:
         alias = str(getattr(thing, "__doc__", "")).startswith("Alias for field")
         return True if alias or name not in (offered if what == "module" else used) else None
 
+    # What one calls comes first, then what that takes and returns, then what it raises.
+    for found in map(importlib.import_module, PACKAGES):
+        if hasattr(found, "__all__"):
+            found.__all__.sort(key=lambda name, module=found: _rank(getattr(module, name)))
     app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

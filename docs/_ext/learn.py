@@ -25,7 +25,7 @@ from minran.workshop.course.copies import (
     to_text,
 )
 
-_BADGE = re.compile(r"\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)\n*")
+_BADGE = re.compile(r"\[!\[Open in\s+Colab\]\([^)]*\)\]\([^)]*\)\n*")
 _LINK = re.compile(r"\]\((\d\d[a-z]?_[a-z0-9_]+)\.py\)")
 
 
