@@ -45,6 +45,7 @@ _LATE = {
         *("inside_outside", "mask_scores", "network_maps", "pixel_curves", "random_network"),
         *("replaced_masks", "right_answers", "variance_parts"),
     ),
+    "on_paper": ("paper_frames",),
     "planted": ("InterpolationOtherCorners", "SoftmaxSameForAll", "planted"),
     "shipped": ("ablation",),
     "show": ("show_kernel",),

@@ -10,8 +10,8 @@
 #     name: python3
 #   minran:
 #     number: 8
-#     seconds: 12
-#     minutes: 80
+#     seconds: 15
+#     minutes: 90
 # ---
 
 # %% [markdown]
@@ -29,7 +29,7 @@
 # - follow one image through every map of a trained module;
 # - say which part of the image a mask depends on, with an hourglass and with local convolutions.
 #
-# **Time**: 80 minutes to read and do; runs in 12 seconds on 2 cores.
+# **Time**: 90 minutes to read and do; runs in 15 seconds on 2 cores.
 # **Needs**: notebook 05 (max-pool, bilinear interpolation) and notebook 07 (residual units).
 
 # %% tags=["setup"]
@@ -49,6 +49,7 @@ from minran.course import (
     check,
     explore,
     hourglass_figure,
+    paper_frames,
     reach_figure,
     shape_trace,
     show_source,
@@ -316,14 +317,29 @@ check("08.3", module_parameters)
 # in stage 1 **the mask has twice as many units as the rest of the module**.
 
 # %% [markdown]
-# ## 6 · One image through one trained module
+# ## 6 · One image through one module
 #
-# Until now the maps were numbers in boxes. Here are their values, in a network that has been
-# trained: the one of `minran quickstart`, and one of its test images, an arrow. **The images are
-# the built-in shapes, not CIFAR.** Its first attention module has maps of 16x16 positions and 16
-# channels, and a mask of depth 2. A channel keeps its number along every shortcut and through
-# pools and interpolations, so the frames below show *one* channel at every step: the one whose
-# mask varies most over this image.
+# ### On paper
+#
+# The smallest module that has every step: 4x4 positions, two channels, a mask with one pool and one
+# interpolation. Its units add nothing, so $T = u$. Of the head one convolution is left: each
+# channel's logit is its difference to the other channel, times $\ln 3$. That makes short fractions,
+# because $\sigma(k \ln 3) = 3^k / (1 + 3^k)$.
+#
+# Take paper, and compute each step before you look at its frame. Which pixel of channel 2 wins all
+# four windows? What is $H$ in the upper left corner?
+
+# %%
+paper_frames()
+
+# %% [markdown]
+# ### In a trained network
+#
+# Here are the same steps in a network that has been trained: that of `minran quickstart`, and one
+# of its test images, an arrow. **The images are the built-in shapes, not CIFAR.** Its first
+# attention module has maps of 16x16 positions and 16 channels, and a mask of depth 2. A channel
+# keeps its number along every shortcut and through pools and interpolations, so the frames below
+# show *one* channel at every step: the one whose mask varies most over this image.
 #
 # Before you run the next cell, predict: what is the side of the smallest map? Which steps cannot
 # have values below 0? And will this mask be larger on the arrow or beside it?

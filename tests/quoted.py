@@ -386,6 +386,65 @@ def masks() -> Iterator[Quote]:
     yield f"{first}% in stage 1 and {second}% in stage 2", page
 
 
+def gates() -> Iterator[Quote]:
+    """Networks with five gates, and the shares of wrong labels before and after gates."""
+    page = "docs/results/gates/README.md"
+    logs = ROOT / "minran" / "workshop" / "course" / "logs"
+    runs = json.loads((logs / "gates.json").read_text())
+
+    def of(kind: str, epoch: int, choose: Any, digits: int = 2) -> str:
+        rows = [r["rows"][epoch] for r in runs if (r["kind"], r["rate"]) == (kind, 0.3)]
+        found = sorted(map(choose, rows))
+        return f"{found[0]:.{digits}f} to {found[-1]:.{digits}f}"
+
+    def accuracies(kind: str, rate: float) -> str:
+        found = [run for run in runs if (run["kind"], run["rate"]) == (kind, rate)]
+        return ", ".join(f"{100 * run['rows'][-1]['test_accuracy']:.1f}%" for run in found)
+
+    yield f"| naive, a third of the rate | M T | {accuracies('naive', 0.1)} |", page
+    for kind in dict.fromkeys(run["kind"] for run in runs):
+        yield f"| {accuracies(kind, 0.3)} |", page
+        past = [
+            ", ".join(of(kind, epoch, lambda row, k=k: row["past"][k]) for k in (3, 7))
+            for epoch in (0, -1)
+        ]
+        growth = [
+            of(kind, epoch, lambda row: row["gradients"][0] / row["gradients"][-1], 1)
+            for epoch in (0, -1)
+        ]
+        cells = [*past, *growth]
+        yield f"| {kind} | {' | '.join(cells)} |", page
+    page, runs = (
+        "docs/results/label-filter/README.md",
+        json.loads((logs / "label_filter.json").read_text()),
+    )
+    changes = {
+        kind: [
+            [100 * (a - b) for a, b in zip(row["after"], row["before"])]
+            for run in runs
+            for row in run["rows"]
+            if run["kind"] == kind
+        ]
+        for kind in ("residual", "naive")
+    }
+    most = [f"{max(abs(x) for row in rows for x in row):.1f}" for rows in changes.values()]
+    lower = sorted(-x for row in changes["residual"][8::9] for x in row)
+    words = f"residual gates by at most {most[0]} points in any epoch, at naive ones by at most "
+    words += most[1]
+    trace = f"all six residual gates, by {lower[0]:.1f} to {lower[-1]:.1f} points"
+    for text in (words, trace):
+        yield text, "notebooks/15_noisy_labels.py"
+        yield text, page
+    for run in runs:
+        row = run["rows"][-1]
+        cells = [
+            ", ".join(f"{100 * a:.1f} -> {100 * b:.1f}" for a, b in zip(row[one], row[other]))
+            for one, other in (("before", "after"), ("update_before", "update_after"))
+        ]
+        about = f"{100 * run['wrong']:.1f} | {100 * row['test_accuracy']:.1f}%"
+        yield f"| {run['kind']}, {run['seed']} | {about} | {' | '.join(cells)} |", page
+
+
 def labels() -> Iterator[Quote]:
     """Training on with wrong labels, three seeds."""
     page = "notebooks/15_noisy_labels.py"
@@ -450,6 +509,7 @@ def quotes() -> Iterator[Quote]:
         on_a_gpu,
         in_small,
         masks,
+        gates,
         labels,
         counted,
     ):

@@ -68,7 +68,6 @@ def test_the_correlation() -> None:
     assert correlation(x, y) == pytest.approx(np.corrcoef(*flat)[0, 1])
 
 
-@pytest.mark.skipif(not RESULTS.is_dir(), reason="the results are not installed")
 def test_the_shipped_log_is_the_measured_one() -> None:
     runs = gate_runs.gate_runs()
     assert runs == gate_runs.collect(RESULTS, gate_runs.names())
