@@ -132,6 +132,22 @@ def test_the_object_moves_alone(page: Page) -> None:
     page.choose("tool", "paint")
 
 
+def test_an_object_of_another_picture_is_added(page: Page, server: Server) -> None:
+    page.choose("tool", "other")
+    asked = page.count()
+    page.find_element(By.ID, "picture").send_keys(" ")  # the ring begins in the middle
+    page.answered(asked)
+    rows, columns = np.nonzero(server.true_masks[1])
+    expected_picture = server.pictures[0].copy()
+    down, right = (16 - int(np.floor(at.mean() + 0.5)) for at in (rows, columns))
+    inside = (np.abs(rows + down - 15.5) < 16) & (np.abs(columns + right - 15.5) < 16)
+    rows, columns = rows[inside], columns[inside]
+    expected_picture[rows + down, columns + right] = server.pictures[1][rows, columns]
+    np.testing.assert_array_equal(page.pixels(), expected_picture)
+    np.testing.assert_allclose(page.shares(), expected(server, expected_picture), atol=1e-4)
+    page.choose("tool", "paint")
+
+
 def test_the_whole_picture_moves_and_its_edge_is_repeated(page: Page, server: Server) -> None:
     page.choose("tool", "shift")
     asked, picture = page.count(), page.find_element(By.ID, "picture")
@@ -257,7 +273,7 @@ def black_png(side: int) -> bytes:
 
 
 def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
-    """As from a file manager: not even the browser opens what is no picture."""
+    """As from a file manager."""
     from PIL import Image
 
     good, broken, text, huge, many = (
@@ -269,9 +285,11 @@ def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
     text.write_text("no picture")
     with huge.open("wb") as file:
         file.truncate(70 << 20)
+    page.execute_script("window.addEventListener('drop', (e) => { kept = e.defaultPrevented; })")
     asked = page.count()
     page.drop(good)
     page.answered(asked)
+    assert page.execute_script("return kept")  # or the browser would open the file instead
     assert (page.pixels() == (10, 200, 30)).all()
     for file, words in (
         (broken, "broken.png is no picture"),

@@ -335,6 +335,18 @@ function moveObject(dx, dy) {
   }
   state.pixels = pixels; state.object = now;
 }
+/** A distractor: the object of the next picture to begin with, its middle at (x, y). */
+function addObject(x, y) {
+  const size = state.setup.size, all = state.setup.pictures, next = all[(all.findIndex((p) => p.name === state.name) + 1) % all.length];
+  const pixels = bytesOf(next.pixels), cells = [...bytesOf(next.object).entries()].filter(([, inside]) => inside).map(([k]) => k);
+  const mean = (of) => Math.round(cells.reduce((s, k) => s + of(k), 0) / cells.length), row = (k) => Math.floor(k / size);
+  const dy = y - mean(row), dx = x - mean((k) => k % size);
+  state.pixels = drag.from.slice();
+  for (const k of cells) {
+    const r = row(k) + dy, c = (k % size) + dx;
+    if (r >= 0 && c >= 0 && r < size && c < size) state.pixels.set(pixels.subarray(3 * k, 3 * k + 3), 3 * (r * size + c));
+  }
+}
 let drag = null;
 function startStroke(x, y) {
   remember();
@@ -344,6 +356,7 @@ function startStroke(x, y) {
 function stroke(x, y) {
   const size = state.setup.size, tool = $("tool").value;
   if (tool === "object") moveObject(x - drag.x, y - drag.y);
+  else if (tool === "other") addObject(x, y);
   else if (tool === "shift") {
     state.pixels = moved(drag.from, size, 3, x - drag.x, y - drag.y);
     if (drag.object) state.object = moved(drag.object, size, 1, x - drag.x, y - drag.y);
@@ -484,6 +497,7 @@ async function start() {
     button.addEventListener("click", () => begin(picture.name, pixels, picture.object && bytesOf(picture.object), button));
     $("gallery").append(button);
   }
+  $("tool").querySelector("[value=other]").disabled = setup.pictures.some((p) => !p.object);
   paintable($("picture"), startStroke, stroke);
   paintable($("own"), strokeOwn, strokeOwn);
   listenForFiles();
