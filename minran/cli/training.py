@@ -20,6 +20,7 @@ from minran.streams import text_table, visible
 
 commands = shared.Commands()
 add_commands = commands.add
+MISTAKES = 8  # wrong answers that `evaluate --mistakes` draws
 RUNS = "runs"
 """The folder of all runs, where nobody names another."""
 MAY_DIFFER = ("run", "runs", "data_dir", "mirror", "quiet", "debug")
@@ -168,6 +169,7 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
         {"type": int},
     ),
     ("--out", "also draw which class is taken for which (png, svg or pdf)", {}),
+    ("--mistakes", "also draw the surest wrong answers, of the true classes in turn", {}),
     shared.DARK,
     *shared.CIFAR,
     shared.DEVICE,
@@ -176,17 +178,19 @@ def evaluate(args: argparse.Namespace) -> None:
     """Test a trained network: its accuracy, that of each class, and what it is taken for.
 
     minran evaluate runs/cifar10-small --data-dir ~/data
-    minran evaluate quickstart/last.safetensors --out confusion.png
+    minran evaluate quickstart/last.safetensors --out confusion.png --mistakes wrong.png
     minran evaluate runs/large --size 320    # trained at 224, as the paper tests Attention-92
 
     Of more than 20 classes the 20 of the lowest accuracy are printed.
     """
     from minran.train.start import expect_same_pictures
 
-    if args.out is None:
-        takes(args, "evaluate without --out", "checkpoint data size data_dir mirror device")
-    else:
-        expect_writable(args.out, PICTURES, "evaluate --out")
+    if args.out is None and args.mistakes is None:
+        what = "evaluate without --out and --mistakes"
+        takes(args, what, "checkpoint data size data_dir mirror device")
+    for option, file in (("--out", args.out), ("--mistakes", args.mistakes)):
+        if file is not None:
+            expect_writable(file, PICTURES, f"evaluate {option}")
     backend.use(args.device)
     distributed.start()
     path, model, prepare, checkpoint = shared.load(args)
@@ -218,6 +222,21 @@ def evaluate(args: argparse.Namespace) -> None:
         if args.out is not None:
             draw = minran.inspect.confusion_figure
             shared.save_figure(draw(counts, test.class_names, args.dark), args.out)
+        if args.mistakes is not None:
+            _draw_mistakes(args, model, test, loader)
+
+
+def _draw_mistakes(args: argparse.Namespace, model: Any, test: Any, loader: Any) -> None:
+    """The surest wrong answers, with the name of the true class above each picture."""
+    numbers, labels, shares = minran.inspect.surest_mistakes(model, loader.epoch(0), MISTAKES)
+    if not len(numbers):
+        print("no wrong answer: nothing is drawn for --mistakes")
+        return
+    chosen = minran.data.in_turns(labels)[:MISTAKES]
+    rows = test.images[numbers[chosen]], shares[chosen], test.class_names
+    draw = minran.inspect.prediction_figure
+    figure = draw(*rows, 3, args.dark, labels=labels[chosen].tolist())
+    shared.save_figure(figure, args.mistakes)
 
 
 def _by_class(counts: np.ndarray, names: Sequence[str]) -> str:

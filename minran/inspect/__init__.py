@@ -36,7 +36,7 @@ from minran.inspect.masks import (
     score_table,
 )
 from minran.inspect.memory import Memory, memory
-from minran.inspect.probe import class_probabilities, record, stage_responses
+from minran.inspect.probe import class_probabilities, record, stage_responses, surest_mistakes
 from minran.inspect.summary import Row, Summary, summary
 
 __all__ = [
@@ -79,4 +79,5 @@ __all__ = [
     "score_table",
     "stage_responses",
     "summary",
+    "surest_mistakes",
 ]

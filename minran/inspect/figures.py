@@ -258,22 +258,29 @@ def prediction_figure(
     class_names: Sequence[str],
     count: int = 5,
     dark: bool = False,
+    labels: Sequence[int] | None = None,
 ) -> Figure:
     """A row for each picture: the picture, and bars for its `count` most probable classes.
 
-    images: (N, H, W, 3) to show, uint8 or between 0 and 1; probabilities: (N, K).
+    images: (N, H, W, 3) to show, uint8 or between 0 and 1; probabilities: (N, K); labels: the
+    true classes (N,), whose names then stand above the pictures.
     """
     expect(
         probabilities.shape == (len(images), len(class_names)) and len(images) >= 1,
         f"prediction_figure: probabilities must be ({len(images)}, {len(class_names)}), got "
         f"{probabilities.shape}",
     )
+    known = labels is None or len(labels) == len(images)
+    expect(known, f"prediction_figure: labels must be one for each of {len(images)} pictures")
+    titles = (
+        [plain(class_names[k], 24) for k in labels] if labels is not None else [""] * len(images)
+    )
     expect(count >= 1, f"prediction_figure: count must be at least 1, got {count}")
     colours = theme(dark)
     figure = new_figure(5.4, 1.6 * len(images) + 0.3, dark)
     grid = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, 2.2])
-    for (left, right), image, row in zip(grid, images, probabilities, strict=True):
-        style.show(left, as_colours(image), colours)
+    for (left, right), image, row, title in zip(grid, images, probabilities, titles, strict=True):
+        style.show(left, as_colours(image), colours, title)
         best = np.argsort(-row, kind="stable")[:count][::-1]
         style.dress(right, colours)
         places = range(len(best))

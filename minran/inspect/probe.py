@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -149,6 +149,32 @@ def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.
     logits = watch(model, images, lambda *call: None, "class_probabilities", batch_size)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
+
+
+@checked()
+def surest_mistakes(
+    model: Module, batches: Iterable[Any], count: int = 8
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each true class the `count` wrong answers of the highest probability, the surest first.
+
+    batches: of pictures (N, H, W, C), prepared as for training, and labels (N,) -> the numbers of
+    the pictures as they came (M,), their labels (M,) and probabilities (M, K).
+    """
+    expect_whole(count, "surest_mistakes: count")
+    worst: dict[int, list[tuple[float, int, np.ndarray]]] = defaultdict(list)
+    seen = 0
+    for images, labels, *_ in batches:
+        shares = class_probabilities(model, images)
+        for number in np.flatnonzero(shares.argmax(1) != labels):
+            row, own = shares[number], worst[int(labels[number])]
+            own.append((float(row.max()), seen + int(number), row))
+            own.sort(key=lambda one: -one[0])
+            del own[count:]
+        seen += len(labels)
+    rows = [(share, number, label, row) for label in worst for share, number, row in worst[label]]
+    rows.sort(key=lambda one: (-one[0], one[1]))
+    numbers, labels, found = ([row[place] for row in rows] for place in (1, 2, 3))
+    return np.array(numbers, int), np.array(labels, int), np.array(found)
 
 
 @checked()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import minran
 from minran.cli import main, make_parser
 from minran.cli.training import _by_class
 from minran.data import read_pictures
@@ -69,6 +70,35 @@ def test_evaluate_says_what_each_class_is_taken_for(run_folder, tmp_path, capsys
         share = f"{np.mean(answers[own] == k):.2%}" if own.any() else "-"
         assert line.split() == [test.class_names[k], str(own.sum()), share, *taken.split()]
     assert f"accuracy {np.mean(answers == test.labels):.2%}" in first
+
+
+def test_the_surest_mistakes_are_of_different_classes(run_folder, tmp_path, capsys, monkeypatch):
+    seen, draw = [], minran.inspect.prediction_figure
+    monkeypatch.setattr(
+        minran.inspect, "prediction_figure", lambda *a, **k: seen.append((a, k)) or draw(*a, **k)
+    )
+    out = tmp_path / "wrong.png"
+    assert main(["evaluate", str(run_folder), "--mistakes", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(out) and out.stat().st_size > 1000
+    (((images, shares, names, *_), options),) = seen
+    model, prepare, checkpoint = load_model(run_folder / "best.safetensors")
+    test = load_data(parse(checkpoint.recipe))[1]
+    every = class_probabilities(model, prepare(test.images))
+    wrong = np.flatnonzero(every.argmax(1) != test.labels)
+    surest = {k: every[wrong[test.labels[wrong] == k]].max(initial=0) for k in range(10)}
+    first = [k for k in range(10) if surest[k] > 0][: len(images)]
+    assert options["labels"][: len(first)] == first, "classes take turns, each with its surest"
+    np.testing.assert_allclose(shares.max(1)[: len(first)], [surest[k] for k in first], rtol=1e-5)
+    assert (shares.argmax(1) != options["labels"]).all() and names == test.class_names
+    for image, label in zip(images, options["labels"], strict=True):
+        assert any((image == other).all() for other in test.images[test.labels == label])
+
+
+def test_without_a_mistake_nothing_is_drawn(run_folder, tmp_path, capsys, monkeypatch):
+    none = np.array([], int), np.array([], int), np.array([])
+    monkeypatch.setattr(minran.inspect, "surest_mistakes", lambda *args: none)
+    assert main(["evaluate", str(run_folder), "--mistakes", str(tmp_path / "wrong.png")]) == 0
+    assert "no wrong answer" in capsys.readouterr().out and not any(tmp_path.iterdir())
 
 
 def test_of_many_classes_the_worst_are_printed():

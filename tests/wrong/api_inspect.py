@@ -122,6 +122,9 @@ inspect.histogram_figure([attention], <<0; "a">>) | ShapeError | bins
 inspect.mask_over_epochs_figure(photos, <<{}; [attention]>>) | ShapeError | checkpoints
 inspect.mask_over_epochs_figure(photos, {"a": [attention]}, <<1; "a">>) | ShapeError | index
 inspect.response_figure(<<{}; None; {"a": 3}; {"a": {"stem": "a"}}>>) | ShapeError | responses
+inspect.surest_mistakes(net, [], <<0; -1; "a"; None>>) | ShapeError | count
+inspect.surest_mistakes(<<None; "attention_nano">>, []) | ShapeError | model
+inspect.prediction_figure(photos, np.ones((2, 2)), ["a", "b"], labels=[0]) | ShapeError | labels
 inspect.prediction_figure(photos, np.ones((2, 3)), ["a", "b"]) | ShapeError | probabilities
 inspect.prediction_figure(photos, [[1, 0]], ["a", "b"]) | ShapeError | probabilities
 inspect.prediction_figure(photos, np.ones((2, 2)), "ab") | ShapeError | class_names

@@ -166,6 +166,8 @@ evaluate run --mirror http://x/ | --mirror
 evaluate run --device tpu | tpu
 evaluate run --dark | --dark
 evaluate run --out x.gif | .png
+evaluate run --mistakes x.gif | --mistakes
+evaluate run --mistakes empty | folder
 evaluate run --out empty | folder
 evaluate run --out x.bmp --dark | .png
 evaluate run run | run
