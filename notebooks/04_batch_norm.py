@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 04 · Batch norm and ReLU
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
 #
 # **You will be able to**
 #
@@ -62,6 +63,9 @@ colours = theme()
 # changes what that one convolution outputs, and the next layer does not see it: the factors do not
 # multiply. The figure shows the standard deviation of what each convolution outputs, **before** any
 # batch norm (after it, it would be 1 by definition).
+#
+# Before you run the next cells, predict: by which factor does that standard deviation change from
+# layer 2 to layer 20 with weights × 0.8 and × 1.25, without batch norm and with it?
 
 # %%
 images = load_shapes("train", 16).images / np.float32(255) - np.float32(0.5)

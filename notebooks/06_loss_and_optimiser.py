@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 06 · Loss and optimiser
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
 #
 # **You will be able to**
 #
@@ -448,6 +449,10 @@ figure
 # Now the paths. $L = \frac12(\theta_1^2 + 30\,\theta_2^2)$, a valley with $\kappa = 30$, all
 # three with the library's `SGD`. First **the same** $\eta$ for all, which is not fair to plain
 # descent; below each at the best of 20 rates.
+#
+# Before you run the next cells, predict: at its own best rate, is plain descent behind the two
+# others after 40 steps, and does Nesterov's path cross the valley more or less often than the heavy
+# ball's?
 
 # %%
 curvature = np.array([1.0, 30.0])

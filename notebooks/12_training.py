@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 12 · Training it
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/12_training.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/12_training.ipynb)
 #
 # **You will be able to**
 #
@@ -167,6 +168,9 @@ show_source(train_step, docstring=False)
 # of the history and redraws one figure; in a terminal `minran train` shows a progress bar instead.
 # The rate is not the paper's: it rises and falls once (`one_cycle`, notebook 06), and there is no
 # augmentation.
+#
+# Before you run the next cell, predict the test accuracy after the first epoch and after the last.
+# (Guessing is right once in ten.)
 
 # %%
 recipe = load_recipe(

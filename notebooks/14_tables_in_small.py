@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 14 · The paper's tables in small
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/14_tables_in_small.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/14_tables_in_small.ipynb)
 #
 # **You will be able to**
 #
@@ -117,8 +118,8 @@ check("14.1", margin)
 # ### Does the rule keep its word?
 #
 # Take two networks that are *exactly alike*: errors around 25 with a spread of 3. Draw three seeds
-# of each, decide, and repeat that 2,000 times. How often does each rule announce a difference that
-# is not there?
+# of each, decide, and repeat that 2,000 times. Before you run the next cell, predict: how often
+# does each rule announce a difference that is not there?
 
 # %%
 rng = np.random.default_rng(14)
@@ -320,7 +321,8 @@ print(f"to see  0.7 points (the paper's, channel against mixed): about {about:.0
 
 # %% [markdown]
 # Does that hold? Simulate 2,000 experiments with a true difference of 5 points, for several numbers
-# of seeds, and count in how many it is found (by (14.1) with the $f = 2n - 2$ of equal variances):
+# of seeds, and count in how many it is found (by (14.1) with the $f = 2n - 2$ of equal variances).
+# Before you run the next cell, predict the share for four seeds of each, a usual number:
 
 # %%
 for n in (4, 8, 12, 16, 20):

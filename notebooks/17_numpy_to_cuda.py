@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 17 · From NumPy to CUDA
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
 #
 # **You will be able to**
 #
@@ -150,7 +151,8 @@ for cin, cout, kernel in (*unit, (64, 64, 3), (1024, 1024, 3)):
 # ## 2 · Where the time of a step goes
 #
 # Measure the time of every kernel of the backend, in one training step of Attention-56 on 16
-# pictures.
+# pictures. Before you run the next cells, predict which share of the step convolutions have, with
+# the batch norms and ReLUs before them, forward and backward.
 
 # %%
 model = create_model("attention56_cifar")

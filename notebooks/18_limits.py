@@ -17,7 +17,8 @@
 # %% [markdown]
 # # 18 · Limits of the design
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/18_limits.ipynb)
+# [![Open in
+# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/18_limits.ipynb)
 #
 # **You will be able to**
 #
@@ -65,7 +66,8 @@ colours = theme()
 # $H \times W \times C$ weights, hence *3-D*. To compute it the network runs an hourglass of units
 # as wide as the trunk, and two convolutions from $C$ to $C$ channels at full size.
 #
-# `inspect.summary` counts both parts.
+# `inspect.summary` counts both parts. Before you run the next cell, predict: in which stage has the
+# mask the largest share of the module's parameters, and how large is it?
 
 # %%
 summary = inspect.summary(create_model("attention56_cifar"))
@@ -351,6 +353,9 @@ bars_figure(
 # A short training, to see whether they learn. **These pictures are the built-in shapes, not
 # CIFAR**, and only three kinds of them: discs, rings and squares. The network is the smallest,
 # `attention_nano`; it sees 60 batches. Two seeds each.
+#
+# Before you run the next cells, predict: which differs more, two kinds of gates or two seeds of one
+# kind?
 
 
 # %%

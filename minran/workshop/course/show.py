@@ -238,7 +238,9 @@ def _as_html(picture: Any) -> str:
     if hasattr(picture, "_repr_svg_"):
         return str(picture._repr_svg_())
     data = base64.b64encode(picture._repr_png_()).decode()
-    return f'<img src="data:image/png;base64,{data}" style="max-width:100%" alt="">'
+    # On a narrow page the figure around it scrolls: its numbers stay large enough to read.
+    style = "max-width:max(100%,600px)"
+    return f'<img src="data:image/png;base64,{data}" style="{style}" alt="">'
 
 
 @checked()
