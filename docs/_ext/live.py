@@ -58,7 +58,7 @@ def write(target: Path) -> None:
     live = _SCRIPT.format("live.js")
     for before, after in (
         (live, scripts + live if scripts else ""),
-        ("</noscript>", f'{still}</noscript>\n<div id="still" {shown}>{still}</div>'),
+        ("</noscript>", f'</noscript>\n<div id="still" {shown}>{still}</div>'),
         ("computed by minran as you paint.", f"{words} {home}"),
     ):
         if before not in page:

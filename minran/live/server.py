@@ -8,6 +8,7 @@ makes its own name point here gets nothing. Files are found in a table, never by
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import secrets
@@ -42,12 +43,8 @@ COMPARED = (
 MOST = 4 << 20
 """Bytes that a question may have: a picture, and a painted mask for each module."""
 
-TYPES = {
-    "html": "text/html",
-    "css": "text/css",
-    "js": "text/javascript",
-    "json": "application/json",
-}
+TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+TYPES |= {"json": "application/json", "png": "image/png"}
 
 RULES = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
@@ -114,6 +111,7 @@ class Server(ThreadingHTTPServer):
             "": (page / "index.html").read_bytes,
             "live.css": (page / "live.css").read_bytes,
             "live.js": (page / "live.js").read_bytes,
+            "still.png": self.still,
             "setup.json": lambda: _json(self.setup()),
         }
 
@@ -126,6 +124,19 @@ class Server(ThreadingHTTPServer):
         """What the page is told at its start."""
         shown = self.pictures, self.picture_names, self.true_masks
         return setup(self.title, self.networks, *shown, self.fit)
+
+    def still(self) -> bytes:
+        """The pictures with the first network's masks, or answers, for a page without scripts."""
+        network, shown = next(iter(self.networks.values())), io.BytesIO()
+        images = network.prepare(self.pictures)
+        try:
+            maps = inspect.attention_maps(network.trained, images)
+            figure = inspect.mask_figure(self.pictures, maps)
+        except ShapeError:  # it has no masks
+            shares = inspect.class_probabilities(network.trained, images)
+            figure = inspect.prediction_figure(self.pictures, shares, network.class_names)
+        figure.savefig(shown, format="png", dpi=100)
+        return shown.getvalue()
 
     def answer(self, question: Any) -> dict[str, Any]:
         """Logits and maps for a picture. Raises ShapeError for a question that is none.
@@ -301,10 +312,7 @@ def setup(
     true_masks: np.ndarray | None,
     fit: str = "cut",
 ) -> dict[str, Any]:
-    """What a page is told at its start.
-
-    fit: how files that are dropped become squares (`load_folder`).
-    """
+    """What a page is told at its start; fit: how files become squares (`load_folder`)."""
     size = pictures.shape[1]
     return {
         "title": title,

@@ -21,9 +21,9 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """A server within the block, answering in a thread."""
-    networks = {name: load_network(name) for name in COMPARED}
+def serving(*names: str) -> Iterator[Server]:
+    """A server of these networks, or those that are compared, answering in a thread."""
+    networks = {name: load_network(name) for name in names or COMPARED}
     server = Server(networks, *first_pictures(32), "quickstart")
     with answering(server):
         yield server

@@ -50,6 +50,21 @@ def page(browser: Page, server: Server) -> Iterator[Page]:
     assert [url for url in browser.requested() if not url.startswith(server.url)] == []
 
 
+@pytest.mark.parametrize("network", ["quickstart", "quickstart_no_mask"])
+def test_without_scripts_it_shows_the_pictures_and_says_so(tmp_path: Path, network: str) -> None:
+    with (
+        serving(network) as server,
+        chromium(tmp_path, "--blink-settings=scriptEnabled=false") as page,
+    ):
+        page.screen(400)
+        page.get(server.url)
+        assert "needs scripts, which are off" in page.find_element(By.TAG_NAME, "body").text
+        still = page.find_element(By.CSS_SELECTOR, "noscript img")
+        assert still.is_displayed() and still.rect["width"] > 300
+        assert page.execute_script("return document.querySelector('img').naturalWidth") > 300
+        assert page.cut() == [] and page.get_log("browser") == []
+
+
 def expected(
     server: Server, picture: np.ndarray, name: str = "quickstart", random: bool = False
 ) -> np.ndarray:
