@@ -11,7 +11,7 @@ from emulation import EmulatedBackend, EmulatedDevice
 
 from minran import backend
 from minran.backend import cpu, naive
-from minran.backend.gpu import engine
+from minran.backend.gpu import engine, launch, plain
 from minran.errors import BackendError
 
 
@@ -128,6 +128,28 @@ def test_norm_relu_conv2d(case: Case, precision: str) -> None:
     assert kernels.precision() == precision
     arrays = case.arrays()
     assert_close(actual(case, arrays, kernels), expected(case, arrays, precision), 1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("where", ["emulated", pytest.param("cupy", marks=pytest.mark.gpu)])
+def test_one_thread_a_number(where: str, case: Case, dtype: Any, groups: int) -> None:
+    arrays = case.arrays(np.float64)
+    x, w, gy = (arrays[name].astype(dtype) for name in ("x", "w", "gy"))
+    if case.w[2] % groups or case.w[3] % groups:
+        pytest.skip("these channels have no two groups")
+    w, window = w[:, :, : case.w[2] // groups], (*case.options[:2], groups)
+    with launch.using(EmulatedDevice()) if where == "emulated" else backend.use(where):
+        made = plain.conv2d(x, w, *window), *plain.conv2d_backward(gy, x, w, *window)
+        made = tuple(map(backend.to_host, made))
+    exact = [array.astype(np.float64) for array in (x, w, gy)]
+    truth = cpu.conv2d(*exact[:2], *window), *cpu.conv2d_backward(exact[2], *exact[:2], *window)
+    names, terms = ("y", "gx", "gw"), max(w[..., 0].size, w[0, 0, 0].size * 9, gy[..., 0].size)
+    # A sum of n products in order: its error is below n times the unit roundoff of its terms' sum.
+    allowed = terms * np.finfo(dtype).eps
+    assert_close(dict(zip(names, made)), dict(zip(names, truth)), allowed)
+    assert all(array.dtype == dtype for array in made)
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -2,8 +2,9 @@
 
 Read `launch` first (how a kernel file becomes a launch), then a pair of files at a time: the
 Python that knows shapes and the CUDA that knows numbers, `pool.py` and `kernels/pool.cu`. The
-convolution comes last: `conv.py`, `kernels/conv.cu`, `conv_views.cuh`, `product.cuh`, and
-`tensorcore.cuh`. Each kernel has the name and the meaning of its equation in `backend/naive`.
+convolution comes last: `plain.py` and `kernels/conv_plain.cu` with one thread for each number,
+then `conv.py`, `kernels/conv.cu`, `conv_views.cuh`, `product.cuh`, and `tensorcore.cuh`. Each
+kernel has the name and the meaning of its equation in `backend/naive`.
 Everything is launched on CuPy's current stream, and nothing here waits for the GPU or copies to
 it, so that a training step can be captured as a CUDA graph: `graph.py` does that.
 """
