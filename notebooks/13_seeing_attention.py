@@ -165,12 +165,13 @@ inspect.histogram_figure(attentions)
 show_source(variance_parts, docstring=False)
 log = mask_scores()
 SEEDS = ("seed 0", "seed 1", "seed 2")
-print(f"{'':22}" + "".join(f"{name:>22}" for name in PARTS))
+print(" " * 15 + "  ".join(["", *PARTS]))
 for attention in attentions:
-    shares = {"seed 0, here": variance_parts(attention.mask)}
+    shares = {"seed 0": variance_parts(attention.mask)}  # the network here; the others by the log
     shares |= {seed: log["variance_parts"][seed][attention.title] for seed in SEEDS[1:]}
-    for name, found in shares.items():
-        print(f"{attention.title}, {name:13}" + "".join(f"{share:22.0%}" for share in found))
+    for seed, found in shares.items():
+        cells = [f"{share:{len(name)}.0%}" for name, share in zip(PARTS, found)]
+        print(f"{attention.title}, {seed}  " + "  ".join(cells))
 
 # %% [markdown]
 # The three networks agree. 58 to 67% of the variance in stage 3 is image x channel, and only 9 to
@@ -499,10 +500,10 @@ for kind, share in (("deletion", 0.1), ("insertion", 0.2)):
 show_source(right_answers, docstring=False)
 many = load_shapes("test", count=1000)
 swapped = replaced_masks(model, preprocess(many.images), many.labels)
-print(f"{'accuracy, 1,000 images':46}{'seed 0, here':>14}" + "".join(f"{s:>9}" for s in SEEDS[1:]))
+print(f"{'accuracy, 1,000 images':46}" + "".join(f"{seed:>9}" for seed in SEEDS))
 for words, accuracy in swapped.items():
-    others = [log["accuracy"][seed][words] for seed in SEEDS[1:]]
-    print(f"{words:46}{accuracy:14.1%}" + "".join(f"{other:9.1%}" for other in others))
+    accuracies = [accuracy, *(log["accuracy"][seed][words] for seed in SEEDS[1:])]
+    print(f"{words:46}" + "".join(f"{one:9.1%}" for one in accuracies))
 
 # %% tags=["hide-input"]
 figure = new_figure(9.4, 3.5, False)

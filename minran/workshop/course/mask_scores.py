@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -158,15 +158,15 @@ def right_answers(
     inputs: np.ndarray,
     labels: np.ndarray,
     change: Change | None = None,
-    stages: Iterable[int] = (0, 1, 2),
+    stages: Collection[int] = (0, 1, 2),
 ) -> float:
     """Accuracy with the masks of these stages changed, 250 images at a time; as before after."""
     modules = [module for _, module in attention_modules(network, "right_answers")]
-    own = [module.mask for module in modules]
+    own: list[Any] = [module.mask for module in modules]
     try:
-        for stage in stages if change else ():
-            mask: Any = own[stage]
-            modules[stage].mask = Replaced(mask, change)  # type: ignore[arg-type, assignment]
+        for stage, (module, mask) in enumerate(zip(modules, own)):
+            if change is not None and stage in stages:
+                module.mask = cast(Any, Replaced(mask, change))
         answers = class_probabilities(network, inputs, 250).argmax(axis=1)
     finally:
         for module, mask in zip(modules, own):
