@@ -1,4 +1,4 @@
-"""The README: its commands and its example work. The how-tos' commands too."""
+"""The README: its commands and its example work. Commands of how-tos and `docs/teach` are some."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
     ROOT / "docs" / "learn" / "index.md",
     ROOT / "docs" / "paper" / "faq.md",
+    *sorted((ROOT / "docs" / "teach").glob("*.md")),
 ]
 
 

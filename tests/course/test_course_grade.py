@@ -114,11 +114,31 @@ def test_check_cells_do_not_count(student: Any, graded: Callable[..., Any]) -> N
 
 
 def test_the_time_of_the_whole(student: Any, graded: Callable[..., Any]) -> None:
-    node = answered(student, t01_1=RIGHT["01.1"])
-    node.cells.insert(3, code("import time; time.sleep(60)"))
+    node = answered(student, t01_1=RIGHT["01.1"], t01_2=f"{RIGHT['01.2']}\nprint(slept)")
+    node.cells.insert(3, code("import time; slept = time.sleep(60)"))
     result = graded(node, timeout=8)
     assert statuses(result) == ["passed", "not reached", "not reached"]
     assert "time ran out" in result["tasks"][1]["message"]
+
+
+def test_cells_that_no_task_needs_cost_no_time(student: Any, graded: Callable[..., Any]) -> None:
+    node = answered(student, t01_1=RIGHT["01.1"])
+    node.cells.insert(1, code("import time; time.sleep(60)"))
+    result = graded(node, timeout=30)
+    assert statuses(result) == ["passed", "blank", "blank"] and result["seconds"] < 30
+
+
+def test_what_only_the_whole_notebook_shows_counts(
+    student: Any, graded: Callable[..., Any]
+) -> None:
+    """A name that no text defines: the answer is wrong at first, and right after all cells."""
+    node = answered(
+        student,
+        t01_1="def vjp_mul(gy, a, b):\n    return times(gy, b), times(gy, a)",
+        t01_2="def vjp_sum(gy, s, axis):\n    return np.ones(s)",
+    )
+    node.cells.insert(1, code("globals()['ti' + 'mes'] = lambda x, y: x * y"))
+    assert statuses(graded(node)) == ["passed", "wrong", "blank"]
 
 
 def test_it_is_offline_and_leaves_no_files(student: Any, tmp_path: Path) -> None:

@@ -402,6 +402,16 @@ course grade missing.ipynb --notebook x | a notebook's number is like 03 or 00b
 course grade missing.ipynb --notebook 003 | a notebook's number is like 03 or 00b
 course grade missing.ipynb --notebook 3bb | a notebook's number is like 03 or 00b
 course grade missing.ipynb --notebook '' | --notebook is empty
+course grade missing.ipynb --jobs 0 | --jobs
+course grade missing.ipynb --jobs many | many
+course grade missing.ipynb --out text.txt | text.txt
+course grade missing.ipynb --out '' | --out is empty
+course grade missing.ipynb --csv marks.txt | --csv
+course grade missing.ipynb --csv nowhere/marks.csv | nowhere
+course grade missing.ipynb --csv empty | --csv
+course grade missing.ipynb --worksheet text.txt | --worksheet
+course grade missing.ipynb --csv marks.csv --worksheet text.txt | text.txt
+course grade missing.ipynb --csv marks.csv --worksheet missing.csv | missing.csv
 """
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from minran.arguments import add_command
 from minran.errors import RecipeError, expect
+from minran.files import expect_writable
 
 NOTEBOOKS = "--notebooks", "the sources (notebooks)", {"default": "notebooks", "metavar": "FOLDER"}
 
@@ -28,7 +29,7 @@ def add_commands(commands: Any) -> None:
         NOTEBOOKS,
     )
     seconds, number = {"type": float, "metavar": "SECONDS"}, {"metavar": "NN"}
-    memory = {"type": float, "default": 4, "metavar": "GB"}
+    memory, folder = {"type": float, "default": 4, "metavar": "GB"}, {"metavar": "FOLDER"}
     add_command(
         parts,
         grade,
@@ -37,7 +38,11 @@ def add_commands(commands: Any) -> None:
         ("--cell-timeout", "for one cell (120)", {**seconds, "default": 120}),
         ("--memory", "for a notebook's processes (4)", memory),
         ("--notebook", "which notebook it is, whatever the file says", number),
-        ("--source", "take the points from these source notebooks", {"metavar": "FOLDER"}),
+        ("--source", "take the points from these source notebooks", folder),
+        ("--jobs", "so many notebooks at once (1)", 1),
+        ("--out", "keep grades as they come and a feedback file each; go on there", folder),
+        ("--csv", "a table for Moodle, written anew after each notebook", {"metavar": "FILE"}),
+        ("--worksheet", "Moodle's grading worksheet, for e-mail addresses", {"metavar": "FILE"}),
         ("--json", "print JSON", False),
     )
 
@@ -80,7 +85,6 @@ def build(args: argparse.Namespace) -> int:
     minran course build --pair --check         # has any pair drifted from its source?
     minran course build --out course-copies    # student/, solution/, teacher/
     """
-    from minran.errors import RecipeError, expect
     from minran.workshop.course.copies import build_copies, build_pairs, drifted_pairs
 
     what = "say what to build: --pair, --out FOLDER, or --check"
@@ -107,23 +111,38 @@ def grade(args: argparse.Namespace) -> int:
 
     minran course grade 03_convolution.ipynb
     minran course grade handed-in/*.ipynb --source notebooks --json > grades.json
+    minran course grade handed-in/*/*.ipynb --jobs 2 --out marks --csv marks.csv
     """
+    from minran.workshop.course.marks import Marks, as_text
+
     number = args.notebook
     told = number is None or re.fullmatch(r"\d|\d\d[a-z]?", number) is not None
     named = f"--notebook: a notebook's number is like 03 or 00b, got {number!r:.99}"
     expect(told, named, RecipeError)
+    jobs = f"--jobs: how many notebooks at once, 1 to 64, got {args.jobs}"
+    expect(1 <= args.jobs <= 64, jobs, RecipeError)
+    alone = "--worksheet says who stands in the table: give --csv or --out, too"
+    expect(args.worksheet is None or args.csv or args.out, alone, RecipeError)
+    if args.csv is not None:
+        expect_writable(args.csv, (".csv",), "--csv")
+    settings = {
+        "timeout": args.timeout,
+        "cell_timeout": args.cell_timeout,
+        "source": args.source,
+        "memory": args.memory,
+        "number": number,
+    }
+    marks = Marks(args.files, settings, args.out, args.csv, args.worksheet)
     points = worth = failures = 0
     comma = ""
     if args.json:
         print("[", end="")
     try:
-        for file in args.files:
-            row, text = _grade_one(args, file)
+        for row in marks.grade(args.jobs):
             points, worth = points + row.get("points", 0), worth + row.get("worth", 0)
             failures += "error" in row
-            if args.json:
-                text = f"{comma}\n{json.dumps(row, indent=1)}"
-                comma = ","
+            text = f"{comma}\n{json.dumps(row, indent=1)}" if args.json else as_text(row)
+            comma = ","
             print(text, end="" if args.json else "\n", flush=True)
     finally:
         if args.json:
@@ -131,19 +150,3 @@ def grade(args: argparse.Namespace) -> int:
     if not args.json and len(args.files) > 1:
         print(f"{len(args.files) - failures} notebooks: {points} of {worth} points")
     return 0 if points == worth and not failures else 1
-
-
-def _grade_one(args: argparse.Namespace, file: str) -> tuple[dict[str, Any], str]:
-    """The row and the text of one notebook; one that is odd must not lose those of a class."""
-    from minran.errors import MinranError
-    from minran.workshop.course import grade as grading
-
-    try:
-        one = grading.grade(
-            file, args.timeout, args.cell_timeout, args.source, args.memory, args.notebook
-        )
-        return one.as_dict(), str(one)
-    except Exception as error:
-        kind = "" if isinstance(error, MinranError) else f"{type(error).__name__}: "
-        words = grading.printable(f"{kind}{error}")
-    return {"file": file, "error": words}, f"{grading.printable(file)}\n  cannot be graded: {words}"

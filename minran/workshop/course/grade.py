@@ -38,6 +38,7 @@ from minran.workshop.course.checking import (
     secret_inputs,
 )
 from minran.workshop.course.copies import Task, grade_id, need, notebook_files, read_notebook
+from minran.workshop.course.needed import unneeded_cells
 from minran.workshop.course.process import WALLS, Limits, Process, Stopped
 from minran.workshop.course.show import PACKAGE
 
@@ -107,13 +108,18 @@ def grade(
     memory: float = 4,
     number: int | str | None = None,
     walls: str | None = None,
+    package: frozenset[tuple[str, str]] | None = None,
 ) -> Grade:
     """Run a notebook of the course and judge its tasks.
+
+    First only the cells that its tasks need run, as far as the cells' text says. If an answer is
+    then neither right nor blank, the whole notebook runs, and what is right then counts too.
 
     timeout, cell_timeout: seconds for all cells, and for one cell or one task's judgement.
     source: the folder of the source notebooks, for what the tasks are worth (else 1 each).
     memory: GB for all processes of the notebook. number: which notebook it is, whatever it says.
     walls: one of `process.strengths()`; without it the strongest that this system offers.
+    package: what `read_package` gave when grading began (else at the first call).
     Raises DataError if the file is no notebook of the course.
     """
     number, cells = read_cells(Path(file), number)
@@ -122,11 +128,22 @@ def grade(
     expect(bool(checks), what, DataError)
     tasks = {name: find_task(cells, name) for name in checks}
     asked = {**tasks, **_source_tasks(number, source)}
-    _fingerprint()
-    run = Run(cells, tasks, Limits(memory=int(memory * 2**30), seconds=cell_timeout), timeout)
+    intact = package or _fingerprint()
+    limits = Limits(memory=int(memory * 2**30), seconds=cell_timeout)
+    answers = [answer_of(check)[0] for check in checks.values()]
+    exercises = [task.exercise for task in tasks.values() if task.exercise >= 0]
+    unneeded = unneeded_cells([cell.source for cell in cells], exercises, answers)
+    run = Run(cells, tasks, limits, timeout, left_out=set(unneeded))
     if cells:
         run.go(walls)
-    changed = _fingerprint() ^ _read_package() if run.no_wall_against else frozenset()
+    if unneeded and not all(run.settled(name, BLANK) for name in checks):
+        first, left_out = run, run.left_out - unneeded
+        run = Run(cells, tasks, limits, timeout, {}, first.fates, left_out, first.seconds)
+        run.go(walls)
+        for name in checks:  # the whole may take too long to come to what was judged before
+            if first.settled(name) or (first.settled(name, BLANK, WRONG) and not run.settled(name)):
+                run.outcomes[name] = first.outcomes[name]
+    changed = intact ^ read_package() if run.no_wall_against else frozenset()
     if changed:
         raise MinranError(
             f"the installed package was changed: {printable(min(changed)[0])} is not what it was "
@@ -162,6 +179,11 @@ class Run:
     seconds: float = 0.0
     """Time spent in cells and judgements; starts and what runs again are not counted."""
     no_wall_against: tuple[str, ...] = ()
+
+    def settled(self, name: str, *others: str) -> bool:
+        """Whether a task's answer is right, or has one of the `others` as its status."""
+        one = self.outcomes.get(name)
+        return one is not None and (one.passed or one.status in others)
 
     def go(self, walls: str | None) -> None:
         """Run all cells, judge the tasks at their places; start again after a bad end."""
@@ -234,13 +256,13 @@ def _source_tasks(number: str, source: str | Path | None) -> dict[str, Task]:
     raise DataError(f"there is no notebook {number} in {source}")
 
 
-def _read_package() -> frozenset[tuple[str, str]]:
+def read_package() -> frozenset[tuple[str, str]]:
     """Every module's file and a hash of it: without walls a notebook may change them."""
     files = [file for file in PACKAGE.rglob("*.py") if file.is_file()]
     return frozenset((str(file), hashlib.sha256(file.read_bytes()).hexdigest()) for file in files)
 
 
-_fingerprint = lru_cache(maxsize=1)(_read_package)
+_fingerprint = lru_cache(maxsize=1)(read_package)
 """The installed package as it was when grading began."""
 
 
