@@ -36,7 +36,7 @@ _LATE = {
         *("reach_figure", "roofline_figure", "time_figure", "tree_figure"),
     ),
     "first_hour": ("framed_signs",),
-    "gate_runs": ("KINDS", "gate_runs", "measure_gates", "options", "put_gates"),
+    "gate_runs": ("GATES", "gate_options", "gate_runs", "measure_gates", "put_gates"),
     "gates": ("SqueezeExciteParts", "cost", "replace_masks"),
     "kernels": ("Spent", "passes_and_bytes", "run_block", "seconds_of", "timed_kernels"),
     "label_filter": ("filtered_shares", "label_filter"),

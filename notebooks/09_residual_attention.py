@@ -47,11 +47,11 @@ import numpy as np
 from minran import create_model, gradcheck, inspect, nn, no_grad, ops, tensor
 from minran.backend import naive
 from minran.course import (
-    KINDS,
+    GATES,
     check,
+    gate_options,
     gate_runs,
     measure_gates,
-    options,
     paper_frames,
     put_gates,
     show_source,
@@ -357,7 +357,7 @@ def silence(model):
 
 
 def network(kind, seed=0):
-    made = create_model("attention164_cifar", seed=seed, **narrow, **options(kind))
+    made = create_model("attention164_cifar", seed=seed, **narrow, **gate_options(kind))
     return put_gates(made, kind)
 
 
@@ -373,7 +373,7 @@ def _ends(values):
     return values.min(axis=0), values.max(axis=0)
 
 
-LOOKS = dict(zip(KINDS, zip(colours.colours, "osD^v")))
+LOOKS = dict(zip(GATES, zip(colours.colours, "osD^v")))
 
 
 def by_module(panels, columns=3):

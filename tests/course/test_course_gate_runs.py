@@ -10,17 +10,23 @@ import pytest
 from minran import create_model, nn, tensor
 from minran.models import AttentionModule
 from minran.workshop.course import gate_runs
-from minran.workshop.course.gate_runs import KINDS, correlation, measure_gates, options, put_gates
+from minran.workshop.course.gate_runs import (
+    GATES,
+    correlation,
+    gate_options,
+    measure_gates,
+    put_gates,
+)
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "gates"
 
 
 def network(kind: str) -> nn.Module:
-    made = create_model("attention_nano", modules=(2, 2), dtype="float64", **options(kind))
+    made = create_model("attention_nano", modules=(2, 2), dtype="float64", **gate_options(kind))
     return put_gates(made, kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GATES)
 def test_a_gate_computes_what_is_said_of_it(kind: str) -> None:
     module = next(m for _, m in network(kind).named_modules() if isinstance(m, AttentionModule))
     x = tensor(np.random.default_rng(0).standard_normal((2, 8, 8, 16)))

@@ -37,7 +37,7 @@ from minran.train import (
 
 LOG = Path(__file__).with_name("logs") / "gates.json"
 RATE, PROBE = 0.3, 64
-KINDS: Mapping[str, str] = {
+GATES: Mapping[str, str] = {
     "residual": "(1 + M) T",
     "naive": "M T",
     "no mask": "T",
@@ -45,7 +45,7 @@ KINDS: Mapping[str, str] = {
     "half": "T / 2",
 }
 """What each kind of gate computes of trunk and mask."""
-RUNS = [*((kind, RATE) for kind in KINDS), ("naive", 0.1)]
+RUNS = [*((kind, RATE) for kind in GATES), ("naive", 0.1)]
 """Kind and learning rate."""
 SEEDS = (0, 1, 2)
 
@@ -69,7 +69,7 @@ class Half(Module):
         return tensor(np.full(u.shape, 0.5, u.dtype))
 
 
-def options(kind: str) -> dict[str, str]:
+def gate_options(kind: str) -> dict[str, str]:
     """The options of the library's network that a kind of gate is made from."""
     masked = "none" if kind in ("no mask", "half") else "hourglass"
     return {"learning": "residual" if kind == "residual" else "naive", "mask": masked}
@@ -153,7 +153,9 @@ def by_epoch(parts: Parts, look: Callable[[], dict[str, Any]]) -> list[dict[str,
 
 def run(kind: str, rate: float, seed: int) -> dict[str, Any]:
     """Train one network, and measure its gates by epoch."""
-    changes = [f"model.options.{key}={json.dumps(value)}" for key, value in options(kind).items()]
+    changes = [
+        f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()
+    ]
     changes += ["model.options.modules=[4, 4]", f"optimizer.lr={rate}", f"seed={seed}"]
     parts = build(load_recipe("ablation-nano", changes))
     model, test = put_gates(parts.model, kind), parts.test.dataset

@@ -23,7 +23,7 @@ from minran.nn import Module, observe
 from minran.nn.module import evaluating
 from minran.train import build, environment, load_recipe
 from minran.train.setup import load_data
-from minran.workshop.course.gate_runs import SEEDS, by_epoch, make, options
+from minran.workshop.course.gate_runs import SEEDS, by_epoch, gate_options, make
 
 LOG = Path(__file__).with_name("logs") / "label_filter.json"
 KINDS = ("residual", "naive", "no mask")
@@ -91,7 +91,9 @@ def _update(trunk: Module, u: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 
 def run(kind: str, seed: int) -> dict[str, Any]:
     """Train one network on labels of which some are wrong; its shares by epoch."""
-    changes = [f"model.options.{key}={json.dumps(value)}" for key, value in options(kind).items()]
+    changes = [
+        f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()
+    ]
     changes += [f"seed={seed}", f"data.label_noise={NOISE}", f"training.epochs={EPOCHS}"]
     recipe = load_recipe("ablation-nano", changes)
     parts, true = build(recipe), load_data(load_recipe("ablation-nano"))[0].labels[:IMAGES]
