@@ -119,6 +119,11 @@ def test_copies(file: Path) -> None:
             assert cell.metadata.nbgrader.solution
             check = node.cells[place + 1].metadata.nbgrader
             assert check.grade and check.locked and check.points >= 1
+    for kind in ("student", "teacher"):  # nbgrader's students get the teacher's text
+        text = "\n".join(c.source for c in copies[kind].cells if c.cell_type == "markdown")
+        assert "details>" not in text and "Answer</summary>" not in text
+        assert text.count("*Your answer:*") >= 3
+    assert "Answer</summary>" in to_text(copies["solution"])
     teacher = [c for c in copies["teacher"].cells if c.cell_type == "code"]
     assert len(find_tasks(copies["teacher"].cells, "teacher")) == len(notebook.tasks)
     ids = [c.metadata.nbgrader.grade_id for c in teacher if "nbgrader" in c.metadata]

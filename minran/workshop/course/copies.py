@@ -7,9 +7,10 @@ A notebook of the course is written as a jupytext percent file. A task is a code
 
 pair       `NN_name.ipynb` beside the source, for people who learn alone: blanks to fill in, and
            each solution folded away under its check
-student    blanks, nothing folded
-solution   everything filled in
-teacher    solutions between nbgrader's markers: the source of an nbgrader assignment
+student    blanks; of a question's folded answer only the place is left
+solution   everything filled in, answers folded
+teacher    solutions between nbgrader's markers, no answers: the source of an nbgrader assignment,
+           whose students get all that is not between markers
 
 All carry nbgrader's cell metadata and no outputs. The same source gives the same bytes.
 """
@@ -41,6 +42,7 @@ COPIES = ("student", "solution", "teacher")
 
 _TASK = re.compile(r"# Task (\d\d[a-z]?\.\d+): (.+)")
 _BLOCK = re.compile(rf"^([ \t]*){BEGIN}[ \t]*\n(.*?)^[ \t]*{END}[ \t]*$\n?", re.M | re.S)
+_FOLDED = re.compile(r"<details>.*?</details>", re.S)
 _NAME = re.compile(r"(\d\d[a-z]?)_[a-z0-9_]+\.py")
 
 
@@ -198,6 +200,8 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
             continue
         cell = copy.deepcopy(original)
         cell.id = f"n{notebook.number}-{index:03}"
+        if cell.cell_type == "markdown" and kind in ("student", "teacher"):
+            cell.source = _FOLDED.sub("*Your answer:*", cell.source)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if "hide-input" in cell.metadata.get("tags", []):
