@@ -412,6 +412,13 @@ course grade missing.ipynb --csv empty | --csv
 course grade missing.ipynb --worksheet text.txt | --worksheet
 course grade missing.ipynb --csv marks.csv --worksheet text.txt | text.txt
 course grade missing.ipynb --csv marks.csv --worksheet missing.csv | missing.csv
+course exam --seed -1 | --seed
+course exam --seed three | three
+course exam --questions gate,gaet | gaet
+course exam --questions gate,gate | twice
+course exam --questions '' | --questions is empty
+course exam --out text.txt | text.txt
+course exam --out '' | --out is empty
 """
 
 

@@ -1,15 +1,16 @@
-"""course: list, build, grade."""
+"""course: list, build, grade, exam."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from minran.arguments import add_command
 from minran.errors import RecipeError, expect
-from minran.files import expect_writable
+from minran.files import expect_writable, make_folder, write_atomically
 
 NOTEBOOKS = "--notebooks", "the sources (notebooks)", {"default": "notebooks", "metavar": "FOLDER"}
 
@@ -45,14 +46,22 @@ def add_commands(commands: Any) -> None:
         ("--worksheet", "Moodle's grading worksheet, for e-mail addresses", {"metavar": "FILE"}),
         ("--json", "print JSON", False),
     )
+    add_command(
+        parts,
+        exam,
+        ("--seed", "which variant (0)", 0),
+        ("--questions", "such as gate,norm,mask (all)", {"metavar": "NAMES"}),
+        ("--out", "where to write it (exam)", {"default": "exam", "metavar": "FOLDER"}),
+    )
 
 
 def course(args: argparse.Namespace) -> None:
-    """List, build and grade the notebooks of the course.
+    """List, build and grade the notebooks of the course; write an exam.
 
     minran course list
     minran course build --out course-copies
     minran course grade 03_convolution.ipynb
+    minran course exam --seed 3
     """
 
 
@@ -150,3 +159,24 @@ def grade(args: argparse.Namespace) -> int:
     if not args.json and len(args.files) > 1:
         print(f"{len(args.files) - failures} notebooks: {points} of {worth} points")
     return 0 if points == worth and not failures else 1
+
+
+def exam(args: argparse.Namespace) -> int:
+    """Write an exam with numbers of its own, and its solutions, as Markdown and as pages to print.
+
+    minran course exam --seed 3
+    minran course exam --seed 3 --questions sizes,unit,gate --out exam
+    """
+    from minran.workshop.course import exam as exams
+
+    expect(args.seed >= 0, f"--seed must be at least 0, got {args.seed}", RecipeError)
+    questions = None if args.questions is None else args.questions.split(",")
+    asked, solved = exams.exam(args.seed, questions)
+    out = Path(args.out)
+    make_folder(out)
+    for name, text in (("exam", asked), ("solutions", solved)):
+        for ending, content in (("md", text), ("html", exams.as_html(text))):
+            file = out / f"{name}-{args.seed}.{ending}"
+            write_atomically(file, content, RecipeError)
+            print(file)
+    return 0
