@@ -419,6 +419,11 @@ course exam --questions gate,gate | twice
 course exam --questions '' | --questions is empty
 course exam --out text.txt | text.txt
 course exam --out '' | --out is empty
+course slides --week 13 | --week
+course slides --week one | one
+course slides --week 2 --pdf --out '' | --out is empty
+course slides --out text.txt | text.txt
+course slides --notebooks missing | missing
 """
 
 

@@ -1,4 +1,4 @@
-"""course: list, build, grade, exam."""
+"""course: list, build, grade, exam, slides."""
 
 from __future__ import annotations
 
@@ -53,10 +53,18 @@ def add_commands(commands: Any) -> None:
         ("--questions", "such as gate,norm,mask (all)", {"metavar": "NAMES"}),
         ("--out", "where to write it (exam)", {"default": "exam", "metavar": "FOLDER"}),
     )
+    add_command(
+        parts,
+        slides,
+        ("--week", "which of the twelve (all)", {"type": int, "metavar": "N"}),
+        ("--pdf", "print them, too, with Chromium", False),
+        ("--out", "where to write them (slides)", {"default": "slides", "metavar": "FOLDER"}),
+        NOTEBOOKS,
+    )
 
 
 def course(args: argparse.Namespace) -> None:
-    """List, build and grade the notebooks of the course; write an exam.
+    """List, build and grade the notebooks of the course; write exams and slides.
 
     minran course list
     minran course build --out course-copies
@@ -179,4 +187,23 @@ def exam(args: argparse.Namespace) -> int:
             file = out / f"{name}-{args.seed}.{ending}"
             write_atomically(file, content, RecipeError)
             print(file)
+    return 0
+
+
+def slides(args: argparse.Namespace) -> int:
+    """Run the notebooks and make slides of their equations and figures, a set for each week.
+
+    minran course slides --week 7
+    minran course slides --pdf --out slides
+    """
+    from minran.workshop.course.slides import SETS, print_pdf, write_slides
+
+    weeks = range(1, len(SETS) + 1)
+    what = f"--week: there are weeks 1 to {len(SETS)}, got {args.week}"
+    expect(args.week is None or args.week in weeks, what, RecipeError)
+    for week in weeks if args.week is None else [args.week]:
+        page = write_slides(week, args.notebooks, args.out)
+        print(page, flush=True)
+        if args.pdf:
+            print(print_pdf(page), flush=True)
     return 0
