@@ -120,8 +120,8 @@ struct Loader {
       Few<T, PIECE> numbers = as<T>(pieces[p]);
 #pragma unroll
       for (int e = 0; e < PIECE; e++) {
-        T& number = numbers.number[e];
-        if (found[p]) number = Engine::round(view.prepare(number, factors, e));
+        const T number = Engine::round(view.prepare(numbers.number[e], factors, e));
+        numbers.number[e] = found[p] ? number : T(0);
       }
       T* address = tile.address(line_of(p), step_of(p));
       if constexpr (Tile::PITCH % PIECE == 0)
