@@ -136,6 +136,7 @@ struct Patches {
   Affine<T> affine;
   Sizes s;
 
+  __device__ const S* start() const { return x; }
   __device__ Line line(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.CG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
@@ -155,6 +156,7 @@ struct Outputs {
   const S* numbers;
   Sizes s;
 
+  __device__ const S* start() const { return numbers; }
   __device__ Line line(int o) const { return o; }
   __device__ Step step(int k) const { return k; }
   __device__ void move_on(int& place, int by) const { place += by; }
@@ -175,6 +177,7 @@ struct Readers {
   const S* gy;
   Sizes s;
 
+  __device__ const S* start() const { return gy; }
   __device__ Line line(int index) const { return pixel(index, s.H, s.W); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.H, s.W); }
@@ -203,6 +206,7 @@ struct TransposedFilters {
   const T* w;
   Sizes s;
 
+  __device__ const T* start() const { return w; }
   __device__ Line line(int c) const { return c; }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
   __device__ void move_on(Line& c, int by) const { c += by; }
@@ -225,6 +229,7 @@ struct TransposedPatches {
   Affine<T> affine;
   Sizes s;
 
+  __device__ const S* start() const { return x; }
   __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
   __device__ Step step(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ void move_on(Line& t, int by) const { ::move_on(t, by, s.KW, s.CG); }

@@ -109,7 +109,7 @@ struct Loader {
       const Stored* address =
           wanted ? view.find(lines[p % MY_LINES], steps[p % MY_STEPS]) : nullptr;
       found[p] = address;
-      pieces[p] = address ? few<PIECE>(address) : Few<Stored, PIECE>{};
+      pieces[p] = few<PIECE>(address ? address : view.start());
     }
   }
 
