@@ -1,4 +1,4 @@
-"""Instructions in the main loops of conv.cu, counted from what NVIDIA's compiler makes. Prints JSON.
+"""Instructions in the main loops of conv.cu, counted from what NVIDIA's compiler makes: JSON.
 
 Needs no GPU: `pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`, and minran's extra `test`.
 """

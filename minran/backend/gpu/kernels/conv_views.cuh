@@ -69,27 +69,30 @@ struct Affine {
   const T *scale, *shift, *centre;
 };
 
-// The same for COUNT neighbouring channels.
+// The same for COUNT neighbouring channels. Without a norm it is 1 (value - 0) + 0 with no floor, so
+// that no thread has to ask.
 template <typename T, int COUNT>
 struct Norm {
-  bool exists;
+  T floor;
   Few<T, COUNT> scale, shift, centre;
 
   __device__ T normal(T value, int e) const {
     return scale.number[e] * (value - centre.number[e]) + shift.number[e];
   }
   __device__ T apply(T value, int e) const {
-    if (!exists) return value;
     const T result = normal(value, e);
-    return result < T(0) ? T(0) : result;
+    return result < floor ? floor : result;  // NaN stays
   }
 };
 
 template <int COUNT, typename T>
 __device__ Norm<T, COUNT> norm_of(Affine<T> affine, int channel) {
-  if (!affine.scale) return {false, {}, {}, {}};
-  return {true, few<COUNT>(affine.scale + channel), few<COUNT>(affine.shift + channel),
-          few<COUNT>(affine.centre + channel)};
+  if (affine.scale)
+    return {T(0), few<COUNT>(affine.scale + channel), few<COUNT>(affine.shift + channel),
+            few<COUNT>(affine.centre + channel)};
+  Norm<T, COUNT> none = {T(__uint_as_float(0xff800000)), {}, {}, {}};  // minus infinity
+  for (int e = 0; e < COUNT; e++) none.scale.number[e] = T(1);
+  return none;
 }
 
 // For views that hand out numbers as they are.
