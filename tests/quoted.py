@@ -160,6 +160,15 @@ def live_page() -> Iterator[Quote]:
             yield f"median (medians of rounds) | {cells[0]} |", FRONT
 
 
+def instructions() -> Iterator[Quote]:
+    names = "gpu/static-before.json", "gpu/static.json"
+    before, now = (json.loads((RESULTS / name).read_text())["rows"] for name in names)
+    for one, other in zip(before, now, strict=True):
+        cells = one["kernel"], one["tile"], one["loop"], other["loop"]
+        yield "| `{}` | {} | {} | {} |".format(*cells), ON_A_GPU
+    assert not any(row["spills"] for row in before + now)
+
+
 def memory() -> Iterator[Quote]:
     page, ratios = "docs/results/memory/README.md", []
     logs = [json.loads((RESULTS / "memory" / f"threads-{n}.json").read_text()) for n in (1, 2)]
@@ -504,6 +513,7 @@ def quotes() -> Iterator[Quote]:
         few_pictures,
         live_page,
         memory,
+        instructions,
         speed,
         scaling_and_peers,
         on_a_gpu,
