@@ -92,7 +92,9 @@ def test_the_slides_of_a_notebook(tmp_path: Path) -> None:
     ]
     assert "<p>One <b>bold</b> <i>slanted</i> <code>x &lt; y</code>.</p>" in shown[1]
     assert "$$ a &lt; b $$" in shown[1] and "$$ e $$" in shown[2] and "<p>" not in shown[2]
-    assert '<p>Look at $M$, here.</p>\n<figure><img alt="" src="data:image/png' in shown[3]
+    assert (
+        '<p>Look at $M$, here.</p>\n<figure><img alt="2 · A figure" src="data:image/png' in shown[3]
+    )
     assert "<li>one</li><li>two</li>" in shown[5]
     assert "secret" not in page.read_text("utf-8")
     assert (tmp_path / "out" / "mathjax.js").read_text("utf-8") == "// MathJax"

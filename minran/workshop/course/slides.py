@@ -101,7 +101,9 @@ def _notebook(file: Path) -> Iterator[str]:
                 continue
             if fresh and cell.cell_type == "markdown" and part.strip():
                 lead, fresh = _lead(heading, part), False
-            for content in _equations(part) if cell.cell_type == "markdown" else _figures(cell):
+            for content in (
+                _equations(part) if cell.cell_type == "markdown" else _figures(cell, heading)
+            ):
                 yield _slide(heading, lead + content)
                 lead = ""
 
@@ -125,15 +127,15 @@ def _equations(text: str) -> Iterator[str]:
         yield "\n".join(shown[place : place + EQUATIONS])
 
 
-def _figures(cell: Any) -> Iterator[str]:
-    """The pictures that a cell put out, as parts of a page."""
+def _figures(cell: Any, heading: str) -> Iterator[str]:
+    """The figures among a cell's outputs, as parts of a page."""
     for output in cell.get("outputs", []):
         data = output.get("data", {})
         if "image/svg+xml" in data:
             yield f"<figure>{data['image/svg+xml']}</figure>"
         elif "image/png" in data:
             source = f"data:image/png;base64,{data['image/png'].strip()}"
-            yield f'<figure><img alt="" src="{source}"></figure>'
+            yield f'<figure><img alt="{html.escape(heading)}" src="{source}"></figure>'
 
 
 def _slide(heading: str, content: str) -> str:
