@@ -95,11 +95,12 @@ def memory(
     expect(device in ("cpu", "gpu"), f'memory: device must be "cpu" or "gpu", got {device!r}')
     gpu, picture = device == "gpu", blank_picture(model, image_size)
     parameters = model.parameters()
-    before = [parameter.grad for parameter in parameters]
+    stay = sum(parameter.size * parameter.dtype.itemsize for parameter in parameters)
+    before = [(parameter, parameter._data, parameter.grad) for parameter in parameters]
     with evaluating(model), shapes.counted(gpu) as ledger:
         model.train()
-        for parameter in parameters:
-            parameter.grad = None
+        for parameter in parameters:  # which may lie on a GPU
+            parameter._data, parameter.grad = _without_numbers(parameter.shape, parameter), None
         try:
             maps = _step(model, _pictures(picture, batch), ledger)
             if test_batch and not gpu:
@@ -107,14 +108,14 @@ def memory(
                 with no_grad():
                     model(_pictures(picture, test_batch))
         finally:
-            for parameter, gradient in zip(parameters, before, strict=True):
-                parameter.grad = gradient
+            for parameter, data, gradient in before:
+                parameter._data, parameter.grad = data, gradient
         peak = ledger.peak
-    trained = sum(parameter.data.nbytes for parameter in parameters if parameter.requires_grad)
-    stay = sum(parameter.data.nbytes for parameter in parameters)
+    frozen = [parameter for parameter in parameters if not parameter.requires_grad]
+    trained = stay - sum(parameter.size * parameter.dtype.itemsize for parameter in frozen)
     # Velocities and gradients; these once more on a GPU, where the optimiser puts them together.
     weights = stay + trained * (3 if gpu else 2) + stay * averaged
-    made = picture.data.nbytes * batch
+    made = picture.size * picture.dtype.itemsize * batch
     return Memory(
         batch,
         picture.shape[1:],
@@ -130,8 +131,12 @@ def memory(
 
 def _pictures(picture: Tensor, count: int) -> Tensor:
     """`count` pictures without numbers, which are not counted as maps."""
-    zero = np.zeros((), picture.dtype)
-    return Tensor(np.broadcast_to(zero, (count, *picture.shape[1:])))
+    return Tensor(_without_numbers((count, *picture.shape[1:]), picture))
+
+
+def _without_numbers(shape: tuple[int, ...], like: Tensor) -> Array:
+    """An array of the host of this shape, which takes no memory."""
+    return np.broadcast_to(np.zeros((), like.dtype), shape)
 
 
 def _step(model: Module, images: Tensor, ledger: shapes.Ledger) -> dict[str, int]:
