@@ -144,6 +144,9 @@ def few_pictures() -> Iterator[Quote]:
         for run in ("20-epochs-3", "150-epochs-3", "20-epochs-60", "150-epochs-20"):
             files = [f"few-pictures/{kind}-{run}-seed-{seed}.jsonl" for seed in range(3)]
             yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
+    for count in (20, 150, 2000):
+        files = [f"few-pictures/own-{count}-seed-{seed}.jsonl" for seed in range(3)]
+        yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
 
 
 def live_page() -> Iterator[Quote]:

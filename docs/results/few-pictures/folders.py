@@ -7,7 +7,7 @@ from PIL import Image
 
 from minran.data import load_shapes
 
-for classes, each in ((2, 10), (3, 50)):
+for classes, each in ((2, 10), (3, 50), (10, 200)):
     for split, most in (("train", each), ("test", 100)):
         data, counts = load_shapes(split, 3000), [0] * 10
         for picture, label in zip(data.images, data.labels, strict=True):
