@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minran import backend
+from minran.backend import world
 from minran.backend.cpu import blocks, fused
 from minran.backend.cpu.conv import COLUMN_BLOCK_BYTES
 from minran.backend.geometry import Pair, conv_sizes, pool_sizes
@@ -94,14 +95,16 @@ ledger = Ledger(gpu=False)
 
 @contextmanager
 def counted(gpu: bool) -> Iterator[Ledger]:
-    """Within the block this is the backend, and what is made in it is counted."""
+    """Within the block this is the backend, what is made is counted, and nobody else is asked."""
     global ledger
-    ledger, before = Ledger(gpu), backend.current()
+    ledger, before, processes = Ledger(gpu), backend.current(), world.current()
     try:
         backend._current = sys.modules[__name__]
+        world.install(world.World())
         yield ledger
     finally:
         backend._current = before
+        world.install(processes)
 
 
 class _Owner(np.ndarray):

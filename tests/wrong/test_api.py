@@ -197,7 +197,7 @@ NO_WRONG_CALL = {
     },
     "inspect": {
         "record",
-        *("Attention", "Channels", "Reach", "Row", "Scores", "Summary", "Svg"),
+        *("Attention", "Channels", "Reach", "Row", "Scores", "Memory", "Summary", "Svg"),
     },
     "ablate": {"Cell", "Difference", "Results", "Sample"},
     "bench": {"main"},
