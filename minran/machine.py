@@ -52,15 +52,14 @@ def peak_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def free_bytes() -> int:
+def free_bytes(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Bytes of memory that this process may still take, by the machine and by a container's limit.
 
-    More than any machine has where the system does not say.
+    group: where Linux keeps that limit. More than any machine has where the system does not say.
     """
     free = [1 << 60]
     if kilobytes := _linux_says("meminfo", "MemAvailable:"):
         free.append(int(kilobytes.split()[0]) * 1024)
-    group = Path("/sys/fs/cgroup")
     try:
         limit, used = (int((group / f"memory.{n}").read_text()) for n in ("max", "current"))
         rows = (row.split() for row in (group / "memory.stat").read_text().splitlines())

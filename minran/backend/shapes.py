@@ -22,7 +22,7 @@ from minran.backend import world
 from minran.backend.cpu import blocks, fused
 from minran.backend.cpu.conv import COLUMN_BLOCK_BYTES
 from minran.backend.geometry import Pair, conv_sizes, pool_sizes
-from minran.backend.gpu.conv import SLICED_BLOCKS
+from minran.backend.gpu.conv import slices_of
 
 Array = Any
 name = "shapes"
@@ -86,11 +86,19 @@ class Ledger:
         """Note the parts of a gradient of filters on a GPU, which are added up (`gpu/conv`)."""
         taps, outputs, pixels = math.prod(w.shape[:3]), w.shape[3], math.prod(y.shape[:3])
         tiles = math.ceil(taps / 64) * math.ceil(outputs / min(64, max(16, outputs)))
-        size = min(SLICED_BLOCKS // tiles, pixels // 128) * w.size * w.itemsize
-        self.most = max(self.most, self.held + size)
+        count, _ = slices_of(tiles, pixels)
+        if count > 1:
+            self.most = max(self.most, self.held + count * w.size * w.itemsize)
 
 
 ledger = Ledger(gpu=False)
+
+
+class _Alone(world.World):
+    """One process, and never a batch of one value, which batch norm would refuse to train on."""
+
+    def counts(self, count: int) -> list[int]:
+        return [max(count, 2)]
 
 
 @contextmanager
@@ -100,7 +108,7 @@ def counted(gpu: bool) -> Iterator[Ledger]:
     ledger, before, processes = Ledger(gpu), backend.current(), world.current()
     try:
         backend._current = sys.modules[__name__]
-        world.install(world.World())
+        world.install(_Alone())
         yield ledger
     finally:
         backend._current = before
@@ -213,7 +221,7 @@ def norm_relu_conv2d(
 ) -> tuple[Array, Any]:
     sizes = conv_sizes(x.shape[1:3], w.shape[:2], (stride, stride), (padding, padding))
     y = empty((len(x), *sizes, w.shape[3]), x.dtype)
-    ledger.work(x, y, len(w), padding, fused.BLOCK_BYTES.get(len(w), 1 << 18), plain=False)
+    ledger.work(x, y, len(w), padding, fused.block_bytes(len(w)), plain=False)
     return y, (vector(y), vector(y)) if with_moments else None
 
 
@@ -221,7 +229,7 @@ def norm_relu_conv2d_backward(
     gy: Array, x: Array, norm: Any, w: Array, stride: int, padding: int, whole: Any
 ) -> tuple[Array, ...]:
     read, made = (gy, x) if stride == 1 else (x, gy)
-    ledger.work(read, made, len(w), padding, fused.BLOCK_BYTES.get(len(w), 1 << 18), plain=False)
+    ledger.work(read, made, len(w), padding, fused.block_bytes(len(w)), plain=False)
     ledger.slices(x, w, gy)
     return like(x), like(w), vector(x), vector(x)
 
@@ -283,7 +291,7 @@ def batch_norm_backward_sums(gy: Array, x: Array, *others: Any) -> tuple[Array, 
 
 
 def linear(x: Array, w: Array) -> Array:
-    return empty((len(x), w.shape[1]), x.dtype)
+    return empty((len(x), w.shape[1]), w.dtype)  # also of features in bfloat16
 
 
 def linear_backward(

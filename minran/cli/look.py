@@ -61,7 +61,8 @@ def summary(args: argparse.Namespace) -> None:
         else:
             print(minran.inspect.summary(model, args.size).text(depth=args.depth))
     except ShapeError:
-        expect_size(model, args.size or 1)  # which says the sizes that do
+        if args.size is not None:
+            expect_size(model, args.size)  # which says the sizes that do
         raise
 
 

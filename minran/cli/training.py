@@ -165,7 +165,7 @@ def _continued(args: argparse.Namespace) -> tuple[Any, Path]:
     ("--data", "another data set with the same classes", {}),
     (
         "--size",
-        "pixels a side, if others than in training; with data.mean = channel",
+        "pixels a side, if not those of the training (only with a mean per channel)",
         {"type": int},
     ),
     ("--out", "also draw which class is taken for which (png, svg or pdf)", {}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from minran import ops
+from minran import backend, ops
 from minran.autograd import Array, Op, Tensor, no_grad, watch_forward
 from minran.backend import shapes
 from minran.errors import expect, expect_whole
@@ -80,9 +80,9 @@ def memory(
     """What a training step with SGD and momentum takes: nothing is computed, only counted.
 
     batch: pictures a step; image_size: rows and columns (one number for both), None for those
-    that the model was drawn for; device: "cpu", or "gpu" for its memory, in float32 (tf32); with
-    bf16 the maps take half. test_batch: pictures of a test's batch on the CPU, 0 for none;
-    averaged: whether weights are averaged too (`training.ema`).
+    that the model was drawn for; device: "cpu", or "gpu" for its memory, with maps in float32, or
+    in bfloat16 if a GPU is used now that stores them so. test_batch: pictures of a test's batch on
+    the CPU, 0 for none; averaged: whether weights are averaged too (`training.ema`).
 
     Compared with measured memory in docs/results/memory. The model stays as it was. Raises
     ShapeError for a number below 1, another device, or pictures that do not fit.
@@ -94,19 +94,22 @@ def memory(
     expect_whole(test_batch, "memory: test_batch", 0)
     expect(device in ("cpu", "gpu"), f'memory: device must be "cpu" or "gpu", got {device!r}')
     gpu, picture = device == "gpu", blank_picture(model, image_size)
+    stored = np.dtype(backend.activations(picture.data).dtype)
     parameters = model.parameters()
     stay = sum(parameter.size * parameter.dtype.itemsize for parameter in parameters)
     before = [(parameter, parameter._data, parameter.grad) for parameter in parameters]
     with evaluating(model), shapes.counted(gpu) as ledger:
         model.train()
         for parameter in parameters:  # which may lie on a GPU
-            parameter._data, parameter.grad = _without_numbers(parameter.shape, parameter), None
+            parameter._data = _without_numbers(parameter.shape, parameter.dtype)
+            parameter.grad = None
         try:
-            maps = _step(model, _pictures(picture, batch), ledger)
+            shape = picture.shape[1:]
+            maps = _step(model, Tensor(_without_numbers((batch, *shape), stored)), ledger)
             if test_batch and not gpu:
                 model.eval()
                 with no_grad():
-                    model(_pictures(picture, test_batch))
+                    model(Tensor(_without_numbers((test_batch, *shape), stored)))
         finally:
             for parameter, data, gradient in before:
                 parameter._data, parameter.grad = data, gradient
@@ -117,26 +120,21 @@ def memory(
     weights = stay + trained * (3 if gpu else 2) + stay * averaged
     made = picture.size * picture.dtype.itemsize * batch
     return Memory(
-        batch,
-        picture.shape[1:],
-        device,
-        maps,
-        max(0, peak - sum(maps.values()) - trained),
-        0 if gpu else ledger.buffers,
-        weights,
-        made if gpu else made * AHEAD,
-        0 if gpu else PROGRAM,
+        batch=batch,
+        image_shape=shape,
+        device=device,
+        maps=maps,
+        moving=max(0, peak - sum(maps.values()) - trained),
+        buffers=0 if gpu else ledger.buffers,
+        weights=weights,
+        batches=made if gpu else made * AHEAD,
+        program=0 if gpu else PROGRAM,
     )
 
 
-def _pictures(picture: Tensor, count: int) -> Tensor:
-    """`count` pictures without numbers, which are not counted as maps."""
-    return Tensor(_without_numbers((count, *picture.shape[1:]), picture))
-
-
-def _without_numbers(shape: tuple[int, ...], like: Tensor) -> Array:
-    """An array of the host of this shape, which takes no memory."""
-    return np.broadcast_to(np.zeros((), like.dtype), shape)
+def _without_numbers(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array of the host of this shape, which takes no memory and is not counted."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _step(model: Module, images: Tensor, ledger: shapes.Ledger) -> dict[str, int]:

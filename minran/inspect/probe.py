@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from minran.nn.module import Observer, evaluating
 
 Size = int | tuple[int, int] | None
 Shape = tuple[int, ...]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,3 +225,31 @@ def attention_modules(
     lacks = "attention module with a mask" if masked else "attention module"
     expect(bool(found), f"{who}: this {type(model).__name__} has no {lacks}")
     return found
+
+
+@contextmanager
+def exchanged_masks(pairs: Sequence[tuple[AttentionModule, Module]]) -> Iterator[None]:
+    """Within the block each module has the mask that stands beside it; then its own again."""
+    own: list[Any] = [module.mask for module, _ in pairs]
+    try:
+        for module, other in pairs:
+            module.mask = other  # type: ignore[assignment]
+        yield
+    finally:
+        for (module, _), mask in zip(pairs, own, strict=True):
+            module.mask = mask
+
+
+def hearing(
+    modules: Iterable[AttentionModule], take: Callable[[Tensor], Value]
+) -> tuple[Observer, dict[int, Value]]:
+    """An observer, and what it fills: `take(output)` of each part by its `id`, as `live` reads it.
+
+    Of a module's `after` it takes what goes in: what the gate put out, the module's H.
+    """
+    gates, seen = {id(module.after) for module in modules}, dict[int, Value]()
+
+    def keep(part: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen[id(part)] = take(inputs[0] if id(part) in gates else output)
+
+    return keep, seen

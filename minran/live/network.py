@@ -14,7 +14,7 @@ from minran.autograd import Tensor
 from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.masks import resize_maps
-from minran.inspect.probe import attention_modules, watch
+from minran.inspect.probe import attention_modules, exchanged_masks, hearing, watch
 from minran.models.attention import ACTIVATIONS, AttentionModule, Hourglass, MaskBranch
 from minran.nn import Module
 
@@ -75,19 +75,15 @@ class Painted(Module):
 def painted(model: Module, masks: Mapping[str, np.ndarray]) -> Iterator[None]:
     """Within the block, the named modules have these masks (h, w) in place of their own."""
     modules = dict(attention_modules(model, "look")) if masks else {}
-    own = {}
+    pairs = []
     for name, values in masks.items():
         expect(name in modules, f"look: the network has no attention module {name!r} with a mask")
         good = values.ndim == 2 and values.size > 0 and bool(np.isfinite(values).all())
         expect(good, f"look: a painted mask must be finite numbers (h, w), got {values.shape}")
-    try:
-        for name, values in masks.items():
-            own[name] = cast(MaskBranch, modules[name].mask)
-            modules[name].mask = Painted(own[name], values)  # type: ignore[assignment]
+        own = cast(MaskBranch, modules[name].mask)
+        pairs.append((modules[name], Painted(own, values)))
+    with exchanged_masks(pairs):
         yield
-    finally:
-        for name, mask in own.items():
-            modules[name].mask = mask
 
 
 @checked()
@@ -102,15 +98,9 @@ def look(
     mask is not finite numbers (h, w).
     """
     expect(picture.ndim == 3, f"look: a picture must be (H, W, C), got shape {picture.shape}")
-    seen: dict[int, np.ndarray] = {}
     with painted(model, masks or {}):
         modules = attention_modules(model, "look", masked=False)
-        gates = {id(module.after) for _, module in modules}
-
-        def keep(module: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            # `after` reads what the gate put out: the module's H.
-            seen[id(module)] = (inputs[0] if id(module) in gates else output).numpy()[0]
-
+        keep, seen = hearing((m for _, m in modules), lambda output: output.numpy()[0])
         logits = watch(model, picture[None], keep, "look", 1)[0]
         parts = {n: [Step(*step) for step in steps(module, seen)] for n, module in modules}
     return Shown(logits, parts)

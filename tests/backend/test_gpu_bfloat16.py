@@ -18,7 +18,7 @@ from emulation import EmulatedBackend, EmulatedDevice, RemoteDevice
 from gpu_runs import assert_same, rows, run, tiny, using
 from test_kernels import CASES, Case, relative_error
 
-from minran import backend, ops
+from minran import backend, create_model, inspect, ops
 from minran.autograd import tensor
 from minran.backend.gpu import launch
 from minran.errors import BackendError, ShapeError
@@ -186,6 +186,17 @@ def runs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         return run(request.param, folder / name, changes, capture="eager" not in name)
 
     return {name: start(name) for name in ("fp32", "bf16", "bf16, eager")}
+
+
+def test_maps_are_counted_as_half() -> None:
+    model = create_model("attention56_cifar")
+    full = inspect.memory(model, 16, device="gpu")
+    with using(EmulatedBackend(EmulatedDevice(has_tf32=True))) as kernels:
+        kernels.set_precision("bf16")
+        short = inspect.memory(model, 16, device="gpu")
+    # But for the classifier, which calculates in float32.
+    assert all(2 * short.maps[stage] == full.maps[stage] for stage in full.maps if stage != "fc")
+    assert short.weights == full.weights and short.batches == full.batches
 
 
 def test_training(runs: Any) -> None:

@@ -206,6 +206,17 @@ def test_imagenets_recipe_on_a_folder_from_pictures_to_masks(tmp_path, capsys, m
     assert main([*own, *finer, "--set", "training.batch_size=3"]) == 0
 
 
+def test_summary_prints_the_memory_of_a_step(capsys):
+    size = ["summary", "attention_small_cifar", "--size", "64"]
+    assert main([*size, "--train", "--batch", "8", "--num-classes", "3"]) == 0
+    model = minran.create_model("attention_small_cifar", 3)
+    assert capsys.readouterr().out == f"{minran.inspect.memory(model, 8, 64)}\n"
+    assert main([*size, "--train", "--device", "gpu"]) == 0
+    assert "64 pictures of 64x64x3, gpu" in capsys.readouterr().out
+    assert main(size) == 0
+    assert "64x64x3" in capsys.readouterr().out
+
+
 def test_summary_prints_the_exact_count(capsys):
     assert main(["summary", "attention_small_cifar"]) == 0
     assert "239,786" in capsys.readouterr().out

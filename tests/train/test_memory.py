@@ -39,6 +39,28 @@ def test_the_largest_that_fits() -> None:
     assert [largest(lambda n: n <= 10, batch) for batch in (64, 11, 2, 1)] == [8, 5, 1, 0]
 
 
+def test_the_count_ends_no_run_that_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A smaller batch, or a process's share, may be one picture with a map of one pixel."""
+    monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
+    memory.release_free()
+    changes = "training.epochs=1", "data.size=16", "model.options.depths=[3, 1]"
+    with pytest.warns(UserWarning, match="not even one picture fits"):
+        train(tiny(*changes), tmp_path / "run", quiet=True)
+
+
+def test_a_container_has_less(tmp_path: Path) -> None:
+    whole = machine.free_bytes(tmp_path / "none")
+    for name, text in (("max", "9000"), ("current", "7000"), ("stat", "a 1\ninactive_file 500")):
+        (tmp_path / f"memory.{name}").write_text(f"{text}\n")
+    assert machine.free_bytes(tmp_path) == 9000 - 7000 + 500 < whole
+    (tmp_path / "memory.current").write_text("9600\n")
+    assert machine.free_bytes(tmp_path) == 0
+    (tmp_path / "memory.max").write_text("max\n")  # no limit
+    assert machine.free_bytes(tmp_path) > 1 << 20
+
+
 def test_what_is_free() -> None:
     free = machine.free_bytes()
     assert 1 << 20 < free <= 1 << 60

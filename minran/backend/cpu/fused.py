@@ -130,7 +130,12 @@ def norm_relu_conv2d_backward(
 def _map(block: Callable[[slice], Any], x: Array, y: Array, kernel: int) -> list[Any]:
     """`block` of all samples, in blocks by the larger of their two maps."""
     sample_bytes = max(x[:1].nbytes, y[:1].nbytes)
-    return map_blocks(block, len(x), sample_bytes, BLOCK_BYTES.get(kernel, 1 << 18))
+    return map_blocks(block, len(x), sample_bytes, block_bytes(kernel))
+
+
+def block_bytes(kernel: int) -> int:
+    """Bytes of the larger map of a block, for a kernel of this side."""
+    return BLOCK_BYTES.get(kernel, 1 << 18)
 
 
 def _factored(norm: Vectors, x: Array) -> tuple[Array | None, bn.Steps]:

@@ -181,7 +181,7 @@ def _filter_gradient(
     taps = w.size // outputs
     engine = choose(x.dtype, taps, outputs // groups, _piece(groups, w, x, gy), sliced=True)
     tiles = engine.tiles(taps, outputs // groups)
-    slices, slice_pixels = _slices(tiles[0] * tiles[1] * groups, pixels)
+    slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
     engine.launch("conv_filters", (*tiles, slices * groups), *args)
@@ -190,7 +190,7 @@ def _filter_gradient(
     return gw
 
 
-def _slices(tiles: int, pixels: int) -> tuple[int, int]:
+def slices_of(tiles: int, pixels: int) -> tuple[int, int]:
     """Into how many slices of how many pixels the sums of `tiles` tiles are cut.
 
     Enough to have SLICED_BLOCKS blocks, but each with 128 pixels or more. The sizes alone decide,

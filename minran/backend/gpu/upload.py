@@ -3,7 +3,7 @@
 A copy from ordinary memory keeps the host until it is done, and on the step's own stream it waits
 for that step's end. So a batch goes through page-locked memory, which the GPU reads by itself, on
 a stream of its own, into arrays that the step does not read; when its turn comes it is copied on
-within the GPU's memory, which takes a hundredth of the time. Three waits keep it right:
+within the GPU's memory. Three waits keep it right:
 
 - the host writes to page-locked memory when the copy before has left it (`copied`);
 - the copy begins when the batch before was taken from where it goes (`taken`);
@@ -22,8 +22,9 @@ import numpy as np
 class CudaUploader:
     """Copies batch after batch into `targets`, arrays of the device that stay where they are.
 
-    Call `send` with the host's arrays, then `take`: neither waits for the GPU's work, but for the
-    copy of the batch before. `xp` is CuPy.
+    Call `send` with the host's arrays, then `take`, then launch the step. `send` waits until the
+    batch before has left the host's memory, so that the host is at most two steps ahead; `take`
+    waits for nothing. `xp` is CuPy.
     """
 
     def __init__(self, xp: Any, targets: Sequence[Any]) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from minran import ops
 from minran.autograd import Tensor, tensor
 from minran.errors import DataError
 from minran.files import write_atomically
+from minran.inspect.probe import attention_modules
 from minran.models import AttentionModule
 from minran.nn import Module, observe
 from minran.train import (
@@ -34,6 +35,7 @@ from minran.train import (
     precise_norm,
     train_step,
 )
+from minran.workshop.course.gates import replace_masks
 
 LOG = Path(__file__).with_name("logs") / "gates.json"
 RATE, PROBE = 0.3, 64
@@ -77,12 +79,11 @@ def gate_options(kind: str) -> dict[str, str]:
 
 def put_gates(model: Module, kind: str) -> Module:
     """Give the network the gates that the library has no option for; returns it."""
-    for _, module in list(model.named_modules()):
-        if isinstance(module, AttentionModule):
-            if kind == "doubled" and module.mask is not None:
-                module.mask = Doubled(module.mask)  # type: ignore[assignment]
-            elif kind == "half":
-                module.mask = Half()  # type: ignore[assignment]
+    if kind == "half":
+        return replace_masks(model, lambda channels: Half())
+    if kind == "doubled":
+        for _, module in attention_modules(model, "put_gates"):
+            module.mask = Doubled(cast(Module, module.mask))  # type: ignore[assignment]
     return model
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from minran import ops
 from minran.autograd import Tensor, tensor
+from minran.inspect.probe import hearing
 from minran.models import AttentionModule
 from minran.nn import Module, observe
 from minran.nn.module import evaluating
@@ -54,12 +55,7 @@ def filtered_shares(
     are the same. In evaluation mode, where images do not mix.
     """
     modules = [m for _, m in model.named_modules() if isinstance(m, AttentionModule)]
-    gates, seen = {id(m.after) for m in modules}, dict[int, Tensor]()
-
-    def keep(part: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # `after` reads what the gate put out: the module's H.
-        seen[id(part)] = (inputs[0] if id(part) in gates else output).retain_grad()
-
+    keep, seen = hearing(modules, Tensor.retain_grad)
     with evaluating(model):
         with observe(keep):
             loss = ops.cross_entropy(model(tensor(images)), labels)

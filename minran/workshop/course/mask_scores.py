@@ -24,7 +24,7 @@ from minran.errors import DataError
 from minran.files import write_atomically
 from minran.inspect import attention_maps, channel_mean, class_probabilities, gradcam, score
 from minran.inspect.masks import Scores, added, centre_map, resize_maps, score_halves
-from minran.inspect.probe import attention_modules
+from minran.inspect.probe import attention_modules, exchanged_masks
 from minran.nn import Module
 from minran.train import environment, load_model, load_pretrained
 
@@ -162,15 +162,11 @@ def right_answers(
 ) -> float:
     """Accuracy with the masks of these stages changed, 250 images at a time; as before after."""
     modules = [module for _, module in attention_modules(network, "right_answers")]
-    own: list[Any] = [module.mask for module in modules]
-    try:
-        for stage, (module, mask) in enumerate(zip(modules, own)):
-            if change is not None and stage in stages:
-                module.mask = cast(Any, Replaced(mask, change))
+    pairs: list[Any] = []
+    if change is not None:
+        pairs = [(modules[k], Replaced(cast(Module, modules[k].mask), change)) for k in stages]
+    with exchanged_masks(pairs):
         answers = class_probabilities(network, inputs, 250).argmax(axis=1)
-    finally:
-        for module, mask in zip(modules, own):
-            module.mask = mask
     return float(np.mean(answers == labels))
 
 

@@ -14,7 +14,7 @@ from minran.autograd import Tensor, tensor
 from minran.errors import expect
 from minran.hints import checked
 from minran.inspect.picture import Picture
-from minran.inspect.probe import attention_modules
+from minran.inspect.probe import attention_modules, hearing
 from minran.inspect.style import MAP_COLOURS, SIGNED_COLOURS, new_figure, show, theme
 from minran.live.network import Step, steps
 from minran.nn import Module, observe
@@ -55,12 +55,8 @@ def walk_through(
     """
     modules = dict(attention_modules(model, "walk_through"))
     expect(name in modules, f"walk_through: the network has no attention module {name!r}")
-    module, seen = modules[name], {}
-
-    def keep(part: Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        # `after` reads what the gate put out: the module's H.
-        seen[id(part)] = (inputs[0] if part is module.after else output).retain_grad()
-
+    module = modules[name]
+    keep, seen = hearing([module], Tensor.retain_grad)
     with evaluating(model):
         with observe(keep):
             logits = model(tensor(image[None]))

@@ -7,8 +7,9 @@
 
 #ifndef MINRAN_EMULATION
 
-// The nearest TF32 number; its last 13 bits are zero. Of two as near: from compute capability 9.0 on
-// the one whose last bit is 0, which is one instruction there, else the larger one.
+// The nearest TF32 number; its last 13 bits are zero. Of two that are as near it is, from compute
+// capability 9.0 on, the one whose last bit is 0, which is one instruction there; else the one
+// further from zero.
 __device__ inline float to_tf32(float x) {
   unsigned bits;
 #if __CUDA_ARCH__ >= 900
