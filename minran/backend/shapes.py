@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -165,7 +165,7 @@ def _results(places: tuple[int, ...], *args: Any) -> Any:
     return made if len(made) > 1 else made[0]
 
 
-# Of kernels whose results have the shapes of arguments: the numbers of these.
+# Of kernels whose results have the shapes of arguments: their numbers. Of others: the results.
 _LIKE = {
     "relu": (0,),
     "relu_backward": (0,),
@@ -184,15 +184,23 @@ _LIKE = {
     "log_softmax_backward": (0,),
     "cross_entropy_backward": (1,),
 }
-globals().update({kernel: partial(_results, places) for kernel, places in _LIKE.items()})
-
-
-def add(a: Array, b: Array, out: Array | None = None) -> Array:
-    return like(a) if out is None else out
-
-
-def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
-    return like(x), empty((*x.shape[:-1], 1), x.dtype)
+_MADE: dict[str, Callable[..., Any]] = {
+    "add": lambda a, b, out=None: like(a) if out is None else out,
+    "channel_attention": lambda x, eps: (like(x), empty((*x.shape[:-1], 1), x.dtype)),
+    "avg_pool2d_backward": lambda gy, x_shape, *window: empty(x_shape, gy.dtype),
+    "global_avg_pool": lambda x: empty((len(x), x.shape[3]), x.dtype),
+    "global_avg_pool_backward": lambda gy, x_shape: empty(x_shape, gy.dtype),
+    "upsample_bilinear2d": lambda x, size, corners: empty((len(x), *size, x.shape[3]), x.dtype),
+    "upsample_bilinear2d_backward": lambda gy, x_shape, corners: empty(x_shape, gy.dtype),
+    "batch_moments": lambda x: (vector(x), vector(x)),
+    "batch_statistics": lambda mean, *others: vector(mean),
+    "batch_norm_backward_sums": lambda gy, x, *others: (vector(x), vector(x)),
+    "linear": lambda x, w: empty((len(x), w.shape[1]), w.dtype),  # also of features in bfloat16
+    "linear_backward": lambda gy, x, w, need_gx: (like(x) if need_gx else None, like(w)),
+    "cross_entropy": lambda logits, targets: (np.zeros((), logits.dtype), like(logits)),
+    "sgd_update": lambda *args: None,
+}
+globals().update({kernel: partial(_results, places) for kernel, places in _LIKE.items()} | _MADE)
 
 
 def spatial_attention(x: Array, eps: float) -> tuple[Array, Array, Array]:
@@ -234,17 +242,8 @@ def norm_relu_conv2d_backward(
     return like(x), like(w), vector(x), vector(x)
 
 
-def folded_unit(
-    x: Array,
-    first: Any,
-    w1: Array,
-    shift2: Any,
-    w2: Array,
-    shift3: Any,
-    w3: Array,
-    projection: Any,
-    stride: int,
-) -> Array:
+def folded_unit(x: Array, *others: Any) -> Array:
+    *_, w3, _, stride = others
     sizes = conv_sizes(x.shape[1:3], (3, 3), (stride, stride), (1, 1))
     return empty((len(x), *sizes, w3.shape[3]), x.dtype)
 
@@ -256,53 +255,3 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
 
 def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
     return max_pool2d(x, kernel, stride, padding, False)
-
-
-def avg_pool2d_backward(gy: Array, x_shape: Any, kernel: Pair, stride: Pair, pad: Pair) -> Array:
-    return empty(x_shape, gy.dtype)
-
-
-def global_avg_pool(x: Array) -> Array:
-    return empty((len(x), x.shape[3]), x.dtype)
-
-
-def global_avg_pool_backward(gy: Array, x_shape: Any) -> Array:
-    return empty(x_shape, gy.dtype)
-
-
-def upsample_bilinear2d(x: Array, size: Pair, align_corners: bool) -> Array:
-    return empty((len(x), *size, x.shape[3]), x.dtype)
-
-
-def upsample_bilinear2d_backward(gy: Array, x_shape: Any, align_corners: bool) -> Array:
-    return empty(x_shape, gy.dtype)
-
-
-def batch_moments(x: Array) -> tuple[Array, Array]:
-    return vector(x), vector(x)
-
-
-def batch_statistics(mean: Array, *others: Any) -> Array:
-    return vector(mean)
-
-
-def batch_norm_backward_sums(gy: Array, x: Array, *others: Any) -> tuple[Array, Array]:
-    return vector(x), vector(x)
-
-
-def linear(x: Array, w: Array) -> Array:
-    return empty((len(x), w.shape[1]), w.dtype)  # also of features in bfloat16
-
-
-def linear_backward(
-    gy: Array, x: Array, w: Array, need_gx: bool = True
-) -> tuple[Array | None, Array]:
-    return like(x) if need_gx else None, like(w)
-
-
-def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    return np.zeros((), logits.dtype), like(logits)
-
-
-def sgd_update(*args: Any) -> None:
-    """Nothing moves."""
