@@ -89,7 +89,7 @@ def load_folder(
     labels = np.array([pairs[place][0] for place in good], dtype=np.int64)
     if held:
         return Dataset(images, labels, class_names, name)
-    found = PictureFiles([files[place] for place in good], stamps[good], size, fit)
+    found = PictureFiles([files[place] for place in good], stamps, size, fit)
     return Dataset(found, labels, class_names, name)
 
 

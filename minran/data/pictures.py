@@ -108,33 +108,31 @@ def read_all(
 
     name: what a progress bar is about; no bar without one.
     """
-    pictures, bad = np.empty((len(files), size, size, 3), np.uint8), {}
-
-    def read(file: str) -> np.ndarray:
-        return _read_picture(file, size, fit)
-
-    for place, found in enumerate(_loudly(read, files, name)):
-        if isinstance(found, str):
-            bad[place] = found
-        else:
-            pictures[place - len(bad)] = found
-    return pictures[: len(files) - len(bad)], bad
+    pictures = np.empty((len(files), size, size, 3), np.uint8)
+    return _filled(pictures, lambda file: _read_picture(file, size, fit), files, name)
 
 
 def survey(files: Sequence[str], name: str) -> tuple[np.ndarray, dict[int, str]]:
-    """Length and time of each file, (N, 2) int64, and why those by their places cannot be read.
+    """Length and time of each file that can be read, (n, 2) int64; by place why others cannot.
 
     Of each file the beginning is read, which says what picture it is and how large, and the end;
     one that does not end as whole files of its format do is decoded. So damage in the middle,
     where both ends are good, is not seen.
     """
-    stamps, bad = np.zeros((len(files), 2), np.int64), {}
-    for place, found in enumerate(_loudly(_survey, files, name)):
-        if isinstance(found, str):
-            bad[place] = found
+    return _filled(np.empty((len(files), 2), np.int64), _survey, files, name)
+
+
+def _filled(
+    found: np.ndarray, work: Callable[[str], np.ndarray], files: Sequence[str], name: str
+) -> tuple[np.ndarray, dict[int, str]]:
+    """The results of all files that can be read, in `found`; of the others why not."""
+    bad: dict[int, str] = {}
+    for place, one in enumerate(_loudly(work, files, name)):
+        if isinstance(one, str):
+            bad[place] = one
         else:
-            stamps[place] = found
-    return stamps, bad
+            found[place - len(bad)] = one
+    return found[: len(files) - len(bad)], bad
 
 
 def _survey(file: str) -> np.ndarray:

@@ -208,32 +208,13 @@ def _opened(path: Path) -> Iterator[tuple[dict[str, str], dict[str, str], Any]]:
 
     kinds = (SafetensorError, OSError, *_BROKEN)
     with explained(CheckpointError, f"{path} is damaged or not a checkpoint: ", kinds=kinds):
-        header, dtypes = _read_header(path)
-        with safe_open(path, framework="numpy") as file:
-            yield header, dtypes, file
-
-
-def _read_header(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """The texts of a safetensors file's header, and the dtype of every array; or a ValueError.
-
-    Of two entries of one name, what is checked and what is used might be different ones.
-    """
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > min(path.stat().st_size - 8, MAX_HEADER):
+        with path.open("rb") as start:
+            length = int.from_bytes(start.read(8), "little")
+        if length > MAX_HEADER:
             raise ValueError(f"its header would have {length:,} bytes")
-        entries = json.loads(file.read(length), object_pairs_hook=_each_once)
-    texts = entries.pop("__metadata__", {}) if isinstance(entries, dict) else None
-    if not isinstance(texts, dict) or not all(type(text) is str for text in texts.values()):
-        raise ValueError("its header is no table of texts")
-    return texts, {key: entry["dtype"] for key, entry in entries.items()}
-
-
-def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("its header has two entries of one name")
-    return table
+        with safe_open(path, framework="numpy") as file:
+            dtypes = {key: file.get_slice(key).get_dtype() for key in file.keys()}  # noqa: SIM118
+            yield file.metadata() or {}, dtypes, file
 
 
 def _number_problem(arrays: dict[str, np.ndarray]) -> str:
