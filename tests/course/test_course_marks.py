@@ -217,7 +217,7 @@ def test_the_table_holds_no_formulas(tmp_path: Path) -> None:
 
 
 def test_a_grader_that_ends_costs_one_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minran.workshop.course.marks._work", os._exit)
+    monkeypatch.setattr("minran.workshop.course.marks._begin", os._exit)
     row = in_own_process("a.ipynb", frozenset(), 1, {})
     assert "its grader ended without a word" in row["error"]
 

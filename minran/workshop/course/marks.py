@@ -15,7 +15,8 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -235,26 +236,17 @@ def in_own_process(
 ) -> Row:
     """The row of one notebook from a grader that may end badly; it gets so many threads."""
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(there, file, package, threads, settings))
     try:
-        process.start()
-        there.close()
-        row: Row = here.recv()
-    except (EOFError, OSError):
-        process.join()
-        row = error_row(file, f"its grader ended without a word (status {process.exitcode})")
-    finally:
-        here.close()
-    process.join()
-    return row
+        with ProcessPoolExecutor(1, context, _begin, (threads,)) as pool:
+            return pool.submit(grade_row, file, package, settings).result()
+    except (BrokenProcessPool, OSError):
+        return error_row(file, "its grader ended without a word")
 
 
-def _work(line: Any, file: str, package: Any, threads: int, settings: dict[str, Any]) -> None:
+def _begin(threads: int) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in ("OPENBLAS_NUM_THREADS", "MINRAN_NUM_THREADS"):
         os.environ.setdefault(name, str(threads))  # for the student's process
-    line.send(grade_row(file, package, settings))
 
 
 def _end_with_parent() -> None:
