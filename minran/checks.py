@@ -33,6 +33,7 @@ from minran.errors import (
     expect_number,
     expect_whole,
     shortened,
+    some,
 )
 
 Array = Any
@@ -568,7 +569,7 @@ def fitting_state(own: dict[str, Array], given: Any) -> dict[str, np.ndarray]:
     missing = [name for name in own if name not in given]
     unknown = [name for name in given if name not in own]
     wrong = [
-        f"{what} {', '.join(names[:3])}" + (f" and {len(names) - 3} more" if names[3:] else "")
+        f"{what} {some(names)}"
         for what, names in (("missing", missing), ("unknown", unknown))
         if names
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -107,6 +107,12 @@ def did_you_mean(word: str, known: Collection[str]) -> str:
     """The end of a message about a `word` that is not known: the nearest one, else all."""
     close = nearest(word, known)
     return f"did you mean {close!r}?" if close else f"known: {', '.join(known) or 'none'}"
+
+
+def some(names: Sequence[str], most: int = 3, separator: str = ", ") -> str:
+    """The first names, and how many more there are."""
+    more = f"{separator.strip(', ')} and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def import_extra(module: str, extra: str, what: str, error: Kind = BackendError) -> Any:

@@ -62,6 +62,15 @@ def write_atomically(
             temporary.unlink()
 
 
+def append_line(path: Path, line: str, error: type[MinranError] = CheckpointError) -> None:
+    """Add a line to a file, and force it to the disk. Raises `error` if that fails."""
+    refused = explained(error, f"could not write {path} (", ")")
+    with refused, open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def _clear_leftovers(path: Path) -> None:
     """Remove what processes that are gone left when they wrote `path`."""
     with suppress(OSError):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from minran.data.dataset import Dataset, check_split, need
-from minran.data.pictures import SUFFIXES, PictureFiles, expect_square, read_all, some, survey
-from minran.errors import DataError
+from minran.data.pictures import NAMED, SUFFIXES, PictureFiles, expect_square, read_all, survey
+from minran.errors import DataError, some
 from minran.hints import checked
 
 _DEPTH = 8  # how many single folders around everything are stepped into (a link may go in a circle)
@@ -83,7 +83,7 @@ def load_folder(
     named = [f"{pairs[place][1].relative_to(root)}: {reason}" for place, reason in bad.items()]
     which = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
     advice = "(skip_bad=True leaves them out)"
-    need(not bad or skip_bad, f"load_folder: {which} {advice}: {some(named, '; ')}")
+    need(not bad or skip_bad, f"load_folder: {which} {advice}: {some(named, NAMED, '; ')}")
     need(len(bad) < len(files), f"load_folder: no picture in {root} can be read: {named[:1]}")
     good = [place for place in range(len(files)) if place not in bad]
     labels = np.array([pairs[place][0] for place in good], dtype=np.int64)

@@ -15,7 +15,7 @@ import numpy as np
 
 from minran import backend
 from minran.data.dataset import Pictures, need
-from minran.errors import DataError, import_extra
+from minran.errors import DataError, import_extra, some
 from minran.files import expect_regular
 from minran.hints import checked
 from minran.streams import progress_bar
@@ -37,7 +37,7 @@ SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings)
 MAX_PIXELS = 89_478_485
 FITS = ("cut", "pad", "stretch")
 """How a picture of another shape becomes a square."""
-_NAMED = 20  # how many bad files a message names
+NAMED = 20  # how many bad files a message names
 _BLOCK = 1024  # files that wait for the reading threads at one time
 _ENDS = {"GIF": b";", "JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """How a whole file ends. What ends in another way may still be whole."""
@@ -53,7 +53,7 @@ def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut")
     expect_square("read_pictures", size, fit)
     pictures, bad = read_all(list(map(str, files)), size, fit)
     named = [f"{files[place]} ({reason})" for place, reason in bad.items()]
-    need(not bad, f"could not read {some(named, ', ')}")
+    need(not bad, f"could not read {some(named, NAMED)}")
     return pictures
 
 
@@ -187,12 +187,6 @@ def _on_threads(
             yield from threads.map(attempt, items[start : start + _BLOCK])
     finally:
         threads.shutdown(cancel_futures=True)
-
-
-def some(items: Sequence[str], separator: str) -> str:
-    """The first items, and how many more there are."""
-    rest = f"{separator}and {len(items) - _NAMED} more" if len(items) > _NAMED else ""
-    return separator.join(items[:_NAMED]) + rest
 
 
 def _pillow() -> Any:

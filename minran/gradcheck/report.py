@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from minran.errors import some
+
 _LEGEND = ". right  : below 1e-4  + below 1e-2  # above  K kink  ? not looked at"
 _MAP_ROWS, _MAP_COLUMNS = 24, 64
 
@@ -213,8 +215,7 @@ class GradcheckReport:
                 advice = f"take eps={max(1e-6, needed if needed < 1e-3 else 0):.0e} or more"
             lines.append(f"cannot tell: {what}; {advice}")
         if places := one.kink_indices():
-            shown = ", ".join(str(list(place)) for place in places[:4])
-            shown += f" and {len(places) - 4} more" if len(places) > 4 else ""
+            shown = some([str(list(place)) for place in places], 4)
             lines.append(
                 f"warning: a kink near {len(places)} {'entry' if len(places) == 1 else 'entries'} "
                 f"({shown}): left and right differences disagree, as at relu's corner or "

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import CheckpointError, expect
-from minran.files import explained, read_bytes, write_atomically
+from minran.files import append_line, explained, make_folder, read_bytes, write_atomically
 from minran.hints import checked
 
 Row = dict[str, Any]
@@ -60,12 +60,8 @@ class History:
             there = not self.rows or self.path.exists()
             gone = f"{self.path} was removed while training; without its rows the run cannot go on"
             expect(there, gone, CheckpointError)
-            with explained(CheckpointError, f"could not write {self.path} (", ")"):
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                with open(self.path, "a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+            make_folder(self.path.parent, CheckpointError)
+            append_line(self.path, json.dumps(row))
         self.rows.append(row)
         return row
 

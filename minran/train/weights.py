@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from importlib import resources
 from pathlib import Path
 
-from minran.errors import CheckpointError, RecipeError, did_you_mean, expect, nearest
+from minran.errors import CheckpointError, RecipeError, did_you_mean, expect, nearest, some
 from minran.nn import Module
 from minran.streams import visible
 from minran.train.checkpoint import Checkpoint, load_weights
@@ -54,8 +54,12 @@ def begin_with(
     share = sum(own[name].size for name in fitting) / sum(array.size for array in own.values())
     said = f"{len(fitting)} of {len(own)} arrays fit, {share:.1%} of the network's numbers"
     for why, names in left.items():
-        said += f"; left fresh, as {why}: {_some(names)}" if names else ""
-    said += f"; not used: {_some(others)}" if others else ""
+        said += (
+            f"; left fresh, as {why}: {some([visible(name)[:60] for name in names])}"
+            if names
+            else ""
+        )
+    said += f"; not used: {some([visible(name)[:60] for name in others])}" if others else ""
     few = f"{weights} fits too little of the network ({said}); expected at least {least:.0%}: "
     expect(share >= least, f"{few}set training.init_least if less is meant", CheckpointError)
     model.load_state_dict(own | fitting)
@@ -70,12 +74,6 @@ def weights_file(weights: str) -> AbstractContextManager[Path]:
     none = f"there is no run, file or shipped weights {weights!r:.300}; "
     expect(path.exists(), none + did_you_mean(weights, shipped), CheckpointError)
     return nullcontext(Run(path).trained_file() if path.is_dir() else path)
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    shown = ", ".join(visible(name)[:60] for name in names[:3])
-    return f"{shown} and {len(names) - 3} more" if names[3:] else shown
 
 
 def freeze(model: Module, layers: Sequence[str]) -> None:

@@ -79,14 +79,12 @@ def train_twin(
         "train_twin --device gpu: this PyTorch finds no NVIDIA GPU; use --device cpu",
         BackendError,
     )
-    expect(not recipe.augment.mixup, "train_twin: the twin's trainer has no mixup", RecipeError)
-    kind = f"train_twin: the twin's trainer has no augment.kind {recipe.augment.kind!r}"
-    expect(recipe.augment.kind == "paper", kind, RecipeError)
-    expect(not recipe.training.ema, "train_twin: the twin's trainer has no ema", RecipeError)
-    precise = "train_twin: the twin's trainer has no precise_norm"
-    expect(not recipe.training.precise_norm, precise, RecipeError)
-    recipe = replace(recipe, training=replace(recipe.training, precise_norm=0))
-    expect(not recipe.training.freeze, "train_twin: the twin's trainer has no freeze", RecipeError)
+    augment, training = recipe.augment, recipe.training
+    asked = {"mixup": augment.mixup, f"augment.kind {augment.kind!r}": augment.kind != "paper"}
+    asked |= {name: getattr(training, name) for name in ("ema", "precise_norm", "freeze")}
+    for name, value in asked.items():
+        expect(not value, f"train_twin: the twin's trainer has no {name}", RecipeError)
+    recipe = replace(recipe, training=replace(training, precise_norm=0))
     run = Run(folder)
     run.expect_free(force)
     backend.use("numpy")

@@ -201,8 +201,7 @@ class Bench:
     def reply(self, do: str, **options: Any) -> dict[str, Any]:
         """Do what is asked; whatever goes wrong is an answer, too."""
         try:
-            answer: dict[str, Any] = getattr(self, do)(**options)
-            return answer
+            return getattr(self, do)(**options)
         except NotHere:
             return {"absent": True}
         except Exception as error:

@@ -28,6 +28,7 @@ from minran.models import AttentionModule
 from minran.nn import Module, observe
 from minran.train import (
     Parts,
+    Recipe,
     build,
     environment,
     evaluate,
@@ -75,6 +76,12 @@ def gate_options(kind: str) -> dict[str, str]:
     """The options of the library's network that a kind of gate is made from."""
     masked = "none" if kind in ("no mask", "half") else "hourglass"
     return {"learning": "residual" if kind == "residual" else "naive", "mask": masked}
+
+
+def gate_recipe(kind: str, *changes: str) -> Recipe:
+    """How a network with this kind of gate is trained, but for `put_gates`."""
+    own = [f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()]
+    return load_recipe("ablation-nano", [*own, *changes])
 
 
 def put_gates(model: Module, kind: str) -> Module:
@@ -154,11 +161,8 @@ def by_epoch(parts: Parts, look: Callable[[], dict[str, Any]]) -> list[dict[str,
 
 def run(kind: str, rate: float, seed: int) -> dict[str, Any]:
     """Train one network, and measure its gates by epoch."""
-    changes = [
-        f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()
-    ]
-    changes += ["model.options.modules=[4, 4]", f"optimizer.lr={rate}", f"seed={seed}"]
-    parts = build(load_recipe("ablation-nano", changes))
+    changes = "model.options.modules=[4, 4]", f"optimizer.lr={rate}", f"seed={seed}"
+    parts = build(gate_recipe(kind, *changes))
     model, test = put_gates(parts.model, kind), parts.test.dataset
     images = parts.preprocess(np.asarray(test.images[:PROBE]))
     rows = by_epoch(parts, lambda: measure_gates(model, images, test.labels[:PROBE]))
@@ -167,8 +171,7 @@ def run(kind: str, rate: float, seed: int) -> dict[str, Any]:
 
 def gate_runs() -> list[dict[str, Any]]:
     """The shipped log: kind, rate and seed of each run, and its rows by epoch, from before on."""
-    found: list[dict[str, Any]] = json.loads(LOG.read_text(encoding="utf-8"))
-    return found
+    return json.loads(LOG.read_text(encoding="utf-8"))
 
 
 def names() -> dict[str, tuple[str, float, int]]:

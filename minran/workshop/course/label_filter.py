@@ -24,7 +24,7 @@ from minran.nn import Module, observe
 from minran.nn.module import evaluating
 from minran.train import build, environment, load_recipe
 from minran.train.setup import load_data
-from minran.workshop.course.gate_runs import SEEDS, by_epoch, gate_options, make
+from minran.workshop.course.gate_runs import SEEDS, by_epoch, gate_recipe, make
 
 LOG = Path(__file__).with_name("logs") / "label_filter.json"
 KINDS = ("residual", "naive", "no mask")
@@ -34,8 +34,7 @@ NOISE, EPOCHS, IMAGES, SINGLE = 0.3, 8, 400, 100
 
 def label_filter() -> list[dict[str, Any]]:
     """The shipped log: kind and seed of each run, and its rows by epoch, from before on."""
-    found: list[dict[str, Any]] = json.loads(LOG.read_text(encoding="utf-8"))
-    return found
+    return json.loads(LOG.read_text(encoding="utf-8"))
 
 
 def share(gradients: np.ndarray, wrong: np.ndarray) -> float:
@@ -87,12 +86,9 @@ def _update(trunk: Module, u: np.ndarray, gradient: np.ndarray) -> np.ndarray:
 
 def run(kind: str, seed: int) -> dict[str, Any]:
     """Train one network on labels of which some are wrong; its shares by epoch."""
-    changes = [
-        f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()
-    ]
-    changes += [f"seed={seed}", f"data.label_noise={NOISE}", f"training.epochs={EPOCHS}"]
-    recipe = load_recipe("ablation-nano", changes)
-    parts, true = build(recipe), load_data(load_recipe("ablation-nano"))[0].labels[:IMAGES]
+    changes = f"seed={seed}", f"data.label_noise={NOISE}", f"training.epochs={EPOCHS}"
+    parts = build(gate_recipe(kind, *changes))
+    true = load_data(load_recipe("ablation-nano"))[0].labels[:IMAGES]
     given = parts.train.dataset
     images = parts.preprocess(np.asarray(given.images[:IMAGES]))
     labels = given.labels[:IMAGES]

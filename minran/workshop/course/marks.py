@@ -22,7 +22,7 @@ from typing import Any
 
 import minran
 from minran.errors import DataError, MinranError, RecipeError, expect
-from minran.files import explained, make_folder, write_atomically
+from minran.files import append_line, explained, make_folder, write_atomically
 from minran.machine import cores
 from minran.workshop.course import grade as grading
 from minran.workshop.course.grade import printable
@@ -116,12 +116,8 @@ class Marks:
     def _keep(self, file: str, row: Row, key: str) -> None:
         self.rows[file] = row
         if self.out is not None:
-            line = json.dumps({"student": self.students[file], "key": key, **row}) + "\n"
-            refused = explained(MinranError, f"could not write {self.out} (", ")")
-            with refused, open(self.out / "grades.jsonl", "a", encoding="utf-8") as record:
-                record.write(line)
-                record.flush()
-                os.fsync(record.fileno())
+            line = json.dumps({"student": self.students[file], "key": key, **row})
+            append_line(self.out / "grades.jsonl", line, MinranError)
             place = self.out / "feedback" / re.sub(r"^\.+|[/\0]", "_", self.students[file])
             make_folder(place)
             write_atomically(place / f"{Path(file).stem}.txt", feedback(row), MinranError)

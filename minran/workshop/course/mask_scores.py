@@ -45,8 +45,7 @@ REPLACEMENTS: Mapping[str, Change] = {
 
 def mask_scores() -> dict[str, Any]:
     """The shipped log: what was measured, by network; see `measure`."""
-    found: dict[str, Any] = json.loads(LOG.read_text(encoding="utf-8"))
-    return found
+    return json.loads(LOG.read_text(encoding="utf-8"))
 
 
 # --- looking

@@ -67,8 +67,7 @@ class Adapter:
         maker = getattr(self, f"make_{job}", None)
         if maker is None:
             raise NotHere
-        work: Work = maker(**options)
-        return work
+        return maker(**options)
 
     def make_op(self, kind: str, shape: Sequence[int], backward: bool, **options: int) -> Work:
         """The framework's own function from `ops`, forward alone or forward and backward."""
@@ -128,8 +127,7 @@ def both_passes(function: Callable[[], Any], leaves: Sequence[Any], gy: Any) -> 
 def load(name: str, **options: Any) -> Adapter:
     """The adapter "module:Class", made with `options`."""
     module, _, kind = name.partition(":")
-    adapter: Adapter = getattr(importlib.import_module(f"{__name__}.{module}"), kind)(**options)
-    return adapter
+    return getattr(importlib.import_module(f"{__name__}.{module}"), kind)(**options)
 
 
 def pictures(batch: int, size: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
