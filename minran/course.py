@@ -46,6 +46,7 @@ _LATE = {
         *("replaced_masks", "right_answers", "variance_parts"),
     ),
     "on_paper": ("paper_frames",),
+    "train_mine": ("train_mine",),
     "planted": ("InterpolationOtherCorners", "SoftmaxSameForAll", "planted"),
     "shipped": ("ablation",),
     "show": ("show_kernel",),

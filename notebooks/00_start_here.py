@@ -263,6 +263,13 @@ show_source(ops.gate, after="00.2")
 # checks your answer, and says where it differs if it does. In a notebook from the repository the
 # solution is folded away below the check. `minran course grade NOTEBOOK` checks all tasks at once.
 #
+# **What you write grows.** A function or class that passes its check is also written into the file
+# `my_minran.py`, beside the notebook, one section for each task. Later notebooks can use it:
+# `from my_minran import gated`. At the end of notebook 09 these pieces train a network, whose
+# losses must be those of minran. You may edit the file: `check` changes only sections that it wrote
+# itself. (In Colab each notebook has a machine of its own: download the file there, and upload it
+# in the next notebook.)
+#
 # ## 5 · Symbols
 #
 # The letters that come in every notebook:

@@ -27,7 +27,8 @@ AT_LEAST = 10.0
 def test_notebook_runs(file: Path) -> None:
     notebook = read_notebook(file)
     allowed = FACTOR * max(notebook.seconds, AT_LEAST)
-    result = run_cells(make_copy(notebook, "solution"), timeout=allowed, cell_timeout=allowed)
+    node = make_copy(notebook, "solution")
+    result = run_cells(node, timeout=allowed, cell_timeout=allowed, earlier=file.parent)
     assert not result.left_out, {
         result.node.cells[index].source: why for index, why in result.left_out.items()
     }

@@ -1,7 +1,8 @@
 """The notebooks of the course as pages: every task with its blank, its solution and the output.
 
 A page is made from `notebooks/NN_name.py`. It is run as the solution copy is, by
-`minran.workshop.course.copies` (offline, in an empty folder); `MINRAN_EXECUTED` names the folder
+`minran.workshop.course.copies` (offline, in a folder with the solutions of the notebooks before it,
+`my_minran.py`); `MINRAN_EXECUTED` names the folder
 where notebooks that ran are kept, and `pytest notebooks` fills the same folder, so that nothing
 runs twice. `MINRAN_DOCS_EXECUTE=0` shows the pages without outputs.
 """
@@ -56,7 +57,8 @@ def executed(notebook: Notebook, kept: Path) -> Any:
         if [(c.id, c.source) for c in old.cells] == [(c.id, c.source) for c in node.cells]:
             return old
     print(f"running {notebook.path.name}", flush=True)
-    result = run_cells(node, timeout=max(300.0, 10 * notebook.seconds), cell_timeout=300)
+    most = max(300.0, 10 * notebook.seconds)
+    result = run_cells(node, timeout=most, cell_timeout=300, earlier=notebook.path.parent)
     keep(notebook, result, kept)
     return result.node
 

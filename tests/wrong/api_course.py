@@ -34,6 +34,9 @@ course.show_kernel('pools.cu', 'gate') | MinranError | pool.cu
 course.show_kernel('elementwise.cu', 3) | ShapeError | name
 course.show_kernel('elementwise.cu', 'gates') | MinranError | gate
 course.show_kernel('elementwise.cu', 'gate', <<3; {3: 'a'}; {'a': 3}>>) | ShapeError | notes
+course.train_mine(<<3; None; 'gated'>>) | DataError | borrow
+course.train_mine(['gate']) | DataError | unknown piece 'gate'
+course.train_mine([3]) | DataError | borrow
 course.backward_steps(<<None; 3; 'a'>>) | GradientError | loss
 course.backward_steps(x) | GradientError | one number
 course.healthy(<<'a'; None; 1.5>>) | RecipeError | channels

@@ -29,6 +29,7 @@ from minran.errors import DataError, GradientError, MinranError, expect
 from minran.gradcheck import gradcheck
 from minran.hints import checked
 from minran.workshop.course.checks import NOTEBOOKS
+from minran.workshop.course.kept import FILE, cells_that_ran, keep
 from minran.workshop.course.show import PACKAGE, passed_tasks
 
 RECORD = "MINRAN_COURSE_RECORD"
@@ -294,6 +295,7 @@ class Outcome:
 def check(task: str, answer: Any) -> None:
     """Check an answer and print "passed", or what differed, where, and a hint.
 
+    A function or class that passes in a notebook is kept in the file `my_minran.py` beside it.
     Nothing is raised for a wrong answer, so that a notebook runs on; MinranError says that
     there is no such task.
     """
@@ -306,6 +308,17 @@ def check(task: str, answer: Any) -> None:
             file.write(json.dumps(asdict(outcome)) + "\n")
     if os.environ.get(NBGRADER):
         require(outcome.passed, outcome.message, outcome.where, outcome.hint)
+    elif outcome.passed and (cells := cells_that_ran()):
+        named = getattr(answer, "__name__", "") == answer_of(find_check(task))[0]
+        if kept := keep_answer(task, cells if named else [], Path(FILE)):
+            print(kept)
+
+
+def keep_answer(task: str, cells: list[str], file: Path) -> str:
+    """Keep a task's answer, which the cells define, in the file; "" if it is none for a file."""
+    name, kind = answer_of(find_check(task))
+    others = [answer_of(checker)[0] for checker in checks_of(task.split(".")[0]).values()]
+    return "" if kind is Any else keep(task, name, cells, others, file)
 
 
 def judge(task: str, answer: Any) -> Outcome:

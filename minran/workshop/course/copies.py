@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from minran.errors import DataError, MinranError, expect, import_extra
-from minran.workshop.course.checking import RECORD, number_of
+from minran.workshop.course.checking import RECORD, keep_answer, number_of
+from minran.workshop.course.kept import FILE
 from minran.workshop.course.show import PACKAGE, STATIC
 
 _OFFLINE = "import minran.workshop.course.copies as _; _.go_offline()"
@@ -255,6 +256,15 @@ def to_text(node: Any) -> str:
     return text.rstrip("\n") + "\n"
 
 
+def solved_pieces(folder: str | Path, before: str, file: Path) -> None:
+    """Write `my_minran.py` as one has it who has solved all tasks of the notebooks before one."""
+    sources = [one for one in notebook_files(folder) if one.name.split("_")[0] < before]
+    for notebook in map(read_notebook, sources):
+        cells = [solved(cell.source) for cell in notebook.cells if cell.cell_type == "code"]
+        for task in notebook.tasks:
+            keep_answer(task.name, cells, file)
+
+
 # --- files
 
 
@@ -319,14 +329,20 @@ class Execution:
         return None
 
 
-def run_cells(node: Any, timeout: float = 600, cell_timeout: float = 120) -> Execution:
+def run_cells(
+    node: Any,
+    timeout: float = 600,
+    cell_timeout: float = 120,
+    earlier: str | Path | None = None,
+) -> Execution:
     """Run a notebook (of nbformat) from top to bottom; the notebook itself stays as it is.
 
-    It runs in a Jupyter kernel of its own: offline, in an empty folder. A cell that raises an error
+    It runs in a Jupyter kernel of its own: offline, in a new folder. A cell that raises an error
     does not stop the others; one that takes too long or ends the kernel does. Students' notebooks
     are run by `grade`.
 
-    timeout: seconds for all cells together, cell_timeout: for one.
+    timeout: seconds for all cells together, cell_timeout: for one. earlier: a folder of sources;
+    then the folder that it runs in has a `my_minran.py` with the solutions of those before it.
     """
     exceptions = need("nbclient.exceptions")
     need("ipykernel")
@@ -339,6 +355,8 @@ def run_cells(node: Any, timeout: float = 600, cell_timeout: float = 120) -> Exe
         record, work = Path(folder) / "outcomes.jsonl", Path(folder) / "work"
         record.touch()
         work.mkdir()
+        if earlier is not None:
+            solved_pieces(earlier, number_of(node.metadata["minran"]["number"]), work / FILE)
         # What the process itself says, IPython's start-up warnings, is of no use here.
         quiet = subprocess.DEVNULL
         with client.setup_kernel(env=_environment(record), cwd=str(work), stderr=quiet):

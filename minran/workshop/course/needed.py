@@ -28,7 +28,7 @@ def unneeded_cells(sources: list[str], wanted: Iterable[int], names: Iterable[st
     `x.append(1)`. So is one that cannot be read, or has `import *` or a line of IPython's. What
     changes something unnamed (a library's state, an array under another name) is not seen.
     """
-    read = [_read(source) for source in sources]
+    read = [read_names(source) for source in sources]
     needed = {place for place, found in enumerate(read) if found is None} | set(wanted)
     imported = set().union(*(found.imports for found in read if found))
     used = set(names)
@@ -46,7 +46,8 @@ def unneeded_cells(sources: list[str], wanted: Iterable[int], names: Iterable[st
 
 
 @lru_cache(maxsize=1000)
-def _read(source: str) -> Names | None:
+def read_names(source: str) -> Names | None:
+    """What a cell makes, uses and imports; None if that cannot be read from its text."""
     if len(source) > LONGEST:
         return None
     try:

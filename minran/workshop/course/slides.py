@@ -82,7 +82,7 @@ def _mathjax() -> Path:
 def _notebook(file: Path) -> Iterator[str]:
     """The slides of a notebook: its title, then those of each section."""
     notebook = read_notebook(file)
-    run = run_cells(make_copy(notebook, "solution"))
+    run = run_cells(make_copy(notebook, "solution"), earlier=file.parent)
     errors = (run.error(place) for place in range(len(run.node.cells)))
     wrong = [f"{one[0]}: {one[1]}" for one in errors if one] + list(run.left_out.values())
     expect(not wrong, f"{file.name} did not run: {wrong[:1]}", MinranError)
