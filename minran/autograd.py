@@ -148,7 +148,7 @@ class Tensor:
         return self
 
     def backward(self, gradient: Array | Tensor | None = None) -> None:
-        """Add dL/dt to `t.grad` of every leaf t behind this tensor, where L = <gradient, self>.
+        """Add dL/dt to `t.grad` of every leaf t of this tensor, where L = <gradient, self>.
 
         `gradient` has the shape of the tensor; a scalar needs none (it is 1). The graph is
         freed on the way; a second call raises GradientError.
@@ -280,7 +280,7 @@ class Op:
     A subclass takes its options in `__init__`, computes in `forward(*arrays)` and assigns to
     `self` what `backward(gy)` needs. `backward` returns one gradient (or None) per input: an
     array of its own, or gy or a view of it; gy itself must stay as it is, others may read it.
-    Calling the instance on tensors runs it: once, for `self` holds what belongs to that call.
+    Calling the instance on tensors runs it: once, because `self` holds what belongs to that call.
 
     What `forward` kept of its inputs and of its result must not change before `backward`, which
     would mix two points. It is looked for among the attributes of `self` (arrays, views of them,
@@ -366,7 +366,7 @@ def _owner(array: Array) -> Array:
 
 
 def walk(root: Tensor, gradient: Array) -> None:
-    """Visit the ops behind `root`, newest first; no recursion, so depth does not matter."""
+    """Visit the ops that led to `root`, newest first; no recursion, so depth does not matter."""
     # Ops that wait, newest on top, each with its output and the gradient that has arrived there.
     # `owned` says that no one else holds that gradient, so that it may be added to in place.
     heap: list[int] = []

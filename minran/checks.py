@@ -92,7 +92,7 @@ def expect_shape(array: Array | None, shape: Sequence[int], what: str) -> None:
 
 
 def expect_pictures(op: str, x: Array) -> None:
-    """x has the four axes of pictures."""
+    """x has the four axes of images."""
     if x.ndim != 4:
         raise ShapeError(f"{op}: x must be (N, H, W, C), got {tuple(x.shape)}")
 
@@ -454,7 +454,7 @@ def expect_gate(mask: Array, trunk: Array) -> None:
 
 
 def expect_resizable(x: Array, size: Pair) -> None:
-    """x are pictures with pixels, and so are those of the size asked for."""
+    """x are images with pixels, and so are those of the size asked for."""
     expect_pictures("upsample_bilinear2d", x)
     if min(*size, *x.shape[1:3]) < 1:
         what = f"cannot go from {tuple(x.shape[1:3])} to {size} pixels"
@@ -473,7 +473,7 @@ def expect_norm(training: bool, momentum: float, eps: float, moments: Any) -> No
 
 
 def expect_channels(x: Array, *vectors: Array) -> None:
-    """x are pictures, and each vector of their batch norm has the channels."""
+    """x are images, and each vector of their batch norm has the channels."""
     if x.ndim != 4:
         raise ShapeError(f"batch_norm: x must be (N, H, W, C) or (N, C), got {tuple(x.shape)}")
     c = x.shape[-1]
@@ -786,7 +786,7 @@ def expect_milestones(milestones: Any) -> None:
 
 
 def expect_batch(batch: Any) -> None:
-    """Prepared pictures and labels, and perhaps soft labels, of one number."""
+    """Prepared images and labels, and perhaps soft labels, of one number."""
     good = len(batch) in (2, 3) and len({len(part) for part in batch}) == 1
     if not (good and batch[0].ndim == 4 and batch[0].dtype.kind == "f"):
         shapes = ", ".join(f"{part.shape} {part.dtype}" for part in batch)

@@ -197,7 +197,7 @@ def expect_alike(facts: Mapping[str, Any]) -> None:
 
 @contextmanager
 def leader_first() -> Iterator[None]:
-    """The block runs on process 0, then on the others: who downloads, and who finds it done."""
+    """The block runs on process 0, then on the others: one downloads, the others find it done."""
     if not leads():
         current().collect(None)
     try:
@@ -326,7 +326,7 @@ class NCCLWorld(MPIWorld):
     def _between_gpus(
         self, send: Callable[..., Any], array: Array, shape: tuple[int, ...], *how: Any
     ) -> Array:
-        """What `send` makes of the arrays of all processes, behind the GPU's other work."""
+        """What `send` makes of the arrays of all processes, after the GPU's other work."""
         source, target = self.cupy.ascontiguousarray(array), self.cupy.empty(shape, array.dtype)
         stream, kind = self.cupy.cuda.get_current_stream().ptr, self.types[array.dtype.char]
         self._all(send, source.data.ptr, target.data.ptr, source.size, kind, *how, stream)

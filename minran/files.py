@@ -39,7 +39,7 @@ def explained(
 def write_atomically(
     path: str | Path, data: bytes | str, error: type[MinranError] = CheckpointError
 ) -> None:
-    """Write `data` beside `path`, force it to the disk, then put it in place in one move.
+    """Write `data` next to `path`, force it to the disk, then put it in place in one move.
 
     A folder that is missing is not made: it may have been removed while its owner was at work.
     Raises `error` if that fails; then what was there before is still there. A process that is

@@ -128,7 +128,7 @@ def _check(hint: Any, value: Any, what: str, error: Kind) -> None:
 
 
 def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: Kind) -> None:
-    """Any of several; with one kind beside None, the sentence is about that kind."""
+    """Any of several; with one kind and None, the sentence is about that kind."""
     rest = [kind for kind in kinds if kind is not type(None)]
     if value is None and len(rest) < len(kinds):
         return

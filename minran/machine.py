@@ -1,4 +1,4 @@
-"""The machine and what is installed on it: the facts that must stand beside any figure."""
+"""The machine and what is installed on it: the facts that must stand next to any figure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def cores() -> set[int]:
 
 
 def _linux_says(file: str, key: str) -> str | None:
-    """What stands behind the first `key` in a file of /proc; None where there is none."""
+    """What stands after the first `key` in a file of /proc; None where there is none."""
     try:
         lines = Path("/proc", file).read_text(encoding="utf-8").splitlines()
     except OSError:

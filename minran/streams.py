@@ -70,7 +70,7 @@ class Output:
 def sturdy() -> Iterator[None]:
     """Within the block, nothing that is printed raises, and a closed descriptor is no trap.
 
-    Raises OutputError after it if standard output lost something, but for a reader who went away.
+    Raises OutputError after it if standard output lost something, unless a reader went away.
     """
     for descriptor in range(3):
         try:

@@ -67,7 +67,7 @@ test = load_shapes("test", 300)
 inputs = preprocess(test.images)
 probabilities = inspect.class_probabilities(model, inputs)
 answers = probabilities.argmax(axis=1)
-print(f"right on {np.mean(answers == test.labels):.1%} of {len(test.labels)} test pictures")
+print(f"right on {np.mean(answers == test.labels):.1%} of {len(test.labels)} test images")
 
 _, firsts = np.unique(test.labels, return_index=True)
 shown = np.sort(firsts)[:5]
@@ -264,7 +264,7 @@ show_source(ops.gate, after="00.2")
 # solution is folded away below the check. `minran course grade NOTEBOOK` checks all tasks at once.
 #
 # **What you write grows.** A function or class that passes its check is also written into the file
-# `my_minran.py`, beside the notebook, one section for each task. Later notebooks can use it:
+# `my_minran.py`, next to the notebook, one section for each task. Later notebooks can use it:
 # `from my_minran import gated`. At the end of notebook 09 these pieces train a network, whose
 # losses must be those of minran. You may edit the file: `check` changes only sections that it wrote
 # itself. (In Colab each notebook has a machine of its own: download the file there, and upload it

@@ -27,7 +27,7 @@
 # - let the network learn the mask, with both gates of the paper, over several seeds, and compare
 #   it with baselines;
 # - say what every word of notebook 00 means;
-# - say where this attention stands beside SE, CBAM and self-attention.
+# - say where this attention stands compared with SE, CBAM and self-attention.
 #
 # **Time**: 60 minutes to read and do; runs in 40 seconds on 2 cores.
 # **Needs**: Python, NumPy, and a look at notebook 00. How gradients are computed comes in
@@ -75,7 +75,7 @@ for axes, index in zip(figure.subplots(1, 5), range(5), strict=True):
 figure
 
 # %% [markdown]
-# Who sees the three signs and does not know which counts is right in one image of three.
+# Somebody who sees the three signs and does not know which counts is right in one image of three.
 #
 # ## 2 · A linear classifier
 #
@@ -573,7 +573,7 @@ figure
 #   labels alone.
 # - On this task naive and residual gates do about equally well, and so does a network
 #   without a mask that has wider windows. One gate, one task, four seeds: no more than that.
-# - A picture of a mask needs its scale, its range and a baseline.
+# - An image of a mask needs its scale, its range and a baseline.
 #
 # ## Questions
 #
@@ -592,8 +592,8 @@ figure
 #
 # <details><summary>Answer</summary>
 #
-# Naive: every feature is halved, so are the numbers after the pool, and so are the logits but for
-# the bias of the last layer. Without that bias the answers would stay the same. Residual with
+# Naive: every feature is halved, so are the numbers after the pool, and so are the logits except
+# for the bias of the last layer. Without that bias the answers would stay the same. Residual with
 # $M = 0$: nothing changes at all, $H = T$.
 #
 # </details>

@@ -226,12 +226,12 @@ print(gradcheck(wrong_softmax, logits, name="the wrong softmax with a random r")
 #
 # The check says that a gradient is wrong. *Where* it is wrong can say why. Here is bilinear
 # interpolation (notebook 05) with a planted bug: forward uses `align_corners=True`, backward that
-# of `align_corners=False`. Beside the two gradients stands their difference:
+# of `align_corners=False`. Next to the two gradients stands their difference:
 
 
 # %% tags=["hide-input"]
 def heat_map(report, title):
-    """The error of every entry of the first picture and channel, as powers of ten."""
+    """The error of every entry of the first image and channel, as powers of ten."""
     one = report.inputs[0]
     figure = new_figure(8.6, 2.7, dark=False)
     left, middle, right = figure.subplots(1, 3)

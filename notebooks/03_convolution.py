@@ -244,7 +244,7 @@ for q, (i, j) in enumerate(np.ndindex(2, 2)):
     corner = (2 * j - 0.5 + shift, 2 * i - 0.5 + shift)
     left.add_patch(Rectangle(corner, 2.95, 2.95, **box))
     right.add_patch(Rectangle((-0.5, q - 0.44), 9, 0.88, **box))
-left.set_title("the picture and its four windows", color=colours.text, fontsize=10)
+left.set_title("the image and its four windows", color=colours.text, fontsize=10)
 right.set_title("cols(x): one window, one row", color=colours.text, fontsize=10)
 right.set_xticks(range(9), [f"({a},{b})" for a, b in np.ndindex(3, 3)], fontsize=8.5)
 right.set_yticks(range(4), [f"({i},{j})" for i, j in np.ndindex(2, 2)], fontsize=8.5)
@@ -490,7 +490,7 @@ check("03.2", conv2d_backward)
 
 # %%
 def convolution_matrix(w, size, stride, padding):
-    """A(w): column by column, the answers to pictures that are 1 in one pixel and 0 elsewhere."""
+    """A(w): column by column, the answers to images that are 1 in one pixel and 0 elsewhere."""
     pixels = np.eye(size)[:, None, :, None]  # a batch of rows of pixels
     y = ops.conv2d(
         tensor(pixels), tensor(w[None, :, None, None]), stride=stride, padding=(0, padding)

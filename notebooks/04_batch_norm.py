@@ -266,7 +266,7 @@ print("cosine between each filter and its gradient:", cosine.round(6))
 # correlation with $\hat x$.
 #
 # Here is $J$ of one channel with eight values, row by row from the library's backward pass,
-# beside the formula.
+# next to the formula.
 
 
 # %%
@@ -436,7 +436,7 @@ figure
 # \tag{4.14}
 # $$
 #
-# Below: the output for one and the same image, in training beside three different sets of
+# Below: the output for one and the same image, in training together with three different sets of
 # companions, and in evaluation.
 
 # %%
@@ -464,7 +464,7 @@ maps["evaluation, any companions"] = alone[0, :, :, 0]
 # %% tags=["hide-input"]
 figure = new_figure(9.6, 2.6, False)
 axes = figure.subplots(1, 5)
-show(axes[0], me[0] + 0.5, colours, "the picture")
+show(axes[0], me[0] + 0.5, colours, "the image")
 for axis, (name, values) in zip(axes[1:], maps.items()):
     drawn = show(axis, values, colours, name.replace(", ", ",\n"), cmap="RdBu_r", vmin=-3, vmax=3)
     axis.set_xlabel(f"mean {values.mean():+.2f}", color=colours.faint, fontsize=9)

@@ -158,7 +158,7 @@ squared = 2 * (p - 1) * p * (1 - p)  # the gradient of (1 - p)^2
 # %% tags=["hide-input"]
 figure = new_figure(9.2, 2.9, False)
 left, right = figure.subplots(1, 2)
-dress(left, colours, "loss of one picture, two classes", "score of the label − other score")
+dress(left, colours, "loss of one image, two classes", "score of the label − other score")
 left.plot(margin, losses, color=colours.colours[0], linewidth=1.8, label="cross-entropy")
 left.plot(
     margin,
@@ -450,7 +450,7 @@ figure
 # three with the library's `SGD`. First **the same** $\eta$ for all, which is not fair to plain
 # descent; below each at the best of 20 rates.
 #
-# Before you run the next cells, predict: at its own best rate, is plain descent behind the two
+# Before you run the next cells, predict: at its own best rate, is plain descent worse than the two
 # others after 40 steps, and does Nesterov's path cross the valley more or less often than the heavy
 # ball's?
 

@@ -342,7 +342,7 @@ paper_frames()
 # show *one* channel at every step: the one whose mask varies most over this image.
 #
 # Before you run the next cell, predict: what is the side of the smallest map? Which steps cannot
-# have values below 0? And will this mask be larger on the arrow or beside it?
+# have values below 0? And will this mask be larger on the arrow or outside it?
 
 # %%
 trained, preprocess, _ = load_pretrained("quickstart")
@@ -357,7 +357,7 @@ print(f"channel {channel}; the network gives the arrow {certainty:.0%}")
 walk_frames(walk, channel)
 
 # %% [markdown]
-# Step forward with the numbers above the picture (or click one and use the arrow keys). Range and
+# Step forward with the numbers above the image (or click one and use the arrow keys). Range and
 # name stand at each panel; all features share one scale on which 0 is white, so pale panels have
 # small values.
 
@@ -366,16 +366,16 @@ values = {step.key: step.values[..., channel] for step in walk.steps}
 arrow = shapes.masks[n].reshape(16, 2, 16, 2).mean(axis=(1, 3)) > 0.5
 for key in ("M", "T", "H"):
     on, beside = np.abs(values[key][arrow]).mean(), np.abs(values[key][~arrow]).mean()
-    print(f"mean |{key}|: {on:5.2f} on the arrow, {beside:5.2f} beside it")
+    print(f"mean |{key}|: {on:5.2f} on the arrow, {beside:5.2f} outside it")
 
 # %% [markdown]
 # - Each pool keeps the largest value of its windows. The smallest map has 4x4 values: what a mask
 #   knows of distant positions has gone through these.
 # - The interpolations bring it back to 16x16. The result is smooth: its last interpolation starts
 #   from 8x8 values.
-# - Only $M$ has no values below 0. It is small on the arrow: there $H$ is nearly $T$. Beside it $M$
-#   is larger, and the gate raises $T$. The trunk's values are larger on the arrow, those of $H$
-#   beside it: this channel's mask raises the background against the object, which is not what one
+# - Only $M$ has no values below 0. It is small on the arrow: there $H$ is nearly $T$. Outside it
+#   $M$ is larger, and the gate raises $T$. The trunk's values are larger on the arrow, those of $H$
+#   outside it: this channel's mask raises the background against the object, which is not what one
 #   expects of the word "attention". It is one channel for one image. Notebook 13 measures what
 #   masks do over many images, channels and three networks.
 

@@ -673,7 +673,7 @@ figure
 #
 # ## 8 · A network of your own pieces
 #
-# Since notebook 00, `check` has kept your answers in `my_minran.py`, a file beside this notebook.
+# Since notebook 00, `check` has kept your answers in `my_minran.py`, a file next to this notebook.
 # Eighteen of them are what a small residual attention network needs to learn:
 #
 # | piece | from | what it does here |

@@ -23,8 +23,8 @@
 #
 # - take the mask, the trunk and the gated features of every attention module out of a network;
 # - say in what a mask varies: in the channel, the image, the position, or in all together;
-# - score a map against true object outlines, beside the middle, random weights, and a rule without
-#   any network;
+# - score a map against true object outlines, compared with the middle, random weights, and a rule
+#   without any network;
 # - delete and insert pixels in the order of a map, and read the two curves;
 # - replace a mask and measure what the network loses, which no drawing of a mask can show;
 # - say which of the findings come back in networks of other seeds.
@@ -82,7 +82,7 @@ colours = theme()
 # what happens when it is changed?
 #
 # **One network is one draw of random numbers.** The cells compute on the network that ships, which
-# was trained with seed 0. Beside it stands a log of three networks, trained in the same way with
+# was trained with seed 0. Next to it stands a log of three networks, trained in the same way with
 # seeds 0, 1 and 2, and of three with random weights; the program that made it is
 # `python -m minran.workshop.course.mask_scores`. What is true of one of the three only is no
 # finding, and the text does not call it one.
@@ -274,9 +274,9 @@ check("13.1", two_scores)
 show_source(inspect.centre_map, docstring=False)
 
 # %% [markdown]
-# **Bright or dark.** A network can mark an object by *dark* places of a mask as well as by bright
-# ones; the next convolution does not care about a sign. One may turn a map around, as long as the
-# decision is made once and not for each image.
+# **Bright or dark.** A network can mark an object by *dark* positions of a mask as well as by
+# bright ones; the next convolution does not care about a sign. One may turn a map around, as long
+# as the decision is made once and not for each image.
 #
 # **Choosing on what you score.** A threshold, a sign or a channel chosen on the very images that
 # are scored flatters the map. `inspect.score_attention` therefore chooses on the first half of the
@@ -301,7 +301,7 @@ border = score_halves(border_colour(shapes.images), shapes.masks)
 print(f"distance from the border's colour, no network: {border.iou:.3f}")
 
 # %% [markdown]
-# Three networks beside three with random weights, from the log. $|M\,T|$ is the part of (13.1) that
+# Three networks and three with random weights, from the log. $|M\,T|$ is the part of (13.1) that
 # is there because of the mask, $|T|$ the trunk alone; both are means over channels.
 
 # %%
@@ -477,7 +477,7 @@ for kind, share in (("deletion", 0.1), ("insertion", 0.2)):
 #   good as **the middle**: the two $|M\,T|$ delete a little faster in each network, in one case by
 #   less than a hundredth, and by insertion neither they nor Grad-CAM are better in all three.
 # - $|M\,T|$ of **stage 1** deletes no faster than a random order, and beyond a tenth of the pixels
-#   more slowly: its large values lie beside the object. Its IoU in section 5 does not show this,
+#   more slowly: its large values lie outside the object. Its IoU in section 5 does not show this,
 #   because the score may turn a map around.
 #
 # What the curves do not show: an image with holes is none that the network was trained on, and
@@ -568,7 +568,7 @@ figure
 # - Grad-CAM asks which positions speak for a class; a mask is what the network lets through.
 #
 # In [the live page](../docs/howto/live.md) (`minran live`) you replace a mask by one that you
-# paint, and its scores stand beside those of the middle and of random weights.
+# paint, and its scores stand next to those of the middle and of random weights.
 #
 # ## Questions
 #

@@ -359,7 +359,7 @@ for n in (4, 8, 12, 16, 20):
 #
 # <details><summary>Answer</summary>
 #
-# Only if the seed makes things alike that matter for both, such as the order of the pictures and
+# Only if the seed makes things alike that matter for both, such as the order of the images and
 # the wrong labels: then differences seed by seed vary less than the values, and one tests those.
 # Weights of networks of different shapes have nothing in common, whatever the seed.
 # </details>

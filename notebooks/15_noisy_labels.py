@@ -56,8 +56,8 @@ colours = theme()
 # %% [markdown]
 # ## 1 · The matrix
 #
-# People who label pictures make mistakes. The paper asks whether attention helps against mistakes,
-# and makes them on purpose: a picture of class $i$ keeps its label with probability $r$, the
+# People who label images make mistakes. The paper asks whether attention helps against mistakes,
+# and makes them on purpose: an image of class $i$ keeps its label with probability $r$, the
 # **clean ratio**; otherwise it gets one of the $K - 1$ others, each as often. As a matrix of
 # probabilities
 #
@@ -122,9 +122,9 @@ figure
 # %% [markdown]
 # ## 2 · What noise does to the goal
 #
-# Take one picture of class $i$, and let $p$ be the network's probabilities for it. With label $j$
+# Take one image of class $i$, and let $p$ be the network's probabilities for it. With label $j$
 # the gradient of the cross-entropy with respect to the logits is $p - e_j$ (notebook 06), where
-# $e_j$ is 1 at place $j$ and 0 elsewhere. Label $j$ comes with probability $Q_{ij}$. So the
+# $e_j$ is 1 at position $j$ and 0 elsewhere. Label $j$ comes with probability $Q_{ij}$. So the
 # **expected** gradient is
 #
 # $$
@@ -132,7 +132,7 @@ figure
 # \tag{15.1}
 # $$
 #
-# the row of $Q$. It is zero at $p = Q_{i\cdot}$: with enough pictures and no memory, a network
+# the row of $Q$. It is zero at $p = Q_{i\cdot}$: with enough images and no memory, a network
 # learns the *row*, not the class. Its answer is the largest entry, and that is still the class as
 # long as
 #
@@ -161,20 +161,20 @@ def expected_gradient(p, classes, matrix):
 check("15.2", expected_gradient)
 
 # %% [markdown]
-# The noise is in the *other* part. Around its mean, the gradient of one picture has the variance
+# The noise is in the *other* part. Around its mean, the gradient of one image has the variance
 # $\sum_j Q_{ij}(1 - Q_{ij})$. Where the network has learnt the row, all of the gradient is that:
 # the mean has gone to zero and the variance has not.
 #
 # ## 3 · Whose gradient is it?
 #
-# The length of one picture's gradient with respect to the logits is $|p - e_j|$. Sum it over the
-# pictures with right and with wrong labels, for a network without training, and for one that has
+# The length of one image's gradient with respect to the logits is $|p - e_j|$. Sum it over the
+# images with right and with wrong labels, for a network without training, and for one that has
 # been trained on clean labels.
 
 
 # %%
 def lengths(model, inputs, labels):
-    """|p - e_j| for every picture."""
+    """|p - e_j| for every image."""
     p = inspect.class_probabilities(model, inputs)
     return np.linalg.norm(p - np.eye(p.shape[1])[labels], axis=1)
 
@@ -202,11 +202,11 @@ for name, model in (("fresh", fresh), ("trained on clean labels", trained)):
 # What happens then? Before you run the cells below, predict: how many of the wrong labels does a
 # network give back at the end that sees them again and again, and one that sees new ones each time?
 #
-# The trained network goes on, with half of the labels wrong, on 300 pictures
+# The trained network goes on, with half of the labels wrong, on 300 images
 # that it sees again and again. An effect of wrong labels needs controls, runs that differ in one
 # thing only:
 #
-# - **clean**: the same pictures, all labels right. Does the further training alone do it?
+# - **clean**: the same images, all labels right. Does the further training alone do it?
 # - **drawn anew**: half wrong, but at every step other ones. This is what (15.1) describes; nothing
 #   can be learnt by heart.
 
@@ -254,7 +254,7 @@ histories = {kind: go_on(kind) for kind in ("fixed", "drawn anew", "clean")}
 # %% tags=["hide-input"]
 figure = new_figure(9.4, 3.2, False)
 panels = figure.subplots(1, 3)
-titles = "p of the true class", "Test pictures: right", "Wrong labels: given back"
+titles = "p of the true class", "Test images: right", "Wrong labels: given back"
 for axes, title, column in zip(panels, titles, (2, 3, 4), strict=True):
     dress(axes, colours, title, "step", "" if column > 2 else "mean, share")
     for index, (kind, history) in enumerate(histories.items()):
@@ -278,10 +278,10 @@ for kind, (_, _, certainty, accuracy, learnt) in histories.items():
 # Two effects, and the controls tell them apart.
 #
 # - **Certainty goes** with wrong labels of both kinds, and not with clean ones. (15.1) pulls the
-#   probability of the true class from 0.9 towards $r = 0.5$, and may overshoot. All pictures share
+#   probability of the true class from 0.9 towards $r = 0.5$, and may overshoot. All images share
 #   that correction, so it is quick, and rough: answers change that need not, and test accuracy
 #   falls before some of it comes back.
-# - **Single pictures are learnt by heart** only where each picture keeps its one wrong label. With
+# - **Single images are learnt by heart** only where each image keeps its one wrong label. With
 #   labels drawn anew, almost none of the first labels is given back after as many steps. So it
 #   is not the noise that is learnt by heart, but its repetition; the expectation in (15.1) is over
 #   labels drawn anew each time, and says nothing about it.
@@ -488,7 +488,7 @@ for column in columns:
 # <details><summary>Answer</summary>
 #
 # In expectation they are the same: targets spread over all classes. But smoothing is that spread
-# target at every step, without variance; noise is one wrong label that stays wrong for its picture,
+# target at every step, without variance; noise is one wrong label that stays wrong for its image,
 # and can be learnt by heart.
 # </details>
 #
@@ -496,7 +496,7 @@ for column in columns:
 #
 # <details><summary>Answer</summary>
 #
-# The right one of section 3. Giving back wrong labels takes many steps over the same pictures, and
+# The right one of section 3. Giving back wrong labels takes many steps over the same images, and
 # it goes on growing. Classes are learnt early, while wrong labels cancel. Stopping in between keeps
 # the classes, and few of the wrong labels.
 # </details>

@@ -73,9 +73,9 @@ for number, bug in enumerate(BUGS.values(), start=1):
     print(f"16.{number}  {bug.name:20} {bug.words}")
 
 # %% [markdown]
-# That they train is easily shown. Give the healthy module and the six patients 30 steps to learn
-# random targets. All errors fall, and **nothing in the numbers says which one is right**: the
-# lowest error here belongs to a patient.
+# That they train is easily shown. Give the healthy module and the six modules with bugs 30 steps to
+# learn random targets. All errors fall, and **nothing in the numbers says which one is right**: the
+# lowest error here belongs to a module with a bug.
 
 # %%
 x, target = features(size=8, count=4), features(size=8, count=4, seed=2)
@@ -127,7 +127,8 @@ for name in ("before", "mask.body.pool", "mask.body.inner.pool", "mask.head", "m
 
 # %% [markdown]
 # `shape_trace` prints heights and widths of everything inside a part, in the order of the calls.
-# Compare the trace of a healthy mask with that of a patient, and find the lines that differ:
+# Compare the trace of a healthy mask with that of a module with a bug, and find the lines that
+# differ:
 
 # %%
 for name in ("healthy", "never nests"):
@@ -140,9 +141,9 @@ for name in ("healthy", "never nests"):
 #
 # A test is a function `test(module)` that **raises AssertionError** if the module has the bug, and
 # returns silently if not. Your check runs it on healthy modules of several widths, depths and seeds
-# (it must pass on all of them) and on the patients (it must fail on all of them). Some of either
-# kind are of subclasses with other names. So test what a module computes, not what it is called,
-# and compare with what the design says, not with numbers that you saw once.
+# (it must pass on all of them) and on the modules with bugs (it must fail on all of them). Some of
+# either kind are of subclasses with other names. So test what a module computes, not what it is
+# called, and compare with what the design says, not with numbers that you saw once.
 #
 # ## 3 · Trunk added inside the mask
 #
@@ -227,7 +228,7 @@ for axes, (title, values) in zip(
 figure
 
 # %% [markdown]
-# What it does: attention with hard edges where no edge is in the picture; and in backward each
+# What it does: attention with hard edges where no edge is in the image; and in backward each
 # coarse value gets the plain sum of its block instead of a weighted one.
 #
 # **How to see it.** Sizes do not tell. Take what went into an interpolation and what came out, and
@@ -293,7 +294,7 @@ check("16.4", test_no_norm_before_sigmoid)
 # ## 7 · Unused projections
 #
 # A residual unit needs a projection only where its shape changes. Ports make one in every
-# constructor, and use it behind an `if`. The forward pass is right to the last bit.
+# constructor, and use it after an `if`. The forward pass is right to the last bit.
 #
 # What it does: the weights are initialised, saved, counted, and never used. A port's parameter
 # count is then no check of anything, and comparisons "at equal size" are wrong.
@@ -425,8 +426,8 @@ figure
 #
 # <details><summary>Answer</summary>
 #
-# None. Each patient computes the correct gradient of what it computes; what it computes is not the
-# network of the paper.
+# None. Each of the six computes the correct gradient of what it computes; what it computes is not
+# the network of the paper.
 # </details>
 #
 # 3. In test 16.2, why compare with half the height above, and not only ask that heights shrink?
@@ -451,6 +452,6 @@ figure
 # - F. Wang et al., *Residual Attention Network for Image Classification*, CVPR 2017,
 #   arXiv:1704.06904, and the authors' published network files: what a healthy module is.
 # - The bugs are of kinds that were seen in public PyTorch, Keras and TensorFlow ports of the
-#   network; the patients here are our own module with each of them planted.
+#   network; the modules with bugs here are our own module with each of them planted.
 # - R. DeMillo, R. Lipton, F. Sayward, *Hints on Test Data Selection*, Computer 1978: planting bugs
 #   to test the tests.

@@ -151,7 +151,7 @@ for cin, cout, kernel in (*unit, (64, 64, 3), (1024, 1024, 3)):
 # ## 2 · Where the time of a step goes
 #
 # Measure the time of every kernel of the backend, in one training step of Attention-56 on 16
-# pictures. Before you run the next cells, predict which share of the step convolutions have, with
+# images. Before you run the next cells, predict which share of the step convolutions have, with
 # the batch norms and ReLUs before them, forward and backward.
 
 # %%
@@ -202,7 +202,7 @@ for name, entry in shown.items():
 # are low, the kernel is at **neither** roof: its time goes into what the model leaves out, such as
 # filling the columns of im2col, products that are too small to reach the peak, and calls. A point
 # *above the slope* is possible: its numbers were still in a cache from the operation before.
-# Kernels without products (pools, sums, gate, statistics) are not in this picture, because they
+# Kernels without products (pools, sums, gate, statistics) are not in this image, because they
 # only move bytes; the first figure has them.
 #
 # `docs/speed.md` says how the CPU kernels were made and what each decision was worth.
@@ -266,7 +266,7 @@ report("slow", slow_norm_relu)
 # | NumPy | CUDA | |
 # |---|---|---|
 # | `y = f(x)` on an array | a kernel `f`, launched on a grid | the loop over items is the grid |
-# | the index `i` of a loop | `blockIdx.x * blockDim.x + threadIdx.x` | place of a thread |
+# | the index `i` of a loop | `blockIdx.x * blockDim.x + threadIdx.x` | number of a thread |
 # | an axis that is summed over | the threads of one *block* | they can talk to each other |
 # | a temporary of that sum | `__shared__` memory | some KB, next to the arithmetic |
 # | the end of a NumPy call | `__syncthreads()`, or the next launch | all have written, now read |

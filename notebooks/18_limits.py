@@ -62,7 +62,7 @@ colours = theme()
 # %% [markdown]
 # ## 1 · What a mask costs
 #
-# A mask gives a weight to **every number** of the trunk: for each picture and module a volume of
+# A mask gives a weight to **every number** of the trunk: for each image and module a volume of
 # $H \times W \times C$ weights, hence *3-D*. To compute it the network runs an hourglass of units
 # as wide as the trunk, and two convolutions from $C$ to $C$ channels at full size.
 #
@@ -84,7 +84,7 @@ print(f"{summary.mask_multiply_adds / summary.multiply_adds:.0%} of the multiply
 bars_figure(
     panels,
     ("trunk and units around it", "hourglass", "head"),
-    {"Parameters": "millions", "Multiply-adds": "millions for one picture"},
+    {"Parameters": "millions", "Multiply-adds": "millions for one image"},
 )
 
 # %% [markdown]
@@ -107,7 +107,7 @@ def step_of(model):
 
 times = {name: seconds_of(step_of(model), rounds=3) for name, model in kinds.items()}
 work = {name: inspect.summary(model).multiply_adds for name, model in kinds.items()}
-print("mask        one step of 8   multiply-adds of one picture")
+print("mask        one step of 8   multiply-adds of one image")
 for name, seconds in times.items():
     print(f"{name:10} {1e3 * seconds:9.0f} ms {work[name] / 1e6:16.0f} M")
 print(f"without masks: {1 - times['none'] / times['hourglass']:.0%} less time,", end=" ")
@@ -121,7 +121,7 @@ print(f"{1 - work['none'] / work['hourglass']:.0%} less work")
 #
 # ## 2 · How far a mask sees, and how far it looks
 #
-# Notebook 08 measured the receptive field: every mask of Attention-56 can see the whole picture.
+# Notebook 08 measured the receptive field: every mask of Attention-56 can see the whole image.
 # Some summaries of the paper say that it "does not use global information". Let $m$ be the mask's
 # value in the middle, summed over channels. The influence of pixel $(i, j)$ is
 #
@@ -131,7 +131,7 @@ print(f"{1 - work['none'] / work['hourglass']:.0%} less work")
 # $$
 #
 # The *receptive field* is where $g > 0$. The **effective** field is where most of it lies. For a
-# fresh network and random pictures:
+# fresh network and random images:
 
 # %%
 reaches = inspect.mask_reach(create_model("attention56_cifar"), pictures=3)
@@ -142,7 +142,7 @@ influence_figure(reaches)
 # %% [markdown]
 # A global average (dashed) gives every pixel the same influence: half of it lies within a square of
 # 23 pixels. For the masks it takes one of 18 to 21: they prefer what is near, but not by much. So
-# reach is not the limit, on pictures of 32 pixels. What is true: *no step* of the mask looks at the
+# reach is not the limit, on images of 32 pixels. What is true: *no step* of the mask looks at the
 # whole map at once; what is far comes in through many steps.
 #
 # Does training change that? Compare the network of the quickstart, which is smaller, with networks
@@ -196,7 +196,7 @@ for name, network in compared.items():
 # %% tags=["exercise"]
 # Task 18.1: what a squeeze-and-excitation gate costs
 def squeeze_excite_cost(channels, size, reduction=4):
-    """(parameters, multiply-adds for one picture)."""
+    """(parameters, multiply-adds for one image)."""
     ### BEGIN SOLUTION
     few = channels // reduction
     weights = 2 * channels * few
@@ -344,13 +344,13 @@ for name, network in networks.items():
 bars_figure(
     panels,
     ("without gates", "gates"),
-    {"Parameters": "millions", "Multiply-adds": "millions for one picture"},
+    {"Parameters": "millions", "Multiply-adds": "millions for one image"},
 )
 
 # %% [markdown]
 # ## 6 · Does it still work?
 #
-# A short training, to see whether they learn. **These pictures are the built-in shapes, not
+# A short training, to see whether they learn. **These images are the built-in shapes, not
 # CIFAR**, and only three kinds of them: discs, rings and squares. The network is the smallest,
 # `attention_nano`; it sees 60 batches. Two seeds each.
 #
@@ -381,7 +381,7 @@ def make(name, seed):
 
 
 def short_training(model, seed, steps=60, batch=32):
-    """(losses, accuracy on the test pictures)."""
+    """(losses, accuracy on the test images)."""
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     order, losses = np.random.default_rng(seed).permutation(len(train_x)), []
     for number in range(steps):
@@ -404,7 +404,7 @@ for name in ("hourglass", "yours", "SE", "none"):
     accuracies = ", ".join(f"{accuracy:.0%}" for _, accuracy in results[name])
     print(f"{name:10} {make(name, 0).num_parameters():6,} parameters; test accuracy {accuracies}")
 error = np.sqrt(0.25 / len(test_y))
-print(f"guessing: 33%; standard error of {len(test_y)} test pictures: {error:.1%} at most")
+print(f"guessing: 33%; standard error of {len(test_y)} test images: {error:.1%} at most")
 
 # %% tags=["hide-input"]
 figure = new_figure(6.4, 3.3, False)
@@ -439,7 +439,7 @@ figure
 #
 # - A 3-D mask weighs every number by itself and costs accordingly: 38% of the parameters of
 #   Attention-56 on CIFAR, 29% of its work.
-# - Its receptive field is the whole picture, with some preference for what is near; no step of it
+# - Its receptive field is the whole image, with some preference for what is near; no step of it
 #   looks at the whole map at once.
 # - A channel gate costs almost nothing and is fully global, and knows no positions.
 # - Many designs lie between them. Compare at equal cost, over seeds; this notebook does not.
@@ -451,9 +451,9 @@ figure
 #
 # <details><summary>Answer</summary>
 #
-# Eq. 5 divides each *position's* vector by its length: it compares channels at one place, has no
+# Eq. 5 divides each *position's* vector by its length: it compares channels at one position, has no
 # parameters, and needs the whole mask branch before it. Squeeze-and-excitation replaces the mask
-# branch, and its result does not depend on the place.
+# branch, and its result does not depend on the position.
 # </details>
 #
 # 2. Why does (18.2) reduce to $C/\rho$ channels in between?
@@ -474,7 +474,7 @@ figure
 # never weighed, so nothing vanishes.
 # </details>
 #
-# 4. On larger pictures, the smallest map of a mask is large too. Name a change to the hourglass
+# 4. On larger images, the smallest map of a mask is large too. Name a change to the hourglass
 #    that would let one step see all of it, at little cost.
 #
 # <details><summary>Answer</summary>

@@ -348,7 +348,7 @@ CASES = [
     conv("groups", (2, 5, 4, 4), (3, 3, 2, 6), (6,), padding=1, groups=2),
     conv("1x1 stride 2", (2, 5, 4, 3), (1, 1, 3, 2), stride=2),
     pair(
-        "conv2d of a transposed picture",
+        "conv2d of a transposed image",
         lambda x, w: ops.conv2d(x.transpose(0, 2, 1, 3), w, padding=1),
         lambda x, w: torch_conv2d(x.permute(0, 2, 1, 3), w, padding=1),
         PICTURE,

@@ -79,7 +79,7 @@ def training() -> Iterator[Quote]:
     yield f"| {accuracy(small)} | 0 | {minutes} min,", LEDGER
     yield f"| {accuracy(small)} (10,000", "docs/results/cifar10-small/README.md"
     yield f"{minutes} minutes, on a machine", "docs/results/cifar10-small/README.md"
-    yield f"{accuracy(small)} on the test pictures, trained in {minutes} minutes", TRAIN
+    yield f"{accuracy(small)} on the test images, trained in {minutes} minutes", TRAIN
     yield f"{accuracy(quick)} test accuracy, the weights that ship", README
     yield f"| {accuracy(quick)} | 0 | {rows(quick)[-1]['seconds']:.0f} s", LEDGER
     seeds = [f"quickstart/53a895e-seed-{seed}.jsonl" for seed in range(3)]
@@ -369,7 +369,7 @@ def in_small() -> Iterator[Quote]:
     figure = cells("figure4")
     stages = ("stage 1", "stage 2", "tail")
     more = [f"{figure['residual', s]['mean'] / figure['naive', s]['mean']:.0f}" for s in stages]
-    yield f"| {more[0]}, {more[1]} and {more[2]} times behind stages 1, 2 and the tail |", LEDGER
+    yield f"| {more[0]}, {more[1]} and {more[2]} times after stages 1, 2 and the tail |", LEDGER
     margins = [
         c["margin"]
         for name in ("table1", "table4", "table5")

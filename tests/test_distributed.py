@@ -365,10 +365,10 @@ def test_a_process_that_differs_is_named(tmp_path: Path) -> None:
     said, also = ((tmp_path / f"said.{rank}").read_text().splitlines() for rank in (0, 1))
     assert said == also
     what = [
-        "the number of test pictures is 13 in process 1 and 12 in process 0",
-        "the list of classes of test pictures is [",
+        "the number of test images is 13 in process 1 and 12 in process 0",
+        "the list of classes of test images is [",
         "the checksum of the test labels is ",
-        "the checksum of the test pictures is ",
+        "the checksum of the test images is ",
         "seed is 1 in process 1 and 0 in process 0",
         "epochs is 2 in process 1 and 3 in process 0",
         "of 0 is None in process 1 and 1 in process 0",

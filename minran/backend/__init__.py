@@ -2,7 +2,7 @@
 
 A backend is a module with the kernels that `backend/contract.py` lists (`conv2d`,
 `conv2d_backward`, `max_pool2d`, ...): arrays in, arrays out, no Tensor. Three rungs stand
-beside each other:
+next to each other:
 
 | name      | module             | what it is                                           |
 |-----------|--------------------|------------------------------------------------------|
@@ -103,7 +103,7 @@ def to_device(array: Any) -> Any:
 
 
 def activations(array: Any) -> Any:
-    """Pictures as the network's operations shall store them: see the GPU's `set_precision`."""
+    """Images as the network's operations shall store them: see the GPU's `set_precision`."""
     return current().activations(array) if has("activations") else array
 
 

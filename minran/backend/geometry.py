@@ -36,7 +36,7 @@ def pool_output_size(size: int, kernel: int, stride: int, padding: int, ceil_mod
 
         floor mode:  o = floor((size + 2 padding - kernel) / stride) + 1
         ceil mode:   o = ceil((size + 2 padding - kernel) / stride) + 1,
-                     minus 1 if the last window would start behind the last real pixel
+                     minus 1 if the last window would start after the last real pixel
 
     Raises ShapeError as `conv_output_size`, and when the padding is more than half the kernel:
     a window could then hold no real pixel, and have no maximum.
@@ -88,7 +88,7 @@ def resize_matrix(source: int, target: int, align_corners: bool, dtype: DTypeLik
         otherwise:      position(i) = max(0, (i + 1/2) source / target - 1/2)
 
     Row i holds 1 - f at the pixel left of position(i) and f at the next, where f is the fraction
-    behind the point: every row sums to 1. Bilinear interpolation of a map X is R_h X R_w^T.
+    after the point: every row sums to 1. Bilinear interpolation of a map X is R_h X R_w^T.
 
     Raises ShapeError when a size is below 1.
     """

@@ -116,7 +116,7 @@ def counted(gpu: bool) -> Iterator[Ledger]:
 
 
 class _Owner(np.ndarray):
-    """The few bytes behind every view of one array; tells its ledger when the last one is gone."""
+    """The few bytes of all views of one array; tells its ledger when the last one is gone."""
 
     __slots__ = ("entry",)
     entry: tuple[Ledger, int, str]
@@ -146,7 +146,7 @@ def vector(x: Array) -> Array:
 
 
 class _NumPy:
-    """NumPy, but for what makes large arrays in a network's step."""
+    """NumPy, except what makes large arrays in a network's step."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)

@@ -1,4 +1,4 @@
-"""masks, gradcam: where a network looks, in the user's own pictures or in test pictures."""
+"""masks, gradcam: where a network looks, in the user's own images or in test images."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ TAKEN = {
 RANKED_OVER = 200
 LOOKED_AT = (
     shared.CHECKPOINT,
-    ("files", "pictures (default: test pictures of its data, each class in turn)", {"nargs": "*"}),
-    ("--count", "pictures to draw (default: 6, or all files)", 6),
+    ("files", "images (default: test images of its data, each class in turn)", {"nargs": "*"}),
+    ("--count", "images to draw (default: 6, or all files)", 6),
     shared.DARK,
     *shared.CIFAR,
     shared.DEVICE,
@@ -42,9 +42,9 @@ LOOKED_AT = (
 
 @dataclass
 class Looked:
-    """A trained network and the pictures to look at: the first `shown` of them.
+    """A trained network and the images to look at: the first `shown` of them.
 
-    inputs: all pictures, prepared for the network.
+    inputs: all images, prepared for the network.
     """
 
     model: Any
@@ -57,9 +57,9 @@ class Looked:
 
 
 def look(args: argparse.Namespace, more: int = 0, turns: bool = True) -> Looked:
-    """The network, and the user's pictures or test pictures of its data (`more` at least).
+    """The network, and the user's images or test images of its data (`more` at least).
 
-    turns: take one picture of each class after the other, as a folder is sorted by class.
+    turns: take one image of each class after the other, as a folder is sorted by class.
     """
     backend.use(args.device)
     shared.expect_least(args.count, "--count", 1)
@@ -79,7 +79,7 @@ def look(args: argparse.Namespace, more: int = 0, turns: bool = True) -> Looked:
 def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     """Refuse what a figure has no use for: `options`, and what all figures take, are right."""
     pictures = "files" if args.files else "data_dir mirror"
-    mode = f"{command} of picture files" if args.files else command
+    mode = f"{command} of image files" if args.files else command
     takes(args, mode, "checkpoint dark device out count", pictures, *options)
     expect_writable(args.out, PICTURES, f"{command} --out")
 
@@ -88,7 +88,7 @@ def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     *LOOKED_AT,
     (
         "--figure",
-        "masks over the pictures; features before and after the gate; histograms of the "
+        "masks over the images; features before and after the gate; histograms of the "
         "values; one mask over the epochs (default: masks)",
         {"choices": TAKEN, "default": "masks"},
     ),
@@ -107,11 +107,11 @@ def expect_taken(args: argparse.Namespace, command: str, *options: str) -> None:
     ),
     STRETCH,
     ("--score", "print scores against true masks (shapes) and stop", False),
-    ("--pictures", "test pictures to score on (default: 400)", 400),
-    ("--out", "picture file (png, svg or pdf)", "masks.png"),
+    ("--pictures", "test images to score on (default: 400)", 400),
+    ("--out", "image file (png, svg or pdf)", "masks.png"),
 )
 def masks(args: argparse.Namespace) -> None:
-    """Draw the attention masks over pictures, or score them.
+    """Draw the attention masks over images, or score them.
 
     minran masks quickstart
     minran masks runs/cifar10-small photo1.jpg photo2.jpg
@@ -121,7 +121,7 @@ def masks(args: argparse.Namespace) -> None:
     minran masks quickstart --score                 # against true object masks
     minran masks runs/a --figure epochs             # needs training.keep_every=1
 
-    Pictures may have any size and format; data.size and data.fit of the run's recipe apply.
+    Images may have any size and format; data.size and data.fit of the run's recipe apply.
     """
     if args.score:
         return _score(args)
@@ -171,7 +171,7 @@ def _score(args: argparse.Namespace) -> None:
     scores = minran.inspect.score_attention(looked.model, inputs, true_masks, args.rule)
     print(minran.inspect.score_table(scores))
     print(
-        f"scored on {len(inputs) - len(inputs) // 2} test pictures; thresholds, and whether bright "
+        f"scored on {len(inputs) - len(inputs) // 2} test images; thresholds, and whether bright "
         "or dark marks the object, were chosen on as many others (the centre's threshold, in its "
         "favour, on these)"
     )
@@ -204,7 +204,7 @@ def _read_numbers(text: str | None, option: str) -> list[int] | None:
 
 
 def _attentions(model: Any, inputs: np.ndarray, wanted: str | None) -> list[Any]:
-    """The attention modules of the stages that --stages names: what they do to the pictures."""
+    """The attention modules of the stages that --stages names: what they do to the images."""
     attentions = minran.inspect.attention_maps(model, inputs)
     numbers = _read_numbers(wanted, "--stages")
     if numbers is None:
@@ -230,16 +230,16 @@ def _save(figures: Sequence[Any], attentions: Sequence[Any], out: str) -> None:
     ("--class", "a class (default: the network's answer)", {"dest": "wanted"}),
     ("--layer", "a module's name (default: the last attention module)", {}),
     STRETCH,
-    ("--out", "picture file (png, svg or pdf)", "gradcam.png"),
+    ("--out", "image file (png, svg or pdf)", "gradcam.png"),
 )
 def gradcam(args: argparse.Namespace) -> None:
-    """Draw where a class is seen (Grad-CAM), beside the masks.
+    """Draw where a class is seen (Grad-CAM), next to the masks.
 
     minran gradcam quickstart
     minran gradcam runs/cifar10-small photo.jpg --class cat
     minran gradcam quickstart --layer tail.0 --out gradcam.svg
 
-    Pictures may have any size and format; data.size and data.fit of the run's recipe apply.
+    Images may have any size and format; data.size and data.fit of the run's recipe apply.
     """
     expect_taken(args, "gradcam", "wanted", "layer", "stretch")
     looked = look(args)

@@ -29,7 +29,7 @@ NETWORK: Option = (
 
 @commands(
     NETWORK,
-    ("files", "your own pictures to begin with", {"nargs": "*"}),
+    ("files", "your own images to begin with", {"nargs": "*"}),
     ("--port", "where to listen on 127.0.0.1 (default: the system chooses)", 0),
     ("--no-browser", "print the address and open nothing", False),
     shared.DEVICE,
@@ -40,10 +40,10 @@ def live(args: argparse.Namespace) -> None:
     minran live
     minran live runs/cifar10-small photo.png
 
-    Paint on a picture, drop your own, or paint a mask, and everything follows: class
+    Paint on an image, drop your own, or paint a mask, and everything follows: class
     probabilities, the mask of each stage, every step of a module. The page is for the browser of
     this machine only, needs no network, and ends with Ctrl-C. A pass of a small network takes
-    some hundredths of a second; memory is that of one picture.
+    some hundredths of a second; memory is that of one image.
     """
     expect(0 <= args.port < 65536, f"--port must be 0 to 65535, got {args.port}", RecipeError)
     backend.use(args.device)

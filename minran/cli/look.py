@@ -34,7 +34,7 @@ def models(args: argparse.Namespace) -> None:
     ("--num-classes", "another number of classes", {"type": int}),
     ("--size", "pixels a side (default: what the network was drawn for)", {"type": int}),
     ("--train", "print the memory of a training step instead; nothing is trained", False),
-    ("--batch", "with --train: pictures a step (default: 64)", 64),
+    ("--batch", "with --train: images a step (default: 64)", 64),
     ("--device", "with --train: whose memory (default: cpu)", shared.CPU_OR_GPU),
 )
 def summary(args: argparse.Namespace) -> None:
@@ -44,7 +44,7 @@ def summary(args: argparse.Namespace) -> None:
     minran summary attention_small_cifar --depth 6
     minran summary attention56 --size 224 --batch 64 --train
 
-    With --train: how much memory a step takes, by stage, without taking it. Pictures that are
+    With --train: how much memory a step takes, by stage, without taking it. Images that are
     held in memory come on top: rows x columns x 3 bytes each.
     """
     if args.train:
@@ -87,19 +87,19 @@ def graph(args: argparse.Namespace) -> None:
 
 @commands(
     shared.CHECKPOINT,
-    ("files", "pictures (any format Pillow reads)", {"nargs": "+"}),
+    ("files", "images (any format Pillow reads)", {"nargs": "+"}),
     ("--top", "classes to print (default: 3)", 3),
-    ("--out", "also draw the pictures with their probabilities", {}),
+    ("--out", "also draw the images with their probabilities", {}),
     shared.DARK,
     shared.DEVICE,
 )
 def predict(args: argparse.Namespace) -> None:
-    """Class probabilities of your own pictures.
+    """Class probabilities of your own images.
 
     minran predict quickstart photo.png
     minran predict runs/cifar10-small *.jpg --top 5 --out answers.png
 
-    Pictures may have any size: they are made as large and square as those of the training, by
+    Images may have any size: they are made as large and square as those of the training, by
     its data.size and data.fit (unless the recipe says otherwise, the central square is cut out).
     """
     backend.use(args.device)
@@ -131,7 +131,7 @@ def export(args: argparse.Namespace) -> None:
     minran export runs/cifar10-small --out model.onnx
     minran export quickstart --prepared      # input: numbers as for training
 
-    The file takes uint8 pictures (N, H, W, 3) and gives logits (N, K).
+    The file takes uint8 images (N, H, W, 3) and gives logits (N, K).
     Needs the onnx package: pip install "minran[onnx]".
     """
     expect_writable(args.out, (".onnx",), "export --out")

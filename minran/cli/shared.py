@@ -74,7 +74,7 @@ def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:
 
 
 def find_cifar(args: argparse.Namespace, name: str) -> None:
-    """Let --mirror be used; refuse it, and --data-dir, beside a data set that is not CIFAR."""
+    """Let --mirror be used; refuse it, and --data-dir, with a data set that is not CIFAR."""
     for option, value in (("--data-dir", args.data_dir), ("--mirror", args.mirror)):
         message = f"{option} says where CIFAR is; the data set {name} does not take it"
         expect(value is None or name.startswith("cifar"), message, RecipeError)
@@ -92,7 +92,7 @@ def expect_least(value: int | None, option: str, least: int) -> None:
 def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
     """A checkpoint file, or the best (else the last) of a run, and what it holds.
 
-    Returns the file, the trained network, the preparation of its pictures, and the checkpoint.
+    Returns the file, the trained network, the preparation of its images, and the checkpoint.
     """
     file = Path(args.checkpoint)
     if file.is_dir():
@@ -102,13 +102,13 @@ def load(args: argparse.Namespace) -> tuple[Path, Any, Any, Any]:
 
 
 def read_pictures(files: Any, prepare: Any, checkpoint: Any) -> Any:
-    """Picture files, as large and made square as those that the network was trained on."""
+    """Image files, as large and made square as those that the network was trained on."""
     fit = minran.train.parse(checkpoint.recipe).data.fit
     return minran.data.read_pictures(files, prepare.mean.shape[0], fit)
 
 
 def test_set(args: argparse.Namespace, recipe: Any) -> Any:
-    """The test pictures of a recipe's data, where --data-dir says, if anything."""
+    """The test images of a recipe's data, where --data-dir says, if anything."""
     find_cifar(args, recipe.data.name)
     return minran.train.load_data(recipe, args.data_dir)[1]
 

@@ -43,7 +43,7 @@ SHORTER = {
     shared.DEVICE,
 )
 def quickstart(args: argparse.Namespace) -> int:
-    """Train a small network on built-in pictures and show where it looks.
+    """Train a small network on built-in images and show where it looks.
 
     minran quickstart                 # about a minute on two cores
     minran quickstart --out demo
@@ -51,14 +51,14 @@ def quickstart(args: argparse.Namespace) -> int:
     backend.use(args.device)
     recipe = minran.train.load_recipe("quickstart", shared.read_changes(args))
     shapes = recipe.data.name == "shapes"
-    what = "the built-in shapes pictures" if shapes else recipe.data.name
+    what = "the built-in shapes images" if shapes else recipe.data.name
     print(f"training {recipe.model.name} on {what} (Ctrl-C stops cleanly)", flush=True)
     result = minran.train.train(recipe, args.out, force=args.force)
     tested = [row for row in result.history.epochs if "test_accuracy" in row]
     if not tested:
         print("stopped before the first test: nothing to draw yet")
         return 1
-    print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on pictures it has never seen")
+    print(f"test accuracy {tested[-1]['test_accuracy']:.2%} on images it has never seen")
     # The pictures it was trained for, every so many-th: a folder's are sorted by class.
     dataset, prepare = result.parts.test.dataset, result.parts.preprocess
     count = min(200, len(dataset))
@@ -66,7 +66,7 @@ def quickstart(args: argparse.Namespace) -> int:
     inspect = minran.inspect
     report = inspect.quickstart_report(result.model, result.history.rows, test, prepare)
     picture = inspect.style.save_figure(report, result.run.folder / "quickstart.png")
-    print(f"picture      {picture}\ncheckpoint   {result.run.last_file}")
+    print(f"figure       {picture}\ncheckpoint   {result.run.last_file}")
     return 0
 
 
@@ -103,12 +103,12 @@ def train(args: argparse.Namespace) -> int:
 
     minran train --recipe cifar10-small --data-dir ~/data
     minran train --recipe cifar10-small --set optimizer.lr=0.05 --name slow
-    minran train --recipe cifar10-small --data folder:my-pictures
-    minran train --recipe cifar10-small --data folder:my-pictures --init attention_small_cifar
+    minran train --recipe cifar10-small --data folder:my-images
+    minran train --recipe cifar10-small --data folder:my-images --init attention_small_cifar
     minran train --resume runs/cifar10-small
     minran train --resume runs/cifar10-small --epochs 16    # train longer
 
-    A run that goes on keeps its recipe but for its length: beside --resume only --epochs,
+    A run that goes on keeps its recipe except its length: with --resume only --epochs,
     --set training.epochs=N or training.iterations=N, --data-dir, --mirror, --device,
     --quiet and --no-capture are taken.
     """
@@ -215,9 +215,7 @@ def evaluate(args: argparse.Namespace) -> None:
     counts = np.zeros((test.num_classes, test.num_classes), np.int64)
     loss, accuracy = minran.train.evaluate(model, loader, counts)
     if distributed.leads():
-        print(
-            f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} pictures"
-        )
+        print(f"{path}: accuracy {accuracy:.2%}, loss {loss:.4f} on {len(test)} {test.name} images")
         print(_by_class(counts, test.class_names))
         if args.out is not None:
             draw = minran.inspect.confusion_figure
@@ -227,7 +225,7 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def _draw_mistakes(args: argparse.Namespace, model: Any, test: Any, loader: Any) -> None:
-    """The surest wrong answers, with the name of the true class above each picture."""
+    """The surest wrong answers, with the name of the true class above each image."""
     numbers, labels, shares = minran.inspect.surest_mistakes(model, loader.epoch(0), MISTAKES)
     if not len(numbers):
         print("no wrong answer: nothing is drawn for --mistakes")
@@ -240,7 +238,7 @@ def _draw_mistakes(args: argparse.Namespace, model: Any, test: Any, loader: Any)
 
 
 def _by_class(counts: np.ndarray, names: Sequence[str]) -> str:
-    """A table of classes: pictures, accuracy, and the class it is taken for most often."""
+    """A table of classes: images, accuracy, and the class it is taken for most often."""
     right, seen = counts.diagonal(), counts.sum(axis=1)
     wrong = counts - np.diag(right)
     shown = list(range(len(names)))
@@ -270,7 +268,7 @@ def runs(args: argparse.Namespace) -> None:
 
 @commands(
     ("runs", "run folders", {"nargs": "+"}),
-    ("--out", "picture file (png, svg or pdf)", "curves.png"),
+    ("--out", "image file (png, svg or pdf)", "curves.png"),
 )
 def plot(args: argparse.Namespace) -> None:
     """Draw the curves of one or several runs.

@@ -1,4 +1,4 @@
-"""Data: CIFAR-10, CIFAR-100, the built-in shapes, your own pictures; augmentation; batches."""
+"""Data: CIFAR-10, CIFAR-100, the built-in shapes, your own images; augmentation; batches."""
 
 from __future__ import annotations
 

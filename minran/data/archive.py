@@ -218,7 +218,7 @@ def _chunks(response: Any, least_rate: float) -> Iterator[bytes]:
 
 
 def extract(archive: Path, folder: str) -> Path:
-    """Unpack the .tar.gz `archive`, whose content is one `folder`, beside it; return the folder.
+    """Unpack the .tar.gz `archive`, whose content is one `folder`, next to it; return the folder.
 
     Only plain files and folders are written, below a temporary folder that is renamed at the end,
     so a half-unpacked folder is never seen.

@@ -1,8 +1,8 @@
-"""From uint8 pictures to what the network reads: the paper's augmentation, and newer ones.
+"""From uint8 images to what the network reads: the paper's augmentation, and newer ones.
 
-The paper's recipe [P 4.1], in its order: pad the raw picture with 4 zeros (black pixels) on every
+The paper's recipe [P 4.1], in its order: pad the raw image with 4 zeros (black pixels) on every
 side, cut a random 32x32 window, mirror it half of the time, then subtract the per-pixel mean of
-the training pictures.
+the training images.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ PAD = 4
 
 @checked()
 def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) -> np.ndarray:
-    """Pad every picture with `pad` zeros on each side, cut a random window, mirror half of them.
+    """Pad every image with `pad` zeros on each side, cut a random window, mirror half of them.
 
     images: (N, H, W, C) of any dtype; returns a new array of the same shape and dtype. Each
-    picture draws its own window of the (2 pad + 1)^2, and its own mirroring (left-right). The
-    paper pads the raw picture, before the mean is subtracted: uint8, with a black border.
+    image draws its own window of the (2 pad + 1)^2, and its own mirroring (left-right). The
+    paper pads the raw image, before the mean is subtracted: uint8, with a black border.
 
     Raises ShapeError unless images has 4 axes and pad >= 0.
 
@@ -48,7 +48,7 @@ def draw_windows(count: int, rng: np.random.Generator, pad: int = PAD) -> np.nda
 
 
 def cut_windows(images: np.ndarray, windows: np.ndarray, pad: int = PAD) -> np.ndarray:
-    """The windows that `draw_windows` drew, cut from the padded pictures."""
+    """The windows that `draw_windows` drew, cut from the padded images."""
     (count, height, width), (top, left, mirrored) = images.shape[:3], windows[..., None]
     padded = np.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     rows = top + np.arange(height)
@@ -58,7 +58,7 @@ def cut_windows(images: np.ndarray, windows: np.ndarray, pad: int = PAD) -> np.n
 
 
 AREA, RATIO = (0.08, 1.0), 4 / 3
-"""Share of a picture's area, and width by height at most, of the windows of `scale_crop_flip`."""
+"""Share of an image's area, and width by height at most, of the windows of `scale_crop_flip`."""
 COLOUR = (0.6, 1.4)
 """Factors of brightness, contrast and saturation."""
 _TRIES = 10
@@ -70,8 +70,8 @@ def scale_crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """ImageNet's augmentation: a random window of any size, mirrored or not, in other colours.
 
     images: (N, H, W, 3), values 0..255; returns a new array of the same shape and dtype. Each
-    picture draws a window with 8% to 100% of its area and 3/4 to 4/3 of its shape, which bilinear
-    interpolation makes as large as the picture; half are mirrored. Then, with factors of 0.6 to
+    image draws a window with 8% to 100% of its area and 3/4 to 4/3 of its shape, which bilinear
+    interpolation makes as large as the image; half are mirrored. Then, with factors of 0.6 to
     1.4 and grey the lightness 0.299 R + 0.587 G + 0.114 B,
 
         brightness  x = b x                     contrast  x = m + c (x - m), m the mean grey of x
@@ -89,7 +89,7 @@ def scale_crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_variations(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """What `scale_crop_flip` does to pictures of `shape` (N, H, W, 3): (8, N) numbers.
+    """What `scale_crop_flip` does to images of `shape` (N, H, W, 3): (8, N) numbers.
 
     Top, left, height and width of the window, mirrored (0 or 1), brightness, contrast, saturation.
     """
@@ -107,7 +107,7 @@ def draw_variations(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndar
 
 
 def vary(images: np.ndarray, variations: np.ndarray) -> np.ndarray:
-    """The pictures with what `draw_variations` drew done to them."""
+    """The images with what `draw_variations` drew done to them."""
     varied = np.empty_like(images)
     for image, out, numbers in zip(images, varied, variations.T, strict=True):
         top, left, height, width, mirrored, brightness, contrast, saturation = numbers.tolist()
@@ -140,11 +140,11 @@ def _enlarge(image: np.ndarray, start: float, length: float, axis: int) -> np.nd
 def cutout(
     images: np.ndarray, rng: np.random.Generator, size: int = 8, fill: float = 0.0
 ) -> np.ndarray:
-    """Overwrite one square of each picture with `fill` (DeVries and Taylor, 2017).
+    """Overwrite one square of each image with `fill` (DeVries and Taylor, 2017).
 
     images: (N, H, W, C); returns a new array of the same shape and dtype. The square has `size`
     pixels a side and a uniformly random centre, so it may hang over the border. After the mean is
-    subtracted, the default fill of 0 is the mean picture.
+    subtracted, the default fill of 0 is the mean image.
 
     Raises ShapeError unless images has 4 axes and size >= 0.
 
@@ -158,14 +158,14 @@ def cutout(
 
 
 def draw_squares(shape: tuple[int, ...], rng: np.random.Generator, size: int) -> np.ndarray:
-    """Top and left of the squares of `cutout` in pictures of `shape` (N, H, W, C): (2, N)."""
+    """Top and left of the squares of `cutout` in images of `shape` (N, H, W, C): (2, N)."""
     return np.stack([rng.integers(0, side, shape[0]) - size // 2 for side in shape[1:3]])
 
 
 def hide_squares(
     images: np.ndarray, squares: np.ndarray, size: int, fill: float = 0.0
 ) -> np.ndarray:
-    """The pictures with the squares that `draw_squares` drew overwritten."""
+    """The images with the squares that `draw_squares` drew overwritten."""
     (height, width), (top, left) = images.shape[1:3], squares[..., None]
     row, column = np.arange(height), np.arange(width)
     in_rows = (row >= top) & (row < top + size)
@@ -178,7 +178,7 @@ def hide_squares(
 def mixup(
     images: np.ndarray, targets: np.ndarray, alpha: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Blend every picture, and its target, with another of the batch (Zhang et al., 2018).
+    """Blend every image, and its target, with another of the batch (Zhang et al., 2018).
 
     x' = t x_i + (1 - t) x_j and y' = t y_i + (1 - t) y_j, with one t ~ Beta(alpha, alpha) for the
     batch and j a random permutation. images: (N, H, W, C) floats; targets: (N, K) probabilities;
@@ -225,7 +225,7 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
 
 @checked()
 def per_pixel_mean(images: np.ndarray) -> np.ndarray:
-    """Return the mean picture, mean[h, w, c] = (1/N) sum_n images[n, h, w, c].
+    """Return the mean image, mean[h, w, c] = (1/N) sum_n images[n, h, w, c].
 
     images: (N, H, W, C) with N >= 1; returns (H, W, C) float32, summed in float64.
 
@@ -242,9 +242,9 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
 @checked()
 @dataclass(frozen=True)
 class Preprocess:
-    """Turn pictures into network inputs: (x - mean) / std, x in 0..255.
+    """Turn images into network inputs: (x - mean) / std, x in 0..255.
 
-    mean: (H, W, C) float32, the training pictures' mean (`fit`); std: one number for all
+    mean: (H, W, C) float32, the training images' mean (`fit`); std: one number for all
     pixels. The paper does not divide: std = 1. Division by a constant does not change what its
     network can compute or how it trains, as batch normalisation follows the stem's convolution
     and takes it out again. With 64 the inputs have a spread of about 1, as He initialisation
@@ -266,10 +266,10 @@ class Preprocess:
 
     @classmethod
     def fit(cls, images: np.ndarray, std: float = DEFAULT_STD, mean: str = "pixel") -> Preprocess:
-        """Take the statistics of the training pictures, (N, H, W, C) uint8.
+        """Take the statistics of the training images, (N, H, W, C) uint8.
 
         mean: of each "pixel", or of each "channel", the same at all positions: better where there
-        are few pictures or large ones, whose mean picture is mostly noise.
+        are few images or large ones, whose mean image is mostly noise.
         """
         known = f'Preprocess: mean must be "pixel" or "channel", got {mean!r}'
         expect(mean in ("pixel", "channel"), known, DataError)
@@ -282,7 +282,7 @@ class Preprocess:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return (images - mean) / std as float32; images: (N, H, W, C).
 
-        Raises ShapeError when the pictures have another size than the mean.
+        Raises ShapeError when the images have another size than the mean.
         """
         self.expect_size(images)
         centred = np.subtract(images, self.mean, dtype=np.float32)
@@ -290,20 +290,20 @@ class Preprocess:
         return centred
 
     def resized(self, size: int) -> Preprocess:
-        """For square pictures of another size. Raises DataError unless the mean is a channel's."""
+        """For square images of another size. Raises DataError unless the mean is a channel's."""
         mean = self.mean[:1, :1]
-        message = f"the mean of each pixel was subtracted, so pictures of {size} pixels have none"
+        message = f"the mean of each pixel was subtracted, so images of {size} pixels have none"
         expect(bool((self.mean == mean).all()), message, DataError)
         return replace(self, mean=np.tile(mean, (size, size, 1)))
 
     def expect_size(self, images: np.ndarray) -> None:
-        """Raise ShapeError when the pictures have another size than the mean."""
+        """Raise ShapeError when the images have another size than the mean."""
         size, own = images.shape[1:], self.mean.shape
-        expect(size == own, f"Preprocess: pictures of shape {own} expected, got {size}")
+        expect(size == own, f"Preprocess: images of shape {own} expected, got {size}")
 
     @checked()
     def undo(self, inputs: np.ndarray) -> np.ndarray:
-        """Return the uint8 pictures behind network inputs, (N, H, W, C), to look at them."""
+        """Return the uint8 images that gave network inputs, (N, H, W, C), to look at them."""
         self.expect_size(inputs)
         return np.clip(np.rint(inputs * self.std + self.mean), 0, 255).astype(np.uint8)
 

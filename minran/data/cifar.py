@@ -108,7 +108,7 @@ CIFAR100 = Collection(
 def load_cifar10(
     data_dir: str | os.PathLike[str] | None = None, split: str = "train", download: bool = True
 ) -> Dataset:
-    """Load CIFAR-10: 50,000 training or 10,000 test pictures of 10 classes.
+    """Load CIFAR-10: 50,000 training or 10,000 test images of 10 classes.
 
     Looks in `data_folder(data_dir)` for the binary or the Python edition, unpacked or as the
     .tar.gz that is published. If none is there, `download` fetches one (170 MB) from the first of
@@ -128,7 +128,7 @@ def load_cifar100(
     download: bool = True,
     label_kind: str = "fine",
 ) -> Dataset:
-    """Load CIFAR-100: 50,000 training or 10,000 test pictures of 100 classes.
+    """Load CIFAR-100: 50,000 training or 10,000 test images of 100 classes.
 
     label_kind: "fine" for the 100 classes, "coarse" for the 20 groups of five. Everything else,
     the errors too, is as in `load_cifar10`.
@@ -162,7 +162,7 @@ def mirror(url: str) -> str:
 
 
 def _load(collection: Collection, key: str, root: Path, split: str, download: bool) -> Dataset:
-    """The pictures of a split, with the labels of the kind `key`."""
+    """The images of a split, with the labels of the kind `key`."""
     check_split(split)
     class_names = collection.classes[key]
     message = f"{collection.name}: {root} is a file; name the folder that holds it"

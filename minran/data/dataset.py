@@ -1,4 +1,4 @@
-"""The one container that every loader of pictures returns, and noise in its labels."""
+"""The one container that every loader of images returns, and noise in its labels."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def need(condition: bool, message: str) -> None:
 
 @checked(DataError)
 class Pictures:
-    """Pictures (N, H, W, C) uint8 that are read when they are asked for, as rows of an array.
+    """Images (N, H, W, C) uint8 that are read when they are asked for, as rows of an array.
 
     `pictures[index]` takes what an array's first axis takes and returns an array in memory. A
     class of your own has `read`, and calls this `__init__` with the shape. Threads may call `read`
@@ -39,7 +39,7 @@ class Pictures:
         self.places, self._picture = np.arange(shape[0]), shape[1:]
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """The pictures number `places`, (n,) integers in [0, N): (n, H, W, C) uint8."""
+        """The images number `places`, (n,) integers in [0, N): (n, H, W, C) uint8."""
         raise NotImplementedError
 
     @property
@@ -49,7 +49,7 @@ class Pictures:
 
     @property
     def size(self) -> int:
-        """How many numbers all pictures have."""
+        """How many numbers all images have."""
         return math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -64,20 +64,20 @@ class Pictures:
         return pictures if np.ndim(places) else pictures[0]
 
     def select(self, index: Any) -> Pictures:
-        """The pictures at `index`, not read yet."""
+        """The images at `index`, not read yet."""
         chosen = copy.copy(self)
         chosen.places = self.places[index]
         return chosen
 
     def checksum(self) -> int:
-        """What tells these pictures from others, as far as that is known without reading them."""
+        """What tells these images from others, as far as that is known without reading them."""
         return zlib.crc32(self.places.tobytes())
 
 
 @checked(DataError)
 @dataclass(frozen=True)
 class Dataset:
-    """Pictures with their labels.
+    """Images with their labels.
 
     images: (N, H, W, C) uint8, in memory or read when asked for (`Pictures`); labels: (N,) int64
     in [0, K); class_names: K names;
@@ -115,7 +115,7 @@ class Dataset:
         return len(self.class_names)
 
     def subset(self, indices: slice | Sequence[int] | np.ndarray) -> Dataset:
-        """Return the data set of the pictures at `indices`, in that order."""
+        """Return the data set of the images at `indices`, in that order."""
         index = indices
         if not isinstance(indices, slice):
             index = np.asarray(indices)
@@ -132,15 +132,15 @@ class Dataset:
         return replace(self, images=images, labels=labels, masks=masks)
 
     def checksum(self) -> int:
-        """Of all pictures; of those that are read when asked for what is known without reading."""
+        """Of all images; of those that are read when asked for what is known without reading."""
         images = self.images
         return images.checksum() if isinstance(images, Pictures) else zlib.crc32(images.tobytes())
 
     def sample(self) -> Dataset:
-        """The pictures, in memory, that statistics are taken of.
+        """The images, in memory, that statistics are taken of.
 
-        All, if they have at most 1 GiB; else pictures at equal distances, 256 MiB of them but no
-        more than 4,096. Whether the pictures are in memory or read when asked for does not matter.
+        All, if they have at most 1 GiB; else images at equal distances, 256 MiB of them but no
+        more than 4,096. Whether the images are in memory or read when asked for does not matter.
         """
         images, bytes_each = self.images, int(np.prod(self.images.shape[1:]))
         count = len(self)
@@ -154,9 +154,9 @@ class Dataset:
 
 @checked(DataError)
 def in_turns(labels: np.ndarray) -> np.ndarray:
-    """The order in which classes take turns: the first picture of each, the second of each, ...
+    """The order in which classes take turns: the first image of each, the second of each, ...
 
-    labels: (N,) integers -> the numbers of the pictures, (N,); within a turn by class.
+    labels: (N,) integers -> the numbers of the images, (N,); within a turn by class.
 
     >>> data.in_turns(np.array([0, 0, 0, 1, 2, 2])).tolist()
     [0, 3, 4, 1, 5, 2]
@@ -188,7 +188,7 @@ def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
     """Return the transition matrix of Eq. 7: a label stays with probability r = clean_ratio.
 
     Q[i, i] = r and Q[i, j] = (1 - r) / (K - 1) elsewhere: row i holds the probabilities of the
-    labels that a picture of class i gets. Returns (K, K) float64. The paper's Table 5 prints the
+    labels that an image of class i gets. Returns (K, K) float64. The paper's Table 5 prints the
     noise level 1 - r.
 
     Raises DataError unless K >= 2 and 0 <= r <= 1.

@@ -1,4 +1,4 @@
-"""Your own pictures, in a folder with one sub-folder for each class."""
+"""Your own images, in a folder with one sub-folder for each class."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def load_folder(
     fit: str = "cut",
     memory: float = 1.0,
 ) -> Dataset:
-    """Load PATH/CLASS/*.jpg (or png, ...) as square pictures of `size` pixels a side.
+    """Load PATH/CLASS/*.jpg (or png, ...) as square images of `size` pixels a side.
 
     The sorted names of the sub-folders are the classes, with all that lies deeper in them; a
     single folder in the way is stepped into. Hidden files and folders, and files that do not end
-    like pictures, are passed over; links are followed. A picture is turned as its EXIF entry
+    like images, are passed over; links are followed. An image is turned as its EXIF entry
     says, made square and resized; transparent parts become white, 16 bits become 8.
     images: (N, size, size, 3) uint8, in the order of classes and names; labels: (N,) int64.
 
@@ -51,17 +51,17 @@ def load_folder(
     held in memory. More are `Pictures`: decoded each time that they are asked for, with the
     same values. Then only both ends of each file are read now, to find those that are broken.
 
-    fit: "cut" takes the central square; "pad" shows the whole picture between black borders;
+    fit: "cut" takes the central square; "pad" shows the whole image between black borders;
     "stretch" shows it in another shape.
 
-    split: None for all pictures, "train" or "test" for a part. Each picture's own name decides
-    with `seed` which part it is in, `test_fraction` of them "test", so other pictures may come
+    split: None for all images, "train" or "test" for a part. Each image's own name decides
+    with `seed` which part it is in, `test_fraction` of them "test", so other images may come
     and go; only where a class would have none on one side, one is taken over. Where the
     sub-folders are called train and test or val (Training, test_set, validation, ...), these are
     the parts, and hold the class folders; val is left out where test is there too.
 
     Raises DataError when Pillow is missing, the folder has no classes or may be meant in two ways,
-    a class has too few pictures, or (unless `skip_bad`) naming pictures that cannot be read.
+    a class has too few images, or (unless `skip_bad`) naming images that cannot be read.
     """
     if split is not None:
         check_split(split)
@@ -81,10 +81,10 @@ def load_folder(
     else:
         stamps, bad = survey(files, name)
     named = [f"{pairs[place][1].relative_to(root)}: {reason}" for place, reason in bad.items()]
-    which = f"{len(bad)} of {len(files)} pictures in {root} cannot be read"
+    which = f"{len(bad)} of {len(files)} images in {root} cannot be read"
     advice = "(skip_bad=True leaves them out)"
     need(not bad or skip_bad, f"load_folder: {which} {advice}: {some(named, NAMED, '; ')}")
-    need(len(bad) < len(files), f"load_folder: no picture in {root} can be read: {named[:1]}")
+    need(len(bad) < len(files), f"load_folder: no image in {root} can be read: {named[:1]}")
     good = [place for place in range(len(files)) if place not in bad]
     labels = np.array([pairs[place][0] for place in good], dtype=np.int64)
     if held:
@@ -96,7 +96,7 @@ def load_folder(
 def _list_split(
     root: Path, split: str | None, test_fraction: float, seed: int
 ) -> tuple[tuple[str, ...], list[tuple[int, Path]]]:
-    """Return the class names, and (label, file) of every picture of the split."""
+    """Return the class names, and (label, file) of every image of the split."""
     need(root.is_dir(), f"load_folder: {root} is not a folder")
     for _ in range(_DEPTH):
         root = _single_folder(root) or root
@@ -114,7 +114,7 @@ def _list_split(
 
 
 def _single_folder(root: Path) -> Path | None:
-    """The one sub-folder of `root`, where it is the only one and holds folders itself, no pictures.
+    """The one sub-folder of `root`, where it is the only one and holds folders itself, no images.
 
     Archives often put a folder around everything, and a data set of one class would be no use.
     """
@@ -193,11 +193,11 @@ def _sub_folders(root: Path) -> dict[str, Path]:
 def _list_pictures(
     classes: dict[str, Path], split: str | None = None, test_fraction: float = 0, seed: int = 0
 ) -> list[tuple[int, Path]]:
-    """Return (label, file) of every picture, or of a split's, below the class folders, sorted."""
+    """Return (label, file) of every image, or of a split's, below the class folders, sorted."""
     pairs = []
     for label, (name, folder) in enumerate(classes.items()):
         files, kinds = _files(folder), ", ".join(SUFFIXES)
-        need(bool(files), f"load_folder: the class folder {folder} has no pictures ({kinds})")
+        need(bool(files), f"load_folder: the class folder {folder} has no images ({kinds})")
         if split is not None:
             tested = _test_part(files, folder, name, test_fraction, seed)
             files = [file for file in files if (file in tested) == (split == "test")]
@@ -206,7 +206,7 @@ def _list_pictures(
 
 
 def _files(folder: Path) -> list[Path]:
-    """The pictures in `folder` and below it, each once, in the order of their names."""
+    """The images in `folder` and below it, each once, in the order of their names."""
     # A link may lead back to where we came from, or twice to one place.
     seen = set(folder.resolve().parents)
     files, waiting = [], [folder]
@@ -234,8 +234,8 @@ def _is_litter(name: str) -> bool:
 def _test_part(
     files: list[Path], folder: Path, name: str, test_fraction: float, seed: int
 ) -> set[Path]:
-    """The pictures of one class that are for testing, by their names alone."""
-    few = f"load_folder: {folder} needs at least 2 pictures to be split, has {len(files)}"
+    """The images of one class that are for testing, by their names alone."""
+    few = f"load_folder: {folder} needs at least 2 images to be split, has {len(files)}"
     need(len(files) >= 2, few)
     ranks = {}
     for file in files:

@@ -31,12 +31,12 @@ class Loader:
 
     A batch is (images, labels): (N, H, W, C) float32 as `preprocess` makes them, (N,) int64; with
     mixup a third array holds soft labels, (N, K) float32. `preprocess=None` takes the per-pixel
-    mean of this data set (right for training pictures; give test pictures the training set's).
+    mean of this data set (right for training images; give test images the training set's).
     augment: "paper" (or True) for its pad, crop and flip, "imagenet" for `scale_crop_flip`;
     cutout: side of the hidden square; mixup: its alpha; prefetch: how many batches a background
     thread may be ahead (0: no thread; of `Pictures`, one thread for each of those batches). share:
     for one of several processes, which rows of a batch of n it takes (`distributed.share`); the
-    other pictures of the batch are 0 and are not read, except with mixup, which needs them.
+    other images of the batch are 0 and are not read, except with mixup, which needs them.
 
     The order of epoch k depends on (seed, k) alone, the augmentation of its batch i on
     (seed, k, i) alone. So `epoch(k, start=i)` goes on in the middle, bit for bit.
@@ -73,14 +73,14 @@ class Loader:
         need(augment in kinds, known)
         need(
             not drop_last or len(dataset) >= batch_size,
-            f"Loader: batch_size {batch_size} is more than the {len(dataset)} pictures of "
+            f"Loader: batch_size {batch_size} is more than the {len(dataset)} images of "
             f"{dataset.name}, and drop_last leaves out a batch that is not full: choose "
             f"at most {len(dataset)}",
         )
         self.dataset, self.batch_size = dataset, batch_size
         self.preprocess = preprocess or Preprocess.fit(dataset.sample().images[:])
         size, own = self.preprocess.mean.shape, dataset.images.shape[1:]
-        need(size == own, f"Loader: preprocess is for pictures {size}, not {own}")
+        need(size == own, f"Loader: preprocess is for images {size}, not {own}")
         self.augment, self.cutout, self.mixup = kinds[augment], cutout, mixup
         self.shuffle, self.seed, self.drop_last = shuffle, seed, drop_last
         self.prefetch, self.share = prefetch, share
@@ -92,7 +92,7 @@ class Loader:
 
     @checked(DataError)
     def order(self, epoch: int) -> np.ndarray:
-        """Return the order in which `epoch` visits the pictures: a permutation of 0..N-1."""
+        """Return the order in which `epoch` visits the images: a permutation of 0..N-1."""
         need(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}")
         if not self.shuffle:
             return np.arange(len(self.dataset))
@@ -115,10 +115,10 @@ class Loader:
         return _prepare_ahead(prepare, range(start, len(self)), self.prefetch, threads)
 
     def plans(self, epoch: int) -> Iterator[np.ndarray]:
-        """Yield what each picture of each batch of `epoch` is, for who cuts them elsewhere.
+        """Yield what each image of each batch of `epoch` is, for code that cuts them elsewhere.
 
-        A plan is (6, N) integers: the number of the picture, top, left and mirrored of its window
-        in the padded picture, top and left of its hidden square; 0 where nothing is drawn.
+        A plan is (6, N) integers: the number of the image, top, left and mirrored of its window
+        in the padded image, top and left of its hidden square; 0 where nothing is drawn.
         ImageNet's windows are no such plan: DataError.
         """
         need(self.augment != "imagenet", "Loader: there are no plans of augment='imagenet'")

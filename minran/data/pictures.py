@@ -1,4 +1,4 @@
-"""Picture files: how one is read, and how many are, ahead of the step and in bounded memory."""
+"""Image files: how one is read, and how many are, ahead of the step and in bounded memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SUFFIXES = sorted(ending for endings in _FORMATS.values() for ending in endings)
 # Larger pictures are not decoded: a small file can hold a huge one. Pillow warns from here on.
 MAX_PIXELS = 89_478_485
 FITS = ("cut", "pad", "stretch")
-"""How a picture of another shape becomes a square."""
+"""How an image of another shape becomes a square."""
 NAMED = 20  # how many bad files a message names
 _BLOCK = 1024  # files that wait for the reading threads at one time
 _ENDS = {"GIF": b";", "JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
@@ -45,7 +45,7 @@ _ENDS = {"GIF": b";", "JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 
 @checked(DataError)
 def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut") -> np.ndarray:
-    """Read picture files as (N, size, size, 3) uint8, made square as `load_folder` does it.
+    """Read image files as (N, size, size, 3) uint8, made square as `load_folder` does it.
 
     Raises DataError naming the files that cannot be read, or when Pillow is missing.
     """
@@ -58,16 +58,16 @@ def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut")
 
 
 def expect_square(who: str, size: int, fit: str) -> None:
-    """Raise DataError unless pictures can be made square so."""
+    """Raise DataError unless images can be made square so."""
     need(size >= 1, f"{who}: size must be at least 1, got {size}")
     need(fit in FITS, f"{who}: fit must be {' or '.join(map(repr, FITS))}, got {fit!r}")
 
 
 class PictureFiles(Pictures):
-    """Picture files as an array (N, size, size, 3) uint8 that is read as it is needed.
+    """Image files as an array (N, size, size, 3) uint8 that is read as it is needed.
 
     stamps: (N, 2) int64, length and time of each file as `survey` found them. Threads decode the
-    pictures that are asked for, as many as the kernels of a CPU use (`MINRAN_NUM_THREADS`); none
+    images that are asked for, as many as the kernels of a CPU use (`MINRAN_NUM_THREADS`); none
     is kept. Raises DataError, when it is read, for a file that has changed or broken since.
     """
 
@@ -76,7 +76,7 @@ class PictureFiles(Pictures):
         self.files, self.stamps, self.fit = files, stamps, fit
 
     def read(self, places: np.ndarray) -> np.ndarray:
-        """The pictures of the files at `places`, decoded now."""
+        """The images of the files at `places`, decoded now."""
         pictures = np.empty((len(places), *self.shape[1:]), np.uint8)
 
         def read(place: int) -> np.ndarray:
@@ -104,7 +104,7 @@ class PictureFiles(Pictures):
 def read_all(
     files: Sequence[str], size: int, fit: str, name: str = ""
 ) -> tuple[np.ndarray, dict[int, str]]:
-    """The pictures that can be read, and by their places in `files` why the others cannot.
+    """The images that can be read, and by their places in `files` why the others cannot.
 
     name: what a progress bar is about; no bar without one.
     """
@@ -115,7 +115,7 @@ def read_all(
 def survey(files: Sequence[str], name: str) -> tuple[np.ndarray, dict[int, str]]:
     """Length and time of each file that can be read, (n, 2) int64; by place why others cannot.
 
-    Of each file the beginning is read, which says what picture it is and how large, and the end;
+    Of each file the beginning is read, which says what image it is and how large, and the end;
     one that does not end as whole files of its format do is decoded. So damage in the middle,
     where both ends are good, is not seen.
     """
@@ -175,7 +175,7 @@ def _on_threads(
         try:
             return work(item)
         except unknown:
-            return f"it is no picture ({', '.join(_FORMATS)})"
+            return f"it is no image ({', '.join(_FORMATS)})"
         except Exception as error:  # A damaged picture can raise nearly anything.
             # The file's name stands beside the reason already.
             file = item if isinstance(item, str) else files[item]
@@ -190,14 +190,14 @@ def _on_threads(
 
 
 def _pillow() -> Any:
-    needs = "load_folder: reading pictures needs Pillow"
+    needs = "load_folder: reading images needs Pillow"
     import_extra("PIL", "images", needs, DataError)
     return import_extra("PIL.Image", "images", needs, DataError)
 
 
 @contextmanager
 def _opened(file: str) -> Iterator[Any]:
-    """A picture whose beginning is read: its kind and its size."""
+    """An image whose beginning is read: its kind and its size."""
     expect_regular(Path(file))
     with _pillow().open(file, formats=list(_FORMATS)) as opened:
         width, height = opened.size
@@ -207,7 +207,7 @@ def _opened(file: str) -> Iterator[Any]:
 
 
 def _read_picture(file: str, size: int, fit: str) -> np.ndarray:
-    """Read one picture as (size, size, 3) uint8."""
+    """Read one image as (size, size, 3) uint8."""
     from PIL import Image, ImageOps
 
     with _opened(file) as opened:
@@ -238,7 +238,7 @@ def _expect_white(picture: Any) -> None:
 
 
 def _eight_bits(picture: Any) -> Any:
-    """A grey picture of 16 bits with 8: white, 65535, becomes 255 (Pillow would cut it)."""
+    """A grey image of 16 bits with 8: white, 65535, becomes 255 (Pillow would cut it)."""
     from PIL import Image
 
     values = np.asarray(picture)

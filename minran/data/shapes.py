@@ -1,6 +1,6 @@
 """The built-in shapes data: coloured objects on cluttered backgrounds, with their true masks.
 
-Every picture is computed from a seed: one object of ten classes at a random place, in a random
+Every image is computed from a seed: one object of ten classes at a random position, in a random
 size, rotation and colour, on a textured background among small strokes and dots. A linear
 classifier on the pixels fails, a small convolutional network succeeds, and the exact mask of the
 object is known, so that an attention mask can be scored against it.
@@ -28,12 +28,12 @@ BLOCK = 100
 def load_shapes(
     split: str = "train", count: int | None = None, seed: int = 0, size: int = 32
 ) -> Dataset:
-    """Draw `count` pictures of the shapes data (8,000 for training, 2,000 for testing by default).
+    """Draw `count` images of the shapes data (8,000 for training, 2,000 for testing by default).
 
     images: (count, size, size, 3) uint8; labels: (count,) int64, every class ten times in every
-    100 pictures; masks: (count, size, size) bool, True where the object covers half of the pixel.
+    100 images; masks: (count, size, size) bool, True where the object covers half of the pixel.
     The same arguments give the same bytes (on another processor a colour may round to its
-    neighbour), and a smaller count gives the first pictures of a larger one.
+    neighbour), and a smaller count gives the first images of a larger one.
 
     Raises DataError for an unknown split, a count below 1, a size below 16 or a negative seed.
 
@@ -58,7 +58,7 @@ def load_shapes(
 
 
 def _draw_block(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw BLOCK pictures: background, then distractors, then the object, then sensor noise."""
+    """Draw BLOCK images: background, then distractors, then the object, then sensor noise."""
     labels = rng.permutation(np.arange(BLOCK) % len(OUTLINES))
     # Bright on dark or the reverse; a dark object is drawn a little lighter than a dark
     # background: near black, hues vanish.
@@ -79,7 +79,7 @@ def _draw_block(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
 
 
 def _shading(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Return a slow light-to-dark factor over each picture, (BLOCK, size, size, 1), around 1."""
+    """Return a slow light-to-dark factor over each image, (BLOCK, size, size, 1), around 1."""
     rows, columns = pixel_grid(size)
     angle = uniform(rng, 0, 2 * np.pi, (BLOCK, 1, 1))
     slope = np.cos(angle) * (columns - 0.5) + np.sin(angle) * (rows - 0.5)
@@ -202,15 +202,15 @@ def pixel_grid(size: int, samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
 def uniform(
     rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]
 ) -> np.ndarray:
-    """Draw from [low, high) in float32, so that whole pictures stay float32."""
+    """Draw from [low, high) in float32, so that whole images stay float32."""
     return np.float32(low) + np.float32(high - low) * rng.random(shape, dtype=np.float32)
 
 
 def paint_backgrounds(rng: np.random.Generator, lightness: np.ndarray, size: int) -> np.ndarray:
-    """Fill each picture with a pattern between two colours near its own lightness.
+    """Fill each image with a pattern between two colours near its own lightness.
 
     lightness: (N,); returns (N, size, size, 3) float32. The patterns are gradients, stripes,
-    checks and clouds, one kind a picture.
+    checks and clouds, one kind an image.
     """
     count = len(lightness)
     half_step = uniform(rng, 0.03, 0.09, count)
@@ -243,9 +243,9 @@ def paint_backgrounds(rng: np.random.Generator, lightness: np.ndarray, size: int
 def paint_distractors(
     rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray, strokes: int = 5
 ) -> np.ndarray:
-    """Paint up to `strokes` short strokes and dots all over each picture, as light as its object.
+    """Paint up to `strokes` short strokes and dots all over each image, as light as its object.
 
-    canvas: (N, S, S, 3); lightness: (N,) of each picture's object; returns (N, S, S, 3).
+    canvas: (N, S, S, 3); lightness: (N,) of each image's object; returns (N, S, S, 3).
     A stroke is the set of points within a radius of a segment; a segment of no length is a dot.
     """
     count, size = len(canvas), canvas.shape[1]

@@ -45,7 +45,7 @@ def _norm(op: Function, training: bool, *shapes: Shape, **options: Any) -> Case:
 
 
 def _of_pictures(op: Function) -> Case:
-    """`op` at a picture for each argument without a default."""
+    """`op` at an image for each argument without a default."""
     parameters = inspect.signature(op).parameters.values()
     return _normal(op, *(_PICTURE for one in parameters if one.default is one.empty))
 
@@ -92,7 +92,7 @@ OPS: dict[str, Case] = {
         (4, 5),
     ),
 }
-"""By name. The operations that are not here take pictures; `folded_unit` has no gradient."""
+"""By name. The operations that are not here take images; `folded_unit` has no gradient."""
 
 OPS |= {
     name: _of_pictures(getattr(ops, name))

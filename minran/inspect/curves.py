@@ -28,7 +28,7 @@ def curves_figure(
     panels: Sequence[str] = ("loss", "accuracy"),
     dark: bool = False,
 ) -> Figure:
-    """Curves of one or several runs, by name: a colour for each run, dashed on training pictures.
+    """Curves of one or several runs, by name: a colour for each run, dashed on training images.
 
     panels: of "loss", "accuracy", "lr". Rows lie at their epoch; rows between epochs are
     placed by their step. A panel for which no run has a value says so.

@@ -1,4 +1,4 @@
-"""Figures of pictures: masks over them, before and after the gate, Grad-CAM, answers."""
+"""Figures of images: masks over them, before and after the gate, Grad-CAM, answers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SCALE_NOTE = "dark to bright: a column's lowest to highest value, printed above it"
 STRETCH_NOTE = "each map from its own lowest (dark) to its highest value (bright)"
 Column = tuple[str, Sequence[tuple[np.ndarray, dict[str, Any]]]]
-"""A title, and below it for each row a picture and how it is shown."""
+"""A title, and below it for each row an image and how it is shown."""
 Labels = Sequence[tuple[str, str]]
 """Of each row, what stands to its left, and below that."""
 
@@ -34,7 +34,7 @@ def _pictures(images: np.ndarray, title: str = "picture") -> Column:
 
 
 def _over(images: np.ndarray, title: str, maps: np.ndarray, stretch: bool) -> Column:
-    """Maps (N, h, w), laid over the pictures: on one scale, which the title says, or stretched."""
+    """Maps (N, h, w), laid over the images: on one scale, which the title says, or stretched."""
     maps, limits = maps[: len(images)], None
     if not stretch:
         limits = float(maps.min()), float(maps.max())
@@ -95,7 +95,7 @@ def mask_figure(
     channels: Sequence[int] | None = None,
     stretch: bool = False,
 ) -> Figure:
-    """A row for each picture: the picture, each stage's mask laid over it, the true object mask.
+    """A row for each image: the image, each stage's mask laid over it, the true object mask.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1, not prepared. true_masks: (N, H, W)
     bool. labels name the rows through class_names. The map is the mean over channels; with a
@@ -139,10 +139,10 @@ def mask_over_epochs_figure(
     dark: bool = False,
     stretch: bool = False,
 ) -> Figure:
-    """How one mask came about: a row for each picture, a column for each checkpoint.
+    """How one mask came about: a row for each image, a column for each checkpoint.
 
     checkpoints: for each name ("epoch 3"), what `attention_maps` gave with those weights for
-    the same pictures. index: which attention module, in order. Scales as in `mask_figure`.
+    the same images. index: which attention module, in order. Scales as in `mask_figure`.
     """
     expect(bool(checkpoints), "mask_over_epochs_figure: there are no checkpoints")
     columns = [_pictures(images)]
@@ -169,7 +169,7 @@ def gradcam_figure(
     dark: bool = False,
     stretch: bool = False,
 ) -> Figure:
-    """A row for each picture: the picture, Grad-CAM, each mask's mean over channels, the object.
+    """A row for each image: the image, Grad-CAM, each mask's mean over channels, the object.
 
     images: (N, H, W, 3) to show: uint8 or between 0 and 1; maps: (N, h, w) of `gradcam`;
     answers: the class that each map speaks for, and perhaps a line below it. Scales as in
@@ -193,7 +193,7 @@ def before_after_figure(
 ) -> Figure:
     """What the gate does (paper Figure 1): features before, the mask, features after.
 
-    A row for each picture, one channel: the one given, or the mask's of largest variance over
+    A row for each image, one channel: the one given, or the mask's of largest variance over
     positions. Trunk T and output H share one scale within a row, so that the gain shows; it is
     as long above 0 as below.
     """
@@ -260,10 +260,10 @@ def prediction_figure(
     dark: bool = False,
     labels: Sequence[int] | None = None,
 ) -> Figure:
-    """A row for each picture: the picture, and bars for its `count` most probable classes.
+    """A row for each image: the image, and bars for its `count` most probable classes.
 
     images: (N, H, W, 3) to show, uint8 or between 0 and 1; probabilities: (N, K); labels: the
-    true classes (N,), whose names then stand above the pictures.
+    true classes (N,), whose names then stand above the images.
     """
     expect(
         probabilities.shape == (len(images), len(class_names)) and len(images) >= 1,
@@ -271,7 +271,7 @@ def prediction_figure(
         f"{probabilities.shape}",
     )
     known = labels is None or len(labels) == len(images)
-    expect(known, f"prediction_figure: labels must be one for each of {len(images)} pictures")
+    expect(known, f"prediction_figure: labels must be one for each of {len(images)} images")
     titles = (
         [plain(class_names[k], 24) for k in labels] if labels is not None else [""] * len(images)
     )
@@ -359,11 +359,11 @@ def quickstart_figure(
     title: str = "A Residual Attention Network, trained on your own processor",
     dark: bool = False,
 ) -> Figure:
-    """Curves on the left; on the right test pictures, each stage's mask over them, true objects.
+    """Curves on the left; on the right test images, each stage's mask over them, true objects.
 
     images: (N, H, W, 3) to show, uint8 or between 0 and 1; N from 4 to 6 looks best. attentions:
-    of the same pictures, and of more if you like. rule: shows the first channel of each mask by
-    this rule of `choose_channels` (chosen over all pictures of `attentions`); None shows the mean
+    of the same images, and of more if you like. rule: shows the first channel of each mask by
+    this rule of `choose_channels` (chosen over all images of `attentions`); None shows the mean
     over channels. true_masks: (N, H, W) bool, or None. predictions, labels: (N,) classes. Scales
     as in `mask_figure`.
     """
@@ -372,10 +372,10 @@ def quickstart_figure(
     expect_labels([*predictions, *labels], class_names, "quickstart_figure: predictions and")
     for attention in attentions:
         count = len(attention.mask)
-        message = f"quickstart_figure: {len(images)} pictures, but attentions of {count}"
+        message = f"quickstart_figure: {len(images)} images, but attentions of {count}"
         expect(count >= len(images), message)
     colours = theme(dark)
-    columns = [_pictures(images, "test picture"), *_over_masks(images, attentions, rule, False)]
+    columns = [_pictures(images, "test image"), *_over_masks(images, attentions, rule, False)]
     columns += _objects(true_masks)
     # Inches: a column of pictures takes 1.15, the names beside them 0.8, the curves 4.6.
     width = 1.15 * len(columns)
@@ -388,7 +388,7 @@ def quickstart_figure(
     for axes, panel in zip(left.subplots(2, 1), ("loss", "accuracy"), strict=True):
         draw_panel(axes, {"": history}, panel, colours)
     if tested := points(history, "test_accuracy")[1]:
-        words = f"Accuracy: {tested[-1]:.1%} of the test pictures"
+        words = f"Accuracy: {tested[-1]:.1%} of the test images"
         style.heading(left.axes[1], words, colours)
 
     answers = []
@@ -418,8 +418,8 @@ def quickstart_report(
     """`quickstart_figure` of a trained model on a test set.
 
     test: has images, labels, class_names and masks (or None), as the data sets of minran have.
-    Shown are the first pictures of `count` different classes, whatever the answers; channels
-    are chosen over all pictures of `test`: a few hundred are enough.
+    Shown are the first images of `count` different classes, whatever the answers; channels
+    are chosen over all images of `test`: a few hundred are enough.
     """
     expect(count >= 1, f"quickstart_report: count must be at least 1, got {count}")
     needed = ("images", "labels", "class_names", "masks")
@@ -458,11 +458,11 @@ def _mask_limits(attention: Attention) -> tuple[float, float]:
 
 
 def _expect_masks(images: np.ndarray, attentions: Sequence[Attention]) -> None:
-    expect(images.ndim == 4, f"pictures to show must be (N, H, W, 3), got {images.shape}")
-    expect(len(images) >= 1 and bool(attentions), "a figure needs pictures and masks to show")
+    expect(images.ndim == 4, f"images to show must be (N, H, W, 3), got {images.shape}")
+    expect(len(images) >= 1 and bool(attentions), "a figure needs images and masks to show")
     for attention in attentions:
         most, count = len(attention.mask), len(images)
-        message = f"{attention.name} has masks of {most} pictures, asked to show {count}"
+        message = f"{attention.name} has masks of {most} images, asked to show {count}"
         expect(most >= count, message)
 
 

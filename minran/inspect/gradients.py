@@ -32,10 +32,10 @@ def gradcam(
         map[n, i, j] = max(sum_c a[n, c] A[n, i, j, c], 0)
 
     z: the logits (N, K); A: the layer's output (N, h, w, C) -> maps (N, h, w). images: (N, H, W,
-    C) prepared as for training. classes: k for each picture, one for all, or None for the class
+    C) prepared as for training. classes: k for each image, one for all, or None for the class
     that the model predicts. layer: a module's name; None takes the last attention module, or the
     last batch norm of a network without one. The model is left as it was, its gradients too.
-    Raises ShapeError for an unknown layer or class, or a layer that puts out no maps.
+    Raises ShapeError for an unknown layer or class, or a layer whose output is no maps.
 
     >>> model = minran.create_model("attention_nano")
     >>> inspect.gradcam(model, np.zeros((2, 32, 32, 3), "float32"), classes=3).shape
@@ -70,7 +70,7 @@ def gradcam(
 def _run(model: Module, images: np.ndarray, target: Module) -> tuple[Tensor, Tensor, Tensor]:
     """Run `images` in evaluation mode; returns them, the last output of `target`, and the logits.
 
-    Gradients reach the pictures; the parameters need none, so those they have stay as they are.
+    Gradients reach the images; the parameters need none, so those they have stay as they are.
     """
     x = Tensor(backend.to_device(images), requires_grad=True)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -102,11 +102,11 @@ def _layer(model: Module, name: str | None) -> Module:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far the middle of one mask sees in the picture.
+    """How far the middle of one mask sees in the image.
 
-    gradient: (H, W), mean over random pictures of sum_c |dM / dx|, with sum 1.
+    gradient: (H, W), mean over random images of sum_c |dM / dx|, with sum 1.
     rows, columns: extent of the pixels that have any influence: the receptive field.
-    covered: rows times columns as a share of the picture.
+    covered: rows times columns as a share of the image.
     effective: side of the centred square that holds 90% of the influence, in pixels.
     """
 
@@ -120,7 +120,7 @@ class Reach:
     def __str__(self) -> str:
         return (
             f"{self.name}: sees {self.rows}x{self.columns} pixels ({self.covered:.0%} of the "
-            f"picture), 90% of the influence within {self.effective}x{self.effective}"
+            f"image), 90% of the influence within {self.effective}x{self.effective}"
         )
 
 
@@ -128,12 +128,12 @@ class Reach:
 def mask_reach(
     model: Module, image_size: probe.Size = None, pictures: int = 4, seed: int = 0
 ) -> list[Reach]:
-    """The reach of every mask, measured on random pictures (standard normal noise).
+    """The reach of every mask, measured on random images (standard normal noise).
 
-        g[i, j] = mean over pictures of sum_c |d (sum_k M[middle, k]) / d x[i, j, c]|
+        g[i, j] = mean over images of sum_c |d (sum_k M[middle, k]) / d x[i, j, c]|
 
-    The mask of one position is made from a part of the picture only. A max-pool passes a gradient
-    to one pixel, so one picture shows too small a field; several are united. Larger `pictures`
+    The mask of one position is made from a part of the image only. A max-pool passes a gradient
+    to one pixel, so one image shows too small a field; several are united. Larger `pictures`
     come closer to the true field from below.
     """
     expect(pictures >= 1, f"mask_reach: pictures must be at least 1, got {pictures}")

@@ -1,4 +1,4 @@
-"""The masks of a network as arrays: take them out, reduce them to maps, lay them over pictures.
+"""The masks of a network as arrays: take them out, reduce them to maps, lay them over images.
 
 And the score: how well do masks, and Grad-CAM, mark the objects, against true object masks?
 """
@@ -25,7 +25,7 @@ from minran.streams import text_table
 
 @dataclass(frozen=True)
 class Attention:
-    """What one attention module did to N pictures (paper section 3).
+    """What one attention module did to N images (paper section 3).
 
     mask: M (N, h, w, C); trunk: T (N, h, w, C); output: the gated features
     H = (1 + M) T, or M T under naive attention learning (N, h, w, C).
@@ -52,12 +52,12 @@ def module_title(name: str) -> str:
 
 @checked()
 def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Attention]:
-    """The mask, trunk and output of every attention module, in order, for some pictures.
+    """The mask, trunk and output of every attention module, in order, for some images.
 
     images: (N, H, W, C) floating-point, prepared as for training. The model runs in evaluation
-    mode without gradients, `batch_size` pictures at a time, and is left as it was. All maps are
-    kept: for thousands of pictures call it in parts. Raises ShapeError if the model has no mask,
-    or the pictures do not fit.
+    mode without gradients, `batch_size` images at a time, and is left as it was. All maps are
+    kept: for thousands of images call it in parts. Raises ShapeError if the model has no mask,
+    or the images do not fit.
 
     >>> model = minran.create_model("attention_nano")
     >>> images = np.zeros((2, 32, 32, 3), "float32")
@@ -106,10 +106,10 @@ class Channels:
 
 
 RULES = {
-    "variance": "largest variance over positions, averaged over the pictures",
-    "mean": "largest mean over positions and pictures",
-    "range": "largest difference between highest and lowest position, averaged over the pictures",
-    "spots": "largest skewness over positions (few bright ones), averaged over the pictures",
+    "variance": "largest variance over positions, averaged over the images",
+    "mean": "largest mean over positions and images",
+    "range": "largest difference between highest and lowest position, averaged over the images",
+    "spots": "largest skewness over positions (few bright ones), averaged over the images",
 }
 
 
@@ -188,11 +188,11 @@ def overlay(
     strength: float = 0.6,
     limits: tuple[float, float] | None = None,
 ) -> np.ndarray:
-    """A picture with a map laid over it: colours for the map, brightness from the picture.
+    """An image with a map laid over it: colours for the map, brightness from the image.
 
-    image: (H, W, 3), uint8 or between 0 and 1; values: (h, w), resized to the picture. limits:
+    image: (H, W, 3), uint8 or between 0 and 1; values: (h, w), resized to the image. limits:
     the values of the darkest and the brightest colour, None for the map's own lowest and highest.
-    strength: 0 shows the picture alone, 1 the map alone. Returns (H, W, 3) between 0 and 1.
+    strength: 0 shows the image alone, 1 the map alone. Returns (H, W, 3) between 0 and 1.
     Raises ShapeError if the shapes do not fit, or limits fall.
     """
     from matplotlib import colormaps
@@ -214,15 +214,15 @@ def overlay(
 
 
 def as_colours(image: np.ndarray) -> np.ndarray:
-    """A picture (H, W, 3) or (H, W, 1) as colours between 0 and 1 (uint8 is divided by 255)."""
+    """An image (H, W, 3) or (H, W, 1) as colours between 0 and 1 (uint8 is divided by 255)."""
     expect(
         image.ndim == 3 and image.shape[2] in (1, 3),
-        f"a picture must be (H, W, 3) or (H, W, 1), got {image.shape}",
+        f"an image must be (H, W, 3) or (H, W, 1), got {image.shape}",
     )
     picture = image / 255 if image.dtype == np.uint8 else np.asarray(image, np.float64)
     expect(
         float(picture.min()) >= -1e-6 and float(picture.max()) <= 1 + 1e-6,
-        "a picture to show must be uint8 or between 0 and 1; pass the pictures as they were "
+        "an image to show must be uint8 or between 0 and 1; pass the images as they were "
         f"before preparation (got values {picture.min():.3g} to {picture.max():.3g})",
     )
     return np.repeat(picture, 3, axis=2) if picture.shape[2] == 1 else picture
@@ -230,11 +230,11 @@ def as_colours(image: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of maps over a set of pictures; `str(scores)` says them in words.
+    """Scores of maps over a set of images; `str(scores)` says them in words.
 
-    iou: mean over pictures of |map and object| / |map or object|, the map cut at `threshold`,
-    with its standard error `iou_error`. pointing: share of pictures whose brightest pixel lies
-    in the object. centre_iou, centre_pointing: of a Gaussian around the middle of the picture,
+    iou: mean over images of |map and object| / |map or object|, the map cut at `threshold`,
+    with its standard error `iou_error`. pointing: share of images whose brightest pixel lies
+    in the object. centre_iou, centre_pointing: of a Gaussian around the middle of the image,
     treated in the same way: what one gets without looking.
     """
 
@@ -249,7 +249,7 @@ class Scores:
     threshold_given: bool
 
     def __str__(self) -> str:
-        how = "given" if self.threshold_given else "best for the whole set, not per picture"
+        how = "given" if self.threshold_given else "best for the whole set, not per image"
         how = f"(threshold {self.threshold:.2f}, {how}{', map inverted' if self.inverted else ''})"
         where = "(brightest pixel inside the object)"
         iou, centre = f"{self.iou:.3f} ± {self.iou_error:.3f}", f"{self.centre_iou:.3f}"
@@ -257,7 +257,7 @@ class Scores:
         return (
             f"IoU            {iou}   centre baseline {centre}   {how}\n"
             f"pointing game  {pointing}           centre baseline {middle}   {where}\n"
-            f"pictures       {self.pictures:,}"
+            f"images         {self.pictures:,}"
         )
 
 
@@ -270,7 +270,7 @@ def score(
     Each map is resized to the object masks and stretched to 0..1 (inverted: one minus that).
     One threshold is chosen for the whole set: of 101 from 0 to 1, the one with the highest mean
     IoU. It is chosen on the set that it is scored on, for the maps and for the baseline alike;
-    pass the `threshold` found on other pictures for a score without that favour. Raises
+    pass the `threshold` found on other images for a score without that favour. Raises
     ShapeError if the shapes do not fit, or an object mask is empty.
 
     >>> truth = data.load_shapes("test", 20).masks
@@ -309,7 +309,7 @@ def score(
 def _judge(
     level: np.ndarray, true_masks: np.ndarray, given: float | None
 ) -> tuple[float, np.ndarray, float]:
-    """The threshold of the highest mean IoU, each picture's IoU with it, and the pointing game."""
+    """The threshold of the highest mean IoU, each image's IoU with it, and the pointing game."""
     best, best_ious = 0.0, np.full(len(level), -1.0)
     for candidate in np.linspace(0, 1, 101) if given is None else [given]:
         cut = level >= candidate
@@ -326,7 +326,7 @@ def _judge(
 def centre_map(size: tuple[int, int], spread: float = 0.25) -> np.ndarray:
     """A Gaussian, (H, W), stretched to 0..1: exp(-(d / spread)^2 / 2).
 
-    d: distance from the middle as a share of the picture's height and width.
+    d: distance from the middle as a share of the image's height and width.
     """
     expect(min(size) >= 1, f"centre_map: size must be positive, got {size}")
     expect(spread > 0, f"centre_map: spread must be positive, got {spread}")
@@ -343,14 +343,14 @@ def score_attention(
 
     images: (N, H, W, C) prepared as for training, N at least 4; true_masks: (N, H, W) bool. Each
     map's threshold, and whether bright or dark marks the object, is chosen on the first half of
-    the pictures and scored on the second, where nothing is chosen. rule: also scores the first
+    the images and scored on the second, where nothing is chosen. rule: also scores the first
     channel of each mask under this rule of `choose_channels`, which sees no object masks. Raises
     ShapeError if the model has no mask, or shapes do not fit.
     """
     images = as_pictures(model, images, "score_attention")
     expect(
         len(images) == len(true_masks) >= 4,
-        f"score_attention: needs at least 4 pictures and a mask for each, got {len(images)} and "
+        f"score_attention: needs at least 4 images and a mask for each, got {len(images)} and "
         f"{len(true_masks)}",
     )
     maps: dict[str, np.ndarray] = {}
@@ -373,7 +373,7 @@ def score_halves(maps: np.ndarray, true_masks: np.ndarray) -> Scores:
 
 @checked()
 def score_table(scores: dict[str, Scores]) -> str:
-    """The scores of several maps, one a line, then the centre baseline of the same pictures."""
+    """The scores of several maps, one a line, then the centre baseline of the same images."""
     expect(bool(scores), "score_table: there are no scores")
     lines = [("map", "IoU", "", "pointing game", "threshold")]
     for name, found in scores.items():
@@ -382,5 +382,5 @@ def score_table(scores: dict[str, Scores]) -> str:
         lines.append((name, iou, error, f"{found.pointing:.1%}", words))
     # Its threshold is the best for these very pictures: a favour that the maps do not get.
     iou, pointing = f"{found.centre_iou:.3f}", f"{found.centre_pointing:.1%}"
-    lines.append(("centre of the picture", iou, "", pointing, "best"))
+    lines.append(("centre of the image", iou, "", pointing, "best"))
     return "\n".join(text_table(lines, right=(1, 3)))

@@ -28,12 +28,12 @@ AHEAD = 5
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of a training step of `batch` pictures of (H, W, C), by what they hold.
+    """Bytes of a training step of `batch` images of (H, W, C), by what they hold.
 
     maps: by stage, what the forward pass keeps for the backward pass; moving: what both passes
     hold for a moment, at most, on the CPU with what is kept for later arrays of the same size;
     buffers: columns and blocks of the CPU's threads; weights: with gradients, velocities and
-    averages; batches: pictures that are prepared; program: Python itself (the CPU only).
+    averages; batches: images that are prepared; program: Python itself (the CPU only).
     """
 
     batch: int
@@ -58,12 +58,12 @@ class Memory:
             "gradients of maps, results": self.moving,
             "columns and blocks": self.buffers,
             "weights, gradients, velocities": self.weights,
-            "pictures that are prepared": self.batches,
+            "images that are prepared": self.batches,
             "Python and its packages": self.program,
         }
         lines += [(what, gigabytes(size)) for what, size in others.items() if size]
         size = "x".join(map(str, self.image_shape))
-        head = f"a training step of {self.batch} pictures of {size}, {self.device}"
+        head = f"a training step of {self.batch} images of {size}, {self.device}"
         lines = [(head, "memory"), *lines, ("together", gigabytes(self.total))]
         return "\n".join(text_table(lines, right=(1,)))
 
@@ -79,13 +79,13 @@ def memory(
 ) -> Memory:
     """What a training step with SGD and momentum takes: nothing is computed, only counted.
 
-    batch: pictures a step; image_size: rows and columns (one number for both), None for those
+    batch: images a step; image_size: rows and columns (one number for both), None for those
     that the model was drawn for; device: "cpu", or "gpu" for its memory, with maps in float32, or
-    in bfloat16 if a GPU is used now that stores them so. test_batch: pictures of a test's batch on
+    in bfloat16 if a GPU is used now that stores them so. test_batch: images of a test's batch on
     the CPU, 0 for none; averaged: whether weights are averaged too (`training.ema`).
 
     Compared with measured memory in docs/results/memory. The model stays as it was. Raises
-    ShapeError for a number below 1, another device, or pictures that do not fit.
+    ShapeError for a number below 1, another device, or images that do not fit.
 
     >>> inspect.memory(minran.create_model("attention56"), 32).total > 4 << 30
     True
@@ -167,7 +167,7 @@ def _stage(name: str) -> str:
 
 
 def largest(fits: Callable[[int], bool], batch: int) -> int:
-    """The largest of batch / 2, batch / 4, ... that fits; 0 if not even one picture does."""
+    """The largest of batch / 2, batch / 4, ... that fits; 0 if not even one image does."""
     while batch > 1:
         batch //= 2
         if fits(batch):

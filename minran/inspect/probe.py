@@ -67,7 +67,7 @@ def call_shapes(model: Module, x: Tensor) -> list[tuple[Module, Shape, Shape]]:
 
 @checked()
 def expect_size(model: Module, size: int) -> None:
-    """Raise ShapeError, saying which sizes do, unless `model` takes square pictures of `size`."""
+    """Raise ShapeError, saying which sizes do, unless `model` takes square images of `size`."""
 
     def problem(size: int) -> ShapeError | None:
         try:
@@ -79,7 +79,7 @@ def expect_size(model: Module, size: int) -> None:
     if reason := problem(size):
         # Maps only grow with the picture: from the least size on, all do.
         least = next((s for s in range(size + 1, 1025) if not problem(s)), None)
-        message = f"the network takes pictures of {least} pixels a side or more, not of {size}"
+        message = f"the network takes images of {least} pixels a side or more, not of {size}"
         raise (ShapeError(message) if least else reason) from reason
 
 
@@ -96,7 +96,7 @@ def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
         image_size = getattr(getattr(model, "spec", None), "image_size", None)
     if image_size is None:
         raise ShapeError(
-            f"{type(model).__name__} does not say for which pictures it was made: give image_size"
+            f"{type(model).__name__} does not say for which images it was made: give image_size"
         )
     rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
     expect(rows >= 1 and columns >= 1, f"image_size must be positive, got {image_size}")
@@ -104,14 +104,14 @@ def picture_size(model: Module, image_size: Size) -> tuple[int, int]:
 
 
 def blank_picture(model: Module, image_size: Size, requires_grad: bool = False) -> Tensor:
-    """One picture of zeros (1, H, W, C), with the channels and dtype of the first convolution."""
+    """One image of zeros (1, H, W, C), with the channels and dtype of the first convolution."""
     size = picture_size(model, image_size)
     for _, module in model.named_modules():
         if isinstance(module, Conv2d):
             shape = (1, *size, module.weight.shape[2] * module.groups)
             zeros = backend.to_device(np.zeros(shape, module.weight.dtype))
             return Tensor(zeros, requires_grad)
-    raise ShapeError(f"{type(model).__name__} has no convolution, so it takes no pictures")
+    raise ShapeError(f"{type(model).__name__} has no convolution, so it takes no images")
 
 
 def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
@@ -127,9 +127,9 @@ def as_pictures(model: Module, images: Any, who: str) -> np.ndarray:
 
 
 def batches(count: int, batch_size: int, who: str) -> list[slice]:
-    """The parts of `count` pictures, `batch_size` at a time; none of either is refused."""
+    """The parts of `count` images, `batch_size` at a time; none of either is refused."""
     expect_whole(batch_size, f"{who}: batch_size")
-    expect(count > 0, f"{who}: there are no pictures")
+    expect(count > 0, f"{who}: there are no images")
     return [slice(start, start + batch_size) for start in range(0, count, batch_size)]
 
 
@@ -146,7 +146,7 @@ def watch(model: Module, images: Any, see: Observer, who: str, batch_size: int) 
 
 @checked()
 def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.ndarray:
-    """The softmax of the logits: pictures (N, H, W, C), prepared as for training -> (N, K)."""
+    """The softmax of the logits: images (N, H, W, C), prepared as for training -> (N, K)."""
     logits = watch(model, images, lambda *call: None, "class_probabilities", batch_size)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return powers / powers.sum(axis=1, keepdims=True)
@@ -158,8 +158,8 @@ def surest_mistakes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of each true class the `count` wrong answers of the highest probability, the surest first.
 
-    batches: of pictures (N, H, W, C), prepared as for training, and labels (N,) -> the numbers of
-    the pictures as they came (M,), their labels (M,) and probabilities (M, K).
+    batches: of images (N, H, W, C), prepared as for training, and labels (N,) -> the numbers of
+    the images as they came (M,), their labels (M,) and probabilities (M, K).
     """
     expect_whole(count, "surest_mistakes: count")
     worst: dict[int, list[tuple[float, int, np.ndarray]]] = defaultdict(list)
@@ -182,7 +182,7 @@ def surest_mistakes(
 def stage_responses(
     model: Module, images: Any, by: str = "stage", batch_size: int = 64
 ) -> dict[str, float]:
-    """The mean absolute value of each stage's output, over pictures, positions and channels.
+    """The mean absolute value of each stage's output, over images, positions and channels.
 
     Naive attention learning multiplies features by values below 1 at every module, so its
     responses shrink with depth; residual learning keeps them (section 4.1, Figure 4).
@@ -229,7 +229,7 @@ def attention_modules(
 
 @contextmanager
 def exchanged_masks(pairs: Sequence[tuple[AttentionModule, Module]]) -> Iterator[None]:
-    """Within the block each module has the mask that stands beside it; then its own again."""
+    """Within the block each module has the mask given for it; then its own again."""
     own: list[Any] = [module.mask for module, _ in pairs]
     try:
         for module, other in pairs:
@@ -245,7 +245,7 @@ def hearing(
 ) -> tuple[Observer, dict[int, Value]]:
     """An observer, and what it fills: `take(output)` of each part by its `id`, as `live` reads it.
 
-    Of a module's `after` it takes what goes in: what the gate put out, the module's H.
+    Of a module's `after` it takes what goes in: the output of the gate, the module's H.
     """
     gates, seen = {id(module.after) for module in modules}, dict[int, Value]()
 

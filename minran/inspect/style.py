@@ -132,7 +132,7 @@ def legend(axes: Axes, colours: Theme, **options: Any) -> None:
 
 
 def show(axes: Axes, picture: Any, colours: Theme, title: str = "", **options: Any) -> Any:
-    """A picture (H, W, 3) or map (H, W) without ticks, sharp pixels."""
+    """An image (H, W, 3) or map (H, W) without ticks, sharp pixels."""
     axes.set(xticks=[], yticks=[], facecolor=colours.paper)
     axes.spines[:].set_visible(False)
     if title:
@@ -141,14 +141,14 @@ def show(axes: Axes, picture: Any, colours: Theme, title: str = "", **options: A
 
 
 def row_label(axes: Axes, name: str, colours: Theme, below: str = "") -> None:
-    """The name of a row of pictures, to their left, and words below it."""
+    """The name of a row of images, to their left, and words below it."""
     text = "\n".join(filter(None, (broken(plain(name, 48)), below)))
     look: dict[str, Any] = {"rotation": 0, "ha": "right", "va": "center", "labelpad": 6}
     axes.set_ylabel(text, color=colours.text, fontsize=9.5, **look)
 
 
 def colour_bar(figure: Figure, drawn: Any, axes: Any, colours: Theme, text: str) -> None:
-    """A scale beside `axes` that says what the colours of `drawn` mean."""
+    """A scale next to `axes` that says what the colours of `drawn` mean."""
     bar = figure.colorbar(drawn, ax=axes, shrink=0.75, aspect=30, pad=0.015)
     bar.set_label(text, color=colours.text, fontsize=9)
     bar.ax.tick_params(colors=colours.faint, labelsize=8)

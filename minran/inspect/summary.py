@@ -1,6 +1,6 @@
 """What a network is made of: output shapes, parameters, multiply-adds, share of the masks.
 
-Multiply-adds are counted where the network multiplies by weights, for one picture:
+Multiply-adds are counted where the network multiplies by weights, for one image:
 
     convolution   Ho Wo KH KW (Cin / groups) Cout        linear layer   in out
 
@@ -28,7 +28,7 @@ HEAD = ("module", "kind", "output", "parameters", "multiply-adds", "share")
 
 @dataclass
 class Row:
-    """One module: what it is, what it puts out for one picture, and what it costs.
+    """One module: what it is, what it outputs for one image, and what it costs.
 
     shape: of the output without the batch axis, None if the module was not called.
     parameters, multiply_adds: of the module with all that is inside it. closed: whether the
@@ -61,7 +61,7 @@ class Summary:
 
     parameters: trained numbers, running statistics not counted; parameters_without_norm: without
     gamma and beta of the batch norms. mask_...: the part that is in mask branches. trunk_depth:
-    layers with weights from picture to logits, masks left out (the 56 of Attention-56), None for
+    layers with weights from image to logits, masks left out (the 56 of Attention-56), None for
     a network that is not made of residual units.
     """
 
@@ -94,7 +94,7 @@ class Summary:
         without, picture = self.parameters_without_norm, "x".join(map(str, self.image_shape))
         yield f"parameters     {self.parameters:,} ({without:,} without batch norm)"
         whole = quantity(self.multiply_adds, decimals=3)
-        yield f"multiply-adds  {whole} for one picture of {picture}, forward"
+        yield f"multiply-adds  {whole} for one image of {picture}, forward"
         if self.mask_parameters:
             share = self.mask_parameters / self.parameters
             work = self.mask_multiply_adds / self.multiply_adds
@@ -110,11 +110,11 @@ class Summary:
 
 @checked()
 def summary(model: Module, image_size: Size = None) -> Summary:
-    """Count a network by running one picture of zeros through it.
+    """Count a network by running one image of zeros through it.
 
     image_size: rows and columns (one number for both); None takes the size that the model was
     drawn for. The model stays as it was: evaluation mode, no gradients, running statistics
-    untouched. Raises ShapeError if no size is known or the pictures do not fit.
+    untouched. Raises ShapeError if no size is known or the images do not fit.
 
     >>> counts = inspect.summary(minran.create_model("attention56_cifar"))
     >>> counts.parameters, counts.trunk_depth, round(counts.multiply_adds / 1e9, 3)
@@ -161,7 +161,7 @@ def summary(model: Module, image_size: Size = None) -> Summary:
 def _trunk(module: Module) -> Iterator[Module]:
     """The units, and the layers with weights before and after them: the way through the trunk.
 
-    Masks are left out. A unit counts as three layers: projection shortcuts lie beside the way,
+    Masks are left out. A unit counts as three layers: projection shortcuts lie outside the way,
     and so does the fourth layer of an Inception unit, so that Attention*-56 are all 56 deep.
     """
     if isinstance(module, (Conv2d, Linear, *UNIT_KINDS)):

@@ -1,4 +1,4 @@
-"""minran beside others: networks in PyTorch, weights carried both ways, ONNX files.
+"""minran and others: networks in PyTorch, weights carried both ways, ONNX files.
 
 Importing this package imports neither PyTorch nor onnx; calling its functions does.
 """

@@ -1,7 +1,7 @@
 """A network as an ONNX file: to look at in Netron, to run where there is no minran.
 
-The network is run once on a blank picture, and the graph that `backward` would walk is written
-down op by op: what is exported is what was computed. The file takes pictures as minran does,
+The network is run once on a blank image, and the graph that `backward` would walk is written
+down op by op: what is exported is what was computed. The file takes images as minran does,
 (N, H, W, 3); it turns them round once, because ONNX wants channels second inside: maps are
 (N, C, H, W) there.
 """
@@ -58,7 +58,7 @@ def export_onnx(
     """Write `model`, as it answers in evaluation mode, to an ONNX file; returns the path.
 
     Input "images": (N, H, W, 3) float32, prepared as for training; with `preprocess`, whose
-    subtraction and division then become part of the file, (N, H, W, 3) uint8 pictures. Output
+    subtraction and division then become part of the file, (N, H, W, 3) uint8 images. Output
     "logits": (N, K) float32. N is free, H and W are fixed: `image_size` (one number or rows and
     columns), else the size the network was drawn for. `class_names` are kept as metadata.
 
@@ -75,7 +75,7 @@ def export_onnx(
     size = picture_size(model, image_size) if preprocess is None else preprocess.mean.shape[:2]
     expect(
         image_size is None or picture_size(model, image_size) == size,
-        f"export_onnx: the preprocessing is for pictures of {size[0]}x{size[1]} pixels, "
+        f"export_onnx: the preprocessing is for images of {size[0]}x{size[1]} pixels, "
         f"image_size says {image_size}",
     )
     target = expect_ending(path, (".onnx",), "export_onnx: the file")
@@ -167,7 +167,7 @@ class Graph:
         return name
 
     def _free(self, name: str) -> str:
-        """`name`, or with a number behind it if that name is taken."""
+        """`name`, or with a number after it if that name is taken."""
         free, number = name, 1
         while free in self._taken:
             number += 1
@@ -220,7 +220,7 @@ PARAMETERS: dict[type[Op], tuple[str, ...]] = {
     Linear: ("weight", "bias"),
     BatchNorm: ("gamma", "beta"),
 }
-"""What the inputs behind the first one are."""
+"""What the inputs after the first one are."""
 
 
 def _one(kind: str, attributes: Callable[[Any], dict[str, Any]] = lambda op: {}) -> Any:

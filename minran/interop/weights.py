@@ -93,7 +93,7 @@ def to_torch_state_dict(state: Mapping[str, np.ndarray]) -> dict[str, torch.Tens
 def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.ndarray]:
     """Convert a PyTorch state dict (or parameters, or gradients) to minran's names and layouts.
 
-    `num_batches_tracked` is dropped. A 1-D `bias` is a `beta` where the `weight` beside it is 1-D.
+    `num_batches_tracked` is dropped. A 1-D `bias` is a `beta` where the `weight` next to it is 1-D.
     Raises CheckpointError for a tensor whose name or number of dimensions fits no layer, and for
     what is no dense tensor of numbers (sparse, quantized, complex, on the device "meta").
     """
@@ -109,7 +109,7 @@ def from_torch_state_dict(state: Mapping[str, torch.Tensor]) -> dict[str, np.nda
 
 
 def from_arrays(who: str, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Convert arrays with PyTorch's names and layouts, but for `num_batches_tracked`."""
+    """Convert arrays with PyTorch's names and layouts, except `num_batches_tracked`."""
     converted = {}
     for name, array in state.items():
         prefix, kind = _split(name)

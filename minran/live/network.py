@@ -1,4 +1,4 @@
-"""One picture through a network, with every step of every attention module kept."""
+"""One image through a network, with every step of every attention module kept."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMULAS = {
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What one step of an attention module put out for one picture (paper section 3).
+    """What one step of an attention module gave for one image (paper section 3).
 
     key: "u", "pool 1", "up 1", "logits", "M", "T" or "H"; equation: how it is computed, plain;
     values: (h, w, C).
@@ -59,7 +59,7 @@ class Shown:
 
 
 class Painted(Module):
-    """The same values (h, w), at every channel, for every x, in place of what a mask puts out."""
+    """The same values (h, w), at every channel, for every x, in place of a mask's output."""
 
     def __init__(self, own: MaskBranch, values: np.ndarray) -> None:
         self.own, self.values = own, values
@@ -90,14 +90,14 @@ def painted(model: Module, masks: Mapping[str, np.ndarray]) -> Iterator[None]:
 def look(
     model: Module, picture: np.ndarray, masks: Mapping[str, np.ndarray] | None = None
 ) -> Shown:
-    """One pass of a prepared picture (H, W, C), or with painted masks instead of some.
+    """One pass of a prepared image (H, W, C), or with painted masks instead of some.
 
     masks: (h, w) by a module's dotted name; resized to the module's maps, the same at every
     channel. The network is left as it was; one without masks has trunks and outputs. Raises
-    ShapeError if the picture does not fit, a name is not of an attention module with a mask, or a
+    ShapeError if the image does not fit, a name is not of an attention module with a mask, or a
     mask is not finite numbers (h, w).
     """
-    expect(picture.ndim == 3, f"look: a picture must be (H, W, C), got shape {picture.shape}")
+    expect(picture.ndim == 3, f"look: an image must be (H, W, C), got shape {picture.shape}")
     with painted(model, masks or {}):
         modules = attention_modules(model, "look", masked=False)
         keep, seen = hearing((m for _, m in modules), lambda output: output.numpy()[0])
@@ -109,7 +109,7 @@ def look(
 def steps(module: AttentionModule, seen: Mapping[int, Value]) -> Iterator[tuple[str, str, Value]]:
     """Key, equation and output of the steps of one module, in the order of their computation.
 
-    seen: what each part put out, by its `id`; for `after`, what went in, which is the module's H.
+    seen: the output of each part, by `id`; for `after`, what went in, which is the module's H.
     """
     yield "u", "u = before(x)", seen[id(module.before)]
     painted = isinstance(module.mask, Painted)

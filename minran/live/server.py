@@ -41,7 +41,7 @@ COMPARED = (
 """Shipped networks that differ in one setting each from the first."""
 
 MOST = 4 << 20
-"""Bytes that a question may have: a picture, and a painted mask for each module."""
+"""Bytes that a question may have: an image, and a painted mask for each module."""
 
 TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 TYPES |= {"json": "application/json", "png": "image/png"}
@@ -54,7 +54,7 @@ RULES = (
 
 
 class Network(NamedTuple):
-    """A network trained and with random weights, and what its pictures need."""
+    """A network trained and with random weights, and what its images need."""
 
     trained: Module
     random: Module
@@ -77,7 +77,7 @@ def load_network(weights: str) -> Network:
 class Server(ThreadingHTTPServer):
     """Answers for the page of trained networks; `url` is its address, `server_close` ends it.
 
-    networks: by the name that the reader chooses, for pictures of one size.
+    networks: by the name that the reader chooses, for images of one size.
     pictures: uint8 (N, S, S, 3) to begin with. picture_names: of their classes.
     true_masks: of their objects (N, S, S), where they are known.
     title: for the page. port: 0 lets the system choose.
@@ -126,7 +126,7 @@ class Server(ThreadingHTTPServer):
         return setup(self.title, self.networks, *shown, self.fit)
 
     def still(self) -> bytes:
-        """The pictures with the first network's masks, or answers, for a page without scripts."""
+        """The images with the first network's masks, or answers, for a page without scripts."""
         network, shown = next(iter(self.networks.values())), io.BytesIO()
         images = network.prepare(self.pictures)
         try:
@@ -139,7 +139,7 @@ class Server(ThreadingHTTPServer):
         return shown.getvalue()
 
     def answer(self, question: Any) -> dict[str, Any]:
-        """Logits and maps for a picture. Raises ShapeError for a question that is none.
+        """Logits and maps for an image. Raises ShapeError for a question that is none.
 
         question: {"pixels": base64 of S x S x 3 bytes, "network": a name, "random": whether with
         random weights, "channel": a number or null for the mean over channels, "masks": {module:
@@ -214,7 +214,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, self.server.files[name](), kind)
 
     def do_POST(self) -> None:
-        """A question about a picture."""
+        """A question about an image."""
         length = self.headers.get("Content-Length", "")
         if not (re.fullmatch("[0-9]{1,9}", length) and int(length) <= MOST):
             self.close_connection = True
@@ -237,7 +237,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(HTTPStatus.OK, _json(answer), "application/json")
 
     def _name(self) -> str | None:
-        """What is asked for, behind the token; or None, and the answer is sent."""
+        """What is asked for, after the token; or None, and the answer is sent."""
         port = self.server.server_port
         hosts = (f"127.0.0.1:{port}", f"localhost:{port}")
         host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
@@ -335,7 +335,7 @@ def setup(
 
 
 def first_pictures(size: int, count: int = 10) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Built-in pictures of different classes: (N, S, S, 3), their names, the true object masks.
+    """Built-in images of different classes: (N, S, S, 3), their names, the true object masks.
 
     The shapes have at least 16 pixels a side; for smaller networks the mean of pixels is taken.
     """

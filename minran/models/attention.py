@@ -61,7 +61,7 @@ class MaskBranch(nn.Module):
     """The mask M(x): hourglass, two 1x1 convolutions, attention activation.
 
     The head is BN-ReLU-conv-BN-ReLU-conv-activation with pre-activation units, and without the
-    first BN-ReLU behind post-activation ones. No batch norm stands right before the
+    first BN-ReLU after post-activation ones. No batch norm stands right before the
     activation. `mask="local"` replaces the hourglass by three units without pooling (Table 4).
     """
 

@@ -94,7 +94,7 @@ class FusedPreActUnit(PreActUnit):
 
 @_named_as_its_base
 class FusedHead(Head):
-    """A mask's `Head`, each norm in one pass with the convolution behind it."""
+    """A mask's `Head`, each norm in one pass with the convolution after it."""
 
     def forward(self, x: Tensor) -> Tensor:
         layers: list[Any] = list(self)

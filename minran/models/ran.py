@@ -23,7 +23,7 @@ class Spec:
     stem            "imagenet" (conv 7x7/2, bn, relu, max-pool), "cifar" (conv 3x3) or
                     "pooled" (conv 3x3, max-pool 2x2: for small networks on a CPU)
     widths          channels of each stage; the first unit of every stage but the first halves
-                    the picture
+                    the image
     modules         attention modules in each stage
     depths          max-pools in the masks of each stage
     tail            width, number of units and first stride of the units after the last stage

@@ -53,7 +53,7 @@ class Build:
 
     @property
     def pre_activation(self) -> bool:
-        """Whether batch norm and ReLU stand before each convolution (else behind it)."""
+        """Whether batch norm and ReLU stand before each convolution (else after it)."""
         return self.unit == "preact"
 
 

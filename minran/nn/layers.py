@@ -109,13 +109,13 @@ class BatchNorm2d(Module):
         return ops.batch_norm(x, *self.arguments())
 
     def arguments(self) -> tuple[Tensor, Tensor, Array, Array, bool, float, float]:
-        """What the operation takes behind x."""
+        """What the operation takes after x."""
         running = self.running_mean, self.running_var
         return self.gamma, self.beta, *running, self.training, self.momentum, self.eps
 
 
 class BatchNormReLU(BatchNorm2d):
-    """Batch norm and the ReLU behind it as one operation: `ops.batch_norm_relu`.
+    """Batch norm and the ReLU after it as one operation: `ops.batch_norm_relu`.
 
     >>> x = tensor(np.random.default_rng(0).standard_normal((4, 2, 2, 3)), dtype="float32")
     >>> float(nn.BatchNormReLU(3)(x).numpy().min())

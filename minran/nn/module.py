@@ -211,7 +211,7 @@ def observe(callback: Observer) -> Iterator[None]:
     look inside a network without the network knowing. It holds for its own thread only.
 
     Within the block every module is computed by itself. Otherwise `minran.models` computes some
-    together, for speed: the results are the same but for rounding (docs/explain/numerics.md).
+    together, for speed: the results are the same except for rounding (docs/explain/numerics.md).
     """
     expect(callable(callback), f"observe: expected a function, got {shortened(callback)}")
     token = _observers.set((*_observers.get(), callback))

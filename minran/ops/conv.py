@@ -77,7 +77,7 @@ def conv2d(
         y[n, i, j, k] = bias[k] + sum_{a, b, c} x[n, s i + a - p, s j + b - p, c] w[a, b, c, k]
 
     x: (N, H, W, C); w: (KH, KW, C/groups, K); bias: (K,) -> y: (N, Ho, Wo, K) with
-    Ho = floor((H + 2p - KH) / s) + 1. Outside the picture x is zero. With g groups, output
+    Ho = floor((H + 2p - KH) / s) + 1. Outside the image x is zero. With g groups, output
     channel k sees only the C/g input channels of its own group.
 
     Raises ShapeError if ranks, channels, groups or sizes do not fit.

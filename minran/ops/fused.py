@@ -121,7 +121,7 @@ def folded_unit(
 
     x (N, H, W, C); norms of C, D and D channels; weights (1, 1, C, D), (3, 3, D, D) and
     (1, 1, D, Cout); projection (1, 1, C, Cout) or None -> (N, H/stride, W/stride, Cout).
-    Equal to the separate operations but for rounding.
+    Equal to the separate operations except for rounding.
 
     Raises ShapeError if shapes or dtypes do not fit, BackendError where gradients
     are recorded or on a backend without it (`backend.has("folded_unit")`).

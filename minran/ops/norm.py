@@ -1,4 +1,4 @@
-"""Batch normalisation, alone and with the ReLU that pre-activation units put behind it."""
+"""Batch normalisation, alone and with the ReLU that pre-activation units put after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of another size: max-pool, average-pool, global average pool, interpolation."""
+"""Images of another size: max-pool, average-pool, global average pool, interpolation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from minran.errors import expect_bool
 
 
 class Pool(Op):
-    """What both pools have: a window that slides over pictures."""
+    """What both pools have: a window that slides over images."""
 
     name: str
 
@@ -86,7 +86,7 @@ class AvgPool2d(Pool):
 def avg_pool2d(
     x: Tensor, kernel_size: Size, stride: Size | None = None, padding: Size = 0
 ) -> Tensor:
-    """The mean of each window, zeros outside the picture included.
+    """The mean of each window, zeros outside the image included.
 
         y[n, i, j, c] = 1/(KH KW) sum_{a, b} x[n, s i + a - p, s j + b - p, c]
 

@@ -22,7 +22,7 @@ def constant(lr: float) -> Schedule:
 
 
 def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
-    """lr times `factor` for every milestone (in steps) that lies behind.
+    """lr times `factor` for every milestone (in steps) that has been passed.
 
     The paper: lr 0.1, milestones 64,000 and 96,000, factor 0.1 (section 4.1).
 

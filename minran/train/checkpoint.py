@@ -90,7 +90,7 @@ class Progress:
 class Checkpoint:
     """The contents of a checkpoint file.
 
-    data: what tells the training pictures and labels from others (`Parts.restore`); raw: where
+    data: what tells the training images and labels from others (`Parts.restore`); raw: where
     `model` is an average (`training.ema`), the weights that training goes on from.
     """
 
@@ -230,7 +230,7 @@ def _number_problem(arrays: dict[str, np.ndarray]) -> str:
 def _preprocess_problem(arrays: dict[str, np.ndarray]) -> str:
     mean, std = arrays.get("preprocess/mean"), arrays.get("preprocess/std")
     if mean is None or std is None or mean.ndim != 3 or std.ndim != 0 or std <= 0:
-        return "preprocess is not a mean picture and a positive standard deviation"
+        return "preprocess is not a mean image and a positive standard deviation"
     return ""
 
 
@@ -245,7 +245,7 @@ def _progress(path: Path, header: dict[str, str]) -> Progress:
 def _checksum(arrays: dict[str, np.ndarray], header: dict[str, str]) -> str:
     """A checksum of all texts, and of every array's name, dtype, shape and bytes.
 
-    safetensors itself notices a file that was cut, but no other damage. It is no signature: who
+    safetensors itself notices a file that was cut, but no other damage. It is no signature: whoever
     writes a file can write its checksum too, so `load_checkpoint` looks at what the file holds.
     """
     crc = zlib.crc32(json.dumps(sorted(header.items())).encode())

@@ -135,9 +135,9 @@ class DeviceSteps(UnreadSteps):
 
 
 class DeviceBatches:
-    """All pictures stay on the device, and one kernel makes the batch that `numbers` say.
+    """All images stay on the device, and one kernel makes the batch that `numbers` say.
 
-    Same order of pictures as the loader's, but other windows: their chance is a hash of seed and
+    Same order of images as the loader's, but other windows: their chance is a hash of seed and
     step (`backend/gpu/augment`), not the loader's generator.
     """
 

@@ -24,9 +24,9 @@ def precise_norm(model: Module, loader: Loader, count: int) -> None:
         mean = 1/B sum_b mean_b;    var = 1/B sum_b (var_b + (mean_b - mean)^2)
 
     mean_b, var_b: (C,), of batch b under the weights as they are now; var_b is unbiased, as
-    the running one. Batches are the first B of `loader.epoch(0)`, as many as `count` pictures take
+    the running one. Batches are the first B of `loader.epoch(0)`, as many as `count` images take
     and no more than there are; they should be full and of mixed classes. Moving averages instead
-    hold statistics of earlier weights and, after few steps, of no picture at all: 0 and 1. (Wu and
+    hold statistics of earlier weights and, after few steps, of no image at all: 0 and 1. (Wu and
     Johnson 2021, Rethinking "Batch" in BatchNorm, section 3.)
 
     Batch norms in evaluation mode (frozen ones) keep theirs and use them meanwhile. With several
@@ -64,7 +64,7 @@ def _statistics(norm: BatchNorm2d) -> np.ndarray:
 
 
 def renew_statistics(parts: Parts) -> None:
-    """`precise_norm` with `training.precise_norm` pictures, none of them augmented, if it asks.
+    """`precise_norm` with `training.precise_norm` images, none of them augmented, if it asks.
 
     Of the weights that are tested and saved: with `training.ema` of the average. Training goes on
     as without, since a step takes the statistics of its batch.

@@ -72,9 +72,9 @@ class ModelRecipe:
 
 @dataclass
 class DataRecipe:
-    """Which pictures: a name `minran.data.load` knows, how many (0: all), how they are prepared.
+    """Which images: a name `minran.data.load` knows, how many (0: all), how they are prepared.
 
-    size: pixels a side (CIFAR has 32 and takes no other); fit: how a picture of a folder becomes
+    size: pixels a side (CIFAR has 32 and takes no other); fit: how an image of a folder becomes
     a square, and memory: up to how many GiB a folder's squares are held in memory, larger ones
     being read as needed (`load_folder`); mean: what is subtracted, of each "pixel" or "channel"
     (`Preprocess.fit`).
@@ -93,7 +93,7 @@ class DataRecipe:
 
 @dataclass
 class AugmentRecipe:
-    """What is done to training pictures.
+    """What is done to training images.
 
     kind: "paper" pads, crops and flips unless `pad_crop_flip` is false; "imagenet" takes windows
     of random area and shape, flips, and changes colours (`minran.data.scale_crop_flip`).
@@ -147,7 +147,7 @@ class TrainingRecipe:
     """The weights to start from: a shipped name, a run's folder, a safetensors file; "": fresh."""
     init_least: float = _number(0.5, below=1)  # share of the network's numbers that must be there
     precise_norm: int | None = _open(0)
-    """Training pictures over which batch norm's statistics are taken before each test; 0: none."""
+    """Training images over which batch norm's statistics are taken before each test; 0: none."""
     freeze: list[str] = field(default_factory=list, metadata={"items": str})
     """Layers that stay as they are, by name: ["stem", "stages.0"]."""
 
@@ -210,8 +210,8 @@ class Recipe:
         if self.augment.kind != "paper":
             found["augment.pad_crop_flip"] = f"augment.kind is {self.augment.kind!r}"
         if not self.data.name.startswith("folder:"):
-            found["data.fit"] = f"the pictures of {self.data.name} are square"
-            found["data.memory"] = f"the pictures of {self.data.name} are always in memory"
+            found["data.fit"] = f"the images of {self.data.name} are square"
+            found["data.memory"] = f"the images of {self.data.name} are always in memory"
         if self.training.iterations:
             found["training.epochs"] = f"training.iterations is {self.training.iterations}"
         if not self.training.init:
@@ -314,7 +314,7 @@ def _convert(kind: Any, limits: Mapping[str, Any], value: Any, name: str) -> Any
 
 
 def _advice(key: str, prefix: str, siblings: Collection[str]) -> str:
-    """The entry that someone who wrote `key` may have meant: beside it, or in another section."""
+    """The entry that someone who wrote `key` may have meant: next to it, or in another section."""
     if close := nearest(key.lower(), siblings):
         return f"did you mean {prefix + close!r}?"
     elsewhere = {name.rpartition(".")[2]: name for name in Recipe().entries()}

@@ -31,7 +31,7 @@ except ImportError:  # Windows: runs work, two processes in one folder are not k
 
 
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
-"""Names that mean devices on Windows, whatever stands behind a dot."""
+"""Names that mean devices on Windows, whatever stands after a dot."""
 
 
 def run_folder(runs: str | Path, name: str) -> Path:
@@ -119,7 +119,7 @@ class Run:
     def create(self, recipe: Recipe, force: bool = False) -> None:
         """Start the folder for `recipe`; raises CheckpointError as `expect_free` does.
 
-        Only a run's own files are removed, so figures and notes beside them stay. The recipe
+        Only a run's own files are removed, so figures and notes next to them stay. The recipe
         comes last: whoever is killed in the middle leaves a run without results.
         """
         self.expect_free(force)
@@ -211,7 +211,7 @@ class Run:
     def continued(self, recipe: Recipe, any_length: bool = False) -> Checkpoint | None:
         """The checkpoint to go on from with `recipe`, None if the run did not come to one.
 
-        Raises CheckpointError if there is no run, or it was started with another recipe (but for
+        Raises CheckpointError if there is no run, or it was started with another recipe (except
         how long it trains, with `any_length`): its losses would be those of neither. What the
         recipe leaves open is as in the run.
         """

@@ -1,6 +1,6 @@
-"""What a recipe leaves open is decided by the number of pictures to train on.
+"""What a recipe leaves open is decided by the number of images to train on.
 
-A few pictures in large batches make a few steps, after which nothing is learnt.
+A few images in large batches make a few steps, after which nothing is learnt.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ UNSETTLED, PRECISE = 44, 1024
 
 
 def settled(recipe: Recipe, count: int) -> tuple[Recipe, str]:
-    """The recipe with nothing left open, for `count` pictures, and a line that says what came.
+    """The recipe with nothing left open, for `count` images, and a line that says what came.
 
     batch_size: the largest of 128, 64, 32, 16 and 8 that makes at least 8 steps an epoch, else 8;
-    but never more than all pictures. epochs: 8, or as many as 600 steps take, unless iterations
+    but never more than all images. epochs: 8, or as many as 600 steps take, unless iterations
     are given. precise_norm: where the first test comes after fewer than 44 steps, so that more than
-    a hundredth of the running statistics would be their initial 0 and 1, all pictures up to
+    a hundredth of the running statistics would be their initial 0 and 1, all images up to
     1,024, else none. What the recipe says is kept; "" if it leaves nothing open.
     """
     training, said = recipe.training, []
@@ -42,6 +42,6 @@ def settled(recipe: Recipe, count: int) -> tuple[Recipe, str]:
         precise = min(count, PRECISE) if first < UNSETTLED else 0
         if precise:
             said.append(f"batch norm's statistics taken over {precise:,} before each test")
-    line = f"{count:,} pictures to train on: {', '.join(said)}" if said else ""
+    line = f"{count:,} images to train on: {', '.join(said)}" if said else ""
     training = replace(training, batch_size=batch, epochs=epochs, precise_norm=precise)
     return replace(recipe, training=training), line

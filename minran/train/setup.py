@@ -43,9 +43,9 @@ class Parts:
     total_steps: int
     average: optim.Average | None  # with `training.ema`: the weights that are tested and saved
     data: dict[str, np.ndarray]
-    """What tells the training pictures and labels from others (`_describe`)."""
+    """What tells the training images and labels from others (`_describe`)."""
     plain: Loader
-    """The training pictures without augmentation, in batches of the same size, mixed."""
+    """The training images without augmentation, in batches of the same size, mixed."""
     recipe: Recipe
     """The recipe, with nothing left open."""
     settled: str = ""
@@ -86,7 +86,7 @@ class Parts:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Put model and optimiser where `checkpoint` left them.
 
-        Raises CheckpointError if it does not belong to this network or these pictures.
+        Raises CheckpointError if it does not belong to this network or these images.
         """
         theirs = checkpoint.data or self.data  # the first checkpoints knew nothing of this
         files = self.data.get("files")  # None where the pictures are in memory
@@ -97,7 +97,7 @@ class Parts:
             and _alike(theirs.get("class_means"), self.data["class_means"])
             and theirs.get("files", files) == files
         )
-        other = "the training pictures are not those that the run started with: pictures, labels or"
+        other = "the training images are not those that the run started with: images, labels or"
         other += " classes were changed (or a folder was split by an earlier version of minran)"
         expect(same, other, CheckpointError)
         self.model.load_state_dict(checkpoint.model)
@@ -108,7 +108,7 @@ class Parts:
 
 
 def _alike(colours: np.ndarray | None, own: np.ndarray) -> bool:
-    """Shapes pictures may differ in single roundings between processors, not by more."""
+    """Shapes images may differ in single roundings between processors, not by more."""
     same = colours is not None and colours.shape == own.shape
     return same and bool(np.abs(colours - own).max() < 0.05)
 
@@ -131,12 +131,12 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
     size = min(asked, len(train_data))
     if size < asked and distributed.leads():
         warnings.warn(
-            f"training.batch_size is {asked}, but there are {size} pictures to "
+            f"training.batch_size is {asked}, but there are {size} images to "
             f"train on: all {size} make one batch",
             stacklevel=2,
         )
     processes = distributed.current().size
-    few = f"training.batch_size is {size}: not a picture for each of the {processes} processes"
+    few = f"training.batch_size is {size}: not an image for each of the {processes} processes"
     expect(size >= processes, few, RecipeError)
     share = distributed.share if processes > 1 else None
     same: dict[str, Any] = {"shuffle": True, "drop_last": True, "seed": recipe.seed, "share": share}
@@ -158,7 +158,7 @@ def build(recipe: Recipe, data_dir: str | Path | None = None, begin: bool = True
             expect_size(model, pixels)
     if 2 * pixels < drawn and distributed.leads():
         warnings.warn(
-            f"{recipe.model.name} was drawn for pictures of {drawn} pixels, and data.size is "
+            f"{recipe.model.name} was drawn for images of {drawn} pixels, and data.size is "
             f"{pixels}: its last maps have hardly a pixel. Set data.size={drawn}, or take a "
             "network for CIFAR",
             stacklevel=2,
@@ -208,10 +208,10 @@ def _schedule(recipe: Recipe, total: int) -> optim.Schedule:
 
 
 def _describe(dataset: Dataset, sample: Dataset) -> dict[str, np.ndarray]:
-    """What a checkpoint keeps to tell whether these are the pictures and labels of its run.
+    """What a checkpoint keeps to tell whether these are the images and labels of its run.
 
     labels: a checksum of them all, uint32; class_means: (K, H, C) float32, the mean colour of each
-    row of each class's pictures in the sample, which changes when classes change places; files:
+    row of each class's images in the sample, which changes when classes change places; files:
     a checksum of names and lengths of files that are read as needed, uint32.
     """
     means = np.zeros((dataset.num_classes, *dataset.images.shape[1::2]), np.float32)
@@ -237,13 +237,13 @@ def use_precision(recipe: Recipe) -> None:
 
 @checked(RecipeError)
 def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Dataset, Dataset]:
-    """Training and test pictures of the recipe, cut to its counts, training labels made noisy.
+    """Training and test images of the recipe, cut to its counts, training labels made noisy.
 
-    Of a data set with more pictures than `data.train_count` (or `test_count`) every so many-th
-    is taken, so that a folder of pictures, which is sorted by class, keeps all its classes.
+    Of a data set with more images than `data.train_count` (or `test_count`) every so many-th
+    is taken, so that a folder of images, which is sorted by class, keeps all its classes.
     """
     wanted, found = recipe.data, []
-    other = f"data.size is {wanted.size}, but {wanted.name} has pictures of 32 pixels and no others"
+    other = f"data.size is {wanted.size}, but {wanted.name} has images of 32 pixels and no others"
     expect(wanted.size == 32 or not wanted.name.startswith("cifar"), other, RecipeError)
     how: dict[str, Any] = {} if wanted.name.startswith("cifar") else {"size": wanted.size}
     if wanted.name.startswith("folder:"):
@@ -253,7 +253,7 @@ def load_data(recipe: Recipe, data_dir: str | Path | None = None) -> tuple[Datas
             found.append(data.load("shapes", split, count=count, **how))
             continue
         whole = data.load(wanted.name, split, data_dir, **how)
-        few = f"data.{split}_count is {count}, but {wanted.name} has {len(whole)} {split} pictures"
+        few = f"data.{split}_count is {count}, but {wanted.name} has {len(whole)} {split} images"
         expect(count <= len(whole), few, RecipeError)
         found.append(whole.subset(np.arange(count) * len(whole) // count) if count else whole)
     train, test = found
@@ -278,7 +278,7 @@ def make_model(recipe: Recipe, num_classes: int) -> Module:
 def load_model(path: str | Path) -> tuple[Module, Preprocess, Checkpoint]:
     """A trained network from a checkpoint, in evaluation mode, on the current backend.
 
-    Returns it, the preprocessing its pictures need, and the checkpoint. Raises CheckpointError.
+    Returns it, the preprocessing its images need, and the checkpoint. Raises CheckpointError.
     """
     checkpoint = load_checkpoint(path)
     kinds = (RecipeError, ShapeError, DataError, RecursionError)
@@ -304,7 +304,7 @@ class Pretrained(NamedTuple):
 def load_pretrained(name: str) -> Pretrained:
     """A network that was trained with the recipe in its file, on the current backend.
 
-    `model(tensor(preprocess(images)))` gives logits for uint8 pictures (N, 32, 32, 3). What
+    `model(tensor(preprocess(images)))` gives logits for uint8 images (N, 32, 32, 3). What
     each was trained on, and its accuracy, stands in `docs/results`. Raises CheckpointError.
     """
     known = list_pretrained()

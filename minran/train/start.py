@@ -152,9 +152,9 @@ def warn_unless_it_fits(recipe: Recipe, parts: Parts) -> None:
     batch = parts.train.batch_size
     if (most := needed(batch)) > free:
         smaller = largest(lambda count: needed(count) <= free, batch)
-        fits = f"training.batch_size={smaller} fits" if smaller else "not even one picture fits"
+        fits = f"training.batch_size={smaller} fits" if smaller else "not even one image fits"
         warnings.warn(
-            f"a step of {batch} pictures of {recipe.data.size} pixels is expected to take about "
+            f"a step of {batch} images of {recipe.data.size} pixels is expected to take about "
             f"{gigabytes(most)} of memory, and {gigabytes(free)} are free; {fits}, and data.size "
             "can be smaller",
             stacklevel=4,
@@ -170,9 +170,9 @@ def expect_same_pictures(**datasets: Dataset) -> None:
         return
     for which, data in datasets.items():
         facts = {
-            f"the number of {which} pictures": len(data),
-            f"the list of classes of {which} pictures": list(data.class_names),
+            f"the number of {which} images": len(data),
+            f"the list of classes of {which} images": list(data.class_names),
             f"the checksum of the {which} labels": zlib.crc32(data.labels.tobytes()),
-            f"the checksum of the {which} pictures": data.checksum(),
+            f"the checksum of the {which} images": data.checksum(),
         }
         distributed.expect_alike(facts)

@@ -19,7 +19,7 @@ from minran.train.recipe import Recipe
 from minran.train.setup import Parts
 
 Outcome = tuple[float, int]
-"""What came of a step: the loss of its batch, and how many pictures it got right."""
+"""What came of a step: the loss of its batch, and how many images it got right."""
 
 
 def forward_backward(
@@ -68,11 +68,11 @@ def train_step(
 def evaluate(
     model: Module, loader: Loader, confusion: np.ndarray | None = None
 ) -> tuple[float, float]:
-    """The mean loss and the accuracy (0 to 1) of `model` on all pictures of `loader`.
+    """The mean loss and the accuracy (0 to 1) of `model` on all images of `loader`.
 
     The network is in evaluation mode meanwhile, and afterwards in the mode it had before. With
     several processes all call this, and each tests its share. confusion: (K, K) whole numbers, all
-    0, in which each picture counts in the row of its class and the column of the answer.
+    0, in which each image counts in the row of its class and the column of the answer.
     """
     loss_sum, correct, seen = 0.0, 0, 0
     with evaluating(model), no_grad(), closing(loader.epoch(0)) as batches:
@@ -94,7 +94,7 @@ def evaluate(
 
 
 def inputs(model: Module, images: Array) -> Tensor:
-    """Pictures as a Tensor of the network's precision."""
+    """Images as a Tensor of the network's precision."""
     _, parameter = next(model.named_parameters())
     return Tensor(backend.activations(tensor(images, dtype=parameter.dtype).data))
 
@@ -129,6 +129,6 @@ class Steps:
         return [outcome]
 
     def test(self) -> tuple[float, float]:
-        """Loss and accuracy on the test pictures."""
+        """Loss and accuracy on the test images."""
         with self.parts.averaged():
             return evaluate(self.parts.model, self.parts.test)

@@ -180,7 +180,7 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "min(first + slice_pixels, N * OH * OW)",
         "min(first + slice_pixels + 1, N * OH * OW)",
     ),
-    "a window that never comes to the next picture": (
+    "a window that never comes to the next image": (
         run_fused,
         "if (++p.row == rows) p.row = 0, p.n++;",
         "if (++p.row == rows) p.row = 0;",
@@ -190,8 +190,8 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "index < size ? count : 0, [&](int slice)",
         "index < size ? count - 1 : 0, [&](int slice)",
     ),
-    "pool that reads above the picture": (run_max_pool, "return {max(start, 0),", "return {start,"),
-    "pool that reads below the picture": (
+    "pool that reads above the image": (run_max_pool, "return {max(start, 0),", "return {start,"),
+    "pool that reads below the image": (
         run_max_pool,
         "min(start + kernel, size)};",
         "start + kernel};",

@@ -212,7 +212,7 @@ def test_summary_prints_the_memory_of_a_step(capsys):
     model = minran.create_model("attention_small_cifar", 3)
     assert capsys.readouterr().out == f"{minran.inspect.memory(model, 8, 64)}\n"
     assert main([*size, "--train", "--device", "gpu"]) == 0
-    assert "64 pictures of 64x64x3, gpu" in capsys.readouterr().out
+    assert "64 images of 64x64x3, gpu" in capsys.readouterr().out
     assert main(size) == 0
     assert "64x64x3" in capsys.readouterr().out
 

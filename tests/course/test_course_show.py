@@ -89,7 +89,7 @@ def test_frames() -> None:
     assert "one &lt;" in html and "data:image/png" in html and "<script" not in html
     assert html != shown._repr_html_(), "two of them on a page must not share buttons"
     assert repr(shown) == "0. one <\n1. two"
-    with pytest.raises(ShapeError, match="2 pictures and 1 captions"):
+    with pytest.raises(ShapeError, match="2 figures and 1 captions"):
         frames([figure, figure], ["one"])
 
 

@@ -22,7 +22,7 @@ def write_pictures(root, count=5, size=(40, 30)):
 
 
 def test_classes_order_and_size(tmp_path):
-    (write_pictures(tmp_path) / "cat" / "notes.txt").write_text("not a picture")
+    (write_pictures(tmp_path) / "cat" / "notes.txt").write_text("not an image")
     (tmp_path / ".hidden").mkdir()
     (tmp_path / "cat" / "._3.png").write_bytes(b"junk of an archive")
     data = load_folder(tmp_path, size=16)
@@ -58,17 +58,17 @@ def test_orientation_and_transparency(tmp_path):
 
 def test_all_bad_pictures_are_named_or_left_out_on_request(tmp_path):
     write_pictures(tmp_path)
-    (tmp_path / "cat" / "2.png").write_bytes(b"no picture")
+    (tmp_path / "cat" / "2.png").write_bytes(b"no image")
     whole = (tmp_path / "dog" / "3.png").read_bytes()
     (tmp_path / "dog" / "3.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(DataError) as caught:
         load_folder(tmp_path)
     message = str(caught.value)
-    assert "2 of 10 pictures" in message and "cat/2.png" in message and "dog/3.png" in message
+    assert "2 of 10 images" in message and "cat/2.png" in message and "dog/3.png" in message
     assert load_folder(tmp_path, skip_bad=True).labels.tolist() == [0] * 4 + [1] * 4
     for file in tmp_path.rglob("*.png"):
-        file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="no picture"):
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match="no image"):
         load_folder(tmp_path, skip_bad=True)
 
 
@@ -150,7 +150,7 @@ def test_a_bad_picture_does_not_move_the_split(tmp_path):
     before = load_folder(tmp_path, split="test")
     victim = tmp_path / "cat" / "0.png"
     kept = contents(before) - {np.asarray(Image.open(victim).resize((32, 32))).tobytes()}
-    victim.write_bytes(b"no picture")
+    victim.write_bytes(b"no image")
     assert contents(load_folder(tmp_path, split="test", skip_bad=True)) == kept
 
 
@@ -161,7 +161,7 @@ def test_both_sides_of_a_split_get_a_picture(tmp_path):
             part = load_folder(tmp_path, split=split, test_fraction=fraction)
             assert part.labels.tolist() == [0, 1]
     (tmp_path / "dog" / "0.png").unlink()
-    with pytest.raises(DataError, match="dog needs at least 2 pictures"):
+    with pytest.raises(DataError, match="dog needs at least 2 images"):
         load_folder(tmp_path, split="train")
 
 
@@ -268,7 +268,7 @@ def test_what_systems_leave_in_folders_is_passed_over(tmp_path):
     write_tree(tmp_path, "cat", "dog", "cat/deeper/still", ".ipynb_checkpoints", "__MACOSX/cat")
     write_tree(tmp_path, "cat/.ipynb_checkpoints", "dog/@eaDir", "lost+found")
     for litter in (".DS_Store", "Thumbs.db", "cat/desktop.ini", "dog/._1.png"):
-        (tmp_path / litter).write_bytes(b"no picture")
+        (tmp_path / litter).write_bytes(b"no image")
     assert load_folder(tmp_path).labels.tolist() == [0] * 6 + [1] * 3
 
 
@@ -285,13 +285,13 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
     assert load_folder(root).labels.tolist() == [0] * 7 + [1] * 3 + [2] * 3
     (tmp_path / "circle").mkdir()
     (tmp_path / "circle" / "round").symlink_to(tmp_path / "circle")
-    with pytest.raises(DataError, match="round has no pictures"):
+    with pytest.raises(DataError, match="round has no images"):
         load_folder(tmp_path / "circle")
 
 
 def test_a_class_without_pictures(tmp_path):
     (tmp_path / "a").mkdir()
-    with pytest.raises(DataError, match="has no pictures"):
+    with pytest.raises(DataError, match="has no images"):
         load_folder(tmp_path)
 
 

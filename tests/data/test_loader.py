@@ -162,7 +162,7 @@ def test_an_exception_in_the_consumer_ends_the_thread():
     assert loader_threads() == []
 
 
-@pytest.mark.parametrize("error", [ValueError("broken picture"), KeyboardInterrupt()])
+@pytest.mark.parametrize("error", [ValueError("broken image"), KeyboardInterrupt()])
 def test_an_exception_in_the_thread_reaches_the_consumer(error):
     class Breaking(Preprocess):
         calls = 0

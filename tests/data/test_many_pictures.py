@@ -205,7 +205,7 @@ def damage(root):
         content = file.read_bytes()
         file.write_bytes(content[: len(content) // 2])
         broken.append(f"cat/{file.name}")
-    (root / "dog" / "00.jpg").write_bytes(b"no picture")
+    (root / "dog" / "00.jpg").write_bytes(b"no image")
     os.truncate(root / "dog" / "01.png", 0)
     return [*broken, "dog/00.jpg", "dog/01.png"]
 
@@ -213,7 +213,7 @@ def damage(root):
 def test_broken_files_are_listed_at_the_start(tmp_path):
     broken = damage(tmp_path)
     for memory in (0, 1.0):
-        with pytest.raises(DataError, match=r"12 of 20 pictures in .* cannot be read") as caught:
+        with pytest.raises(DataError, match=r"12 of 20 images in .* cannot be read") as caught:
             load_folder(tmp_path, 16, memory=memory)
         assert all(f"{name}: " in str(caught.value) for name in broken)
     held, data = (load_folder(tmp_path, 16, skip_bad=True, memory=m) for m in (1.0, 0))

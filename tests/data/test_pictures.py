@@ -173,7 +173,7 @@ def test_only_pictures_are_opened(tmp_path):
     (tmp_path / "b.png").write_bytes((tmp_path / "icon.ico").read_bytes())
     (tmp_path / "c.png").write_bytes(b"")
     for name in "abc":
-        with pytest.raises(DataError, match=rf"{name}\.png \(it is no picture \(BMP, GIF, JPEG"):
+        with pytest.raises(DataError, match=rf"{name}\.png \(it is no image \(BMP, GIF, JPEG"):
             read_pictures([tmp_path / f"{name}.png"])
 
 
@@ -195,7 +195,7 @@ def test_pipes_sockets_devices_and_what_is_missing_are_never_opened(tmp_path):
         for name, word in kinds.items():
             with pytest.raises(DataError, match=rf"{name}\.png \(.*{word}"):
                 read_pictures([folder / f"{name}.png"])
-        with pytest.raises(DataError, match="4 of 5 pictures") as caught:
+        with pytest.raises(DataError, match="4 of 5 images") as caught:
             load_folder(tmp_path)
     assert all(f"cat/{name}.png: " in str(caught.value) for name in kinds)
 
@@ -203,7 +203,7 @@ def test_pipes_sockets_devices_and_what_is_missing_are_never_opened(tmp_path):
 def test_a_long_list_of_bad_pictures_is_cut(tmp_path):
     (tmp_path / "cat").mkdir()
     for i in range(300):
-        (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"no picture")
+        (tmp_path / "cat" / f"{i:03}.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"300 of 300 .*cat/019\.png.*; and 280 more$") as caught:
         load_folder(tmp_path)
     assert "020.png" not in str(caught.value)

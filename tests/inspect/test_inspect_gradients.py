@@ -79,4 +79,4 @@ def test_reach_of_a_local_mask_is_what_its_layers_allow() -> None:
     deep, _ = mask_reach(create_model("attention_nano"), pictures=2)
     assert deep.rows == 32 and deep.covered == 1
     assert deep.effective >= local.effective
-    assert deep.gradient.sum() == pytest.approx(1) and "100% of the picture" in str(deep)
+    assert deep.gradient.sum() == pytest.approx(1) and "100% of the image" in str(deep)

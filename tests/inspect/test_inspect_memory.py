@@ -132,5 +132,5 @@ def test_after_an_error_the_backend_is_back() -> None:
 
 def test_the_table() -> None:
     text = str(inspect.memory(create_model("attention_nano"), 8))
-    assert text.splitlines()[0].startswith("a training step of 8 pictures of 32x32x3, cpu")
+    assert text.splitlines()[0].startswith("a training step of 8 images of 32x32x3, cpu")
     assert "maps of stages.1" in text and "columns and blocks" in text

@@ -63,7 +63,7 @@ def test_centre_map_and_words() -> None:
     assert np.unravel_index(centre.argmax(), centre.shape) == (2, 4)
     np.testing.assert_allclose(centre, centre[::-1, ::-1])
     words = str(score(objects().astype(float), objects(), invert=True))
-    for part in ("IoU", "centre baseline", "whole set, not per picture", "inverted", "pointing"):
+    for part in ("IoU", "centre baseline", "whole set, not per image", "inverted", "pointing"):
         assert part in words
 
 
@@ -76,7 +76,7 @@ def test_threshold_and_direction_come_from_the_first_half() -> None:
     dark[4:] = 1 - dark[4:]
     found = score_halves(dark, masks)
     assert found.inverted and found.iou < 0.3
-    assert score(dark[4:], masks[4:]).iou == 1, "chosen on the same pictures, it would be perfect"
+    assert score(dark[4:], masks[4:]).iou == 1, "chosen on the same images, it would be perfect"
 
 
 def test_every_map_is_scored() -> None:
@@ -87,6 +87,6 @@ def test_every_map_is_scored() -> None:
     assert list(scores)[::2] == [*means, "Grad-CAM of the answer"]
     assert all(found.pictures == 6 and found.threshold_given for found in scores.values())
     lines = score_table(scores).splitlines()
-    assert len(lines) == 7 and lines[-1].startswith("centre of the picture")
+    assert len(lines) == 7 and lines[-1].startswith("centre of the image")
     with pytest.raises(ShapeError, match="a mask for each"):
         score_attention(model, inputs, test.masks[:3])

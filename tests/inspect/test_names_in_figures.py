@@ -177,7 +177,7 @@ def test_the_report_of_any_network(name: str) -> None:
     test = SimpleNamespace(
         images=np.zeros((8, 32, 32, 3), np.uint8),
         labels=np.arange(8) % 2,
-        class_names=["a very long name of a class of pictures", "dog"],
+        class_names=["a very long name of a class of images", "dog"],
         masks=None,
     )
     figure = inspect.quickstart_report(model, ROWS, test, lambda x: x.astype(np.float32) / 64)

@@ -79,7 +79,7 @@ def test_masks_of_units_without_pooling_are_shown_too() -> None:
 @pytest.mark.parametrize(
     ("picture", "masks", "sentence"),
     [
-        (PICTURE[None], {}, "a picture must be (H, W, C), got shape (1, 32, 32, 3)"),
+        (PICTURE[None], {}, "an image must be (H, W, C), got shape (1, 32, 32, 3)"),
         (PICTURE, {"stem": np.ones((2, 2))}, "no attention module 'stem' with a mask"),
         (PICTURE, {"stages.0.1": np.ones(2)}, "finite numbers (h, w), got (2,)"),
         (PICTURE, {"stages.0.1": np.ones((0, 2))}, "finite numbers (h, w), got (0, 2)"),

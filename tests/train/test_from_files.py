@@ -93,7 +93,7 @@ def test_other_files_are_not_gone_on_with(root, tmp_path):
     assert train(again, tmp_path / "run", resume=True, quiet=True).finished
     for file in (mine / "cat").iterdir():
         file.write_bytes(file.read_bytes() + b"\0\xff\xd9")
-    with pytest.raises(CheckpointError, match="training pictures are not those"):
+    with pytest.raises(CheckpointError, match="training images are not those"):
         train(recipe(mine, 0, "training.epochs=3"), tmp_path / "run", resume=True, quiet=True)
 
 

@@ -307,7 +307,7 @@ def test_no_thread_outlives_the_run(tmp_path):
 def test_piped_output_is_plain_lines(tmp_path, capsys):
     train(tiny(), tmp_path / "run")
     settled, *lines = capsys.readouterr().out.splitlines()
-    assert settled.startswith("24 pictures to train on: ") and len(lines) == 2
+    assert settled.startswith("24 images to train on: ") and len(lines) == 2
     assert lines[1].startswith("epoch   2  step     12  loss ")
     assert "test " in lines[1] and "\r" not in "".join(lines)
     train(tiny(), tmp_path / "quiet", quiet=True)
@@ -372,9 +372,7 @@ def test_a_step_is_captured_on_a_gpu_only():
 
 
 def test_a_batch_is_never_larger_than_the_training_set(tmp_path):
-    with pytest.warns(
-        UserWarning, match="batch_size is 100, but there are 24 pictures to train on"
-    ):
+    with pytest.warns(UserWarning, match="batch_size is 100, but there are 24 images to train on"):
         few = train(tiny("training.batch_size=100"), tmp_path / "few", quiet=True)
     train(tiny("training.batch_size=24"), tmp_path / "all", quiet=True)
     assert rows_of(tmp_path / "few") == rows_of(tmp_path / "all")

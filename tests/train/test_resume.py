@@ -216,7 +216,7 @@ def test_other_pictures_are_refused(tmp_path, monkeypatch):
 
     load = setup.data.load
     monkeypatch.setattr(setup.data, "load", lambda *a, **options: load(*a, **options, seed=1))
-    with pytest.raises(CheckpointError, match="training pictures are not those that the run"):
+    with pytest.raises(CheckpointError, match="training images are not those that the run"):
         go_on(folder)
 
 
@@ -248,7 +248,7 @@ def test_swapped_classes_and_other_labels_are_refused(tmp_path, monkeypatch, cha
     if change in ("nothing", "an old file"):
         assert go_on(folder).finished
         return
-    with pytest.raises(CheckpointError, match="pictures, labels or classes were changed"):
+    with pytest.raises(CheckpointError, match="images, labels or classes were changed"):
         go_on(folder)
 
 

@@ -33,7 +33,7 @@ def test_batches_and_epochs_follow_the_number_of_pictures(pictures, batch, steps
     recipe, line = settled(parse("", changes=["training.precise_norm=0"]), pictures)
     assert (recipe.training.batch_size, recipe.training.epochs) == (batch, epochs)
     words = f"{epochs} epochs of {steps} step{'s' if steps > 1 else ''}"
-    assert line == f"{pictures:,} pictures to train on: batches of {batch}, {words}"
+    assert line == f"{pictures:,} images to train on: batches of {batch}, {words}"
 
 
 def test_what_the_recipe_says_is_kept():
@@ -60,7 +60,7 @@ def test_a_run_keeps_what_was_decided(tmp_path, capsys):
     changes = ["training.iterations=9", "training.log_every=1"]
     left = parse(OPEN, "tiny", changes)
     first = train(left, tmp_path / "whole")
-    assert "24 pictures to train on: batches of 8, batch norm's" in capsys.readouterr().out
+    assert "24 images to train on: batches of 8, batch norm's" in capsys.readouterr().out
     stored = first.run.recipe()
     assert stored.training.batch_size == 8 and "batch_size = 8\n" in stored.to_toml()
 

@@ -23,8 +23,8 @@ course.expect_function(<<3; None>>, len) | ShapeError | name
 course.unpack(<<3; None>>, (1, 2), 'a', 'b') | ShapeError | name
 course.frames(<<None; 3; 'a'>>, ['a']) | ShapeError | pictures
 course.frames(['<svg/>'], <<None; 3; 'a'; [3]>>) | ShapeError | captions
-course.frames(['<svg/>'], []) | ShapeError | 1 pictures and 0 captions
-course.frames([], []) | ShapeError | 0 pictures
+course.frames(['<svg/>'], []) | ShapeError | 1 figures and 0 captions
+course.frames([], []) | ShapeError | 0 figures
 course.explore(<<3; None>>, a=[1]) | ShapeError | draw
 course.explore(len, a=<<[]; 3; None>>) | ShapeError | a must list
 course.show_source(<<len; 3; None; 'ops.gate'; np.add>>) | MinranError | no Python source

@@ -105,10 +105,10 @@ data.one_hot(labels, 10**15) | ShapeError | one_hot
 data.per_pixel_mean(images[:0]) | ShapeError | N >= 1
 data.per_pixel_mean(np.array([[[["a"]]]])) | ShapeError | images
 data.Preprocess(<<None; [1.0]; np.ones(3); 3.0>>) | ShapeError | mean
-data.Preprocess(mean)(<<images[:, :4]; images[0]>>) | ShapeError | pictures
+data.Preprocess(mean)(<<images[:, :4]; images[0]>>) | ShapeError | images
 data.Preprocess(mean)(<<[1]; None>>) | ShapeError | images
 data.Preprocess(mean).undo(None) | ShapeError | inputs
-data.Preprocess(mean).undo(images[:, :4]) | ShapeError | pictures
+data.Preprocess(mean).undo(images[:, :4]) | ShapeError | images
 data.Preprocess.from_state(<<{}; {"mean": mean}>>) | DataError | mean and std
 data.Preprocess.from_state({"mean": mean, "std": "a"}) | DataError | std
 data.Preprocess.from_state({"mean": np.ones(3), "std": 1}) | ShapeError | mean must be

@@ -8,8 +8,8 @@ inspect.<<attention_maps; class_probabilities>>(net, <<None; 'a'; images[0]>>) |
 inspect.<<gradcam; stage_responses>>(net, <<None; 'a'; images[0]>>) | ShapeError | images
 inspect.<<attention_maps; class_probabilities; gradcam>>(net, pixels) | ShapeError | raw pixels
 inspect.stage_responses(net, pixels) | ShapeError | raw pixels
-inspect.<<attention_maps; class_probabilities; gradcam>>(net, images[:0]) | ShapeError | no pictures
-inspect.stage_responses(net, images[:0]) | ShapeError | no pictures
+inspect.<<attention_maps; class_probabilities; gradcam>>(net, images[:0]) | ShapeError | no images
+inspect.stage_responses(net, images[:0]) | ShapeError | no images
 inspect.attention_maps(net, images, batch_size=<<0; -1; 'a'; 2.5>>) | ShapeError | batch_size
 inspect.class_probabilities(net, images, batch_size=<<0; -1; 'a'; 2.5>>) | ShapeError | batch_size
 inspect.gradcam(net, images, batch_size=<<0; -1; 'a'; 2.5>>) | ShapeError | batch_size
@@ -54,7 +54,7 @@ inspect.resize_maps(<<None; [[[1]]]; mask>>, (4, 4)) | ShapeError | maps
 inspect.resize_maps(mask[..., 0], <<(0, 4); (-1, 4); 4; (4,); ("a", 4)>>) | ShapeError | size
 inspect.resize_maps(mask[..., 0], <<(2.5, 4); None>>) | ShapeError | size
 inspect.overlay(None, mask[0, ..., 0]) | ShapeError | image
-inspect.overlay(<<photos; photos[0] * 300>>, mask[0, ..., 0]) | ShapeError | picture
+inspect.overlay(<<photos; photos[0] * 300>>, mask[0, ..., 0]) | ShapeError | image
 inspect.overlay(photos[0], mask) | ShapeError | map
 inspect.overlay(photos[0], None) | ShapeError | values
 inspect.overlay(photos[0], mask[0, ..., 0], <<"a"; 2; -1; np.nan>>) | ShapeError | strength
@@ -101,7 +101,7 @@ inspect.curves_figure({"a": []}, "loss") | ShapeError | panels
 inspect.curves_figure({"a": []}, ["speed"]) | ShapeError | speed
 inspect.curves_figure({"a": []}, []) | ShapeError | panels
 inspect.mask_figure(None, [attention]) | ShapeError | images
-inspect.mask_figure(np.ones((3, 8, 8, 3)), [attention]) | ShapeError | pictures
+inspect.mask_figure(np.ones((3, 8, 8, 3)), [attention]) | ShapeError | images
 inspect.mask_figure(photos, <<attention; [mask]>>) | ShapeError | attentions
 inspect.mask_figure(photos, [attention], count="a") | ShapeError | count
 inspect.mask_figure(photos, [attention], rule="best") | ShapeError | best

@@ -283,7 +283,7 @@ masks run --score --count 3 | --count
 masks run --score --dark | --dark
 masks run --score --out x.png | --out
 masks run --score --also run | --also
-masks run --score --pictures 1 | at least 4 pictures
+masks run --score --pictures 1 | at least 4 images
 masks run --score --pictures x | x
 masks run photo.png --score | only the built-in shapes have
 masks run --out x.xyz | .png

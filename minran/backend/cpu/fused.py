@@ -141,7 +141,7 @@ def block_bytes(kernel: int) -> int:
 def _factored(norm: Vectors, x: Array) -> tuple[Array | None, bn.Steps]:
     """Batch norm as a factor (C,), or None, and the steps before it.
 
-    gamma xhat + beta = a (x - mean) + beta. Either a is positive, so that it can wait behind the
+    gamma xhat + beta = a (x - mean) + beta. Either a is positive, so that it can wait after the
     ReLU and go into the weights, and the steps lead to x - mean + beta / a, without a scale; or
     it cannot, and is part of the steps.
     """
@@ -183,7 +183,7 @@ def folded_unit(
 ) -> Array:
     """A pre-activation unit in evaluation: no map between its convolutions leaves the cache.
 
-    There a batch norm is a fixed a x + b. Behind a convolution its a goes into the weights and
+    There a batch norm is a fixed a x + b. After a convolution its a goes into the weights and
     only + b is left, and no statistics are wanted in between: a block of samples goes through the
     whole unit at once. The equations are in `contract`.
 

@@ -25,7 +25,7 @@ _free: dict[int, list[tuple[bytearray, int]]] = {}
 
 
 class _Lease(np.ndarray):
-    """The owner behind every view of one pooled array; gives the memory back when it dies."""
+    """The owner of all views of one pooled array; gives the memory back when it dies."""
 
     __slots__ = ("start",)
     start: int

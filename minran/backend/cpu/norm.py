@@ -1,6 +1,6 @@
 """Batch normalisation on NHWC blocks.
 
-A block is seen as long rows: several picture rows of W * C numbers, with the per-channel
+A block is seen as long rows: several image rows of W * C numbers, with the per-channel
 vectors repeated as often, so that NumPy's inner loops are long. Per-channel sums are one product
 with ones. Sums are accumulated over blocks in float64.
 """
@@ -220,7 +220,7 @@ def pull_of(
 
 
 def rows_of(block: Array) -> Array:
-    """(n, H, W, C) as (n H / m, m W C), m picture rows in one; a view when contiguous."""
+    """(n, H, W, C) as (n H / m, m W C), m image rows in one; a view when contiguous."""
     return block.reshape(-1, _row_length(*block.shape[1:]))
 
 
@@ -240,7 +240,7 @@ def zero_row(x: Array) -> Array:
 
 @lru_cache(maxsize=256)
 def _row_length(height: int, width: int, channels: int) -> int:
-    """Numbers of the fewest picture rows, a divisor of `height`, that have `LONG`; else of all."""
+    """Numbers of the fewest image rows, a divisor of `height`, that have `LONG`; else of all."""
     line = width * channels
     fitting = (m for m in range(1, height) if height % m == 0 and m * line >= LONG)
     return next(fitting, height) * line

@@ -2,7 +2,7 @@
 
 A max over a KH x KW window is a max over rows of maxima over columns, and each of the two
 passes is `np.maximum` of shifted slices. Windows read only real pixels: an offset that falls
-outside the picture for some windows simply skips those.
+outside the image for some windows simply skips those.
 
 A NumPy loop over few numbers costs as much as one over a thousand, so in a block of the
 max-pool the samples come last but one: (H, W, N, C). Lane r holds the columns r, r + stride,

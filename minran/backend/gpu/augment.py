@@ -1,4 +1,4 @@
-"""Training batches made on the GPU, from pictures that stay there: `augment.cu`.
+"""Training batches made on the GPU, from images that stay there: `augment.cu`.
 
 Chance comes from a hash of (seed, step, place in the batch) instead of a generator with a state:
 batches are the same on every GPU, made in any order.
@@ -27,9 +27,9 @@ def augmented_batch(
 ) -> Array:
     """Batch number `step` of an epoch, padded, cropped, mirrored, normalised: (batch, H, W, C).
 
-    images: (M, H, W, C) uint8; order: (P,) int32, the epoch's pictures in their order, P >= batch;
+    images: (M, H, W, C) uint8; order: (P,) int32, the epoch's images in their order, P >= batch;
     mean: (H, W, C) float32; seed_and_step: (2,) uint32. All are on the device and are read when
-    the kernel runs, so a captured step finds what they hold then. Pictures behind the last full
+    the kernel runs, so a captured step finds what they hold then. Images after the last full
     batch are left out. pad=0 and mirror=False only pick and normalise; cutout is the side of a
     square that is hidden (0: none).
 
@@ -62,7 +62,7 @@ def one_hot_batch(
 def _check(items: Array, order: Array, seed_and_step: Array, batch: int, name: str) -> None:
     expect(
         items.dtype == np.uint8 and items.flags.c_contiguous,
-        f"{name}: pictures or labels must be uint8 and contiguous, got {items.dtype} {items.shape}",
+        f"{name}: images or labels must be uint8 and contiguous, got {items.dtype} {items.shape}",
     )
     expect(
         order.dtype == np.int32 and order.ndim == 1 and len(order) >= batch,

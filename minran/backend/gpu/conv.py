@@ -97,7 +97,7 @@ def norm_relu_conv2d_backward(
 
 
 def linear(x: Array, w: Array) -> Array:
-    """y = x w: (N, D), (D, K) -> (N, K), as a 1x1 convolution of pictures of one pixel.
+    """y = x w: (N, D), (D, K) -> (N, K), as a 1x1 convolution of images of one pixel.
 
     CuPy's own products go to cuBLAS through a handle that refuses to be captured; ours can be.
     Features in bfloat16 become float32 here: they are few, and scores of classes are what a loss
@@ -116,7 +116,7 @@ def linear_backward(
 
 
 def _pixels(x: Array) -> Array:
-    """(N, D) as N pictures of one pixel with D channels."""
+    """(N, D) as N images of one pixel with D channels."""
     return operand(x, launch.weight_dtype(x.dtype))[:, None, None, :]
 
 

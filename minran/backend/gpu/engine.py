@@ -89,7 +89,7 @@ def precision() -> str:
 
 
 def activations(x: Any) -> Any:
-    """Pictures, or other maps, as a network's operations shall store them, on the device.
+    """Images, or other maps, as a network's operations shall store them, on the device.
 
     In bfloat16 if the precision is "bf16" and x is float32: what each operation computes from
     that, it stores so, too.

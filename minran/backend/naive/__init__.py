@@ -9,7 +9,7 @@ linear there is one rule: wherever forward reads `x[p]`, multiplies by a weight 
 `y[q]`, backward reads `gy[q]`, multiplies by the same weight and adds to `gx[p]`. (`gy` is the
 gradient of the loss with respect to y: it has y's shape, as `gx` has x's.)
 
-Letters: N pictures, H rows, W columns, C channels; OH, OW the rows and columns of an output;
+Letters: N images, H rows, W columns, C channels; OH, OW the rows and columns of an output;
 `stride`, `padding` and `kernel` are pairs (rows, columns). All kernels calculate in float64 and
 return the dtype of their first array; `in_float64` does that, so that no equation has to.
 """

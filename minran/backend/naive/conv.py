@@ -27,12 +27,12 @@ def _products(
 
 @in_float64
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
-    """Slide the filters w over the pictures x.
+    """Slide the filters w over the images x.
 
         y[n, i, j, o] = sum over a, b, c of
             x[n, i stride - padding + a, j stride - padding + b, c] w[a, b, c, o]
 
-    where c runs over the input channels of o's group, and x is 0 outside the picture.
+    where c runs over the input channels of o's group, and x is 0 outside the image.
 
     x: (N, H, W, C), w: (KH, KW, C / groups, O), y: (N, OH, OW, O).
     """

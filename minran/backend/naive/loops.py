@@ -42,7 +42,7 @@ def windows(
 ) -> Iterator[tuple[Index, list[tuple[Index, Index]]]]:
     """Each pixel q = (n, i, j) of an output of `sizes`, and what its window sees of x.
 
-    That is a list of pairs, row by row: the place (a, b) in the window, and the pixel
+    That is a list of pairs, row by row: the position (a, b) in the window, and the pixel
     p = (n, i stride - padding + a, j stride - padding + b). Padding is left out.
     """
     for n, i, j in np.ndindex(x_shape[0], *sizes):

@@ -51,7 +51,7 @@ def log_softmax_backward(gy: Array, y: Array) -> Array:
 
 @in_float64
 def cross_entropy(logits: Array, targets: Array) -> tuple[Array, Array]:
-    """How surprised the scores are by the targets, on average over the pictures.
+    """How surprised the scores are by the targets, on average over the images.
 
         loss = -1/N sum over n, k of targets[n, k] log softmax(logits[n])[k]
 

@@ -26,7 +26,7 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair, ceil_mode: b
 
         y[n, i, j, c] = max over a, b of x[n, i stride - padding + a, j stride - padding + b, c]
 
-    over the pixels inside the picture only: a padded zero would win over negative values.
+    over the pixels inside the image only: a padded zero would win over negative values.
 
     x: (N, H, W, C), y: (N, OH, OW, C), sizes rounded down, or up in `ceil_mode`.
     """
@@ -61,7 +61,7 @@ def avg_pool2d(x: Array, kernel: Pair, stride: Pair, padding: Pair) -> Array:
         y[n, i, j, c] = 1 / (KH KW) sum over a, b of
             x[n, i stride - padding + a, j stride - padding + b, c]
 
-    x: (N, H, W, C), y: (N, OH, OW, C). Outside the picture x is 0 and counts: the divisor is
+    x: (N, H, W, C), y: (N, OH, OW, C). Outside the image x is 0 and counts: the divisor is
     the kernel's area everywhere.
     """
     sizes = pool_sizes(x.shape[1:3], kernel, stride, padding, ceil_mode=False)

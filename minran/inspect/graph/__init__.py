@@ -31,7 +31,7 @@ def graph(
     depth: int | None = None,
     collapse: Collection[str] = (),
 ) -> Svg:
-    """Draw the autograd graph behind `tensor`: ops, parameters and data, shapes on the edges.
+    """Draw the autograd graph that led to `tensor`: ops, parameters and data, shapes on the edges.
 
     calls: module calls noted by `record()` around the computation; ops are then grouped in the
     modules that ran them. model: gives names to the modules and parameters. depth: modules
@@ -61,7 +61,7 @@ def module_graph(
 ) -> Svg:
     """Draw how a network (or one attention module) is put together, with shapes on the edges.
 
-    One picture of zeros is run through it; shapes are of one picture, H x W x C. image_size,
+    One image of zeros is run through it; shapes are of one image, H x W x C. image_size,
     depth and collapse are as in `summary` and `graph`; collapse=None closes the residual units,
     collapse=() opens everything. Clicking a title in a browser folds its box.
 

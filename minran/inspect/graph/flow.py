@@ -1,4 +1,4 @@
-"""Who made what: the ops behind a tensor, sorted into the modules that called them.
+"""The ops that led to a tensor, sorted into the modules that called them.
 
 `probe.record()` notes every module call with its input and output tensors. `flow(tensor, calls)`
 then walks back from the tensor through `op.inputs`. Inside one call, what lies between the
@@ -83,10 +83,10 @@ Flow = list[tuple[Node, Node]]
 def flow(
     tensor: Tensor, calls: list[Call], names: dict[int, str], leaves: bool
 ) -> tuple[Node, Flow]:
-    """The ops behind `tensor` in the tree of the recorded calls: its root, and the edges.
+    """The ops that led to `tensor` in the tree of the recorded calls: its root, and the edges.
 
     names: of modules, parameters and other leaves, by `id`. leaves: draw parameters and other
-    leaf tensors too; without them only leaves that no parameter is (the pictures) are kept.
+    leaf tensors too; without them only leaves that no parameter is (the images) are kept.
 
     Raises GradientError if the tensor has no graph, or backward() has freed it.
     """
@@ -125,7 +125,7 @@ def sources(op: Op) -> list[Tensor]:
 
 
 def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
-    """Every op behind `tensor` with its output, oldest first; no recursion."""
+    """Every op that led to `tensor` with its output, oldest first; no recursion."""
     expect(
         tensor.op is not None,
         "graph: this tensor was not computed from any tensor that requires a gradient (or was "

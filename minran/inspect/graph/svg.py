@@ -2,7 +2,7 @@
 
 Colours are set twice: as attributes, which every viewer knows, and as a style sheet, which
 follows the reader's light or dark mode. A click on the title of a box folds it and unfolds it
-again (declarative animation, no script) where the viewer lets pictures be clicked.
+again (declarative animation, no script) where the viewer lets images be clicked.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ def text(results: Results) -> str:
 
 @checked(RecipeError)
 def markdown(results: Results, figure: str = "") -> str:
-    """The same for a page; figure: the picture's file name."""
+    """The same for a page; figure: the image's file name."""
     (title, *head), cells = _head(results), _table(results)
     first, *rest = [f"| {' | '.join(line)} |" for line in cells]
     rule = "|---|" + "---:|" * (len(cells[0]) - 1)

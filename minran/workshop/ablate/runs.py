@@ -167,7 +167,7 @@ def measure(
     """Read the finished runs among `cells`; the others are named as missing.
 
     Errors are those after the last epoch, never of the epoch that happened to test best; mean
-    absolute responses those of stem, stages and tail on the first test pictures.
+    absolute responses those of stem, stages and tail on the first test images.
     """
     rows, columns = ([line.label for line in lines] for lines in (ablation.rows, ablation.columns))
     nothing: Any = [{row: {} for row in rows} for _ in range(3)]

@@ -92,5 +92,5 @@ def student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
 
 
 def number(value: float) -> str:
-    """Two digits behind the point; three that count for very small and very large numbers."""
+    """Two digits after the point; three that count for very small and very large numbers."""
     return f"{value:.2f}" if value == 0 or 0.1 <= abs(value) < 1e6 else f"{value:.3g}"

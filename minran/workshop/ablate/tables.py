@@ -111,7 +111,7 @@ SCALES = {
         Scale(
             "nano",
             "ablation-nano",
-            "a network of 30,000 parameters on 4,000 shapes pictures, 4 epochs",
+            "a network of 30,000 parameters on 4,000 shapes images, 4 epochs",
             2,
             ('model.options.mask="none"', "model.options.modules=[5, 4]"),
             _TRUNK,
@@ -119,7 +119,7 @@ SCALES = {
         Scale(
             "small",
             "ablation-small",
-            "a network of 240,000 parameters on 20,000 pictures of CIFAR-10, 8 epochs",
+            "a network of 240,000 parameters on 20,000 images of CIFAR-10, 8 epochs",
             3,
             ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
             _TRUNK,

@@ -47,7 +47,7 @@ HOW: tuple[Option, ...] = (
 )
 WHERE: tuple[Option, ...] = (
     ("--json", "everything, all rounds included", {"metavar": "FILE"}),
-    ("--plot", "the ratios as a picture", {"metavar": "FILE"}),
+    ("--plot", "the ratios as a figure", {"metavar": "FILE"}),
 )
 OPTIONS = {
     "what to measure (default: networks, data and import)": WHAT,
@@ -70,7 +70,7 @@ def add_commands(commands: Any) -> None:
 
 @checked(RecipeError)
 def run(args: argparse.Namespace) -> int:
-    """Time a training step, beside PyTorch if it is installed.
+    """Time a training step, compared with PyTorch if it is installed.
 
     minran bench
     minran bench --model attention56_cifar --batch 64 --rounds 5

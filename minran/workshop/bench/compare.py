@@ -68,7 +68,7 @@ def summary(
 class Team:
     """The workers of several contenders, for one job after another; made by `team_of`.
 
-    Who cannot start or fails is left out with a note; the others go on.
+    A contender that cannot start or fails is left out with a note; the others go on.
     """
 
     def __init__(self, who: Who, settings: Settings) -> None:

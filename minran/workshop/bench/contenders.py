@@ -1,4 +1,4 @@
-"""Who takes part: minran, PyTorch in its layouts, and other frameworks where they are installed."""
+"""The contenders: minran, PyTorch in its layouts, and other frameworks where they are installed."""
 
 from __future__ import annotations
 
@@ -103,5 +103,5 @@ def is_installed(need: str) -> bool:
 
 
 def find_mpiexec() -> str | None:
-    """The mpiexec beside this Python, where a wheel puts it, or else on the path."""
+    """The mpiexec next to this Python, where a wheel puts it, or else on the path."""
     return shutil.which("mpiexec", path=str(Path(sys.executable).parent)) or shutil.which("mpiexec")

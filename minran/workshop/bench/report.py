@@ -1,4 +1,4 @@
-"""Measurements as text and pictures for people, and as JSON for programs."""
+"""Measurements as text and figures for people, and as JSON for programs."""
 
 from __future__ import annotations
 
@@ -212,7 +212,7 @@ def scaling_text(measurements: Iterable[Measurement]) -> str:
         rows.append(
             [*cells, *(megabytes(row(each, w).get("peak_bytes")) for w in ("minran", TORCH))]
         )
-    headings = ["training step", "minran ms", "a picture", "torch ms", "/ torch", "MB", "torch MB"]
+    headings = ["training step", "minran ms", "an image", "torch ms", "/ torch", "MB", "torch MB"]
     return table(headings, rows) + "\n  !: disturbed by other programs; torch is channels_last"
 
 
@@ -270,7 +270,7 @@ TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 7, 10, 20, 30, 50)
 
 
 def points(document: dict[str, Any]) -> list[tuple[str, str, float, float, float]]:
-    """(measurement, contender, median, lowest, highest time) of everything beside PyTorch.
+    """(measurement, contender, median, lowest, highest time) of everything compared with PyTorch.
 
     A decision taken back is left out: for that there are tables.
     """

@@ -1,4 +1,4 @@
-"""One run of the bench: from the options to what is measured, and to tables, JSON and picture."""
+"""One run of the bench: from the options to what is measured, and to tables, JSON and figure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     document = session.save()
     if args.plot:
         report.plot(document, args.plot)
-        print(f"picture: {args.plot}")
+        print(f"figure: {args.plot}")
     if args.json:
         print(f"results: {args.json}")
     return 0 if any(each["rounds"] for each in itertools.chain(*session.found.values())) else 1

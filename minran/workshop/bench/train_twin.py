@@ -1,14 +1,14 @@
 """`python -m minran.bench.train_twin`: train the PyTorch twin by one of minran's recipes.
 
-What a run of minran is compared with: the same network, initial weights, order of pictures,
+What a run of minran is compared with: the same network, initial weights, order of images,
 augmentation, optimiser, learning rates and loss, computed by PyTorch. A folder like a run's comes
 out, so `minran plot runs/cifar10-modern runs/twin` draws both.
 
 Crops, mirrorings and cutout squares are those that `minran.data.Loader` draws for the recipe's
-seed, picture for picture, so on a CPU minran and the twin see the same batches; minran on a GPU
-draws its own in a kernel, with the same distribution. The pictures lie on the device and are cut
+seed, image for image, so on a CPU minran and the twin see the same batches; minran on a GPU
+draws its own in a kernel, with the same distribution. The images lie on the device and are cut
 there. On a GPU, forward and backward pass are recorded as one CUDA graph (`--no-capture`: eager);
-`torch.optim.SGD` moves all parameters, which lie in one array, in a few launches behind it.
+`torch.optim.SGD` moves all parameters, which lie in one array, in a few launches after it.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class _Session(Session):
 
 
 class Pictures:
-    """The pictures of a loader on the device, cut there into the batches that it would make."""
+    """The images of a loader on the device, cut there into the batches that it would make."""
 
     def __init__(self, loader: Loader, place: torch.device) -> None:
         self.loader, self.place = loader, place
@@ -277,7 +277,7 @@ class TwinSteps(UnreadSteps):
         return run
 
     def test(self) -> tuple[float, float]:
-        """Mean loss (without smoothing) and accuracy on the test pictures."""
+        """Mean loss (without smoothing) and accuracy on the test images."""
         loader = self.parts.test
         loss_sum, right = 0.0, 0
         self.model.eval()

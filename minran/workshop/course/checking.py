@@ -295,7 +295,7 @@ class Outcome:
 def check(task: str, answer: Any) -> None:
     """Check an answer and print "passed", or what differed, where, and a hint.
 
-    A function or class that passes in a notebook is kept in the file `my_minran.py` beside it.
+    A function or class that passes in a notebook is kept in the file `my_minran.py` next to it.
     Nothing is raised for a wrong answer, so that a notebook runs on; MinranError says that
     there is no such task.
     """

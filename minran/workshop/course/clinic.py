@@ -186,7 +186,7 @@ def features_for(module: AttentionModule, size: int = 16) -> Tensor:
 def trace(module: Module, x: Tensor) -> dict[str, Call]:
     """Run `module` on x and return the call of every module inside by its name, in order.
 
-    The module itself has the name "". A module stands behind those inside it.
+    The module itself has the name "". A module comes after those inside it.
     """
     names = names_by_id(module)
     with record() as calls:

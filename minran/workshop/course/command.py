@@ -98,7 +98,7 @@ def list_notebooks(args: argparse.Namespace) -> int:
 def build(args: argparse.Namespace) -> int:
     """Make .ipynb files from the sources: pairs, and copies for students and teachers.
 
-    minran course build --pair                 # NN_name.ipynb beside each source
+    minran course build --pair                 # NN_name.ipynb next to each source
     minran course build --pair --check         # has any pair drifted from its source?
     minran course build --out course-copies    # student/, solution/, teacher/
     """
@@ -124,7 +124,7 @@ def build(args: argparse.Namespace) -> int:
 
 
 def grade(args: argparse.Namespace) -> int:
-    """Run notebooks behind walls and say for every task: passed, or what differed and where.
+    """Run notebooks within walls and say for every task: passed, or what differed and where.
 
     minran course grade 03_convolution.ipynb
     minran course grade handed-in/*.ipynb --source notebooks --json > grades.json

@@ -5,7 +5,7 @@ A notebook of the course is written as a jupytext percent file. A task is a code
 "check" that calls `check("03.1", answer)`. What lies between `### BEGIN SOLUTION` and
 `### END SOLUTION` is taken out of a student's copy. The copies:
 
-pair       `NN_name.ipynb` beside the source, for people who learn alone: blanks to fill in, and
+pair       `NN_name.ipynb` next to the source, for people who learn alone: blanks to fill in, and
            each solution folded away under its check
 student    blanks; of a question's folded answer only the place is left
 solution   everything filled in, answers folded
@@ -284,7 +284,7 @@ def drifted_pairs(folder: str | Path) -> dict[str, str]:
 
 
 def build_pairs(folder: str | Path) -> list[Path]:
-    """Write the .ipynb beside every source that differs from it; returns those written."""
+    """Write the .ipynb next to every source that differs from it; returns those written."""
     drifted = drifted_pairs(folder).items()
     return [_write(Path(folder) / name, text) for name, text in drifted if text]
 

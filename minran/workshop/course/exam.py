@@ -407,7 +407,7 @@ def _block(lines: Sequence[str]) -> str:
 
 
 def _beside(matrices: dict[str, np.ndarray]) -> list[str]:
-    """Matrices with two rows, one beside the other."""
+    """Matrices with two rows, one next to the other."""
     rows = []
     for place in range(2):
         cells = [

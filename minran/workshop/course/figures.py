@@ -43,7 +43,7 @@ def _cell(
 def owners_figure(
     threads: int = 4, count: int = 32, moment: int = 0, dark: bool = False
 ) -> Picture:
-    """Who owns which number: in a grid-stride loop, and when each thread has a run of its own.
+    """Which thread owns which number: in a grid-stride loop, and when each has a run of its own.
 
     Framed are the numbers that the threads read at the same moment.
     """

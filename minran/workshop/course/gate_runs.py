@@ -3,7 +3,7 @@
     python -m minran.workshop.course.gate_runs docs/results/gates
 
 trains the runs that are missing in that folder, one file each, and writes `logs/gates.json`
-beside this file anew from all of them.
+next to this file anew from all of them.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def gate_options(kind: str) -> dict[str, str]:
 
 
 def gate_recipe(kind: str, *changes: str) -> Recipe:
-    """How a network with this kind of gate is trained, but for `put_gates`."""
+    """How a network with this kind of gate is trained, except `put_gates`."""
     own = [f"model.options.{key}={json.dumps(value)}" for key, value in gate_options(kind).items()]
     return load_recipe("ablation-nano", [*own, *changes])
 

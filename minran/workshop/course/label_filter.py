@@ -3,7 +3,7 @@
     python -m minran.workshop.course.label_filter docs/results/label-filter
 
 trains the runs that are missing in that folder, one file each, with some labels wrong, and writes
-`logs/label_filter.json` beside this file anew from all of them.
+`logs/label_filter.json` next to this file anew from all of them.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m minran.workshop.course.mask_scores docs/results/quickstart/masks.json FILE...
 
 measures the network that ships, which was trained with seed 0, and those of the checkpoints
-(seeds 1, 2, ...), and writes the file and `logs/masks.json` beside this one.
+(seeds 1, 2, ...), and writes the file and `logs/masks.json` next to this one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def variance_parts(mask: np.ndarray) -> list[float]:
 
 
 def inside_outside(mask: np.ndarray, outlines: np.ndarray) -> tuple[float, float]:
-    """Mean of M on the object minus beside it: the mean over images, and its standard error."""
+    """Mean of M on the object minus outside it: the mean over images, and its standard error."""
     _, rows, columns = outlines.shape
     maps = resize_maps(channel_mean(mask), (rows, columns))
     found = [m[inside].mean() - m[~inside].mean() for m, inside in zip(maps, outlines)]

@@ -21,9 +21,9 @@ MADE_WRONG = "average pool"
 
 
 class AveragePool(AvgPool2d):
-    """The mean over windows with zeros around the picture; its backward is wrong.
+    """The mean over windows with zeros around the image; its backward is wrong.
 
-    Forward divides every window by all its places, the zeros included. Backward divides by the
+    Forward divides every window by all its positions, the zeros included. Backward divides by the
     number of real pixels, which differs at the border: the two belong to different operations.
     """
 
@@ -43,7 +43,7 @@ class InterpolationOtherCorners(UpsampleBilinear2d):
 
 
 class SoftmaxSameForAll(Softmax):
-    """Softmax whose backward forgets that all outputs share one denominator, but for the mean.
+    """Softmax whose backward forgets that all outputs share one denominator, except in the mean.
 
     Right: gx = y (gy - sum(gy y)). Here: gx = y (gy - mean(gy)).
     """

@@ -1,4 +1,4 @@
-"""The student's process, seen from the grader: start it behind walls, run a cell, call an answer.
+"""The student's process, seen from the grader: start it within walls, run a cell, call an answer.
 
 The answer that a check gets is a `Remote`: calling it sends the arguments as data to the
 student's process, runs the student's function there and brings back data. Verdicts, and what an
@@ -80,7 +80,7 @@ class Stopped(BaseException):
 
 
 class Process(AbstractContextManager["Process"]):
-    """A student's process in an empty folder; a context manager that leaves nothing behind."""
+    """A student's process in an empty folder; a context manager that leaves no file."""
 
     _found: str | None = None
 
@@ -193,7 +193,7 @@ class Process(AbstractContextManager["Process"]):
     # --- the start
 
     def _start(self) -> str:
-        """Start the process behind `self.walls`; returns what went wrong, or nothing."""
+        """Start the process within `self.walls`; returns what went wrong, or nothing."""
         self._folder = tempfile.TemporaryDirectory(
             prefix="minran-course-", ignore_cleanup_errors=True
         )

@@ -2,7 +2,7 @@
 
     python -m minran.workshop.course.shipped docs/results/ablations-nano
 
-writes `logs/ablations.json` beside this file anew from what `minran ablate` has reported there.
+writes `logs/ablations.json` next to this file anew from what `minran ablate` has reported there.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a notebook shows: sources in colours, kernels with notes, pictures to step through, sliders.
+"""What a notebook shows: sources in colours, kernels with notes, figures to step through, sliders.
 
 `frames` needs no JavaScript and no kernel, so it works in a saved page too. `explore` wants
-ipywidgets; without it, or where nobody can move a slider, it shows one picture.
+ipywidgets; without it, or where nobody can move a slider, it shows one image.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from minran.errors import MinranError, expect, pip_install, shortened
 from minran.hints import checked
 
 STATIC = "MINRAN_STATIC"
-"""Set where nobody can move a slider: `explore` then draws one picture."""
+"""Set where nobody can move a slider: `explore` then draws one image."""
 
 PACKAGE = Path(minran.__file__).parent
 
@@ -60,7 +60,7 @@ class Source:
     where: str
     language: str = "python"
     notes: Mapping[int, str] = field(default_factory=dict)
-    """By line number, what stands beside the line."""
+    """By line number, what stands next to the line."""
     stale: Mapping[str, str] = field(default_factory=dict)
     """By fragment, the notes whose line is no longer in the source; they are listed below it."""
 
@@ -202,7 +202,7 @@ _count = itertools.count()
 
 @dataclass
 class Frames:
-    """Pictures to step through by clicking, or with the arrow keys; see `frames`."""
+    """Figures to step through by clicking, or with the arrow keys; see `frames`."""
 
     pictures: Sequence[Any]
     captions: Sequence[str]
@@ -245,12 +245,12 @@ def _as_html(picture: Any) -> str:
 
 @checked()
 def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
-    """Pictures (SVG drawings or matplotlib figures) to step through, each with its caption.
+    """Figures (SVG drawings or matplotlib figures) to step through, each with its caption.
 
-    Raises ShapeError if there are not as many captions as pictures.
+    Raises ShapeError if there are not as many captions as figures.
     """
-    got = f"{len(pictures)} pictures and {len(captions)} captions"
-    expected = f"frames: expected a caption for each picture, got {got}"
+    got = f"{len(pictures)} figures and {len(captions)} captions"
+    expected = f"frames: expected a caption for each figure, got {got}"
     expect(len(pictures) == len(captions) > 0, expected)
     return Frames(pictures, captions)
 
@@ -260,7 +260,7 @@ def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
     """Call `draw(name=value, ...)` for the values that sliders choose, and show what it returns.
 
     choices: by name of the argument, the values to choose from; the middle one comes first.
-    Without ipywidgets the picture of the first choice is returned, and a line says so.
+    Without ipywidgets the image of the first choice is returned, and a line says so.
     """
     for name, values in choices.items():
         several = isinstance(values, Collection) and len(values) > 0
@@ -272,7 +272,7 @@ def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
         import ipywidgets
         from IPython.display import display
     except ImportError:
-        print(f"One picture; {pip_install('notebooks')} gives sliders.")
+        print(f"One image; {pip_install('notebooks')} gives sliders.")
         return draw(**start)
     sliders = {}
     for name, values in choices.items():

@@ -51,7 +51,7 @@ def write_slides(week: int, notebooks: str | Path, out: str | Path) -> Path:
 
 
 def print_pdf(page: Path) -> Path:
-    """The slides as a PDF beside them, printed by Chromium. MinranError if there is none."""
+    """The slides as a PDF next to them, printed by Chromium. MinranError if there is none."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         what = f"--pdf needs a browser, one of {', '.join(BROWSERS)}; else print {page} from yours"

@@ -21,10 +21,10 @@ MOST_OPS = 40
 
 @checked(GradientError)
 def backward_steps(loss: Tensor, **names: Tensor) -> Frames:
-    """Pictures of the graph behind the number `loss` while gradients flow back through it.
+    """Drawings of the graph of the number `loss` while gradients flow back through it.
 
     names: what to call the tensors. Nothing is changed: no `grad` is written, the graph is not
-    freed. Raises GradientError for a loss that is no scalar or has more than 40 ops behind it.
+    freed. Raises GradientError for a loss that is no scalar or has more than 40 ops in it.
     """
     number = f"expected a tensor of one number, got shape {loss.shape}"
     expect(loss.size == 1, f"backward_steps: {number}", GradientError)

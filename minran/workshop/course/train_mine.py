@@ -57,7 +57,7 @@ NETWORK: dict[str, Any] = {"stem_width": 4, "widths": (8, 16), "tail_width": 16}
 
 @checked(DataError)
 def train_mine(borrow: Sequence[str] = ()) -> None:
-    """Train with the pieces of `my_minran.py`, and beside it with the library's; print both.
+    """Train with the pieces of `my_minran.py`, and next to it with the library's; print both.
 
     borrow: names of pieces for which the library's are taken. Nothing is trained if a piece is
     missing or does not pass its check: a sentence says which. Raises DataError for an unknown

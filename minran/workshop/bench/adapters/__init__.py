@@ -143,7 +143,7 @@ def maps(*shape: int) -> np.ndarray:
 
 
 def bottleneck(width: int) -> tuple[tuple[int, int, int], ...]:
-    """Channels in, channels out and kernel of the convolutions of a unit, each behind a norm."""
+    """Channels in, channels out and kernel of the convolutions of a unit, each after a norm."""
     narrow = width // 4
     return (width, narrow, 1), (narrow, narrow, 3), (narrow, width, 1)
 

@@ -10,7 +10,7 @@ Bytes: each operation is taken to read and write its maps once, batch norm and R
     norm and ReLU    x for the statistics, x and y to apply; backward twice: g and x, then gx
     everything else  what goes in and comes out, forward and backward, and once more its input
 
-Weights and vectors are small beside the maps and left out. An implementation that fuses more
+Weights and vectors are small compared with the maps and left out. An implementation that fuses more
 moves less, one that fuses nothing moves more: it is a measuring stick, no hard limit.
 """
 
@@ -109,8 +109,8 @@ def convolutions(model: str, batch: int, size: int) -> list[tuple[Factors, Facto
 def bytes_of_step(model: Module, batch: int, size: int, itemsize: int = 4) -> int:
     """Bytes of maps that one training step of `model` reads and writes.
 
-    size: height and width of the pictures; itemsize: bytes of a number. Counted by running one
-    picture through the model.
+    size: height and width of the images; itemsize: bytes of a number. Counted by running one
+    image through the model.
     """
     numbers = 0
     picture = backend.current().xp.zeros((1, size, size, 3), np.float32)

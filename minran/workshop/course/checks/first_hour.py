@@ -35,7 +35,7 @@ def check_0b_1(linear_logits: Function) -> None:
 
 
 def check_0b_2(painted: Any) -> None:
-    """read the rows and columns of the framed sign on the axes of the picture"""
+    """read the rows and columns of the framed sign on the axes of the image"""
     corners = framed_signs(1000, seed=1).corners[PAINTED]
     mask = np.asarray(painted)
     hint = "painted = np.zeros((20, 20)), then ones in a part of it"
@@ -78,7 +78,7 @@ def check_0b_3(gate_and_pool: Function) -> None:
 
 
 def check_0b_4(pointing: Function) -> None:
-    """for each image the place of the largest value of its mask, then what `true` says there"""
+    """for each image the position of the largest value of its mask, then what `true` says there"""
     rng = generator(24)
     for count, size in ((5, 4), (40, 6), (7, 3)):
         masks = rng.uniform(0, 1, (count, size, size, 1))

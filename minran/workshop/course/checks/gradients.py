@@ -238,7 +238,7 @@ def check_3_1(col2im: Function) -> None:
     """windows[:, i, j, a, b] came from the padded pixel (i stride + a, j stride + b): a is the row,
     b the column, each with its own stride
     """
-    rim = "the rim that padding added is no part of the picture: cut it off at the end"
+    rim = "the rim that padding added is no part of the image: cut it off at the end"
     overlap = (
         "the pixels that one window reads are right, those that several windows read are not: "
         "(3.10) is a sum over all of them"
@@ -406,13 +406,13 @@ def check_6_1(cross_entropy_gradient: Function) -> None:
         "(6.2); one number for the whole batch is not enough"
     )
     sign = "the sign: the loss falls when the label's score grows, so its gradient is < 0"
-    mean = "the loss is a mean over the pictures: where is 1/N?"
+    mean = "the loss is a mean over the images: where is 1/N?"
     rows = "each row must add up to 0: does each row of p add up to 1?"
     rng = generator(61)
     soft = rng.dirichlet(np.ones(4), 6)
     for where, logits, targets in (
         ("hard labels", rng.standard_normal((5, 3)), np.eye(3)[[0, 2, 2, 1, 0]]),
-        ("one picture", rng.standard_normal((1, 4)), soft[:1]),
+        ("one image", rng.standard_normal((1, 4)), soft[:1]),
         ("soft targets", 2 * rng.standard_normal((6, 4)), soft),
         ("scores around 1000", 1000 + 3 * rng.standard_normal((6, 4)), soft),
         ("rows around 0, 1000, -1000", _FAR + 3 * rng.standard_normal((6, 4)), soft),

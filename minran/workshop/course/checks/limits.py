@@ -41,12 +41,12 @@ def check_16_1(test_mask_ignores_trunk: Function) -> None:
 
 
 def check_16_2(test_mask_nests: Function) -> None:
-    """what sizes do the maps behind the pools have, in order?"""
+    """what sizes do the maps after the pools have, in order?"""
     _examine(test_mask_nests, "never nests")
 
 
 def check_16_3(test_interpolation_is_bilinear: Function) -> None:
-    """recompute what each interpolation put out from what went in, with align_corners=True"""
+    """recompute what each interpolation returned from what went in, with align_corners=True"""
     _examine(test_interpolation_is_bilinear, "nearest")
 
 
@@ -257,7 +257,7 @@ class _Reference(SqueezeExciteParts):
 
 
 def check_18_1(squeeze_excite_cost: Function) -> None:
-    """(18.3): two linear layers with bias, C to C / rho and back, run once for a picture: after the
+    """(18.3): two linear layers with bias, C to C / rho and back, run once for an image: after the
     global average there is one position
     """
     for channels, size, reduction in ((64, 32, 16), (256, 8, 4), (16, 7, 2)):

@@ -32,7 +32,7 @@ MOST = 8
 
 
 def check_12_1(crop_and_mirror: Function) -> None:
-    """zeros on all four sides; the window starts at (top, left) of the padded picture"""
+    """zeros on all four sides; the window starts at (top, left) of the padded image"""
     image = generator(121).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     places = (4, 4, 4), (4, 0, 8), (4, 7, 1), (2, 1, 3)
     for (pad, top, left), mirrored in product(places, (False, True)):
@@ -53,7 +53,7 @@ class Job:
     step: int = 0
 
     def go_on(self, steps: int) -> list[float]:
-        """So many steps on pictures that the generator draws; returns their losses."""
+        """So many steps on images that the generator draws; returns their losses."""
         losses = []
         for _ in range(steps):
             labels = self.rng.integers(0, 10, 8)
@@ -194,7 +194,7 @@ def check_13_2(pick_channels: Function) -> None:
     found = inspect.score(chosen[half:], outlines[half:], threshold=known.threshold)
     require(
         found.iou > found.centre_iou + found.iou_error,
-        "on new pictures the channels do not beat the middle of the picture",
+        "on new images the channels do not beat the middle of the image",
         f"IoU {found.iou:.3f} ± {found.iou_error:.3f}, the middle {found.centre_iou:.3f}, "
         f"channels {picked.tolist()}",
     )
@@ -238,7 +238,7 @@ def check_15_1(noise_matrix: Function) -> None:
 
 
 def check_15_2(expected_gradient: Function) -> None:
-    """p - e_j, weighed by the probability of each label j for this picture's class"""
+    """p - e_j, weighed by the probability of each label j for this image's class"""
     rng = generator(152)
     # Rows that differ, and columns that do not sum to 1: a transposed matrix is another one.
     uneven = rng.random((4, 4)) + 3 * np.eye(4)
@@ -250,4 +250,4 @@ def check_15_2(expected_gradient: Function) -> None:
         # Cross-entropy with a row as target is the expectation over labels, being linear in it.
         ops.cross_entropy(z, matrix[classes]).backward()
         got = expected_gradient(p.copy(), classes.copy(), matrix.copy())
-        compare("the expected gradient", got, z.grad, where=f"6 pictures, {name}")
+        compare("the expected gradient", got, z.grad, where=f"6 images, {name}")
