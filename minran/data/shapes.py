@@ -241,9 +241,9 @@ def paint_backgrounds(rng: np.random.Generator, lightness: np.ndarray, size: int
 
 
 def paint_distractors(
-    rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray, strokes: int = 5
+    rng: np.random.Generator, canvas: np.ndarray, lightness: np.ndarray
 ) -> np.ndarray:
-    """Paint up to `strokes` short strokes and dots all over each image, as light as its object.
+    """Paint up to five short strokes and dots all over each image, as light as its object.
 
     canvas: (N, S, S, 3); lightness: (N,) of each image's object; returns (N, S, S, 3).
     A stroke is the set of points within a radius of a segment; a segment of no length is a dot.
@@ -251,7 +251,7 @@ def paint_distractors(
     count, size = len(canvas), canvas.shape[1]
     each = (count, 1, 1)
     rows, columns = pixel_grid(size)
-    for _ in range(strokes):
+    for _ in range(5):
         is_stroke, is_present = rng.random(each) < 0.6, rng.random(each) < 0.7
         half_length = np.where(is_stroke, uniform(rng, 0.03, 0.1, each), np.float32(0))
         radius = uniform(rng, 0.014, 0.035, each)

@@ -156,9 +156,15 @@ def _reach(name: str, model: Module, mask: Any, pictures: np.ndarray) -> Reach:
     gradient = gradient / total
     rows, columns = (int(np.ptp(np.flatnonzero(gradient.sum(axis=axis)))) + 1 for axis in (1, 0))
     height, width = gradient.shape
+    sides, within = influence(gradient)
+    effective = min(int(sides[np.searchsorted(within, 0.9)]), height)
+    return Reach(name, gradient, rows, columns, rows * columns / (height * width), effective)
+
+
+def influence(gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sides of centred squares, and the share of `gradient` (H, W) that lies within each."""
     # Distance of each pixel from the middle, as the half side of the square that reaches it.
     down, along = (np.abs(np.arange(size) - size // 2) for size in gradient.shape)
     half = np.maximum(down[:, None], along)
-    within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel()))
-    effective = min(2 * int(np.searchsorted(within, 0.9)) + 1, height)
-    return Reach(name, gradient, rows, columns, rows * columns / (height * width), effective)
+    within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel())) / gradient.sum()
+    return 2 * np.arange(len(within)) + 1, within

@@ -54,8 +54,7 @@ class Shown:
     @property
     def probabilities(self) -> np.ndarray:
         """The softmax of the logits (K,)."""
-        powers = np.exp(self.logits - self.logits.max())
-        return powers / powers.sum()
+        return backend.load("numpy").softmax(self.logits)
 
 
 class Painted(Module):

@@ -100,9 +100,8 @@ class Server(ThreadingHTTPServer):
     ) -> None:
         self.networks = networks
         self.size = pictures.shape[1]
-        self.title, self.fit = title, fit
         self.pictures, self.picture_names = pictures, picture_names
-        self.true_masks = true_masks
+        self.true_masks, shown = true_masks, (pictures, picture_names, true_masks)
         self.token = secrets.token_urlsafe(16)
         self.computes = threading.Lock()
         super().__init__(("127.0.0.1", port), Handler)
@@ -112,18 +111,13 @@ class Server(ThreadingHTTPServer):
             "live.css": (page / "live.css").read_bytes,
             "live.js": (page / "live.js").read_bytes,
             "still.png": self.still,
-            "setup.json": lambda: _json(self.setup()),
+            "setup.json": lambda: _json(setup(title, networks, *shown, fit)),
         }
 
     @property
     def url(self) -> str:
         """The address of the page, with its token."""
         return f"http://127.0.0.1:{self.server_port}/{self.token}/"
-
-    def setup(self) -> dict[str, Any]:
-        """What the page is told at its start."""
-        shown = self.pictures, self.picture_names, self.true_masks
-        return setup(self.title, self.networks, *shown, self.fit)
 
     def still(self) -> bytes:
         """The images with the first network's masks, or answers, for a page without scripts."""

@@ -45,7 +45,8 @@ def precise_norm(model: Module, loader: Loader, count: int) -> None:
         with no_grad(), closing(loader.epoch(0)) as batches:
             for images, *_ in islice(batches, -(-count // loader.batch_size)):
                 model(inputs(model, images[distributed.share(len(images))]))
-                found.append([_statistics(norm) for norm in norms])
+                running = ((norm.running_mean, norm.running_var) for norm in norms)
+                found.append([np.array([*map(backend.to_host, both)], float) for both in running])
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
@@ -55,12 +56,6 @@ def precise_norm(model: Module, loader: Loader, count: int) -> None:
         var = (variances + (means - mean) ** 2).mean(axis=0)
         for running, exact in ((norm.running_mean, mean), (norm.running_var, var)):
             running[...] = backend.to_device(exact.astype(running.dtype))
-
-
-def _statistics(norm: BatchNorm2d) -> np.ndarray:
-    """Running mean and variance, (2, C), in float64."""
-    both = [backend.to_host(array) for array in (norm.running_mean, norm.running_var)]
-    return np.array(both, np.float64)
 
 
 def renew_statistics(parts: Parts) -> None:

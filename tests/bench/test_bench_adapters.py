@@ -110,9 +110,9 @@ def test_what_a_decision_takes_back(
         return max(each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas")
 
     assert blocks.map_blocks(blas_threads, 8, 1 << 19) == [blas] * count
-    memory.release_free()
+    memory._free.clear()
     memory.empty((1 << 15,), np.uint8)
-    assert memory.release_free() == (1 << 15) * reused
+    assert memory.pooled() == (1 << 15) * reused
 
 
 def test_batches_and_copies_go_on_for_ever() -> None:

@@ -140,11 +140,10 @@ def test_gates() -> None:
     assert cost(unit, 8, 16) == (17 * 16 * 16 // 16 + 48, 17 * 16 * 16 // 16 * 64)
 
 
-def test_figures_are_drawn_in_both_themes() -> None:
+def test_figures_are_drawn() -> None:
     def line(thread, threads, cells):  # type: ignore[no-untyped-def]
         cells[thread] = thread
         yield
 
-    for dark in (False, True):
-        assert owners_figure(dark=dark)._repr_png_()
-        assert tree_figure(run_block(line, 4), dark=dark)._repr_png_()
+    assert owners_figure()._repr_png_()
+    assert tree_figure(run_block(line, 4))._repr_png_()

@@ -21,7 +21,7 @@ def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.M
         train(tiny(*changes), tmp_path / "quiet", quiet=True)
     # Python alone is counted as 63 MB: what is left is enough for some pictures, but not for 24.
     monkeypatch.setattr(machine, "free_bytes", lambda: 68_000_000)
-    memory.release_free()
+    memory._free.clear()
     with pytest.warns(UserWarning, match=r"24 images of 32 .* 68 MB are free") as caught:
         train(tiny(*changes), tmp_path / "told", quiet=True)
     assert "training.batch_size=6 fits" in str(caught[0].message)
@@ -30,7 +30,7 @@ def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.M
 
 def test_where_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
-    memory.release_free()
+    memory._free.clear()
     with pytest.warns(UserWarning, match="not even one image fits"):
         train(tiny("training.epochs=1"), tmp_path / "run", quiet=True)
 
@@ -44,7 +44,7 @@ def test_the_count_ends_no_run_that_is_possible(
 ) -> None:
     """A smaller batch, or a process's share, may be one picture with a map of one pixel."""
     monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
-    memory.release_free()
+    memory._free.clear()
     changes = "training.epochs=1", "data.size=16", "model.options.depths=[3, 1]"
     with pytest.warns(UserWarning, match="not even one image fits"):
         train(tiny(*changes), tmp_path / "run", quiet=True)

@@ -67,15 +67,9 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
 
 def free_memory() -> int:
     """Bytes that arrays may still take, as the system says; what is pooled among them."""
-    return machine.free_bytes() + _pooled()
+    return machine.free_bytes() + pooled()
 
 
-def release_free() -> int:
-    """Give the pooled memory that nobody uses back to the system; returns its bytes."""
-    total = _pooled()
-    _free.clear()
-    return total
-
-
-def _pooled() -> int:
+def pooled() -> int:
+    """Bytes of memory that nobody uses, kept for the next arrays."""
     return sum(nbytes * len(stack) for nbytes, stack in _free.items())

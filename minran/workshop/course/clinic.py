@@ -173,10 +173,10 @@ def features(channels: int = 16, size: int = 16, count: int = 2, seed: int = 1) 
     return tensor(rng.standard_normal((count, size, size, channels)))
 
 
-def features_for(module: AttentionModule, size: int = 16) -> Tensor:
+def features_for(module: AttentionModule) -> Tensor:
     """`features` of the width that the module takes."""
     first: Any = module.before[0]
-    return features(first.norm1.gamma.size, size)
+    return features(first.norm1.gamma.size)
 
 
 # --- looking inside
@@ -194,16 +194,16 @@ def trace(module: Module, x: Tensor) -> dict[str, Call]:
     return {names[id(call.module)]: call for call in calls}
 
 
-def shape_trace(module: Module, x: Tensor, inside: str = "mask", units: bool = False) -> str:
+def shape_trace(module: Module, x: Tensor, inside: str = "mask") -> str:
     """The calls within the part `inside`, one a line: name, kind, shapes in and out.
 
-    units: also what happens inside residual units.
+    What happens inside residual units is left out.
     """
     rows = []
     closed = tuple(f"{name}." for name, m in module.named_modules() if isinstance(m, PreActUnit))
     for name, call in trace(module, x).items():
         part = name.startswith(f"{inside}.") and not isinstance(call.module, Sequential)
-        if (name == inside or part) and (units or not name.startswith(closed)):
+        if (name == inside or part) and not name.startswith(closed):
             came = " and ".join(map(_size, call.inputs))
             kind = type(call.module).__name__
             rows.append((name, kind, came, _size(call.output)))

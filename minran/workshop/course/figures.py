@@ -10,6 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
 from minran.autograd import no_grad, tensor
+from minran.inspect.gradients import Reach, influence
+from minran.inspect.masks import module_title
 from minran.inspect.picture import Picture
 from minran.inspect.style import Theme, colour_bar, dress, legend, new_figure, show, theme
 from minran.models import Hourglass
@@ -18,11 +20,9 @@ from minran.workshop.course.clinic import trace
 from minran.workshop.course.kernels import Block, Spent
 
 
-def _panel(
-    size: tuple[float, float], dark: bool, *words: str, **limits: Any
-) -> tuple[Picture, Axes, Theme]:
+def _panel(size: tuple[float, float], *words: str, **limits: Any) -> tuple[Picture, Axes, Theme]:
     """A figure with one panel: labelled axes, or without words room within limits to draw on."""
-    figure, colours = new_figure(*size, dark), theme(dark)
+    figure, colours = new_figure(*size, False), theme()
     axes = figure.subplots()
     if words:
         return figure, dress(axes, colours, *words), colours
@@ -40,15 +40,14 @@ def _cell(
     axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ink)
 
 
-def owners_figure(
-    threads: int = 4, count: int = 32, moment: int = 0, dark: bool = False
-) -> Picture:
+def owners_figure() -> Picture:
     """Which thread owns which number: in a grid-stride loop, and when each has a run of its own.
 
-    Framed are the numbers that the threads read at the same moment.
+    Framed are the numbers that the threads read first, at the same moment.
     """
+    threads, count = 4, 32
     limits = {"xlim": (-7, count - 0.3), "ylim": (-3.35, 0.65)}
-    figure, axes, colours = _panel((9.0, 2.2), dark, **limits)
+    figure, axes, colours = _panel((9.0, 2.2), **limits)
     items, each = range(count), -(-count // threads)
     ways = {
         "grid-stride loop": [(i % threads, i // threads) for i in items],
@@ -59,22 +58,22 @@ def owners_figure(
         for item, (thread, when) in enumerate(places):
             paint: Any = colours.colours[thread % len(colours.colours)]
             ink, edge = colours.paper, colours.text
-            if when != moment:
+            if when:
                 paint, ink, edge = (paint, 0.4), colours.text, "none"
             _cell(axes, item, y, str(thread), paint, ink, edgecolor=edge)
         axes.text(-1, y, words, ha="right", va="center", color=colours.text)
-    words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment"
-    axes.text(-0.45, -2.8, f"{words} {moment}", va="top", fontsize=9, color=colours.faint)
+    words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment 0"
+    axes.text(-0.45, -2.8, words, va="top", fontsize=9, color=colours.faint)
     return figure
 
 
-def tree_figure(block: Block, dark: bool = False) -> Picture:
+def tree_figure(block: Block) -> Picture:
     """The shared memory of a block at each barrier: a row each, the first at the top."""
     rows = block.steps
     count, height = len(rows[0]), len(rows)
     size = min(0.55 * count + 2.0, 10), 0.5 * height + 0.5
     limits = {"xlim": (-3.5, count - 0.5), "ylim": (-1.1 * height + 0.45, 0.55)}
-    figure, axes, colours = _panel(size, dark, **limits)
+    figure, axes, colours = _panel(size, **limits)
     before: Any = [None] * count
     for number, cells in enumerate(rows):
         y = -1.1 * number
@@ -100,7 +99,7 @@ def hourglass_figure(
     rows, nested = _levels(kind, depth, size, r)
     right, units = 2.2 * depth + 3.4, "unit" if r == 1 else f"{r} units"
     limits = {"xlim": (-1.5, right + 1.9), "ylim": (-1.45 * depth - 0.75, 0.85), "aspect": "equal"}
-    figure, axes, colours = _panel((2.3 * depth + 4.2, 1.35 * depth + 1.5), False, **limits)
+    figure, axes, colours = _panel((2.3 * depth + 4.2, 1.35 * depth + 1.5), **limits)
     ink = colours.text
     small: dict[str, Any] = {"va": "center", "fontsize": 8.5, "color": ink}
     arrow = {"arrowstyle": "-|>", "color": colours.faint, "shrinkA": 0, "shrinkB": 0}
@@ -155,15 +154,14 @@ def bars_figure(
     panels: Mapping[str, Mapping[str, Sequence[float]]],
     parts: Sequence[str],
     units: Mapping[str, str],
-    dark: bool = False,
     share: bool = False,
 ) -> Picture:
     """Stacked bars side by side: a panel for each count, a bar for each network, parts stacked.
 
     Above a bar stands its height or, with `share`, its share of all bars of the panel.
     """
-    colours = theme(dark)
-    figure = new_figure(4.4 * len(panels), 3.1, dark)
+    colours = theme()
+    figure = new_figure(4.4 * len(panels), 3.1, False)
     for axes, (title, bars) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels.items()):
         dress(axes, colours, title, "", units[title])
         bottom = np.zeros(len(bars))
@@ -181,7 +179,7 @@ def bars_figure(
     return figure
 
 
-def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
+def reach_figure(rows: Mapping[str, Sequence[Reach]]) -> Picture:
     """Where the middle of each mask looks: a row for each network of `inspect.mask_reach`."""
     colours = theme()
     count = max(map(len, rows.values()))
@@ -191,7 +189,7 @@ def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
         for axes, reach in zip(line, reaches, strict=True):
             shown = np.where(reach.gradient > 0, reach.gradient, np.nan)
             drawn = show(axes, np.log10(shown), colours, "", cmap="viridis", vmin=-5, vmax=-2)
-            words = f"{_stage(reach)}: field {reach.rows}x{reach.columns},"
+            words = f"{module_title(reach.name)}: field {reach.rows}x{reach.columns},"
             words += f"\n90% within {reach.effective}x{reach.effective}"
             axes.set_title(words, fontsize=8.5, color=colours.text)
         line[0].set_ylabel(name, fontsize=9.5, color=colours.text)
@@ -199,12 +197,15 @@ def reach_figure(rows: Mapping[str, Sequence[Any]]) -> Picture:
     return figure
 
 
-def influence_figure(reaches: Sequence[Any], dark: bool = False) -> Picture:
+def influence_figure(reaches: Sequence[Reach]) -> Picture:
     """Share of a mask value's influence within a centred square, over the square's side."""
     side = "side of a square around the middle, pixels"
-    figure, axes, colours = _panel((6.4, 3.4), dark, "", side, "influence within")
+    figure, axes, colours = _panel((6.4, 3.4), "", side, "influence within")
     for index, reach in enumerate(reaches):
-        look: Any = {"color": colours.colours[index], "label": f"mask of {_stage(reach)}"}
+        look: Any = {
+            "color": colours.colours[index],
+            "label": f"mask of {module_title(reach.name)}",
+        }
         axes.plot(*influence(reach.gradient), "osD"[index % 3] + "-", ms=3.5, lw=1.8, **look)
     uniform = influence(np.ones_like(reaches[0].gradient))
     axes.plot(*uniform, color=colours.text, lw=1.4, ls="--", label="a global average")
@@ -213,24 +214,10 @@ def influence_figure(reaches: Sequence[Any], dark: bool = False) -> Picture:
     return figure
 
 
-def influence(gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sides of centred squares, and the share of `gradient` (H, W) that lies within each."""
-    rows, columns = (np.abs(np.arange(size) - size // 2) for size in gradient.shape)
-    half = np.maximum(rows[:, None], columns)
-    within = np.cumsum(np.bincount(half.ravel(), weights=gradient.ravel())) / gradient.sum()
-    return 2 * np.arange(len(within)) + 1, within
-
-
-def _stage(reach: Any) -> str:
-    return f"stage {int(reach.name.split('.')[1]) + 1}"
-
-
-def roofline_figure(
-    peak: float, bandwidth: float, kernels: Mapping[str, Spent], dark: bool = False
-) -> Picture:
+def roofline_figure(peak: float, bandwidth: float, kernels: Mapping[str, Spent]) -> Picture:
     """Both roofs (operations a second, bytes a second) and the kernels measured below them."""
     words = "The roofline of this core", "FLOP per byte", "GFLOP/s"
-    figure, axes, colours = _panel((7.2, 3.9), dark, *words)
+    figure, axes, colours = _panel((7.2, 3.9), *words)
     x = np.logspace(-1.3, 2.6, 200)
     axes.loglog(x, np.minimum(peak, bandwidth * x) / 1e9, color=colours.text, lw=1.8)
     ridge, across = peak / bandwidth, axes.get_xaxis_transform()
@@ -246,11 +233,11 @@ def roofline_figure(
     return figure
 
 
-def time_figure(spent: Mapping[str, Spent], whole: float, dark: bool = False) -> Picture:
+def time_figure(spent: Mapping[str, Spent], whole: float) -> Picture:
     """Bars of a step's time by kernel, in the order given; what is left is Python and the rest."""
     names = [*spent, "between the kernels"]
     size = 7.2, 0.3 * len(names) + 0.9
-    figure, axes, colours = _panel(size, dark, "", "share of the step", "")
+    figure, axes, colours = _panel(size, "", "share of the step", "")
     seconds = [one.seconds for one in spent.values()]
     seconds.append(max(whole - sum(seconds), 0.0))
     paint = [colours.colours[0 if one.flops else 1] for one in spent.values()]
