@@ -7,7 +7,7 @@ not have raises NotOfferedError with the option's name.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,13 @@ from minran.errors import MinranError
 
 class NotOfferedError(MinranError):
     """An option of PyTorch that minran does not have."""
+
+
+def decision(error: MinranError, decisions: Iterable[str]) -> str:
+    """The one of the decisions that names this refusal."""
+    found = [words for words in decisions if words in str(error)]
+    assert len(found) == 1, f"{len(found)} decisions for: {error}"
+    return found[0]
 
 
 def only(condition: bool, otherwise: str) -> None:

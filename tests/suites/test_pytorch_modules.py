@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     )
 
 from op_cases import compare
-from suites.opinfo_ops import nchw, nhwc, one_or_two, only
+from suites.opinfo_ops import decision, nchw, nhwc, one_or_two, only
 
 from minran import nn, tensor
 from minran.errors import MinranError
@@ -110,12 +110,6 @@ def check_module(name: str, sample: Any, training: bool) -> None:
         compare(own, array, state[own], 1e-10)
 
 
-def decision(error: MinranError) -> str:
-    found = [words for words in DECISIONS if words in str(error)]
-    assert len(found) == 1, f"{len(found)} decisions for: {error}"
-    return found[0]
-
-
 DECISIONS = {
     "padding by name": "padding is a number of pixels",
     "must be (N, H, W, C)": "pictures come in batches",
@@ -164,7 +158,7 @@ def test_pytorchs_samples_of_layers(name: str, training: bool) -> None:
             check_module(name, sample, training)
             results["agrees"] += 1
         except MinranError as error:
-            results[decision(error)] += 1
+            results[decision(error, DECISIONS)] += 1
     assert results == RESULTS[name]
 
 
@@ -223,7 +217,7 @@ def test_pytorchs_samples_of_sgd() -> None:
             check_sgd(sample.kwargs)
             results["agrees"] += 1
         except MinranError as error:
-            results[decision(error)] += 1
+            results[decision(error, DECISIONS)] += 1
     assert results == {"agrees": 7, "maximize": 1, "dampening": 1}
 
 
