@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 00 · Start here
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00_start_here.ipynb)
-#
 # **You will be able to**
 #
 # - run a trained Residual Attention Network and look at its masks;
@@ -32,14 +30,6 @@
 # **Needs**: Python and NumPy. Nothing is downloaded.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import inspect, ops

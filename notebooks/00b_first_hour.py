@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 00b · The first hour
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/00b_first_hour.ipynb)
-#
 # **You will be able to**
 #
 # - write a linear classifier, train it and read its loss curve;
@@ -34,14 +32,6 @@
 # notebook 01; here `loss.backward()` does it.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import nn, no_grad, ops, optim, tensor

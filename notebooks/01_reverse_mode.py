@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 01 · Reverse mode
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/01_reverse_mode.ipynb)
-#
 # **You will be able to**
 #
 # - follow a gradient backward through a drawn computation, by hand;
@@ -32,14 +30,6 @@
 # **Needs**: partial derivatives and NumPy; nothing else of this course.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import time
 
 import numpy as np

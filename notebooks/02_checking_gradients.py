@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 02 · Checking gradients
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/02_checking_gradients.ipynb)
-#
 # **You will be able to**
 #
 # - check any gradient against central differences, and choose the step $h$;
@@ -32,14 +30,6 @@
 # **Needs**: notebook 01 (vector-Jacobian products).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import gradcheck, nn, ops, tensor

@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 03 · Convolution as a matrix product
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/03_convolution.ipynb)
-#
 # **You will be able to**
 #
 # - write a convolution as a sum, and say how large its output is and what it costs;
@@ -32,14 +30,6 @@
 # **Needs**: notebook 01 (vector-Jacobian products) and notebook 02 (the adjoint test).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import gradcheck, nn, ops, tensor

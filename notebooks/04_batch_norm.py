@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 04 · Batch norm and ReLU
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/04_batch_norm.ipynb)
-#
 # **You will be able to**
 #
 # - say what batch norm computes, over which axes, and what it makes a network blind to;
@@ -33,14 +30,6 @@
 # **Needs**: notebook 01; notebook 03 for the shape of activations.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import nn, ops, tensor

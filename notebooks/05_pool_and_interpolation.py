@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 05 · Max-pool and bilinear interpolation
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/05_pool_and_interpolation.ipynb)
-#
 # **You will be able to**
 #
 # - compute which pixels each window of a pool reads, in floor mode and in ceil mode;
@@ -33,14 +31,6 @@
 # adjoint.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import gradcheck, ops, tensor

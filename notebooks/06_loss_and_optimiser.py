@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 06 · Loss and optimiser
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/06_loss_and_optimiser.ipynb)
-#
 # **You will be able to**
 #
 # - turn scores into probabilities without overflow, and derive the gradient "probability minus
@@ -37,14 +34,6 @@
 # optimiser.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, ops, optim, tensor

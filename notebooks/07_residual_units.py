@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 07 · Residual units
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/07_residual_units.ipynb)
-#
 # **You will be able to**
 #
 # - say what a shortcut does to signals and to gradients, in equations;
@@ -31,14 +29,6 @@
 # **Needs**: notebooks 01, 03 and 04; variances of sums of independent numbers.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import nn, ops, tensor

@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 08 · The soft mask and the attention module
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/08_soft_mask.ipynb)
-#
 # **You will be able to**
 #
 # - read the equation of the soft mask in the order in which it runs;
@@ -33,14 +30,6 @@
 # **Needs**: notebook 05 (max-pool, bilinear interpolation) and notebook 07 (residual units).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, tensor

@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 09 · Naive or residual attention
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/09_residual_attention.ipynb)
-#
 # **You will be able to**
 #
 # - derive the gradients of both gates, $H = M\,T$ and $H = (1 + M)\,T$, with respect to mask, trunk
@@ -35,14 +32,6 @@
 # **Needs**: notebooks 01 (vector-Jacobian products), 04 (batch norm) and 08 (the module).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, gradcheck, inspect, nn, no_grad, ops, tensor

@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 10 · Mixed, channel, spatial
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/10_attention_activations.ipynb)
-#
 # **You will be able to**
 #
 # - write the three functions that turn logits into attention (Eq. 4-6), and say what each one
@@ -34,14 +31,6 @@
 # **Needs**: notebooks 01 (vector-Jacobian products), 04 (batch norm) and 08 (the mask).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, ops, tensor

@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 11 · The whole network
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/11_whole_network.ipynb)
-#
 # **You will be able to**
 #
 # - say where the 56 of Attention-56 comes from, and derive $36m + 20$;
@@ -30,14 +28,6 @@
 # **Needs**: notebooks 07 (residual units) and 08 (the attention module).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, inspect

@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 12 · Training it
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/12_training.ipynb)
-#
 # **You will be able to**
 #
 # - read the paper's recipe number by number, and say what each is for;
@@ -32,14 +29,6 @@
 # **Needs**: notebooks 06 (loss, optimiser, schedules) and 11 (the whole network).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import signal
 import tempfile
 from pathlib import Path

@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 13 · Seeing attention
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/13_seeing_attention.ipynb)
-#
 # **You will be able to**
 #
 # - take the mask, the trunk and the gated features of every attention module out of a network;
@@ -33,14 +31,6 @@
 # **Needs**: notebooks 08 (the soft mask) and 09 (the gate).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import inspect

@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 14 · The paper's tables in small
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/14_tables_in_small.ipynb)
-#
 # **You will be able to**
 #
 # - read a table of errors for what it leaves out: how much the numbers would change by themselves;
@@ -32,14 +29,6 @@
 # **Needs**: notebooks 09 (naive and residual), 10 (mixed, channel, spatial) and 12 (training).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran.ablate import compare, student_t, summarise

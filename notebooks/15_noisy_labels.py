@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 15 · Noisy labels
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/15_noisy_labels.ipynb)
-#
 # **You will be able to**
 #
 # - build the matrix of label noise of the paper (Eq. 7) and draw labels from it;
@@ -34,14 +31,6 @@
 # **Needs**: notebooks 06 (cross-entropy) and 09 (the mask as a filter on gradients).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, inspect, no_grad, ops, tensor

@@ -17,8 +17,6 @@
 # %% [markdown]
 # # 16 · Bug clinic
 #
-# [![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/16_bug_clinic.ipynb)
-#
 # **You will be able to**
 #
 # - name six bugs of the kind that public ports of this network have, and say what each does to it;
@@ -31,14 +29,7 @@
 # **Needs**: notebook 08 (the module) and notebook 09 (the gate).
 
 # %% tags=["setup"]
-import importlib.util
 import itertools
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
 
 import numpy as np
 

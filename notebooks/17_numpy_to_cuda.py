@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 17 · From NumPy to CUDA
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/17_numpy_to_cuda.ipynb)
-#
 # **You will be able to**
 #
 # - say, before you measure, whether an operation waits for arithmetic or for memory;
@@ -32,14 +29,6 @@
 # **Needs**: notebooks 03 (convolution), 04 (batch norm) and 10 (channel attention). No GPU.
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import time
 
 import numpy as np

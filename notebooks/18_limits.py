@@ -17,9 +17,6 @@
 # %% [markdown]
 # # 18 · Limits of the design
 #
-# [![Open in
-# Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/minran/minran/blob/main/notebooks/18_limits.ipynb)
-#
 # **You will be able to**
 #
 # - say what a 3-D mask costs, in parameters, in work and in time;
@@ -32,14 +29,6 @@
 # **Needs**: notebooks 08 (soft mask), 10 (attention activations) and 11 (counting).
 
 # %% tags=["setup"]
-import importlib.util
-import subprocess
-import sys
-
-if importlib.util.find_spec("minran") is None:  # in Colab
-    wheel = "minran[notebooks] @ git+https://github.com/minran/minran"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)
-
 import numpy as np
 
 from minran import create_model, inspect, nn, no_grad, ops, optim, tensor

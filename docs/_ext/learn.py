@@ -26,7 +26,6 @@ from minran.workshop.course.copies import (
     to_text,
 )
 
-_BADGE = re.compile(r"\[!\[Open in\s+Colab\]\([^)]*\)\]\([^)]*\)\n*")
 _LINK = re.compile(r"\]\((\d\d[a-z]?_[a-z0-9_]+)\.py\)")
 
 
@@ -98,7 +97,7 @@ def as_page(notebook: Notebook, node: Any) -> Any:
                 "code_prompt_hide": "What is imported",
             }
         if cell.cell_type == "markdown":
-            text = _LINK.sub(r"](\1.ipynb)", _BADGE.sub("", cell.source))
+            text = _LINK.sub(r"](\1.ipynb)", cell.source)
             cell.source = text.replace("](../docs/", "](../")  # the pages lie in docs/learn
         page.cells.append(cell)
     return page

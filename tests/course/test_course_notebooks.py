@@ -24,9 +24,8 @@ def test_the_form(file: Path) -> None:
     notebook = read_notebook(file)
     text = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     start, end = text[0], "\n".join(text)
-    for wanted in ("colab.research.google.com", "**You will be able to**", "**Time**", "**Needs**"):
+    for wanted in ("**You will be able to**", "**Time**", "**Needs**"):
         assert wanted in start, wanted
-    assert file.stem in start, "the badge must open this notebook"
     for wanted in ("## Summary", "## Questions", "## References"):
         assert wanted in end, wanted
     questions = end.split("## Questions")[1]

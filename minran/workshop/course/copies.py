@@ -32,6 +32,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minran import _version
 from minran.errors import DataError, MinranError, expect, import_extra
 from minran.workshop.course.checking import RECORD, keep_answer, number_of
 from minran.workshop.course.kept import FILE
@@ -207,6 +208,8 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
             cell.outputs, cell.execution_count = [], None
             if "hide-input" in cell.metadata.get("tags", []):
                 cell.metadata["jupyter"] = {"source_hidden": True}  # JupyterLab folds it
+        if kind != "solution" and _version.REPOSITORY:
+            _from_elsewhere(cell, index, notebook.path.stem, _version.REPOSITORY)
         node.cells.append(cell)
         if task := tasks.get(index):
             cell.metadata["nbgrader"] = _nbgrader(task, "task")
@@ -228,6 +231,24 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
                 node.cells.append(more)
     nbformat.validate(node)
     return node
+
+
+def _from_elsewhere(cell: Any, index: int, stem: str, repository: str) -> None:
+    """Add to a cell what opens and runs the notebook in Colab: a badge, lines that install."""
+    if index == 0:
+        colab = "https://colab.research.google.com"
+        page = f"{colab}{repository.removeprefix('https:/').replace('github.com', 'github')}"
+        badge = f"[![Open in Colab]({colab}/assets/colab-badge.svg)]"
+        title, _, rest = cell.source.partition("\n")
+        cell.source = f"{title}\n\n{badge}({page}/blob/main/notebooks/{stem}.ipynb)\n{rest}"
+    elif "setup" in cell.metadata.get("tags", []):
+        cell.source = (
+            "import importlib.util\nimport subprocess\nimport sys\n\n"
+            'if importlib.util.find_spec("minran") is None:  # in Colab\n'
+            f'    wheel = "minran[notebooks] @ git+{repository}"\n'
+            '    subprocess.run([sys.executable, "-m", "pip", "install", "-q", wheel], check=True)'
+            f"\n\n{cell.source}"
+        )
 
 
 def _nbgrader(task: Task, role: str) -> dict[str, Any]:
