@@ -35,7 +35,9 @@
 import numpy as np
 
 from minran import nn, no_grad, ops, optim, tensor
-from minran.course import check, framed_signs
+from minran.backend import naive
+from minran.course import check, framed_signs, show_source
+from minran.inspect.masks import _judge
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
 
 SIGNS = ("ring", "plus", "saltire", "tee")
@@ -98,6 +100,9 @@ def linear_logits(x, weights, bias):
 
 # %% tags=["check"]
 check("00b.1", linear_logits)
+
+# %%
+show_source(naive.linear, docstring=False, after="00b.1")
 
 # %% [markdown]
 # **Training** repeats four lines: take a few images (a **batch**), compute the loss, compute its
@@ -326,6 +331,9 @@ def gate_and_pool(mask, trunk, learning):
 # %% tags=["check"]
 check("00b.3", gate_and_pool)
 
+# %%
+show_source(naive.gate, docstring=False, after="00b.3")
+
 # %% [markdown]
 # ## 5 · Learn the mask
 #
@@ -427,6 +435,9 @@ def pointing(masks, true):
 
 # %% tags=["check"]
 check("00b.4", pointing)
+
+# %%
+show_source(_judge, after="00b.4")
 
 # %% [markdown]
 # The baseline points at one position in all images: the one that is most often right. The other

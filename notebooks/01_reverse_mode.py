@@ -236,7 +236,8 @@ check("01.2", vjp_sum)
 # Compare with the library's own:
 
 # %%
-show_source(Mul, Sum, after="01.2")
+show_source(Mul, after="01.1")
+show_source(Sum, after="01.2")
 
 # %% [markdown]
 # ## 5 · The walk

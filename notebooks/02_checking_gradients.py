@@ -35,8 +35,10 @@ import numpy as np
 from minran import gradcheck, nn, ops, tensor
 from minran.course import InterpolationOtherCorners, SoftmaxSameForAll, check, planted, show_source
 from minran.gradcheck import check_op
+from minran.gradcheck.probe import Line
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
 from minran.ops.arithmetic import _unbroadcast
+from minran.workshop.course.planted import AveragePool
 
 colours = theme()
 
@@ -139,6 +141,9 @@ def central_gradient(f, x, h):
 
 # %% tags=["check"]
 check("02.1", central_gradient)
+
+# %%
+show_source(Line, after="02.1")
 
 # %% [markdown]
 # ## 3 · What broadcasting does to a gradient
@@ -357,6 +362,9 @@ culprit = next(name for name, report in verdicts.items() if not report.passed)
 
 # %% tags=["check"]
 check("02.3", culprit)
+
+# %%
+show_source(AveragePool, after="02.3")
 
 # %% [markdown]
 # Now look where it is wrong. Which pixels are right, and how do they differ from the others? Then

@@ -422,6 +422,9 @@ def col2im(gcolumns, x_shape, kernel, stride, padding):
 # %% tags=["check"]
 check("03.1", col2im)
 
+# %%
+show_source(cpu.conv._col2im, docstring=False, after="03.1")
+
 # %% [markdown]
 # The adjoint test of notebook 02 needs no other implementation: if $A$ is im2col and $A^\top$ is
 # your function, then $\langle A x, r\rangle = \langle x, A^\top r\rangle$ for random $x$ and
@@ -468,6 +471,9 @@ def conv2d_backward(gy, x, w, stride, padding):
 
 # %% tags=["check"]
 check("03.2", conv2d_backward)
+
+# %%
+show_source(naive.conv2d_backward, naive.conv._products, docstring=False, after="03.2")
 
 # %% [markdown]
 # ## 5 · The gradient is a convolution, too
@@ -540,7 +546,7 @@ print("(3.11) against the library:", abs(as_convolution.numpy() - x.grad).max())
 # gradients without any col2im.
 
 # %%
-show_source(cpu.conv.turned_adjoints)
+show_source(cpu.conv.turned_adjoints, after="03.2")
 
 # %% [markdown]
 # At stride 2 (the fourth matrix) the filter appears with gaps: the rows of $A^\top$ use $w_1$

@@ -225,6 +225,9 @@ def pool_size(size, kernel, stride, padding, ceil_mode):
 # %% tags=["check"]
 check("05.1", pool_size)
 
+# %%
+show_source(geometry.pool_output_size, docstring=False, after="05.1")
+
 # %% [markdown]
 # ## 2 · Where a maximum sends its gradient
 #

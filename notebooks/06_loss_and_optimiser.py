@@ -209,6 +209,9 @@ def cross_entropy_gradient(logits, targets):
 # %% tags=["check"]
 check("06.1", cross_entropy_gradient)
 
+# %%
+show_source(naive.cross_entropy_backward, docstring=False, after="06.1")
+
 # %% [markdown]
 # ## 3 · Gradient descent on a valley
 #

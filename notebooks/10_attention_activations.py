@@ -257,6 +257,9 @@ def spatial_backward(gy, x, y, mean, inv_std):
 # %% tags=["check"]
 check("10.2", spatial_backward)
 
+# %%
+show_source(naive.spatial_attention_backward, docstring=False, after="10.2")
+
 # %% [markdown]
 # Two facts follow, and are a quick test of any implementation: the gradient of $f_2$ has no part
 # along $x$, and that of $f_3$ has sum 0 over each map.

@@ -32,6 +32,7 @@ import numpy as np
 
 from minran import create_model, inspect
 from minran.course import bars_figure, check, show_source
+from minran.inspect.probe import multiply_adds
 from minran.inspect.style import dress, legend, new_figure, theme
 from minran.models import AttentionModule, ResidualAttentionNetwork
 from minran.models.units import Build
@@ -282,6 +283,9 @@ def module_multiply_adds(size, channels, depth, p=1, t=2, r=1):
 
 # %% tags=["check"]
 check("11.3", module_multiply_adds)
+
+# %%
+show_source(multiply_adds, after="11.3")
 
 # %%
 for stage, (size, channels, depth) in enumerate(((32, 64, 3), (16, 128, 2), (8, 256, 1)), start=1):

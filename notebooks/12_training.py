@@ -37,10 +37,12 @@ import numpy as np
 
 from minran import data
 from minran.course import check, show_source
+from minran.data.augment import cut_windows
 from minran.inspect.style import dress, new_figure, row_label, show, theme
 from minran.optim import multistep
 from minran.train import (
     LiveCurves,
+    Parts,
     Run,
     load_checkpoint,
     load_recipe,
@@ -115,6 +117,9 @@ def crop_and_mirror(image, top, left, mirrored, pad=4):
 
 # %% tags=["check"]
 check("12.1", crop_and_mirror)
+
+# %%
+show_source(cut_windows, docstring=False, after="12.1")
 
 # %% tags=["hide-input"]
 shapes = data.load_shapes("train", count=64)
@@ -249,6 +254,9 @@ both = snapshot, restore
 
 # %% tags=["check"]
 check("12.2", both)
+
+# %%
+show_source(Parts.checkpoint, Parts.restore, docstring=False, after="12.2")
 
 # %% [markdown]
 # The library keeps the same things except the generator. Every epoch's order and every batch's

@@ -41,6 +41,7 @@ from minran.course import (
     border_colour,
     check,
     curve_maps,
+    eight_channels,
     explore,
     inside_outside,
     mask_scores,
@@ -51,7 +52,7 @@ from minran.course import (
     variance_parts,
 )
 from minran.data import load_shapes
-from minran.inspect.masks import score_halves
+from minran.inspect.masks import _judge, score_halves
 from minran.inspect.style import (
     MAP_COLOURS,
     SIGNED_COLOURS,
@@ -254,6 +255,9 @@ def two_scores(level, truth, threshold):
 # %% tags=["check"]
 check("13.1", two_scores)
 
+# %%
+show_source(_judge, after="13.1")
+
 # %% [markdown]
 # ### Three traps
 #
@@ -383,6 +387,9 @@ def pick_channels(maps, outlines):
 
 # %% tags=["check"]
 check("13.2", pick_channels)
+
+# %%
+show_source(eight_channels, docstring=False, after="13.2")
 
 # %% tags=["hide-input"]
 stage2 = attentions[1]

@@ -32,7 +32,7 @@
 import numpy as np
 
 from minran.ablate import compare, student_t, summarise
-from minran.course import ablation, check
+from minran.course import ablation, check, show_source
 from minran.inspect.style import dress, legend, new_figure, theme
 
 colours = theme()
@@ -102,6 +102,9 @@ def margin(a, b):
 
 # %% tags=["check"]
 check("14.1", margin)
+
+# %%
+show_source(compare, after="14.1")
 
 # %% [markdown]
 # ### Does the rule keep its word?

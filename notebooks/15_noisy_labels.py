@@ -79,6 +79,9 @@ def noise_matrix(classes, clean_ratio):
 # %% tags=["check"]
 check("15.1", noise_matrix)
 
+# %%
+show_source(label_noise_matrix, docstring=False, after="15.1")
+
 # %% [markdown]
 # To draw labels from it, `corrupt_labels` compares a uniform number with the cumulative sums of the
 # right row. On **the built-in shapes (not CIFAR)**, half of the labels wrong:

@@ -456,7 +456,7 @@ print(f"a copy   of the same map, for comparison: {1e3 * once:.2f} ms")
 # bound.)
 
 # %%
-show_source(batch_norm)
+show_source(batch_norm, after="17.3")
 
 # %% [markdown]
 # A CUDA kernel needs no blocks: a thread holds its number in a register through all three

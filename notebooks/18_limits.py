@@ -197,6 +197,9 @@ def squeeze_excite_cost(channels, size, reduction=4):
 check("18.1", squeeze_excite_cost)
 
 # %%
+show_source(cost, after="18.1")
+
+# %%
 print("stage   mask: parameters, multiply-adds     gate: parameters, multiply-adds")
 model = create_model("attention56_cifar")
 for stage, (size, channels) in enumerate(((32, 64), (16, 128), (8, 256))):

@@ -17,6 +17,15 @@ from minran.workshop.course.show import read_kernel
 every_notebook = pytest.mark.parametrize("file", FILES, ids=names)
 TASKS = [task for file in FILES for task in checks_of(file.name.split("_")[0])]
 WRONG = wrong_answers()
+NOT_IN_THE_LIBRARY = {
+    **dict.fromkeys(("00.1", "00b.2"), "what the learner finds or paints"),
+    **dict.fromkeys(("07.1", "08.1", "08.3", "11.1", "11.2"), "counted by building the network"),
+    **dict.fromkeys(("09.2", "09.3", "14.2", "15.2", "17.1"), "an equation that it never computes"),
+    **dict.fromkeys((f"16.{k}" for k in range(1, 7)), "a test of the learner's own"),
+    "17.2": "a kernel to read and to write anew: it stands before the task",
+    **dict.fromkeys(("18.2", "18.3"), "not part of this network"),
+}
+"""The tasks whose answer has no counterpart that the notebook could show."""
 
 
 @every_notebook
@@ -92,6 +101,16 @@ def test_every_blank_fails(file: Path, tmp_path: Path) -> None:
     notebook = read_notebook(file)
     statuses = run_tasks(notebook, solution=False, folder=tmp_path)
     assert statuses == {task.name: "blank" for task in notebook.tasks}
+
+
+@every_notebook
+def test_the_source_is_shown_after_its_check_and_not_before(file: Path) -> None:
+    notebook = read_notebook(file)
+    cells = [cell.source for cell in notebook.cells]
+    for task in notebook.tasks:
+        shown = [k for k, source in enumerate(cells) if f'after="{task.name}"' in source]
+        assert bool(shown) != (task.name in NOT_IN_THE_LIBRARY), task.name
+        assert not shown or task.check < shown[0], task.name
 
 
 @pytest.mark.parametrize("task", TASKS)
