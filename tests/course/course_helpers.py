@@ -81,8 +81,8 @@ def run_tasks(notebook: Notebook, solution: bool, folder: Path) -> dict[str, str
     return statuses
 
 
-def wrong_answers() -> dict[str, list[tuple[str, Any]]]:
-    """The planted wrong answers, by task."""
+def wrong_answers() -> dict[str, list[tuple[Any, ...]]]:
+    """The planted wrong answers by task: what is wrong, the answer, words that name the mistake."""
     found = {}
     for file in sorted((Path(__file__).parent / "wrong").glob("*.py")):
         found |= runpy.run_path(str(file))["WRONG"]

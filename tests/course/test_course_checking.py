@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -115,6 +116,47 @@ def test_an_error_names_the_line_of_the_answer_and_the_hint() -> None:
     outcome = judge("01.2", in_numpy)
     assert outcome.status == "error" and outcome.where.startswith("line")
     assert "in_numpy" in outcome.where and "expand_dims" in outcome.hint
+
+
+def moves_x_in_place(f, x, h):  # type: ignore[no-untyped-def]
+    gradient = np.zeros(x.shape)
+    for i in np.ndindex(x.shape):
+        x[i] += h
+        ahead = f(x)
+        x[i] -= 2 * h
+        gradient[i] = (ahead - f(x)) / (2 * h)
+        x[i] += h
+    return gradient
+
+
+def work_in_floats(size, channels, depth, p=1, t=2, r=1):  # type: ignore[no-untyped-def]
+    unit, total = 17 / 16 * channels**2, 2.0 * channels**2 * size**2
+    total += (2 * p + t) * unit * size**2
+    for level in range(1, depth + 1):
+        size //= 2
+        total += (2 * r + (level < depth)) * unit * size**2
+    return total
+
+
+def in_split_blocks(x, gamma, beta, mean, var, eps, out):  # type: ignore[no-untyped-def]
+    scale = gamma / np.sqrt(var + eps)
+    for given, block in zip(np.array_split(x, len(x)), np.array_split(out, len(x)), strict=True):
+        np.multiply(given, scale, out=block)
+        np.add(block, beta - mean * scale, out=block)
+        np.maximum(block, 0, out=block)
+
+
+@pytest.mark.parametrize(
+    ("task", "answer"),
+    [
+        ("02.1", moves_x_in_place),
+        ("11.3", work_in_floats),
+        ("17.3", in_split_blocks),
+        ("18.1", lambda c, size, k=4: (2 * c * c / k + c / k + c, 2 * c * c / k)),
+    ],
+)
+def test_right_answers_written_in_another_way_pass(task: str, answer: Any) -> None:
+    assert str(judge(task, answer)) == f"Task {task}: passed"
 
 
 def test_nearly_equal_numbers_are_written_so_that_they_differ() -> None:

@@ -116,11 +116,13 @@ def test_the_source_is_shown_after_its_check_and_not_before(file: Path) -> None:
 @pytest.mark.parametrize("task", TASKS)
 def test_wrong_answers_fail_with_words_that_help(task: str) -> None:
     assert len(WRONG.get(task, [])) >= 2, f"task {task} needs two wrong answers at least"
-    for what, answer in WRONG[task]:
+    for what, answer, *words in WRONG[task]:
         outcome = judge(task, answer)
         assert outcome.status == "wrong", f"{what}: {outcome.status} {outcome.message}"
         assert outcome.message
         assert outcome.where or outcome.hint, what
+        for one in words:
+            assert one in str(outcome), f"{what}: {outcome}"
 
 
 @every_notebook

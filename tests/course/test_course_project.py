@@ -224,7 +224,7 @@ def test_a_wrong_piece_is_named_with_a_hint(
 ) -> None:
     """The planted wrong answers of its task, in the place of the piece."""
     pieces = project.read_pieces(short / FILE)
-    (_, wrong), *_ = WRONG[project.TASKS[name]]
+    (_, wrong, *_), *_ = WRONG[project.TASKS[name]]
     monkeypatch.setattr(project, "read_pieces", lambda file: {**pieces, name: wrong})
     passed = {pieces[one]: Outcome(project.TASKS[one], "passed") for one in pieces if one != name}
     monkeypatch.setattr(project, "judge", lambda task, one: passed.get(one) or judge(task, one))
@@ -239,7 +239,8 @@ def test_a_piece_that_only_the_network_shows_wrong_is_found(
 ) -> None:
     """Each check passes, and the running variance is not corrected: only the test loss shows it."""
     pieces = project.read_pieces(short / FILE)
-    wrong = dict(WRONG["04.2"])["biased variance"]
+    (what, wrong), *_ = WRONG["04.2"]
+    assert what == "biased variance"
     monkeypatch.setattr(project, "read_pieces", lambda file: {**pieces, "update_running": wrong})
     monkeypatch.setattr(project, "judge", lambda task, one: Outcome(task, "passed"))
     train_mine()

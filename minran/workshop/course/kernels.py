@@ -146,11 +146,17 @@ class Counted(np.ndarray):
     def _counted(self, function: Callable[..., Any], args: Any, options: dict[str, Any]) -> Any:
         args, options, out = _plain(args), _plain(options), options.get("out")
         result, given = function(*args, **options), _arrays([*args, *options.values()])
-        # A function that only gives another view, such as np.reshape, reads no number.
-        if out is not None or not any(np.may_share_memory(result, array) for array in given):
+        # A function that only gives other views, np.reshape or np.split, reads no number.
+        views = (np.may_share_memory(y, x) for y in _arrays(result) for x in given)
+        if out is not None or not any(views):
             self.passes.append(max((array.size for array in given), default=0))
         if out is not None:
             return out[0] if isinstance(out, tuple) else out
+        return self._marked(result)
+
+    def _marked(self, result: Any) -> Any:
+        if isinstance(result, list):
+            return [self._marked(one) for one in result]
         if not isinstance(result, np.ndarray) or result.ndim == 0:
             return result
         marked = result.view(Counted)

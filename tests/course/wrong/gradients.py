@@ -145,14 +145,14 @@ WRONG = {
         ("assigns instead of adding", assigns_gradients),
         ("walks oldest first", oldest_first),
         ("stops too early", forgets_the_inputs_of_the_first),
-        ("adds in place", adds_in_place),
-        ("returns the gradients of the leaves alone", leaves_only),
+        ("adds in place", adds_in_place, "one array may be the gradient of two names"),
+        ("returns the gradients of the leaves alone", leaves_only, "no gradient of L"),
     ],
     "02.1": [
         ("a one-sided difference", one_sided),
         ("divides by h", divides_by_h),
         ("moves every entry at once", moves_all_at_once),
-        ("leaves x moved", leaves_x_moved),
+        ("leaves x moved", leaves_x_moved, "put every entry back"),
     ],
     "02.2": [
         ("sums over added axes only", only_added_axes),

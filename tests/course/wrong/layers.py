@@ -165,6 +165,10 @@ def steps_with_the_old_velocity(p, grad, v, lr, momentum, weight_decay):
     return p - lr * (g + momentum * v), momentum * v + g
 
 
+def steps_too_early(p, grad, v, lr, momentum, weight_decay):
+    return p - lr * v, momentum * v + grad + weight_decay * p
+
+
 def decays_outside_of_the_velocity(p, grad, v, lr, momentum, weight_decay):
     v = momentum * v + grad
     return p - lr * (grad + momentum * v) - lr * weight_decay * p, v
@@ -213,7 +217,7 @@ WRONG = {
         ("feeds all equal maxima", partial(_route, ties="all")),
         ("takes the last of equal maxima", partial(_route, ties="last")),
         ("forgets the window's offset", partial(_route, offset=False)),
-        ("windows start at i * kernel", partial(_route, step="kernel")),
+        ("windows start at i * kernel", partial(_route, step="kernel"), "(i stride, j stride)"),
     ],
     "05.3": [
         ("interpolates the gradient down", interpolates_down),
@@ -222,14 +226,15 @@ WRONG = {
     ],
     "06.1": [
         ("overflows", overflows),
-        ("takes out one maximum for the batch", one_maximum_for_all),
+        ("takes out one maximum for the batch", one_maximum_for_all, "its own largest score"),
         ("forgets the mean", lambda logits, targets: _softmax(logits) - targets),
         ("wrong sign", lambda logits, targets: (targets - _softmax(logits)) / len(logits)),
         ("softmax over the batch", softmax_over_the_batch),
     ],
     "06.2": [
-        ("heavy ball", heavy_ball),
-        ("steps with the old velocity", steps_with_the_old_velocity),
+        ("heavy ball", heavy_ball, "the heavy ball"),
+        ("steps with g and the old velocity", steps_with_the_old_velocity, "the heavy ball"),
+        ("steps before it updates the velocity", steps_too_early, "before its update"),
         ("decays outside of the velocity", decays_outside_of_the_velocity),
         ("learning rate in the velocity", learning_rate_in_the_velocity),
     ],

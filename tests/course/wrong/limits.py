@@ -294,7 +294,7 @@ class Unused(LocalOnly):
 WRONG = {
     "16.1": [
         ("runs the mask alone", mask_alone),
-        ("asks for names of classes", class_names),
+        ("asks for names of classes", class_names, "test what the module computes"),
         ("asks for names of bugs", known_bugs),
         ("compares shapes", all_shapes),
         ("returns a verdict", returns),
@@ -302,14 +302,14 @@ WRONG = {
     ],
     "16.2": [
         ("a number seen once", smallest_is_four),
-        ("asks for names of classes", class_names),
+        ("asks for names of classes", class_names, "test what the module computes"),
         ("compares shapes of the whole", all_shapes),
         ("only runs it", always_passes),
     ],
     "16.3": [
         ("half-pixel centres", half_pixels),
         ("asks for the class", interpolation_class),
-        ("asks for names of classes", class_names),
+        ("asks for names of classes", class_names, "test what the module computes"),
         ("compares shapes", all_shapes),
     ],
     "16.4": [
@@ -324,8 +324,8 @@ WRONG = {
     ],
     "16.6": [
         ("the naive gate", naive),
-        ("only that H is larger than T", larger_than_the_trunk),
-        ("asks for names of classes", class_names),
+        ("only that H is larger than T", larger_than_the_trunk, "(1 + M/2) T"),
+        ("asks for names of classes", class_names, "test what the module computes"),
         ("believes the label", says_residual),
         ("compares shapes", all_shapes),
     ],
@@ -339,8 +339,12 @@ WRONG = {
         ("a barrier that some never reach", barrier_in_the_branch),
         ("only the first numbers", no_stride),
         ("one thread adds the cells", one_thread),
-        ("one thread adds the cells after enough barriers", barriers_for_show),
-        ("every thread adds all values", all_by_everybody),
+        (
+            "one thread adds the cells after enough barriers",
+            barriers_for_show,
+            "adds one other cell",
+        ),
+        ("every thread adds all values", all_by_everybody, "reads 8 of the 8 values"),
         ("no tree at all", no_barrier),
     ],
     "17.3": [
@@ -372,6 +376,6 @@ WRONG = {
         ("one map for all channels", OneMap),
         ("an hourglass of depth 1", Costly),
         ("a layer that is not used", Unused),
-        ("no parameters", NothingToLearn),
+        ("no parameters", NothingToLearn, "no parameters"),
     ],
 }

@@ -215,8 +215,16 @@ WRONG = {
         ("forgets batch norm", forgets_batch_norm),
         ("never projects", lambda cin, cout, stride=1: _count(cin, cout, stride, projects=False)),
         ("always projects", lambda cin, cout, stride=1: _count(cin, cout, stride, projects=True)),
-        ("a quarter of cin", lambda cin, cout, stride=1: _count(cin, cout, stride, inner=cin // 4)),
-        ("asks the library", lambda *case: PreActUnit(BUILD, *case).num_parameters()),
+        (
+            "a quarter of cin",
+            lambda cin, cout, stride=1: _count(cin, cout, stride, inner=cin // 4),
+            "cout / 4",
+        ),
+        (
+            "asks the library",
+            lambda *case: PreActUnit(BUILD, *case).num_parameters(),
+            "write the answer yourself",
+        ),
     ],
     "07.2": [
         ("projects the raw input", ProjectsTheRawInput),
@@ -226,7 +234,7 @@ WRONG = {
         ("adds the pre-activated input", AddsThePreActivated),
         ("strides too early", StridesTooEarly),
         ("has a bias", HasABias),
-        ("the library's unit", TheLibrarys),
+        ("the library's unit", TheLibrarys, "write the answer yourself"),
         ("the library's forward", TheLibrarysForward),
     ],
     "08.1": [
@@ -240,7 +248,7 @@ WRONG = {
         ("adds the input of the level", AddsTheInput),
         ("does not interpolate at the end", StaysSmall),
         ("an instance's method", NoSkip.forward),
-        ("nothing written", Unchanged),
+        ("nothing written", Unchanged, "write the answer yourself"),
         ("asks the library", AsksTheLibrary),
     ],
     "08.3": [

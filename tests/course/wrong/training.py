@@ -86,6 +86,11 @@ def ious(maps, outlines):
     return [inspect.score(maps[..., c], outlines).iou for c in range(maps.shape[3])]
 
 
+def central(maps, outlines):
+    middle = np.broadcast_to(inspect.centre_map(outlines.shape[1:]) > 0.5, outlines.shape)
+    return np.argsort(ious(maps, middle))[::-1][:8]
+
+
 def welch(a, b, ddof=1, t=student_t):
     va, vb = np.var(a, ddof=ddof) / len(a), np.var(b, ddof=ddof) / len(b)
     freedom = (va + vb) ** 2 / (va**2 / (len(a) - 1) + vb**2 / (len(b) - 1))
@@ -109,7 +114,7 @@ WRONG = {
         ("mirrors up and down", partial(window, flip=np.s_[::-1])),
         ("never mirrors", partial(window, flip=np.s_[:])),
         ("rows for columns", lambda x, top, left, *how: window(x, left, top, *how)),
-        ("repeats the edge", partial(window, mode="edge")),
+        ("repeats the edge", partial(window, mode="edge"), "zeros on all four sides"),
         ("mirrors the channels too", partial(window, flip=np.s_[:, ::-1, ::-1])),
     ],
     "12.2": [
@@ -119,7 +124,7 @@ WRONG = {
         ("parameters without running statistics", parameters_only()),
         ("keeps the arrays, not copies", not_copied()),
         ("snapshot alone", snapshot),
-        ("the job itself, copied", (deepcopy, copies_the_job)),
+        ("the job itself, copied", (deepcopy, copies_the_job), "keep arrays, numbers and text"),
         (
             "the generator itself, copied",
             (
@@ -142,6 +147,7 @@ WRONG = {
         (
             "whether the first brightest pixel hits",
             scores(pointing=lambda level, truth: truth.ravel()[level.argmax()]),
+            "all pixels that equal the maximum",
         ),
         ("iou alone", lambda level, truth, threshold: iou(level >= threshold, truth)),
     ],
@@ -151,6 +157,7 @@ WRONG = {
             "those that vary most",
             lambda maps, outlines: inspect.choose_channels(maps, "variance", 8).indices,
         ),
+        ("those that are bright in the middle", central, "the outlines say where"),
         ("the worst", lambda maps, outlines: np.argsort(ious(maps[:60], outlines[:60]))[:8]),
         ("all channels", lambda maps, outlines: np.arange(maps.shape[3])),
         ("scores, not places", lambda maps, outlines: maps.mean((0, 1, 2))[:8]),

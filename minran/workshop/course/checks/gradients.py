@@ -450,6 +450,7 @@ def check_6_2(nesterov_step: Function) -> None:
             known = {
                 "this step is the new v, which is g + momentum times the old v: the heavy ball "
                 "(6.11); Nesterov's is g + momentum times the new v": p - lr * new,
+                "this step is made with v as it was before its update": p - lr * v,
                 "the sign: down the slope": p + lr * (g + momentum * new),
             }
             where = f"step {step}, momentum {momentum}, weight_decay {weight_decay}, lr {lr}"
