@@ -30,25 +30,29 @@ Thing = TypeVar("Thing", bound=Callable[..., Any])
 _KINDS: dict[Any, str] = {np.ndarray: "a NumPy array", str: "text", Path: "a path"}
 
 
-def checked(error: Kind = ShapeError) -> Callable[[Thing], Thing]:
+def checked(
+    error: Kind = ShapeError, **limits: float | tuple[str, ...]
+) -> Callable[[Thing], Thing]:
     """Let a function, or the `__init__` of a class, check its arguments against its annotations.
 
     Raises `error` naming the function and the argument, before the function runs. Whole numbers,
     finite numbers, True or False, text, paths, arrays, classes of minran, and sequences and
     mappings of those are checked; other annotations are not. What asks for more memory than there
     is raises `error` too.
+
+    limits: by argument, the least number that it may be, or the words.
     """
 
     def wrap(thing: Thing) -> Thing:
         if isinstance(thing, type):
-            thing.__init__ = _wrapped(thing.__init__, thing.__name__, error)  # type: ignore[misc]
+            thing.__init__ = _wrapped(thing.__init__, thing.__name__, error, limits)  # type: ignore[misc]
             return thing
-        return typing.cast(Thing, _wrapped(thing, thing.__name__, error))
+        return typing.cast(Thing, _wrapped(thing, thing.__name__, error, limits))
 
     return wrap
 
 
-def _wrapped(function: Any, name: str, error: Kind) -> Any:
+def _wrapped(function: Any, name: str, error: Kind, limits: dict[str, Any]) -> Any:
     signature = inspect.signature(function)
     hints: dict[str, Any] = {}
 
@@ -62,7 +66,7 @@ def _wrapped(function: Any, name: str, error: Kind) -> Any:
             return function(*args, **kwargs)  # Python says what is missing, or too much
         for key, value in given.items():
             if key in hints:
-                _check(hints[key], value, f"{name}: {key}", error)
+                _check(hints[key], value, f"{name}: {key}", error, limits.get(key, -math.inf))
         try:
             return function(*args, **kwargs)
         except MemoryError as memory:
@@ -84,8 +88,8 @@ def _hints(signature: inspect.Signature, function: Any) -> dict[str, Any]:
     return found
 
 
-def _check(hint: Any, value: Any, what: str, error: Kind) -> None:
-    """Raise `error` unless `value` is what `hint` says."""
+def _check(hint: Any, value: Any, what: str, error: Kind, limit: Any = -math.inf) -> None:
+    """Raise `error` unless `value` is what `hint` says, and within the limit."""
     origin, inner = typing.get_origin(hint) or hint, typing.get_args(hint)
 
     def need(good: bool, kind: str, given: Any = value) -> None:
@@ -95,11 +99,13 @@ def _check(hint: Any, value: Any, what: str, error: Kind) -> None:
             raise error(f"{what} must be {kind}, got {type(given).__name__} {shown}")
 
     if origin in (types.UnionType, typing.Union):
-        _check_union(inner, value, what, error)
+        _check_union(inner, value, what, error, limit)
+    elif isinstance(limit, tuple):
+        need(isinstance(value, str) and value in limit, " or ".join(map(repr, limit)))
     elif hint is int:
-        expect_whole(value, what, -math.inf, error=error)
+        expect_whole(value, what, limit, error=error)
     elif hint is float:
-        expect_number(value, what, -math.inf, error=error)
+        expect_number(value, what, limit, error=error)
     elif hint is bool:
         expect_bool(value, what, error)
     elif origin is tuple and ... not in inner:
@@ -127,7 +133,7 @@ def _check(hint: Any, value: Any, what: str, error: Kind) -> None:
         need(isinstance(value, hint), _KINDS.get(hint, f"a {hint.__name__}"))
 
 
-def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: Kind) -> None:
+def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: Kind, limit: Any) -> None:
     """Any of several; with one kind and None, the sentence is about that kind."""
     rest = [kind for kind in kinds if kind is not type(None)]
     if value is None and len(rest) < len(kinds):
@@ -137,7 +143,7 @@ def _check_union(kinds: tuple[Any, ...], value: Any, what: str, error: Kind) -> 
     failures = []
     for kind in rest:
         try:
-            return _check(kind, value, what, error)
+            return _check(kind, value, what, error, limit)
         except MinranError as problem:
             failures.append(problem)
     raise failures[0]  # the wider kind of number or list is written first

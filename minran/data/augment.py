@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.errors import DataError, expect, expect_whole
+from minran.errors import DataError, expect
 from minran.files import explained
 from minran.hints import checked
 
@@ -22,7 +22,7 @@ DEFAULT_STD = 64.0
 PAD = 4
 
 
-@checked()
+@checked(pad=0)
 def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """Pad every image with `pad` zeros on each side, cut a random window, mirror half of them.
 
@@ -37,7 +37,6 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) 
     (2, 32, 32, 3)
     """
     expect(images.ndim == 4, f"pad_crop_flip: images must be (N, H, W, C), got {images.shape}")
-    expect(pad >= 0, f"pad_crop_flip: pad must not be negative, got {pad}")
     return cut_windows(images, draw_windows(len(images), rng, pad), pad)
 
 
@@ -136,7 +135,7 @@ def _enlarge(image: np.ndarray, start: float, length: float, axis: int) -> np.nd
     return low + share * (high - low)
 
 
-@checked()
+@checked(size=0)
 def cutout(
     images: np.ndarray, rng: np.random.Generator, size: int = 8, fill: float = 0.0
 ) -> np.ndarray:
@@ -153,7 +152,6 @@ def cutout(
     4
     """
     expect(images.ndim == 4, f"cutout: images must be (N, H, W, C), got {images.shape}")
-    expect(size >= 0, f"cutout: size must not be negative, got {size}")
     return hide_squares(images, draw_squares(images.shape, rng, size), size, fill)
 
 
@@ -202,7 +200,7 @@ def mixup(
     return blend(images), blend(targets)
 
 
-@checked()
+@checked(num_classes=1)
 def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """Return y[n, k] = 1 if labels[n] = k else 0, as (N, K) float32.
 
@@ -214,7 +212,6 @@ def one_hot(labels: np.ndarray, num_classes: int) -> np.ndarray:
     """
     message = f"one_hot: labels must be (N,) integers, got {labels.shape} {labels.dtype}"
     expect(labels.ndim == 1 and labels.dtype.kind in "iu", message)
-    expect_whole(num_classes, "one_hot: num_classes")
     outside = (labels < 0) | (labels >= num_classes)
     message = f"one_hot: labels must lie in 0..{num_classes - 1}, got {labels[outside][:1]}"
     expect(not outside.any(), message)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from minran.data.archive import Source, extract, fetch_first, md5_of
-from minran.data.dataset import Dataset, check_labels, check_split, need
+from minran.data.dataset import SPLITS, Dataset, check_labels, need
 from minran.data.unpickle import load_pickle
 from minran.errors import DataError, shortened
 from minran.hints import checked
@@ -104,7 +104,7 @@ CIFAR100 = Collection(
 )
 
 
-@checked(DataError)
+@checked(DataError, split=SPLITS)
 def load_cifar10(
     data_dir: str | os.PathLike[str] | None = None, split: str = "train", download: bool = True
 ) -> Dataset:
@@ -121,7 +121,7 @@ def load_cifar10(
     return _load(CIFAR10, "labels", data_folder(data_dir), split, download)
 
 
-@checked(DataError)
+@checked(DataError, split=SPLITS, label_kind=("fine", "coarse"))
 def load_cifar100(
     data_dir: str | os.PathLike[str] | None = None,
     split: str = "train",
@@ -133,8 +133,6 @@ def load_cifar100(
     label_kind: "fine" for the 100 classes, "coarse" for the 20 groups of five. Everything else,
     the errors too, is as in `load_cifar10`.
     """
-    known = label_kind in ("fine", "coarse")
-    need(known, f'cifar100: label_kind must be "fine" or "coarse", got {label_kind!r}')
     return _load(CIFAR100, f"{label_kind}_labels", data_folder(data_dir), split, download)
 
 
@@ -163,7 +161,6 @@ def mirror(url: str) -> str:
 
 def _load(collection: Collection, key: str, root: Path, split: str, download: bool) -> Dataset:
     """The images of a split, with the labels of the kind `key`."""
-    check_split(split)
     class_names = collection.classes[key]
     message = f"{collection.name}: {root} is a file; name the folder that holds it"
     need(root.is_dir() or not root.exists(), message)

@@ -178,12 +178,7 @@ def check_labels(labels: np.ndarray, num_classes: int, source: str) -> None:
         raise DataError(f"{source}: {label} is out of range {words}")
 
 
-def check_split(split: str) -> None:
-    """Raise DataError unless `split` is "train" or "test"."""
-    need(split in SPLITS, f'split must be "train" or "test", got {split!r}')
-
-
-@checked(DataError)
+@checked(DataError, num_classes=2)
 def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
     """Return the transition matrix of Eq. 7: a label stays with probability r = clean_ratio.
 
@@ -198,7 +193,6 @@ def label_noise_matrix(num_classes: int, clean_ratio: float) -> np.ndarray:
            [0.25, 0.5 , 0.25],
            [0.25, 0.25, 0.5 ]])
     """
-    need(num_classes >= 2, f"num_classes must be at least 2, got {num_classes}")
     need(0 <= clean_ratio <= 1, f"clean_ratio must lie in [0, 1], got {clean_ratio}")
     matrix = np.full((num_classes, num_classes), (1 - clean_ratio) / (num_classes - 1))
     np.fill_diagonal(matrix, clean_ratio)

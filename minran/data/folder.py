@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minran.data.dataset import Dataset, check_split, need
-from minran.data.pictures import NAMED, SUFFIXES, PictureFiles, expect_square, read_all, survey
+from minran.data.dataset import SPLITS, Dataset, need
+from minran.data.pictures import FITS, NAMED, SUFFIXES, PictureFiles, read_all, survey
 from minran.errors import DataError, some
 from minran.hints import checked
 
@@ -28,7 +28,7 @@ _PART = re.compile(
 _LITTER = ("__macosx", "@eadir", "$recycle.bin", "system volume information", "lost+found")
 
 
-@checked(DataError)
+@checked(DataError, size=1, seed=0, memory=0, split=SPLITS, fit=FITS)
 def load_folder(
     path: str | os.PathLike[str],
     size: int = 32,
@@ -63,13 +63,8 @@ def load_folder(
     Raises DataError when Pillow is missing, the folder has no classes or may be meant in two ways,
     a class has too few images, or (unless `skip_bad`) naming images that cannot be read.
     """
-    if split is not None:
-        check_split(split)
-    expect_square("load_folder", size, fit)
     between = 0 < test_fraction < 1
     need(between, f"load_folder: test_fraction must lie between 0 and 1, got {test_fraction}")
-    need(memory >= 0, f"load_folder: memory must not be negative, got {memory}")
-    need(seed >= 0, f"load_folder: seed must not be negative, got {seed}")
     root = Path(path).expanduser()
     try:
         class_names, pairs = _list_split(root, split, test_fraction, seed)

@@ -25,7 +25,7 @@ Batch = tuple[np.ndarray, ...]
 _ORDER_STREAM, _BATCH_STREAM = 1, 2
 
 
-@checked(DataError)
+@checked(DataError, batch_size=1, seed=0, cutout=0, mixup=0, prefetch=0)
 class Loader:
     """Serve a data set in batches, epoch by epoch.
 
@@ -64,10 +64,6 @@ class Loader:
         share: Callable[[int], slice] | None = None,
     ) -> None:
         need(len(dataset) > 0, f"Loader: the data set {dataset.name} is empty")
-        need(batch_size >= 1, f"Loader: batch_size must be at least 1, got {batch_size}")
-        numbers = {"seed": seed, "cutout": cutout, "mixup": mixup, "prefetch": prefetch}
-        for name, value in numbers.items():
-            need(value >= 0, f"Loader: {name} must not be negative, got {value}")
         kinds = {False: "", True: "paper", "paper": "paper", "imagenet": "imagenet"}
         known = f'Loader: augment must be False, "paper" or "imagenet", got {augment!r}'
         need(augment in kinds, known)
@@ -90,10 +86,9 @@ class Loader:
         whole, rest = divmod(len(self.dataset), self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    @checked(DataError)
+    @checked(DataError, epoch=0)
     def order(self, epoch: int) -> np.ndarray:
         """Return the order in which `epoch` visits the images: a permutation of 0..N-1."""
-        need(epoch >= 0, f"Loader: epoch must not be negative, got {epoch}")
         if not self.shuffle:
             return np.arange(len(self.dataset))
         rng = np.random.default_rng([_ORDER_STREAM, self.seed, epoch])

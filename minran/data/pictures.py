@@ -43,24 +43,17 @@ _ENDS = {"GIF": b";", "JPEG": b"\xff\xd9", "PNG": b"IEND\xaeB`\x82"}
 """How a whole file ends. What ends in another way may still be whole."""
 
 
-@checked(DataError)
+@checked(DataError, size=1, fit=FITS)
 def read_pictures(files: Sequence[str | Path], size: int = 32, fit: str = "cut") -> np.ndarray:
     """Read image files as (N, size, size, 3) uint8, made square as `load_folder` does it.
 
     Raises DataError naming the files that cannot be read, or when Pillow is missing.
     """
     need(len(files) > 0, "read_pictures: expected at least one file, got none")
-    expect_square("read_pictures", size, fit)
     pictures, bad = read_all(list(map(str, files)), size, fit)
     named = [f"{files[place]} ({reason})" for place, reason in bad.items()]
     need(not bad, f"could not read {some(named, NAMED)}")
     return pictures
-
-
-def expect_square(who: str, size: int, fit: str) -> None:
-    """Raise DataError unless images can be made square so."""
-    need(size >= 1, f"{who}: size must be at least 1, got {size}")
-    need(fit in FITS, f"{who}: fit must be {' or '.join(map(repr, FITS))}, got {fit!r}")
 
 
 class PictureFiles(Pictures):

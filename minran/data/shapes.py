@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minran.data.dataset import SPLITS, Dataset, check_split, need
+from minran.data.dataset import SPLITS, Dataset
 from minran.errors import DataError
 from minran.hints import checked
 
@@ -24,7 +24,7 @@ _SINE_OF_60 = np.float32(np.sqrt(3) / 2)
 BLOCK = 100
 
 
-@checked(DataError)
+@checked(DataError, count=1, seed=0, size=16, split=SPLITS)
 def load_shapes(
     split: str = "train", count: int | None = None, seed: int = 0, size: int = 32
 ) -> Dataset:
@@ -41,11 +41,7 @@ def load_shapes(
     >>> shapes.images.shape, shapes.masks.shape, shapes.class_names[shapes.labels[0]]
     ((20, 32, 32, 3), (20, 32, 32), 'bars')
     """
-    check_split(split)
     count = DEFAULT_COUNTS[split] if count is None else count
-    need(count >= 1, f"load_shapes: count must be at least 1, got {count}")
-    need(size >= 16, f"load_shapes: size must be at least 16, got {size}")
-    need(seed >= 0, f"load_shapes: seed must not be negative, got {seed}")
     images = np.empty((count, size, size, 3), np.uint8)
     labels = np.empty(count, np.int64)
     masks = np.empty((count, size, size), np.bool_)

@@ -230,10 +230,9 @@ def before_after_figure(
     return figure
 
 
-@checked()
+@checked(bins=1)
 def histogram_figure(attentions: Sequence[Attention], bins: int = 60, dark: bool = False) -> Figure:
     """The distribution of the values of each mask: does it gate, or stay in the middle?"""
-    expect(bins >= 1, f"histogram_figure: bins must be at least 1, got {bins}")
     expect(bool(attentions), "histogram_figure: there are no masks")
     colours = theme(dark)
     figure = new_figure(2.7 * len(attentions) + 0.4, 2.6, dark)
@@ -251,7 +250,7 @@ def histogram_figure(attentions: Sequence[Attention], bins: int = 60, dark: bool
     return figure
 
 
-@checked()
+@checked(count=1)
 def prediction_figure(
     images: np.ndarray,
     probabilities: np.ndarray,
@@ -275,7 +274,6 @@ def prediction_figure(
     titles = (
         [plain(class_names[k], 24) for k in labels] if labels is not None else [""] * len(images)
     )
-    expect(count >= 1, f"prediction_figure: count must be at least 1, got {count}")
     colours = theme(dark)
     figure = new_figure(5.4, 1.6 * len(images) + 0.3, dark)
     grid = figure.subplots(len(images), 2, squeeze=False, width_ratios=[1, 2.2])
@@ -406,7 +404,7 @@ def quickstart_figure(
     return figure
 
 
-@checked()
+@checked(count=1)
 def quickstart_report(
     model: Module,
     history: History,
@@ -421,7 +419,6 @@ def quickstart_report(
     Shown are the first images of `count` different classes, whatever the answers; channels
     are chosen over all images of `test`: a few hundred are enough.
     """
-    expect(count >= 1, f"quickstart_report: count must be at least 1, got {count}")
     needed = ("images", "labels", "class_names", "masks")
     lacks = [name for name in needed if not hasattr(test, name)]
     expect(not lacks, f"quickstart_report: test must be a data set; it has no {', '.join(lacks)}")

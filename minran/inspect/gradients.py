@@ -124,7 +124,7 @@ class Reach:
         )
 
 
-@checked()
+@checked(pictures=1, seed=0)
 def mask_reach(
     model: Module, image_size: probe.Size = None, pictures: int = 4, seed: int = 0
 ) -> list[Reach]:
@@ -136,8 +136,6 @@ def mask_reach(
     to one pixel, so one image shows too small a field; several are united. Larger `pictures`
     come closer to the true field from below.
     """
-    expect(pictures >= 1, f"mask_reach: pictures must be at least 1, got {pictures}")
-    expect(seed >= 0, f"mask_reach: seed must be at least 0, got {seed}")
     found = probe.attention_modules(model, "mask_reach")
     blank = probe.blank_picture(model, image_size)
     rng = np.random.default_rng(seed)

@@ -113,7 +113,7 @@ RULES = {
 }
 
 
-@checked()
+@checked(rule=(*RULES, "given"))
 def choose_channels(
     mask: np.ndarray, rule: str = "variance", count: int = 3, channels: Sequence[int] | None = None
 ) -> Channels:
@@ -130,8 +130,6 @@ def choose_channels(
     """
     expect(mask.ndim == 4, f"choose_channels: the mask must be (N, h, w, C), got {mask.shape}")
     total = mask.shape[3]
-    known = (*RULES, "given")
-    expect(rule in known, f"choose_channels: rule must be one of {known}, got {rule!r}")
     if rule == "given" or channels is not None:
         chosen, words = list(map(int, channels or ())), "given by hand"
         expect(

@@ -13,7 +13,6 @@ import numpy as np
 from minran import backend, ops
 from minran.autograd import Array, Op, Tensor, no_grad, watch_forward
 from minran.backend import shapes
-from minran.errors import expect, expect_whole
 from minran.hints import checked
 from minran.inspect.probe import Size, blank_picture
 from minran.nn import Module
@@ -68,7 +67,7 @@ class Memory:
         return "\n".join(text_table(lines, right=(1,)))
 
 
-@checked()
+@checked(batch=1, test_batch=0, device=("cpu", "gpu"))
 def memory(
     model: Module,
     batch: int,
@@ -90,9 +89,6 @@ def memory(
     >>> inspect.memory(minran.create_model("attention56"), 32).total > 4 << 30
     True
     """
-    expect_whole(batch, "memory: batch")
-    expect_whole(test_batch, "memory: test_batch", 0)
-    expect(device in ("cpu", "gpu"), f'memory: device must be "cpu" or "gpu", got {device!r}')
     gpu, picture = device == "gpu", blank_picture(model, image_size)
     stored = np.dtype(backend.activations(picture.data).dtype)
     parameters = model.parameters()

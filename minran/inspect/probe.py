@@ -151,7 +151,7 @@ def class_probabilities(model: Module, images: Any, batch_size: int = 64) -> np.
     return backend.load("numpy").softmax(logits)
 
 
-@checked()
+@checked(count=1)
 def surest_mistakes(
     model: Module, batches: Iterable[Any], count: int = 8
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -160,7 +160,6 @@ def surest_mistakes(
     batches: of images (N, H, W, C), prepared as for training, and labels (N,) -> the numbers of
     the images as they came (M,), their labels (M,) and probabilities (M, K).
     """
-    expect_whole(count, "surest_mistakes: count")
     worst: dict[int, list[tuple[float, int, np.ndarray]]] = defaultdict(list)
     seen = 0
     for images, labels, *_ in batches:
@@ -177,7 +176,7 @@ def surest_mistakes(
     return np.array(numbers, int), np.array(labels, int), np.array(found)
 
 
-@checked()
+@checked(by=("stage", "module"))
 def stage_responses(
     model: Module, images: Any, by: str = "stage", batch_size: int = 64
 ) -> dict[str, float]:
@@ -193,9 +192,6 @@ def stage_responses(
     >>> list(inspect.stage_responses(model, np.zeros((2, 32, 32, 3), "float32")))
     ['stem', 'stage 1', 'stage 2', 'tail']
     """
-    expect(
-        by in ("stage", "module"), f'stage_responses: by must be "stage" or "module", got {by!r}'
-    )
     wanted: dict[int, str] = {}
     for name, module in model.named_modules():
         if by == "module" and isinstance(module, AttentionModule):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minran.errors import CheckpointError, RecipeError, expect_whole
+from minran.errors import CheckpointError, RecipeError
 from minran.files import expect_ending
 from minran.hints import checked
 from minran.interop.onnx_export import export_onnx
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-@checked(RecipeError)
+@checked(RecipeError, num_classes=1)
 def create_twin(name: str, num_classes: int | None = None, **options: object) -> torch.nn.Module:
     """Build the PyTorch twin of `minran.create_model(name, num_classes, **options)`.
 
@@ -46,7 +46,6 @@ def create_twin(name: str, num_classes: int | None = None, **options: object) ->
     (`minran.interop.twin.TwinSpec` lists the options).
     """
     if num_classes is not None:
-        expect_whole(num_classes, "create_twin: num_classes", error=RecipeError)
         options["num_classes"] = num_classes
     require_torch()
     from minran.interop.twin import build

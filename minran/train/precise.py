@@ -10,14 +10,14 @@ import numpy as np
 from minran import backend, distributed
 from minran.autograd import no_grad
 from minran.data import Loader
-from minran.errors import RecipeError, expect_whole
+from minran.errors import RecipeError
 from minran.hints import checked
 from minran.nn import BatchNorm2d, Module
 from minran.train.setup import Parts
 from minran.train.steps import inputs
 
 
-@checked(RecipeError)
+@checked(RecipeError, count=1)
 def precise_norm(model: Module, loader: Loader, count: int) -> None:
     """Set the running mean and variance of batch norms to exact averages over batches.
 
@@ -33,7 +33,6 @@ def precise_norm(model: Module, loader: Loader, count: int) -> None:
     processes all call this, each normalises its share, and all get the same statistics.
     Raises RecipeError unless `count` is at least 1.
     """
-    expect_whole(count, "precise_norm: count", error=RecipeError)
     modules = [module for _, module in model.named_modules()]
     norms = [norm for norm in modules if isinstance(norm, BatchNorm2d) and norm.training]
     if not norms:

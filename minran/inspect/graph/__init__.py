@@ -23,7 +23,7 @@ MOST_BOXES = 3000
 UNIT_NAMES = tuple(unit.__name__ for unit in UNITS.values())
 
 
-@checked()
+@checked(depth=0)
 def graph(
     tensor: Tensor,
     calls: list[Call] | None = None,
@@ -46,13 +46,12 @@ def graph(
     >>> graph(y, calls, model, depth=1).text.startswith("<svg")
     True
     """
-    expect(depth is None or depth >= 0, f"graph: depth must be at least 0, got {depth}")
     names = {} if model is None else names_by_id(model)
     root, edges = flow(tensor, calls or [], names, leaves=True)
     return _draw(root, edges, depth, collapse, skip=0, title="autograd graph")
 
 
-@checked()
+@checked(depth=0)
 def module_graph(
     model: Module,
     image_size: Size = None,
@@ -69,7 +68,6 @@ def module_graph(
     >>> drawing.text.startswith("<svg")
     True
     """
-    expect(depth is None or depth >= 0, f"module_graph: depth must be at least 0, got {depth}")
     x = blank_picture(model, image_size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)

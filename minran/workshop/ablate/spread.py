@@ -77,13 +77,12 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Difference:
     return Difference(value, student_t(freedom) * float(np.sqrt(v1 + v2)))
 
 
-@checked()
+@checked(freedom=1)
 def student_t(freedom: float, confidence: float = CONFIDENCE) -> float:
     """The t for which Student's distribution has the share `confidence` between -t and t.
 
     With t = sqrt(f) tan(a) its density becomes cos(a)^(f - 1) da, which is added up numerically.
     """
-    expect_number(freedom, "student_t: freedom", 1)
     expect_number(confidence, "student_t: confidence", 0, 1)
     middles = (np.arange(200_000) + 0.5) * (np.pi / 2 / 200_000)
     share = np.cumsum(np.cos(middles) ** (freedom - 1))

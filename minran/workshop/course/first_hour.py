@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minran.errors import DataError, expect
+from minran.errors import DataError
 from minran.hints import checked
 
 SIZE, SIGNS = 20, ("ring", "plus", "saltire", "tee")
@@ -33,7 +33,7 @@ class FramedSigns(NamedTuple):
     corners: np.ndarray
 
 
-@checked(DataError)
+@checked(DataError, count=1, seed=0)
 def framed_signs(count: int, seed: int = 0) -> FramedSigns:
     """Images of three different signs of 3x3 pixels; the kind of the framed one is the label.
 
@@ -47,8 +47,6 @@ def framed_signs(count: int, seed: int = 0) -> FramedSigns:
     >>> framed_signs(2).images.shape
     (2, 20, 20, 1)
     """
-    expect(count >= 1, f"framed_signs: count must be at least 1, got {count}", DataError)
-    expect(seed >= 0, f"framed_signs: seed must not be negative, got {seed}", DataError)
     rng = np.random.default_rng(seed)
     images = 0.15 * rng.standard_normal((count, SIZE, SIZE, 1)).astype(np.float32)
     masks = np.zeros_like(images)
