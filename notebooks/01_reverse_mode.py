@@ -125,6 +125,9 @@ print(f"dL/da = {a.grad[0]}, dL/db = {b.grad[0]}, dL/dc = {c.grad[0]}")
 # look at Jacobians of real ops. Each row below was made with one call of `backward`, with one unit
 # vector as $g_y$. (*Softmax* makes the numbers of a row positive and their sum 1, notebook 06;
 # *interpolate* enlarges an image, notebook 05.)
+#
+# Before you run the next cells, predict: $x$ has 4 rows of 4 numbers. What share of the entries is
+# not zero in the Jacobian of `x * w`, of `x.sum(0)`, of `x @ w`?
 
 
 # %%
@@ -300,6 +303,10 @@ show_source(autograd.walk, autograd._arrivals, autograd._sum, Op, after="01.3")
 # Difference quotients need one forward pass for each parameter too, and are easy to measure. The
 # network: one layer of $n$ *neurons*, each a weighted sum of $n$ inputs and then a sigmoid. It has
 # $n^2$ parameters and gets 64 examples at once.
+#
+# Before you run the next cells, predict: with 48 neurons, how many forward passes do difference
+# quotients take? By what factor is one walk faster? And how many times as long as a forward pass
+# are forward and backward together?
 
 
 # %%

@@ -76,6 +76,9 @@ colours = theme()
 # $$
 #
 # One term falls with $h$, the other grows: on two logarithmic axes, the letter V.
+#
+# Before you look at the figure, predict from (2.3), with $|f| = |f'''|$: which $h$ is best in
+# float64, and which in float32? How many right digits are there to be had in each?
 
 
 # %% tags=["hide-input"]
@@ -313,6 +316,9 @@ print(gradcheck(ops.relu, np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]]), name="relu wi
 # Both sides are $\sum_{ij} r_i A_{ij} x_j$. There is no $h$ in it and no Taylor formula, so it
 # holds to the last digits, and it needs one forward and one backward pass, whatever the size. So it
 # is the test to use for large arrays.
+#
+# Before you run the next cell, predict: all of this is float64. To how many digits do both sides
+# agree for the first three operations, and for the last one, whose backward is wrong?
 
 
 # %%
@@ -363,9 +369,6 @@ culprit = next(name for name, report in verdicts.items() if not report.passed)
 # %% tags=["check"]
 check("02.3", culprit)
 
-# %%
-show_source(AveragePool, after="02.3")
-
 # %% [markdown]
 # Now look where it is wrong. Which pixels are right, and how do they differ from the others? Then
 # say what the bug is, before you read the source.
@@ -377,6 +380,9 @@ if culprit in suspects:
 else:
     found = "set culprit above, then run this cell again"
 found
+
+# %%
+show_source(AveragePool, after="02.3")
 
 # %% [markdown]
 # ## 9 · Checks that come with the library

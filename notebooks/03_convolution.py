@@ -280,6 +280,9 @@ print("product against loops:", abs(by_product - by_loops).max())
 # convolution** costs none: its windows are the pixels, $\mathrm{cols}(x)$ is
 # `x.reshape(-1, C)`, no copy at all. Two of the three convolutions in each unit of this network
 # are 1 × 1.
+#
+# Before you run the next cell, predict: the array `x` above has 2 images of 8 × 7 pixels with 3
+# channels. How many numbers does $\mathrm{cols}(x)$ hold for 3 × 3 windows, stride 2, padding 1?
 
 # %%
 print("pixels copied by im2col:", columns.size, "from", x.size)
@@ -354,7 +357,11 @@ print("(3.7) against the library:", abs(gw - wt.grad).max())
 # Pixel 12 of the figure above was copied four times, so four numbers add up on it. Copying
 # forward is adding backward: the rule of notebook 01 for a variable that is used more than once,
 # and the same duality as between `broadcast` and `sum`. Note that col2im does not undo im2col.
-# Send ones forward and back, and each pixel holds the number of windows that saw it:
+# Send ones forward and back, and each pixel holds the number of windows that saw it.
+#
+# Before you run the next cells, predict for an image of 9 × 9 pixels and windows of 3 × 3: how
+# often is the middle pixel seen at stride 1, how often a corner, without padding and with $p = 1$?
+# Which numbers come at stride 2? And how many of the 81 pixels do 1 × 1 windows at stride 2 miss?
 
 
 # %%

@@ -305,6 +305,9 @@ for stage, (size, channels, depth) in enumerate(((32, 64, 3), (16, 128, 2), (8, 
 # ## 6 · Where parameters and work are
 #
 # The same by part. The table's last lines are the totals.
+#
+# Before you run the next cells, predict from section 5: which part of Attention-56 has the most
+# parameters, and which does the most work? What share of each is in the masks of the whole network?
 
 # %%
 summary = counts["attention56_cifar"]

@@ -65,8 +65,8 @@ for number, bug in enumerate(BUGS.values(), start=1):
 
 # %% [markdown]
 # That they train is easily shown. Give the healthy module and the six modules with bugs 30 steps to
-# learn random targets. All errors fall, and **nothing in the numbers says which one is right**: the
-# lowest error here belongs to a module with a bug.
+# learn random targets. Before you run the next cell, predict: in how many of the seven does the
+# error fall? Which place does the healthy module take?
 
 # %%
 x, target = features(size=8, count=4), features(size=8, count=4, seed=2)
@@ -92,6 +92,9 @@ for name, module in modules.items():
     print(f"{name:20} error {errors[0]:6.2f} -> {errors[-1]:5.2f}")
 
 # %% [markdown]
+# All errors fall, and **nothing in the numbers says which one is right**: the lowest error here
+# belongs to a module with a bug.
+#
 # (One of the six would not get past *our* optimiser: it refuses a parameter without a gradient.
 # PyTorch's passes over it in silence, and so does the cell above.)
 #
@@ -289,6 +292,9 @@ check("16.4", test_no_norm_before_sigmoid)
 #
 # What it does: the weights are initialised, saved, counted, and never used. A port's parameter
 # count is then no check of anything, and comparisons "at equal size" are wrong.
+#
+# Before you run the next cell, predict: `healthy()` has 16 channels and depth 2, so nine units.
+# How many parameters more does the module with the bug have?
 
 # %%
 for name in ("healthy", "unused projections"):
@@ -345,7 +351,7 @@ check("16.6", test_gate_is_residual)
 #
 # All your tests on all modules. A good test fails on its own bug and passes on the healthy module;
 # one that fails on other bugs as well is not wrong, but its message will send somebody to the wrong
-# place.
+# place. Before you run the next cells, predict: in how many of the 42 squares does a test fail?
 
 # %%
 tests = (

@@ -37,6 +37,7 @@ def test_the_form(file: Path) -> None:
         assert wanted in start, wanted
     for wanted in ("## Summary", "## Questions", "## References"):
         assert wanted in end, wanted
+    assert notebook.number == "00" or re.search(r"\bpredict", end.split("\n## 1")[1]), "no question"
     questions = end.split("## Questions")[1]
     assert 3 <= questions.count("<details>") <= 6
     assert questions.count("<details>") == questions.count("</details>")
