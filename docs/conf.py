@@ -54,7 +54,6 @@ myst_heading_anchors = 3
 math_numfig = False
 math_eqref_format = "Eq. {number}"
 nb_execution_mode = "off"  # docs/_ext/learn.py runs them
-nb_ipywidgets_js: dict[str, dict[str, str]] = {}  # sliders are pictures here; nothing from outside
 nb_merge_streams = True
 suppress_warnings = ["mystnb.unknown_mime_type"]
 

@@ -486,7 +486,7 @@ def draw_paths(lr=0.03, momentum=0.8):
 
 
 # %%
-explore(draw_paths, lr=(0.005, 0.01, 0.03, 0.05, 0.065), momentum=(0.5, 0.7, 0.8, 0.9, 0.95))
+explore(draw_paths, lr=(0.005, 0.01, 0.03, 0.05, 0.065), momentum=(0.5, 0.8, 0.95))
 
 # %%
 for kind in kinds:

@@ -155,11 +155,11 @@ check("08.1", mask_heights)
 hourglass_figure(depth=3, size=32)
 
 # %% [markdown]
-# Another one, with an odd size, depth 3 and $r = 2$ (with a running kernel these are sliders): each
-# interpolation ends on the size that the map had on the way down.
+# Others, to choose: depth, image size and $r$. Sizes may be odd: each interpolation ends on the
+# size that the map had on the way down.
 
 # %%
-explore(hourglass_figure, depth=[1, 2, 3, 4], size=[14, 28, 33, 43, 56], r=[1, 2, 3])
+explore(hourglass_figure, depth=[1, 2, 3, 4], size=[28, 33, 56], r=[1, 2])
 
 # %% [markdown]
 # In the library a level contains the next one, as (8.3)-(8.6) do: an `Hourglass` of depth 3 holds

@@ -10,7 +10,7 @@
 #     name: python3
 #   minran:
 #     number: 10
-#     seconds: 5
+#     seconds: 10
 #     minutes: 60
 # ---
 
@@ -27,7 +27,7 @@
 #   with the number of channels;
 # - read the paper's Table 1, and say what it can decide.
 #
-# **Time**: 60 minutes to read and do; runs in 5 seconds on 2 cores.
+# **Time**: 60 minutes to read and do; runs in 10 seconds on 2 cores.
 # **Needs**: notebooks 01 (vector-Jacobian products), 04 (batch norm) and 08 (the mask).
 
 # %% tags=["setup"]

@@ -101,9 +101,9 @@ for attention in attentions:
     print(f"{attention.title}: M, T and H have the shape {attention.mask.shape[1:]}")
 
 # %% [markdown]
-# Every channel has a mask of its own: 16, 48 and 96 of them. In a running notebook, sliders choose
-# stage, channel and image; a saved page shows one choice. $M$ is drawn from 0 (black) to 1
-# (yellow); $T$ and $M\,T$ have both signs, share one scale, and 0 is white.
+# Every channel has a mask of its own: 16, 48 and 96 of them. Choose stage, channel and image. $M$
+# is drawn from 0 (black) to 1 (yellow); $T$ and $M\,T$ have both signs, share one scale, and 0 is
+# white.
 
 # %% tags=["hide-input"]
 _, firsts = np.unique(shapes.labels, return_index=True)
@@ -133,7 +133,7 @@ def viewer(stage, channel, image):
     return figure
 
 
-explore(viewer, stage=(1, 2, 3), channel=range(16), image=range(6))
+explore(viewer, stage=(1, 2, 3), channel=range(3), image=range(3))
 
 # %% [markdown]
 # ### Does the mask gate at all?

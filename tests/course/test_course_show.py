@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from minran.course import explore, frames, show_source
 from minran.errors import GradientError, MinranError, ShapeError
 from minran.inspect.style import new_figure
 from minran.workshop.course.checking import judge
-from minran.workshop.course.show import STATIC, passed_tasks, read_source
+from minran.workshop.course.show import passed_tasks, read_source
 from minran.workshop.course.steps import backward_steps
 
 
@@ -93,16 +92,25 @@ def test_frames() -> None:
         frames([figure, figure], ["one"])
 
 
-def test_explore_without_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(STATIC, "1")
-    assert explore(lambda a, b: (a, b), a=[1, 2, 3], b="xy") == (2, "y")
-    monkeypatch.delenv(STATIC)
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    assert explore(lambda a: a, a=[1, 2, 3]) == 2
+def test_explore_draws_all_combinations() -> None:
+    asked = []
+
+    def draw(size: int, odd: bool) -> object:
+        asked.append((size, odd))
+        return new_figure(1, 1, dark=False)
+
+    shown = explore(draw, size=[1, 2, 3], odd=[False, True])
+    assert asked == [(n, odd) for n in (1, 2, 3) for odd in (False, True)]
+    assert shown.captions[3] == "size = 2, odd = True"
+    html = shown._repr_html_()
+    assert html.count("<figure ") == 6 and html.count(" hidden>") == 5 and "<script" not in html
+    assert html.count('type="radio"') == 3 + 2 and html.count(" checked ") == 2
+    first = re.search(r'<figure class="f([\d-]+)"><figcaption>(.*?)<', html).groups()
+    assert first == ("1-1", "size = 2, odd = True"), "the middle values come first"
+    assert re.search(r"#[\w-]+-0-1:checked~#[\w-]+-1-1:checked~\.f1-1\{display:block\}", html)
+    assert 'alt="size = 2, odd = True"' in html
 
 
-def test_explore_with_widgets(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("ipywidgets")
-    monkeypatch.delenv(STATIC, raising=False)
-    box = explore(lambda size: size, size=[1, 2, 3])
-    assert box.children[0].value == 2
+def test_explore_draws_few_figures() -> None:
+    with pytest.raises(ShapeError, match="at most 60 figures are drawn, got 63"):
+        explore(len, a=range(9), b=range(7))

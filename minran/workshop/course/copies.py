@@ -36,7 +36,7 @@ from minran import _version
 from minran.errors import DataError, MinranError, expect, import_extra
 from minran.workshop.course.checking import RECORD, keep_answer, number_of
 from minran.workshop.course.kept import FILE
-from minran.workshop.course.show import PACKAGE, STATIC
+from minran.workshop.course.show import PACKAGE
 
 _OFFLINE = "import minran.workshop.course.copies as _; _.go_offline()"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -416,7 +416,6 @@ def _environment(record: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, places)),
         RECORD: str(record),
-        STATIC: "1",
         **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"),  # nobody is there
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

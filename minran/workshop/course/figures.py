@@ -40,10 +40,10 @@ def _cell(
     axes.text(x, y, text, ha="center", va="center", fontsize=8.5, color=ink)
 
 
-def owners_figure() -> Picture:
+def owners_figure(moment: int = 0) -> Picture:
     """Which thread owns which number: in a grid-stride loop, and when each has a run of its own.
 
-    Framed are the numbers that the threads read first, at the same moment.
+    Framed are the numbers that the threads read at the same moment.
     """
     threads, count = 4, 32
     limits = {"xlim": (-7, count - 0.3), "ylim": (-3.35, 0.65)}
@@ -58,12 +58,12 @@ def owners_figure() -> Picture:
         for item, (thread, when) in enumerate(places):
             paint: Any = colours.colours[thread % len(colours.colours)]
             ink, edge = colours.paper, colours.text
-            if when:
+            if when != moment:
                 paint, ink, edge = (paint, 0.4), colours.text, "none"
             _cell(axes, item, y, str(thread), paint, ink, edgecolor=edge)
         axes.text(-1, y, words, ha="right", va="center", color=colours.text)
-    words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment 0"
-    axes.text(-0.45, -2.8, words, va="top", fontsize=9, color=colours.faint)
+    words = f"memory, number 0 to {count - 1}; framed: what the {threads} threads read at moment"
+    axes.text(-0.45, -2.8, f"{words} {moment}", va="top", fontsize=9, color=colours.faint)
     return figure
 
 
@@ -139,6 +139,7 @@ def _levels(
 ) -> tuple[list[tuple[int, int]], bool]:
     """From a run: heights on the way down and up, and whether pools read the level above."""
     body = kind(Build(np.random.default_rng(0)), 4, depth, r)
+    body.eval()  # a batch norm takes maps of one value then
     with no_grad():
         calls = trace(body, tensor(np.zeros((1, size, size, 4), np.float32)))
     heights = {name: call.output.shape[1] for name, call in calls.items()}

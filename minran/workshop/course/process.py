@@ -26,7 +26,7 @@ import numpy as np
 
 from minran.errors import MinranError, expect
 from minran.workshop.course.checking import GRADING, Raised, Remote, Wrong
-from minran.workshop.course.show import PACKAGE, STATIC
+from minran.workshop.course.show import PACKAGE
 from minran.workshop.course.wire import Line
 
 START_SECONDS = 120
@@ -269,7 +269,6 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join([root, *places]),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "agg",
-        STATIC: "1",
         GRADING: "1",
     }
 

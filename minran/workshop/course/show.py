@@ -1,7 +1,6 @@
-"""What a notebook shows: sources in colours, kernels with notes, figures to step through, sliders.
+"""What a notebook shows: sources in colours, kernels with notes, figures to step through.
 
-`frames` needs no JavaScript and no kernel, so it works in a saved page too. `explore` wants
-ipywidgets; without it, or where nobody can move a slider, it shows one image.
+`frames` and `explore` need neither JavaScript nor a kernel, so they work in a saved page too.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import ast
 import base64
 import inspect
 import itertools
+import math
 import os
 import re
 import sys
@@ -21,11 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import minran
-from minran.errors import MinranError, expect, pip_install, shortened
+from minran.errors import MinranError, expect, shortened
 from minran.hints import checked
-
-STATIC = "MINRAN_STATIC"
-"""Set where nobody can move a slider: `explore` then draws one image."""
 
 PACKAGE = Path(minran.__file__).parent
 
@@ -195,36 +192,53 @@ def read_kernel(file: str, name: str, notes: Mapping[str, str] | None = None) ->
     return Source(match.group(), where, "cuda", beside, stale)
 
 
-# --- things to move
+# --- figures to step through
+
+MOST = 60
+"""Figures that `explore` draws at most: all are in the page."""
 
 _count = itertools.count()
 
 
 @dataclass
 class Frames:
-    """Figures to step through by clicking, or with the arrow keys; see `frames`."""
+    """Figures to step through by clicking, or with the arrow keys; see `frames` and `explore`."""
 
     pictures: Sequence[Any]
     captions: Sequence[str]
+    choices: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    """By name, a row of buttons each; the figures are those of all combinations, in order."""
 
     def __repr__(self) -> str:
         return "\n".join(f"{k}. {text}" for k, text in enumerate(self.captions))
 
     def _repr_html_(self) -> str:
-        # Radio buttons that show the picture after them: a browser steps through them alone.
+        # Radio buttons that show a figure after them: a browser does it alone, without scripts.
         name = f"minran-frames-{os.getpid()}-{next(_count)}"
+        rows = self.choices or {"": range(len(self.pictures))}
+        first = [len(values) // 2 if self.choices else 0 for values in rows.values()]
         rules, buttons, bodies = "", "", ""
-        for k, (picture, caption) in enumerate(zip(self.pictures, self.captions, strict=True)):
-            one, words, first = f"{name}-{k}", escape(caption), "" if k else " checked"
-            button = f'<input type="radio" name="{name}" id="{one}"{first} aria-label="{words}">'
-            buttons += f'{button}<label for="{one}">{k}</label>'
-            text = f"<figcaption>{words}</figcaption>"
-            bodies += f'<figure class="f{k}">{text}{_as_html(picture)}</figure>'
-            rules += f"#{one}:checked~.f{k}{{display:block}}"
+        for row, (what, values) in enumerate(rows.items()):
+            buttons += f"<span>{escape(what)} </span>" * bool(what)
+            for k, value in enumerate(values):
+                one, checked = f"{name}-{row}-{k}", " checked" * (k == first[row])
+                words = escape(f"{what} {value}" if what else self.captions[k])
+                buttons += f'<input type="radio" name="{name}-{row}" id="{one}"{checked} '
+                buttons += f'aria-label="{words}"><label for="{one}">{escape(str(value))}</label>'
+            buttons += "<br>"
+        places = list(itertools.product(*(range(len(values)) for values in rows.values())))
+        for place, picture, text in zip(places, self.pictures, self.captions, strict=True):
+            kind = "f" + "-".join(map(str, place))
+            hidden = "" if list(place) == first else " hidden"  # where no style is let through
+            words = f"<figcaption>{escape(text)}</figcaption>"
+            bodies += f'<figure class="{kind}"{hidden}>{words}{_as_html(picture, text)}</figure>'
+            rules += "~".join(f"#{name}-{row}-{k}:checked" for row, k in enumerate(place))
+            rules += f"~.{kind}{{display:block}}"
         style = (
             f".{name}{{font:14px system-ui,sans-serif}}"
             f".{name} figure{{display:none;margin:8px 0;overflow-x:auto}}"
             f".{name} figcaption{{margin:6px 0;min-height:1.4em}}"
+            f".{name} span{{display:inline-block;min-width:6em}}"
             f".{name} input{{position:absolute;opacity:0}}"
             f".{name} label{{display:inline-block;min-width:1.3em;text-align:center;cursor:pointer;"
             "border:1px solid #8884;border-radius:4px;padding:1px 5px;margin:1px}"
@@ -234,13 +248,13 @@ class Frames:
         return f'<style>{style}</style><div class="{name}">{buttons}{bodies}</div>'
 
 
-def _as_html(picture: Any) -> str:
+def _as_html(picture: Any, words: str) -> str:
     if hasattr(picture, "_repr_svg_"):
         return str(picture._repr_svg_())
     data = base64.b64encode(picture._repr_png_()).decode()
     # On a narrow page the figure around it scrolls: its numbers stay large enough to read.
     style = "max-width:max(100%,600px)"
-    return f'<img src="data:image/png;base64,{data}" style="{style}" alt="">'
+    return f'<img src="data:image/png;base64,{data}" style="{style}" alt="{escape(words)}">'
 
 
 @checked()
@@ -256,27 +270,18 @@ def frames(pictures: Sequence[Any], captions: Sequence[str]) -> Frames:
 
 
 @checked()
-def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Any:
-    """Call `draw(name=value, ...)` for the values that sliders choose, and show what it returns.
+def explore(draw: Callable[..., Any], **choices: Sequence[Any]) -> Frames:
+    """Draw `draw(name=value, ...)` for all combinations of values; buttons choose what is seen.
 
-    choices: by name of the argument, the values to choose from; the middle one comes first.
-    Without ipywidgets the image of the first choice is returned, and a line says so.
+    choices: by name of the argument, the values to choose from; the middle one comes first. All
+    figures are drawn now and lie in the page, so that nothing needs to run when it is read. Raises
+    ShapeError for a name without values, and for more than 60 combinations.
     """
     for name, values in choices.items():
         several = isinstance(values, Collection) and len(values) > 0
         expect(several, f"explore: {name} must list values to choose from, got {shortened(values)}")
-    start = {name: list(values)[len(values) // 2] for name, values in choices.items()}
-    if os.environ.get(STATIC):
-        return draw(**start)
-    try:
-        import ipywidgets
-        from IPython.display import display
-    except ImportError:
-        print(f"One image; {pip_install('notebooks')} gives sliders.")
-        return draw(**start)
-    sliders = {}
-    for name, values in choices.items():
-        how = {"value": start[name], "description": name, "continuous_update": False}
-        sliders[name] = ipywidgets.SelectionSlider(options=list(values), **how)
-    output = ipywidgets.interactive_output(lambda **chosen: display(draw(**chosen)), sliders)
-    return ipywidgets.VBox([*sliders.values(), output])
+    count = math.prod(map(len, choices.values()))
+    expect(count <= MOST, f"explore: at most {MOST} figures are drawn, got {count} combinations")
+    states = [dict(zip(choices, values)) for values in itertools.product(*choices.values())]
+    words = [", ".join(f"{name} = {value}" for name, value in one.items()) for one in states]
+    return Frames([draw(**one) for one in states], words, choices)
