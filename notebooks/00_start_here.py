@@ -258,7 +258,7 @@ show_source(ops.gate, after="00.2")
 # `from my_minran import gated`. At the end of notebook 09 these pieces train a network, whose
 # losses must be those of minran. You may edit the file: `check` changes only sections that it wrote
 # itself. (In Colab each notebook has a machine of its own: download the file there, and upload it
-# in the next notebook.)
+# in the next notebook. A notebook that you hand in is graded without the file.)
 #
 # ## 5 · Symbols
 #

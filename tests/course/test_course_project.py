@@ -135,6 +135,8 @@ def test_only_a_notebook_keeps_what_passes(
     monkeypatch.delenv(NBGRADER)
     check("00.2", found["gated"])
     assert capsys.readouterr().out.endswith(f"Task 00.2: passed\nKept in {FILE}.\n")
+    check("00.2", project.read_pieces(Path(FILE))["gated"])
+    assert capsys.readouterr().out == "Task 00.2: passed\n", "imported from there"
 
 
 def test_a_kernel_keeps_its_answers() -> None:

@@ -29,7 +29,7 @@ from minran.errors import DataError, GradientError, MinranError, expect
 from minran.gradcheck import gradcheck
 from minran.hints import checked
 from minran.workshop.course.checks import NOTEBOOKS
-from minran.workshop.course.kept import FILE, cells_that_ran, keep
+from minran.workshop.course.kept import FILE, cells_that_ran, is_kept, keep
 from minran.workshop.course.show import PACKAGE, passed_tasks
 
 RECORD = "MINRAN_COURSE_RECORD"
@@ -308,7 +308,7 @@ def check(task: str, answer: Any) -> None:
             file.write(json.dumps(asdict(outcome)) + "\n")
     if os.environ.get(NBGRADER):
         require(outcome.passed, outcome.message, outcome.where, outcome.hint)
-    elif outcome.passed and (cells := cells_that_ran()):
+    elif outcome.passed and not is_kept(answer) and (cells := cells_that_ran()):
         named = getattr(answer, "__name__", "") == answer_of(find_check(task))[0]
         if kept := keep_answer(task, cells if named else [], Path(FILE)):
             print(kept)

@@ -147,6 +147,11 @@ def _code(node: ast.stmt, lines: list[str]) -> str:
     return "\n".join(lines[first : node.end_lineno])
 
 
+def is_kept(answer: Any) -> bool:
+    """Whether an answer was imported from the file."""
+    return bool(getattr(answer, "__module__", "") == Path(FILE).stem)
+
+
 def cells_that_ran() -> list[str]:
     """The sources of the cells that this notebook has run; none where there is no notebook."""
     ipython: Any = sys.modules.get("IPython")
