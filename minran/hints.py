@@ -31,7 +31,7 @@ _KINDS: dict[Any, str] = {np.ndarray: "a NumPy array", str: "text", Path: "a pat
 
 
 def checked(
-    error: Kind = ShapeError, **limits: float | tuple[str, ...]
+    error: Kind = ShapeError, **limits: float | str | tuple[str, ...]
 ) -> Callable[[Thing], Thing]:
     """Let a function, or the `__init__` of a class, check its arguments against its annotations.
 
@@ -40,7 +40,7 @@ def checked(
     mappings of those are checked; other annotations are not. What asks for more memory than there
     is raises `error` too.
 
-    limits: by argument, the least number that it may be, or the words.
+    limits: by argument, the least number that it may be, the words, or an array's axes: "(N, 3)".
     """
 
     def wrap(thing: Thing) -> Thing:
@@ -94,14 +94,19 @@ def _check(hint: Any, value: Any, what: str, error: Kind, limit: Any = -math.inf
 
     def need(good: bool, kind: str, given: Any = value) -> None:
         if not good:
-            many = isinstance(given, np.ndarray)
-            shown = f"an array {given.shape}" if many else shortened(given)
-            raise error(f"{what} must be {kind}, got {type(given).__name__} {shown}")
+            shown = f"{type(given).__name__} {shortened(given)}"
+            shown = f"an array {given.shape}" if isinstance(given, np.ndarray) else shown
+            raise error(f"{what} must be {kind}, got {shown}")
 
     if origin in (types.UnionType, typing.Union):
         _check_union(inner, value, what, error, limit)
     elif isinstance(limit, tuple):
         need(isinstance(value, str) and value in limit, " or ".join(map(repr, limit)))
+    elif isinstance(limit, str):
+        own = value.shape if isinstance(value, np.ndarray) else ()
+        axes = [axis for axis in limit.strip("()").split(",") if axis]
+        fits = all(not axis.strip().isdigit() or int(axis) == size for axis, size in zip(axes, own))
+        need(len(axes) == len(own) and fits, f"an array {limit}")
     elif hint is int:
         expect_whole(value, what, limit, error=error)
     elif hint is float:

@@ -22,7 +22,7 @@ DEFAULT_STD = 64.0
 PAD = 4
 
 
-@checked(pad=0)
+@checked(images="(N, H, W, C)", pad=0)
 def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) -> np.ndarray:
     """Pad every image with `pad` zeros on each side, cut a random window, mirror half of them.
 
@@ -36,7 +36,6 @@ def pad_crop_flip(images: np.ndarray, rng: np.random.Generator, pad: int = PAD) 
     >>> data.pad_crop_flip(images, np.random.default_rng(0)).shape
     (2, 32, 32, 3)
     """
-    expect(images.ndim == 4, f"pad_crop_flip: images must be (N, H, W, C), got {images.shape}")
     return cut_windows(images, draw_windows(len(images), rng, pad), pad)
 
 
@@ -64,7 +63,7 @@ _TRIES = 10
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # how light red, green and blue look
 
 
-@checked()
+@checked(images="(N, H, W, 3)")
 def scale_crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """ImageNet's augmentation: a random window of any size, mirrored or not, in other colours.
 
@@ -82,8 +81,6 @@ def scale_crop_flip(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     >>> data.scale_crop_flip(images, np.random.default_rng(0)).shape
     (2, 64, 64, 3)
     """
-    good = images.ndim == 4 and images.shape[3] == 3
-    expect(good, f"scale_crop_flip: images must be (N, H, W, 3), got {images.shape}")
     return vary(images, draw_variations(images.shape, rng))
 
 
@@ -135,7 +132,7 @@ def _enlarge(image: np.ndarray, start: float, length: float, axis: int) -> np.nd
     return low + share * (high - low)
 
 
-@checked(size=0)
+@checked(images="(N, H, W, C)", size=0)
 def cutout(
     images: np.ndarray, rng: np.random.Generator, size: int = 8, fill: float = 0.0
 ) -> np.ndarray:
@@ -151,7 +148,6 @@ def cutout(
     >>> int((data.cutout(ones, np.random.default_rng(0), size=2) == 0).sum())
     4
     """
-    expect(images.ndim == 4, f"cutout: images must be (N, H, W, C), got {images.shape}")
     return hide_squares(images, draw_squares(images.shape, rng, size), size, fill)
 
 
@@ -236,7 +232,7 @@ def per_pixel_mean(images: np.ndarray) -> np.ndarray:
     return images.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-@checked()
+@checked(mean="(H, W, C)")
 @dataclass(frozen=True)
 class Preprocess:
     """Turn images into network inputs: (x - mean) / std, x in 0..255.
@@ -257,8 +253,6 @@ class Preprocess:
     std: float = DEFAULT_STD
 
     def __post_init__(self) -> None:
-        shape = self.mean.shape
-        expect(len(shape) == 3, f"Preprocess: mean must be (H, W, C), got {shape}")
         expect(self.std > 0, f"Preprocess: std must be positive, got {self.std}", DataError)
 
     @classmethod

@@ -152,7 +152,7 @@ class Dataset:
         return replace(part, images=part.images[:])
 
 
-@checked(DataError)
+@checked(DataError, labels="(N,)")
 def in_turns(labels: np.ndarray) -> np.ndarray:
     """The order in which classes take turns: the first image of each, the second of each, ...
 
@@ -161,7 +161,6 @@ def in_turns(labels: np.ndarray) -> np.ndarray:
     >>> data.in_turns(np.array([0, 0, 0, 1, 2, 2])).tolist()
     [0, 3, 4, 1, 5, 2]
     """
-    need(labels.ndim == 1, f"in_turns: labels must be (N,), got {labels.shape}")
     turns = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):
         own = labels == label

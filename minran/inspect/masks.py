@@ -80,10 +80,9 @@ def attention_maps(model: Module, images: Any, batch_size: int = 64) -> list[Att
     ]
 
 
-@checked()
+@checked(mask="(N, h, w, C)")
 def channel_mean(mask: np.ndarray) -> np.ndarray:
     """The mean over channels: (N, h, w, C) -> (N, h, w)."""
-    expect(mask.ndim == 4, f"channel_mean: the mask must be (N, h, w, C), got {mask.shape}")
     return mask.mean(axis=3)
 
 
@@ -113,7 +112,7 @@ RULES = {
 }
 
 
-@checked(rule=(*RULES, "given"))
+@checked(mask="(N, h, w, C)", rule=(*RULES, "given"))
 def choose_channels(
     mask: np.ndarray, rule: str = "variance", count: int = 3, channels: Sequence[int] | None = None
 ) -> Channels:
@@ -128,7 +127,6 @@ def choose_channels(
     >>> inspect.choose_channels(mask, "variance", count=1).indices
     (2,)
     """
-    expect(mask.ndim == 4, f"choose_channels: the mask must be (N, h, w, C), got {mask.shape}")
     total = mask.shape[3]
     if rule == "given" or channels is not None:
         chosen, words = list(map(int, channels or ())), "given by hand"
@@ -158,14 +156,13 @@ def _rank(mask: np.ndarray, rule: str) -> np.ndarray:
     return np.divide(third, scale, out=np.zeros_like(third), where=scale > 1e-12).mean(axis=0)
 
 
-@checked()
+@checked(maps="(N, h, w)")
 def resize_maps(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(N, h, w) -> (N, H, W), bilinear; a value stands at the middle of the patch it was made from.
 
     >>> inspect.resize_maps(np.array([[[0.0, 1.0]]]), (1, 4))
     array([[[0.  , 0.25, 0.75, 1.  ]]], dtype=float32)
     """
-    expect(maps.ndim == 3, f"resize_maps: maps must be (N, h, w), got {maps.shape}")
     if maps.shape[1:] == size:
         return maps
     array = np.ascontiguousarray(maps[..., None], np.float32)

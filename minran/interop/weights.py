@@ -238,13 +238,13 @@ def _to_array(torch: ModuleType, name: str, tensor: Any) -> np.ndarray:
     for kind, applies in kinds.items():
         wanted = f"{what} is {kind}; expected a dense tensor of numbers"
         expect(not applies, wanted, CheckpointError)
-    try:
+    with explained(
+        CheckpointError, f"{what} cannot be read: ", kinds=(RuntimeError, TypeError, ValueError)
+    ):
         tensor, known = tensor.detach().cpu(), (torch.float16, torch.float32, torch.float64)
         if tensor.is_floating_point() and tensor.dtype not in known:
             tensor = tensor.float()
         return np.asarray(tensor.resolve_neg().numpy())
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{what} cannot be read: {error}") from error
 
 
 def _split(name: str) -> tuple[str, str]:
