@@ -26,6 +26,7 @@ extensions = [
     "sphinx.ext.mathjax",
     "sphinx-mathjax-offline",
     "docstrings",
+    "inline",
     "tags",
 ]
 exclude_patterns = ["_build", "_ext", "_generated"]

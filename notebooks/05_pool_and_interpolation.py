@@ -157,7 +157,7 @@ def draw_windows(size=8, kernel=3, stride=2, padding=0, ceil_mode=True, axis=Non
             "s",
             markersize=13,
             markeredgecolor=colours.faint,
-            markerfacecolor="none" if not real else "#f3c9c0" if unread else "#cfe0ee",
+            markerfacecolor="none" if not real else (colours.colours[int(unread)], 0.25),
             linestyle="none",
             markeredgewidth=0.8 if real else 0.4,
         )
@@ -393,7 +393,7 @@ def draw_places(small=4, large=7, axis=None, align_corners=True):
         np.zeros(small),
         "s",
         markersize=15,
-        color="#cfe0ee",
+        color=(colours.colours[0], 0.2),
         markeredgecolor=colours.faint,
     )
     for k in range(small):

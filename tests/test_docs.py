@@ -223,6 +223,25 @@ def test_every_file_named_on_a_page_exists() -> None:
 # Tables and drawings
 
 
+def little_said(text: str) -> list[str]:
+    """What is said in place of the images of a page where that is less than three words."""
+    said = re.findall(r"!\[([^\]]*)\]\(", text)
+    for block in re.findall(r"^```\{(?:image|figure)\}.*?^```$|<img [^>]*>", text, re.M | re.S):
+        said += re.findall(r'^:alt: (.*)$|alt="([^"]*)"', block, re.M)[:1] or [""]
+    return [words for words in map("".join, said) if len(words.split()) < 3]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_image_says_what_is_seen(page: Path) -> None:
+    assert not little_said(page.read_text(encoding="utf-8"))
+
+
+def test_an_image_that_says_little_is_found() -> None:
+    text = '![a](b.png) ![one two three](b.png) <img src="x" alt=""> <img src="x">'
+    assert little_said(text) == ["a", "", ""]
+    assert little_said("```{image} x.svg\n:width: 3\n```") == [""]
+
+
 def test_the_table_of_counts() -> None:
     text = (DOCS / "paper" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(

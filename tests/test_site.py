@@ -22,17 +22,23 @@ PAGES = sorted(SITE.rglob("*.html")) if SITE.exists() else []
 
 
 class Links(HTMLParser):
-    """The links of a page, what it loads, and the places in it."""
+    """The links of a page, what it loads, the places in it, and what its images say."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
         self.loads: list[str] = []
         self.places: set[str] = set()
+        self.words: dict[str, list[str]] = {"": [], "only-light": [], "only-dark": []}
         self.feed(text)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attributes}
+        if tag == "img":
+            kind = next(
+                (kind for kind in self.words if kind and kind in values.get("class", "")), ""
+            )
+            self.words[kind].append(values.get("alt", ""))
         if "id" in values:
             self.places.add(values["id"])
         if tag == "a" and "href" in values:
@@ -97,6 +103,40 @@ def test_equations_can_be_set() -> None:
             r'<div class="math[^>]*>(.*?)</div>', page.read_text(encoding="utf-8"), flags=re.S
         ):
             assert not (r"\tag" in block and r"\begin{split}" in block), page.name
+
+
+def says_little(words: str) -> bool:
+    """Whether the words about an image are none, one, or the name of its file."""
+    return len(re.findall(r"[^\W\d_]{2,}", words)) < 2 or bool(re.search(r"\.(png|svg)$", words))
+
+
+def test_every_image_says_what_is_seen() -> None:
+    assert says_little("../_images/a_b.png") and says_little("image M") is False
+    found = {str(page.relative_to(SITE)): read(page).words.values() for page in PAGES}
+    little = {
+        page: [one for all_ in words for one in all_ if says_little(one)]
+        for page, words in found.items()
+    }
+    assert not {page: words for page, words in little.items() if words}
+
+
+def test_every_figure_of_a_notebook_has_its_dark_twin() -> None:
+    for notebook in (SITE / "learn").glob("[0-9]*.html"):
+        words = read(notebook).words
+        assert words["only-light"] == words["only-dark"] and words["only-light"], notebook.name
+        assert not words[""], f"{notebook.name} has images for light pages only"
+
+
+def test_drawings_stand_in_the_page_itself() -> None:
+    for page in PAGES:
+        outside = [
+            link for link in read(page).loads if link.endswith(".svg") and "favicon" not in link
+        ]
+        assert not outside, f"{page.relative_to(SITE)} loads {outside}"
+    for name in ("architecture.html", "paper/architecture.html", "learn/00_start_here.html"):
+        assert '<svg xmlns="http://www.w3.org/2000/svg"' in (SITE / name).read_text(
+            encoding="utf-8"
+        )
 
 
 def test_search_has_an_index() -> None:

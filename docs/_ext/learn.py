@@ -96,6 +96,9 @@ def as_page(notebook: Notebook, node: Any) -> Any:
                 "code_prompt_show": "What is imported",
                 "code_prompt_hide": "What is imported",
             }
+        for output in cell.get("outputs", []):
+            if svg := output.get("data", {}).pop("image/svg+xml", None):
+                output["data"]["text/html"] = svg  # in the page itself, where a click folds a box
         if cell.cell_type == "markdown":
             text = _LINK.sub(r"](\1.ipynb)", cell.source)
             cell.source = text.replace("](../docs/", "](../")  # the pages lie in docs/learn

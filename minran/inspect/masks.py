@@ -18,7 +18,7 @@ from minran.errors import expect, expect_number
 from minran.hints import checked
 from minran.inspect.gradients import gradcam
 from minran.inspect.probe import as_pictures, attention_modules, watch
-from minran.inspect.style import MAP_COLOURS
+from minran.inspect.themes import MAP_COLOURS
 from minran.nn import Module
 from minran.streams import text_table
 

@@ -2,21 +2,54 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html import escape
 from typing import Any
 
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+
+from minran.inspect.themes import DARK, LIGHT, PAGES
 
 
 class Picture(Figure):
     """A Figure that a notebook shows without pyplot; `savefig` writes it."""
 
+    alt = ""
+    """What `seen` says where titles and names do not say enough."""
+
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
+        shown = {"image/png": base64.b64encode(self._repr_png_()).decode()}
+        if os.environ.get(PAGES):
+            shown["text/html"] = self.as_html(self.seen())
+        return shown, {"image/png": {"alt": self.seen()}}
+
+    def seen(self) -> str:
+        """What is seen, for those who do not see it: `alt`, or titles and names of the figure."""
+        title = self.get_suptitle()
+        parts = [title, *(_panel(axes) for axes in self.axes)]
+        said = (re.sub(r"\s+|[$\\]", " ", one).strip() for one in parts)
+        return self.alt or "; ".join(dict.fromkeys(filter(None, said)))
+
+    def as_html(self, alt: str, style: str = "") -> str:
+        """An <img> of the figure; where pages are made, one for light and one for dark pages."""
+        if not os.environ.get(PAGES):
+            return _image(self._repr_png_(), alt, style)
+        light = _image(self._repr_png_(), alt, style, "only-light")
+        with darkened(self):
+            return light + _image(self._repr_png_(), alt, style, "only-dark")
 
     def savefig(self, *args: Any, **options: Any) -> None:
         """As Matplotlib's, but letters that the font lacks make one warning, not hundreds."""
@@ -33,3 +66,82 @@ class Picture(Figure):
             letters = " ".join(sorted(missing)[:8]) + (" ..." if len(missing) > 8 else "")
             words = f"the figure's font has no letters for {letters}: boxes stand in their place"
             warnings.warn(words, stacklevel=2)
+
+
+def _image(png: bytes, alt: str, style: str, kind: str = "") -> str:
+    data = base64.b64encode(png).decode()
+    look = f' class="{kind}"' * bool(kind) + f' style="{style}"' * bool(style)
+    return f'<img src="data:image/png;base64,{data}"{look} alt="{escape(alt)}">'
+
+
+def _panel(axes: Axes) -> str:
+    """What one panel says of itself."""
+    title, x, y = axes.get_title("left") or axes.get_title(), axes.get_xlabel(), axes.get_ylabel()
+    if axes.get_label() == "<colorbar>":
+        return f"colours: {x or y}" if x or y else ""
+    if axes.images:
+        return f"image {', '.join(filter(None, (y, title, x)))}"
+    if not axes.axison:
+        texts = (text.get_text() for text in axes.texts)
+        words = [text for text in texts if re.search("[A-Za-z]{2}", text)]
+        return f"drawing{title and f' {title}'}: {', '.join(dict.fromkeys(words))}"
+    kind = "bars" if axes.containers else "plot"
+    names = ", ".join(map(str, axes.get_legend_handles_labels()[1]))
+    return ": ".join(
+        filter(None, (f"{kind} {title}", f"{y} over {x}" if x and y else x + y, names))
+    )
+
+
+SETTINGS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+_SWAPPED: dict[tuple[float, ...], tuple[float, ...]] = {
+    to_rgba(light)[:3]: to_rgba(dark)[:3]
+    for light, dark in (
+        ("black", DARK.text),
+        *(
+            (getattr(LIGHT, name), getattr(DARK, name))
+            for name in ("paper", "text", "faint", "grid")
+        ),
+        *zip(LIGHT.colours, DARK.colours),
+    )
+}
+
+
+@contextmanager
+def darkened(figure: Figure) -> Iterator[None]:
+    """Within the block the colours of the light theme are those of the dark one.
+
+    Words on images and maps keep theirs, as the colours below them stay.
+    """
+    figure.draw_without_rendering()  # ticks are made then
+    kept = {text for axes in figure.axes if axes.images for text in axes.texts}
+    undo = []
+    artists = figure.findobj()
+    artists += [arrow for one in artists if (arrow := getattr(one, "arrow_patch", None))]
+    for artist in artists:
+        for name in SETTINGS if artist not in kept else ():
+            get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+            if get is None or put is None or (name == "color" and hasattr(artist, "get_facecolor")):
+                continue
+            old = get()
+            new = _swapped(old)
+            if new is not None:
+                put(new)
+                undo.append((put, old))
+    try:
+        yield
+    finally:
+        for put, old in reversed(undo):
+            put(old)
+
+
+def _swapped(colour: Any) -> Any:
+    """The colour, or each of an array of them, in the dark theme; None where nothing changes."""
+    if hasattr(colour, "shape") and colour.ndim == 2:
+        rows = [_swapped(tuple(row)) or tuple(row) for row in colour]
+        return rows if rows != [tuple(row) for row in colour] else None
+    try:
+        *rgb, alpha = to_rgba(colour)
+    except (ValueError, TypeError):  # "none" is a colour, "auto" is none
+        return None
+    found = _SWAPPED.get(tuple(rgb)) if alpha else None
+    return found and (*found, alpha)

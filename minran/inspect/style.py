@@ -1,4 +1,4 @@
-"""The look of figures and drawings: colours, axes, words.
+"""The look of figures: axes, words, images; colours are those of `themes`.
 
 Figures are made without pyplot, so nothing global changes and no display is needed. matplotlib is
 imported when the first one is made.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import io
 import textwrap
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minran.errors import DataError
 from minran.files import PICTURES, expect_ending, write_atomically
+from minran.inspect.themes import MAP_COLOURS as MAP_COLOURS
+from minran.inspect.themes import SIGNED_COLOURS as SIGNED_COLOURS
+from minran.inspect.themes import Theme, theme
 from minran.streams import visible
 
 if TYPE_CHECKING:
@@ -21,41 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from minran.inspect.picture import Picture
-
-# Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6bb1")
-DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
-# Of the boxes in drawings: their outlines, and with much white their insides.
-GREY = "#7a7f87"
-KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain", "mask", "trunk")
-BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, COLOURS[4], COLOURS[0])))
-# Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
-MAP_COLOURS = "inferno"
-SIGNED_COLOURS = "RdBu_r"
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of paper, text and lines."""
-
-    paper: str
-    text: str
-    faint: str
-    grid: str
-    colours: tuple[str, ...]
-
-    def line(self, index: int) -> str:
-        """The colour of a line by its number; they come round again."""
-        return self.colours[index % len(self.colours)]
-
-
-LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#d9dee3", COLOURS)
-DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
-
-
-def theme(dark: bool = False) -> Theme:
-    """The light or the dark theme."""
-    return DARK if dark else LIGHT
 
 
 def new_figure(width: float, height: float, dark: bool) -> Picture:

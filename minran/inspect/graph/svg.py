@@ -18,7 +18,7 @@ from minran.files import expect_ending, write_atomically
 from minran.inspect.graph.flow import Edge, Node
 from minran.inspect.graph.labels import Label
 from minran.inspect.graph.layout import port_offset
-from minran.inspect.style import BOX_COLOURS, DARK, LIGHT, Theme
+from minran.inspect.themes import BOX_COLOURS, DARK, LIGHT, Theme
 from minran.streams import visible
 
 FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Arial, sans-serif"

@@ -34,6 +34,7 @@ from typing import Any
 
 from minran import _version
 from minran.errors import DataError, MinranError, expect, import_extra
+from minran.inspect.themes import PAGES
 from minran.workshop.course.checking import RECORD, keep_answer, number_of
 from minran.workshop.course.kept import FILE
 from minran.workshop.course.show import PACKAGE
@@ -416,6 +417,7 @@ def _environment(record: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, places)),
         RECORD: str(record),
+        PAGES: "1",
         **dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"),  # nobody is there
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }

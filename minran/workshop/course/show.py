@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import inspect
 import itertools
 import math
@@ -230,8 +229,9 @@ class Frames:
         for place, picture, text in zip(places, self.pictures, self.captions, strict=True):
             kind = "f" + "-".join(map(str, place))
             hidden = "" if list(place) == first else " hidden"  # where no style is let through
+            body = _as_html(picture, text, enough=not self.choices)
             words = f"<figcaption>{escape(text)}</figcaption>"
-            bodies += f'<figure class="{kind}"{hidden}>{words}{_as_html(picture, text)}</figure>'
+            bodies += f'<figure class="{kind}"{hidden}>{words}{body}</figure>'
             rules += "~".join(f"#{name}-{row}-{k}:checked" for row, k in enumerate(place))
             rules += f"~.{kind}{{display:block}}"
         style = (
@@ -248,13 +248,14 @@ class Frames:
         return f'<style>{style}</style><div class="{name}">{buttons}{bodies}</div>'
 
 
-def _as_html(picture: Any, words: str) -> str:
+def _as_html(picture: Any, words: str, enough: bool) -> str:
+    """The figure; words say what is seen, or, if they are not enough, begin to say it."""
     if hasattr(picture, "_repr_svg_"):
         return str(picture._repr_svg_())
-    data = base64.b64encode(picture._repr_png_()).decode()
+    if not enough:
+        words = f"{words}: {picture.seen()}".rstrip(": ")
     # On a narrow page the figure around it scrolls: its numbers stay large enough to read.
-    style = "max-width:max(100%,600px)"
-    return f'<img src="data:image/png;base64,{data}" style="{style}" alt="{escape(words)}">'
+    return str(picture.as_html(words, "max-width:max(100%,600px)"))
 
 
 @checked()

@@ -135,7 +135,8 @@ def _figures(cell: Any, heading: str) -> Iterator[str]:
             yield f"<figure>{data['image/svg+xml']}</figure>"
         elif "image/png" in data:
             source = f"data:image/png;base64,{data['image/png'].strip()}"
-            yield f'<figure><img alt="{html.escape(heading)}" src="{source}"></figure>'
+            alt = output.get("metadata", {}).get("image/png", {}).get("alt", heading)
+            yield f'<figure><img alt="{html.escape(alt)}" src="{source}"></figure>'
 
 
 def _slide(heading: str, content: str) -> str:

@@ -1,0 +1,44 @@
+"""The colours of figures and drawings, on light and on dark pages."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6bb1")
+DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
+# Of the boxes in drawings: their outlines, and with much white their insides.
+GREY = "#7a7f87"
+KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain", "mask", "trunk")
+BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, COLOURS[4], COLOURS[0])))
+# Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
+MAP_COLOURS = "inferno"
+SIGNED_COLOURS = "RdBu_r"
+
+
+PAGES = "MINRAN_PAGES"
+"""Set where pages are made: a figure is then shown twice, in light and in dark colours."""
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of paper, text and lines."""
+
+    paper: str
+    text: str
+    faint: str
+    grid: str
+    colours: tuple[str, ...]
+
+    def line(self, index: int) -> str:
+        """The colour of a line by its number; they come round again."""
+        return self.colours[index % len(self.colours)]
+
+
+LIGHT = Theme("#ffffff", "#1f2328", "#59636e", "#d9dee3", COLOURS)
+DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
+
+
+def theme(dark: bool = False) -> Theme:
+    """The light or the dark theme."""
+    return DARK if dark else LIGHT

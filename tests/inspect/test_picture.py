@@ -1,0 +1,86 @@
+"""A figure in a notebook: what it says to those who do not see it, and its dark colours."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+
+from minran.inspect.picture import Picture, darkened
+from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
+from minran.inspect.themes import DARK, LIGHT, PAGES
+
+
+def figure_of_all() -> Picture:
+    """A panel of curves, a map with words on it, bars."""
+    figure, colours = new_figure(6, 2, dark=False), theme()
+    left, middle, right = figure.subplots(1, 3)
+    dress(left, colours, "Loss", "step", "cross-entropy")
+    left.plot([1, 2], color=colours.line(0), label="with masks")
+    left.annotate("here", (0, 1), (1, 1), color=colours.text, arrowprops={"color": colours.faint})
+    legend(left, colours)
+    drawn = show(middle, np.eye(4), colours, "mask M", cmap="Blues")
+    middle.text(0, 0, "1", color=colours.text)
+    colour_bar(figure, drawn, middle, colours, "value")
+    dress(right, colours, "Right", "", "share").bar(["a", "b"], [1, 2], color=colours.colours[:2])
+    return figure
+
+
+def test_a_figure_says_what_is_seen() -> None:
+    figure = figure_of_all()
+    said = "plot Loss: cross-entropy over step: with masks; image mask M; bars Right: share; "
+    assert figure.seen() == said + "colours: value"
+    data, about = figure._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and "text/html" not in data
+    assert about["image/png"]["alt"] == figure.seen()
+    figure.alt = "Both fall."
+    assert figure._repr_mimebundle_()[1]["image/png"]["alt"] == "Both fall."
+
+
+def test_a_drawing_says_its_words() -> None:
+    figure = new_figure(2, 1, dark=False)
+    axes = figure.subplots()
+    axes.set_axis_off()
+    for words in ("pool", "32", "one unit", "pool"):
+        axes.text(0, 0, words)
+    assert figure.seen() == "drawing: pool, one unit"
+
+
+def corner(html: str, kind: str) -> tuple[float, ...]:
+    """The colour of the first pixel of the image of a kind."""
+    from matplotlib.image import imread
+
+    (data,) = re.findall(rf'base64,([^"]+)" class="only-{kind}" alt="Loss &lt;', html)
+    return tuple(imread(io.BytesIO(base64.b64decode(data)))[0, 0, :3])
+
+
+def test_pages_have_it_in_light_and_in_dark(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = figure_of_all()
+    figure.alt = "Loss <"
+    monkeypatch.setenv(PAGES, "1")
+    html = figure._repr_mimebundle_()[0]["text/html"]
+    assert corner(html, "light") == pytest.approx((1, 1, 1))
+    dark = tuple(int(DARK.paper[k : k + 2], 16) / 255 for k in (1, 3, 5))
+    assert corner(html, "dark") == pytest.approx(dark, abs=0.01)
+
+
+def test_dark_colours_are_lent() -> None:
+    figure = figure_of_all()
+    left, middle, right = figure.axes[:3]
+    look = {
+        "line": left.lines[0].get_color,
+        "bar": lambda: right.patches[1].get_facecolor(),
+        "title": left.title.get_color if left.get_title() else left._left_title.get_color,
+        "arrow": left.texts[0].arrow_patch.get_edgecolor,
+        "on a map": middle.texts[0].get_color,
+    }
+    before = {name: get() for name, get in look.items()}
+    with darkened(figure):
+        within = {name: get() for name, get in look.items()}
+    assert {name: get() for name, get in look.items()} == before
+    assert before["line"] == LIGHT.line(0) and before["on a map"] == LIGHT.text
+    assert within.pop("on a map") == before["on a map"], "the map below it stays light"
+    assert not [name for name, colour in within.items() if colour == before[name]]
