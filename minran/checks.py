@@ -273,18 +273,12 @@ def expect_function(function: Any) -> None:
 # --- gradcheck
 
 
-def expect_question(
-    f: Any, eps: float, tolerance: float, directions: int, max_entries: int, seed: int
-) -> None:
-    """The options of a gradient check."""
+def expect_steps(eps: float, tolerance: float) -> None:
+    """The step of a gradient check's differences, and how far from them a gradient may be."""
     for number, what in ((eps, "eps"), (tolerance, "tolerance")):
         expect_number(number, f"gradcheck: {what}", 0, 1, GradientError)
         expect(number > 0, f"gradcheck: eps and tolerance must be > 0, got {what} 0", GradientError)
     expect(eps >= 1e-16, f"gradcheck: 1 + eps must not be 1, got eps={eps}", GradientError)
-    expect_whole(directions, "gradcheck: directions", error=GradientError)
-    expect_whole(max_entries, "gradcheck: max_entries", error=GradientError)
-    expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
-    expect(callable(f), f"gradcheck: f must be a function, got {f!r}", GradientError)
 
 
 def expect_differences(arrays: Sequence[Array], checked: Sequence[int]) -> None:
@@ -716,7 +710,7 @@ def precision(name: str, dtype: Any) -> np.dtype[Any]:
     return found
 
 
-# --- optim: gradient descent and schedules
+# --- optim: gradient descent
 
 
 def trained(params: Any, tensor: Any) -> list[Any]:
@@ -763,23 +757,6 @@ def expect_velocities(own: dict[str, Array], given: Any) -> None:
         if not (backend.is_floating(np.asarray(array).dtype) and np.isfinite(array).all()):
             what = "the optimiser's state must be finite floating-point numbers"
             raise CheckpointError(f"{name}: {what}")
-
-
-def expect_plan(schedule: str, lr: Any, total: Any = 1, **shares: Any) -> None:
-    """The rate of a schedule, its number of steps, and its factors, which are numbers from 0 on."""
-    expect_number(lr, f"{schedule}: lr", error=RecipeError)
-    expect_whole(total, f"{schedule}: total", error=RecipeError)
-    for name, share in shares.items():
-        expect_number(share, f"{schedule}: {name}", error=RecipeError)
-
-
-def expect_milestones(milestones: Any) -> None:
-    """The steps at which `multistep` lowers the rate."""
-    if not isinstance(milestones, Sequence) or isinstance(milestones, str):
-        what = "multistep: milestones must be a list of steps"
-        raise RecipeError(f"{what}, got {shortened(milestones)}")
-    for milestone in milestones:
-        expect_whole(milestone, "multistep: a milestone", 0, error=RecipeError)
 
 
 # --- train: batches

@@ -40,7 +40,8 @@ def checked(
     mappings of those are checked; other annotations are not. What asks for more memory than there
     is raises `error` too.
 
-    limits: by argument, the least number that it may be, the words, or an array's axes: "(N, 3)".
+    limits: by argument, the least number that it, or each of a list, may be; the words; or the axes
+    of an array: "(N, 3)".
     """
 
     def wrap(thing: Thing) -> Thing:
@@ -122,7 +123,7 @@ def _check(hint: Any, value: Any, what: str, error: Kind, limit: Any = -math.inf
         need(many and not isinstance(value, str | bytes | Mapping), "a list")
         if inner and not isinstance(value, np.ndarray):
             for item in value:
-                _check(inner[0], item, f"{what}: each", error)
+                _check(inner[0], item, f"{what}: each", error, limit)
     elif origin in (Mapping, dict):
         need(isinstance(value, Mapping), "a dictionary")
         for key, item in value.items():

@@ -10,7 +10,7 @@ import numpy as np
 
 from minran import backend, ops
 from minran.autograd import Tensor
-from minran.errors import GradientError, RecipeError, expect_whole, nearest
+from minran.errors import GradientError, RecipeError, did_you_mean, expect_whole
 from minran.gradcheck.check import gradcheck
 from minran.gradcheck.report import GradcheckReport
 
@@ -111,8 +111,7 @@ def check_op(name: str, seed: int = 0) -> GradcheckReport:
     """
     expect_whole(seed, "gradcheck: seed", 0, error=GradientError)
     if not isinstance(name, str) or name not in OPS:
-        close = nearest(str(name), OPS, cutoff=0.4)
-        hint = f"did you mean {close!r}? " if close else ""
-        raise RecipeError(f"gradcheck: unknown operation {name!r}; {hint}known: {', '.join(OPS)}")
+        hint = did_you_mean(str(name), OPS)
+        raise RecipeError(f"gradcheck: unknown operation {name!r}; {hint}")
     function, inputs = OPS[name](np.random.default_rng(seed))
     return gradcheck(function, *inputs, seed=seed, name=name)

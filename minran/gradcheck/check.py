@@ -25,9 +25,11 @@ from minran.errors import GradientError
 from minran.gradcheck.manners import Manners
 from minran.gradcheck.probe import Line, Probe
 from minran.gradcheck.report import Direction, GradcheckReport, InputReport, names_of, title_of
+from minran.hints import checked
 from minran.streams import progress_bar
 
 
+@checked(GradientError, directions=1, max_entries=1, seed=0)
 def gradcheck(
     f: Callable[..., Tensor],
     *inputs: Any,
@@ -57,14 +59,14 @@ def gradcheck(
     Raises GradientError if f returns no Tensor, two calls differ, inputs or results are not finite,
     or no input can be checked.
     """
-    checks.expect_question(f, eps, tolerance, directions, max_entries, seed)
+    checks.expect_steps(eps, tolerance)
     arrays = [
         as_array(x, None, f"gradcheck: input {k}", GradientError) for k, x in enumerate(inputs)
     ]
-    checked = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
-    checks.expect_differences(arrays, checked)
+    floats = [k for k, x in enumerate(arrays) if x.dtype.kind == "f"]
+    checks.expect_differences(arrays, floats)
     labels, notes = names_of(f, len(arrays)), []
-    for k in checked:
+    for k in floats:
         if (came := arrays[k].dtype) != np.float64:
             notes.append(f"{labels[k]} came as {came} and was converted: differences need float64.")
         arrays[k] = arrays[k].astype(np.float64)
@@ -72,7 +74,7 @@ def gradcheck(
     # A stream of our own: inputs drawn from default_rng(seed) must not equal the cotangent.
     rng = np.random.default_rng((seed, zlib.crc32(b"gradcheck")))
     probe, manners = Probe(f, arrays, eps, tolerance, rng), Manners()
-    gradients, again = (_backward(probe, checked, manners) for _ in range(2))
+    gradients, again = (_backward(probe, floats, manners) for _ in range(2))
     manners.expect_same(gradients, again, tolerance)
     if probe.y.dtype != np.float64:
         notes.append(f"f returned {probe.y.dtype} for float64 inputs: the differences are blurred.")
@@ -91,18 +93,18 @@ def gradcheck(
     return GradcheckReport(name or title_of(f), reports, tolerance, eps, notes, strict, faults)
 
 
-def _backward(probe: Probe, checked: list[int], manners: Manners) -> dict[int, np.ndarray | None]:
+def _backward(probe: Probe, floats: list[int], manners: Manners) -> dict[int, np.ndarray | None]:
     """What backward says for each checked input."""
-    leaves = [Tensor(x.copy(), requires_grad=k in checked) for k, x in enumerate(probe.arrays)]
+    leaves = [Tensor(x.copy(), requires_grad=k in floats) for k, x in enumerate(probe.arrays)]
     with manners.unchanged(
         (leaves[k].data, f"input {k} was overwritten: f must leave its inputs as they are")
-        for k in checked
+        for k in floats
     ):
         with manners.watching():
             y = probe.f(*leaves)
         checks.expect_same_result(y, probe.y)
         y.backward(probe.r.astype(y.dtype))
-    grads = {k: leaves[k].grad for k in checked}
+    grads = {k: leaves[k].grad for k in floats}
     return {k: None if g is None else np.array(backend.to_host(g)) for k, g in grads.items()}
 
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from minran import checks
-from minran.errors import RecipeError, expect, expect_number, expect_whole
+from minran.errors import RecipeError, expect, expect_number
+from minran.hints import checked
 
 Schedule = Callable[[int], float]
 
 
+@checked(RecipeError, lr=0)
 def constant(lr: float) -> Schedule:
     """lr, always."""
-    checks.expect_plan("constant", lr)
     return lambda step: lr
 
 
+@checked(RecipeError, lr=0, milestones=0, factor=0)
 def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Schedule:
     """lr times `factor` for every milestone (in steps) that has been passed.
 
@@ -30,19 +31,16 @@ def multistep(lr: float, milestones: Sequence[int], factor: float = 0.1) -> Sche
     >>> [round(schedule(step), 4) for step in (0, 64_000, 96_000)]
     [0.1, 0.01, 0.001]
     """
-    checks.expect_plan("multistep", lr, factor=factor)
-    checks.expect_milestones(milestones)
     return lambda step: lr * factor ** sum(step >= milestone for milestone in milestones)
 
 
+@checked(RecipeError, lr=0, total=1, warmup=0, final=0)
 def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedule:
     """Up in a line over `warmup` steps, then down to `final` lr along half a cosine.
 
     lr(s) = final + (1 - final) (1 + cos(pi u)) / 2 times lr, u = (s - warmup)/(total - warmup).
     Raises RecipeError unless there are steps, and warm-up is a part of them.
     """
-    checks.expect_plan("cosine", lr, total, final=final)
-    expect_whole(warmup, "cosine: warmup", 0, error=RecipeError)
     what = f"cosine: needs 0 <= warmup <= total and total > 0, got {warmup} of {total} steps"
     expect(warmup <= total, what, RecipeError)
 
@@ -55,6 +53,7 @@ def cosine(lr: float, total: int, warmup: int = 0, final: float = 0.0) -> Schedu
     return at
 
 
+@checked(RecipeError, lr=0, total=1, start=0)
 def one_cycle(lr: float, total: int, warmup: float = 0.25, start: float = 0.04) -> Schedule:
     """From `start` lr up to lr in the first `warmup` share of the steps, then down to near 0.
 
@@ -66,7 +65,6 @@ def one_cycle(lr: float, total: int, warmup: float = 0.25, start: float = 0.04) 
 
     Raises RecipeError unless there are steps, and the share is in [0, 1).
     """
-    checks.expect_plan("one_cycle", lr, total, start=start)
     expect_number(warmup, "one_cycle: warmup", 0, 1, RecipeError)
     peak = warmup * total
 

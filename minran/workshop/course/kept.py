@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
+import symtable
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -127,15 +128,10 @@ def _bindings(node: ast.stmt, lines: list[str]) -> dict[str, str]:
 
 
 def _names(node: ast.stmt) -> list[str]:
-    if isinstance(node, ast.FunctionDef | ast.ClassDef):
-        return [node.name]
-    if not isinstance(node, ast.Assign | ast.AnnAssign):
+    if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Assign | ast.AnnAssign):
         return []
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-    inside = [one for target in targets for one in ast.walk(target)]
-    return [
-        one.id for one in inside if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)
-    ]
+    found = symtable.symtable(ast.unparse(node), "statement", "exec").get_symbols()
+    return [one.get_name() for one in found if one.is_assigned()]
 
 
 def _code(node: ast.stmt, lines: list[str]) -> str:

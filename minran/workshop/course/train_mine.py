@@ -159,16 +159,12 @@ def in_place(pieces: Pieces) -> Iterator[None]:
     """Within the block, kernels and operations of the library are the learner's."""
     with ExitStack() as stack:
         for name, piece in pieces.items():
-            for target, attribute, function in _PLACES.get(name, _nowhere)(piece):
+            for target, attribute, function in _PLACES[name](piece) if name in _PLACES else ():
                 stack.enter_context(mock.patch.object(target, attribute, function))
         yield
 
 
 Places = list[tuple[Any, str, Callable[..., Any]]]
-
-
-def _nowhere(piece: Any) -> Places:
-    return []
 
 
 def _kernel(name: str, function: Callable[..., Any]) -> Places:
