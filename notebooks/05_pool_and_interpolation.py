@@ -189,8 +189,8 @@ figure
 
 # %% [markdown]
 # Bars are windows, with their numbers; the dotted part of a bar is outside the image and is not
-# read. A red pixel is in no window. In the last case the formula without its condition would give
-# one window more: it would start at pixel 8, after the last one. Other numbers, to choose:
+# read. An orange pixel is in no window. In the last case the formula without its condition would
+# give one window more: it would start at pixel 8, after the last one. Other numbers, to choose:
 
 # %%
 explore(

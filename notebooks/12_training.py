@@ -125,7 +125,7 @@ show_source(cut_windows, docstring=False, after="12.1")
 shapes = data.load_shapes("train", count=64)
 rng = np.random.default_rng(12)
 versions = {
-    "pad, crop, mirror\n(the paper)": lambda x: data.pad_crop_flip(x, rng),
+    "pad, crop, mirror (the paper)": lambda x: data.pad_crop_flip(x, rng),
     "cutout": lambda x: data.cutout(x, rng, size=10),
 }
 rows = [("as it is", shapes.images[:8])]

@@ -406,7 +406,7 @@ for column, n in enumerate(examples):
     show(grid[0, column], shapes.images[n] / 255, colours)
     show(grid[1, column], inspect.overlay(shapes.images[n], chosen[n]), colours)
     show(grid[2, column], shapes.masks[n], colours, cmap="gray")
-for row, words in enumerate(("image", "8 channels\nof |M T|", "true object")):
+for row, words in enumerate(("image", "8 channels of |M T|", "true object")):
     row_label(grid[row, 0], words, colours)
 figure
 

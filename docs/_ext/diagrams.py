@@ -17,7 +17,7 @@ from minran.models import create_model
 
 # name: (first line, second line, colour)
 STEP = {
-    "files": ("pictures", "CIFAR-10, shapes, a folder", "leaf"),
+    "files": ("images", "CIFAR-10, shapes, a folder", "leaf"),
     "loader": ("data.Loader", "order, windows, mirrors; on a thread", "size"),
     "model": ("models: Module.forward", "stem, stages, tail, classifier", "unit"),
     "op": ("ops: Op.forward", "checks shapes, keeps what backward needs", "weights"),

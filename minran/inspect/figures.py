@@ -29,7 +29,7 @@ Labels = Sequence[tuple[str, str]]
 """Of each row, what stands to its left, and below that."""
 
 
-def _pictures(images: np.ndarray, title: str = "picture") -> Column:
+def _pictures(images: np.ndarray, title: str = "image") -> Column:
     return title, [(as_colours(image), {}) for image in images]
 
 
@@ -290,6 +290,9 @@ def prediction_figure(
         look = {"va": "center", "fontsize": 8.5, "color": colours.text}
         for place, k in enumerate(best):
             right.text(row[k] + 0.015, place, f"{row[k]:.1%}", **look)
+    figure.alt = "Images, with bars for the most probable classes."
+    for image, row in enumerate(probabilities):
+        figure.alt += f" {image + 1}: {plain(class_names[row.argmax()], 24)}, {row.max():.0%}."
     return figure
 
 

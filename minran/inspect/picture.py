@@ -38,9 +38,12 @@ class Picture(Figure):
 
     def seen(self) -> str:
         """What is seen, for those who do not see it: `alt`, or titles and names of the figure."""
-        title = self.get_suptitle()
-        parts = [title, *(_panel(axes) for axes in self.axes)]
-        said = (re.sub(r"\s+|[$\\]", " ", one).strip() for one in parts)
+        parts, before = [self.get_suptitle()], ""
+        for kind, words in map(_panel, self.axes):
+            if words:  # a kind is said once for panels in a row
+                parts.append(words if kind == before else f"{kind}: {words}")
+                before = kind
+        said = (re.sub(r"\s+|[$\\]", " ", part).strip() for part in parts)
         return self.alt or "; ".join(dict.fromkeys(filter(None, said)))
 
     def as_html(self, alt: str, style: str = "") -> str:
@@ -74,22 +77,20 @@ def _image(png: bytes, alt: str, style: str, kind: str = "") -> str:
     return f'<img src="data:image/png;base64,{data}"{look} alt="{escape(alt)}">'
 
 
-def _panel(axes: Axes) -> str:
-    """What one panel says of itself."""
+def _panel(axes: Axes) -> tuple[str, str]:
+    """What kind of panel it is, and what it says of itself."""
     title, x, y = axes.get_title("left") or axes.get_title(), axes.get_xlabel(), axes.get_ylabel()
     if axes.get_label() == "<colorbar>":
-        return f"colours: {x or y}" if x or y else ""
+        return "colours", x or y
     if axes.images:
-        return f"image {', '.join(filter(None, (y, title, x)))}"
-    if not axes.axison:
-        texts = (text.get_text() for text in axes.texts)
-        words = [text for text in texts if re.search("[A-Za-z]{2}", text)]
-        return f"drawing{title and f' {title}'}: {', '.join(dict.fromkeys(words))}"
-    kind = "bars" if axes.containers else "plot"
+        return "image", ", ".join(filter(None, (y, title, x)))
+    texts = (text.get_text() for text in axes.texts)
+    inside = ", ".join(dict.fromkeys(text for text in texts if re.search("[A-Za-z]{2}", text)))
     names = ", ".join(map(str, axes.get_legend_handles_labels()[1]))
-    return ": ".join(
-        filter(None, (f"{kind} {title}", f"{y} over {x}" if x and y else x + y, names))
-    )
+    curves = f"{y} over {x}" if x and y else x + y
+    kind = "drawing" if not axes.axison else "bars" if axes.containers else "plot"
+    shown = (title, inside) if kind == "drawing" else (title, curves, names)
+    return kind, ": ".join(filter(None, shown))
 
 
 SETTINGS = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")

@@ -31,7 +31,7 @@ def figure_of_all() -> Picture:
 
 def test_a_figure_says_what_is_seen() -> None:
     figure = figure_of_all()
-    said = "plot Loss: cross-entropy over step: with masks; image mask M; bars Right: share; "
+    said = "plot: Loss: cross-entropy over step: with masks; image: mask M; bars: Right: share; "
     assert figure.seen() == said + "colours: value"
     data, about = figure._repr_mimebundle_()
     assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG") and "text/html" not in data

@@ -71,7 +71,7 @@ def module_graph(
     x = blank_picture(model, image_size, requires_grad=True)
     with evaluating(model), record() as calls:
         y = model(x)
-    names = names_by_id(model) | {id(x): "picture" if x.shape[3] <= 4 else "input"}
+    names = names_by_id(model) | {id(x): "image" if x.shape[3] <= 4 else "input"}
     root, edges = flow(y, calls, names, leaves=False)
     end = root.add(Node(y, "logits" if y.ndim == 2 else "output", y.shape))
     edges.append((edges[-1][1], end))
