@@ -464,6 +464,7 @@ def path(lr, momentum, nesterov, steps=40):
     return np.array(points)
 
 
+# %% tags=["hide-input"]
 def draw_paths(lr=0.03, momentum=0.8):
     """Contours of the loss and the three paths."""
     figure = new_figure(9.6, 2.7, False)

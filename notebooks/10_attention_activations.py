@@ -310,7 +310,7 @@ for channels in (64, 128, 256):
 # when its logits grow. To gate one feature strongly, $f_2$ must put most of its length on a few
 # channels.
 
-# %%
+# %% tags=["hide-input"]
 figure = new_figure(9.2, 2.7, False)
 for axes, (name, f) in zip(figure.subplots(1, 3), functions.items(), strict=True):
     dress(axes, colours, name, "1 + M", "share of values" if name == "f1" else "")

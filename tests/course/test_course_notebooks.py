@@ -49,6 +49,15 @@ def test_the_form(file: Path) -> None:
 
 
 @every_notebook
+def test_plotting_is_folded(file: Path) -> None:
+    """Cells of which four lines or more draw are folded, on the site and in JupyterLab."""
+    line = r"^.*(\b(axes|axis|figure|left|right)\b[.\[(]|new_figure|\b(dress|show|legend)\().*$"
+    for cell in make_copy(read_notebook(file), "solution").cells:
+        if cell.cell_type == "code" and len(re.findall(line, cell.source, re.M)) >= 4:
+            assert cell.metadata.get("jupyter", {}).get("source_hidden"), cell.source
+
+
+@every_notebook
 def test_the_source_is_python(file: Path) -> None:
     ast.parse(file.read_text(encoding="utf-8"))
 
