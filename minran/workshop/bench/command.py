@@ -6,13 +6,13 @@ import argparse
 import sys
 from typing import Any
 
-from minran.arguments import Option, Parser, add_command, add_options
-from minran.errors import MinranError, RecipeError, expect
+from minran.arguments import Option, add_command, add_options
+from minran.cli.shared import DEVICE
+from minran.errors import RecipeError, expect
 from minran.hints import checked
 
 MANY = {"nargs": "+", "metavar": "NAME"}
 JOBS = {"nargs": "+", "choices": ["step", "inference", "data", "import"]}
-DEVICE = {"choices": ["cpu", "gpu"], "default": "cpu"}
 PRECISION = {"choices": ["fp32", "tf32", "bf16"], "default": "tf32"}
 
 WHAT: tuple[Option, ...] = (
@@ -37,7 +37,7 @@ HOW: tuple[Option, ...] = (
     ("--limit", "cores that other programs may use before a round is repeated (default: 0.1)", 0.1),
     ("--extra-rounds", "how many rounds more may replace disturbed ones (default: 5)", 5),
     ("--patience", "seconds to wait for a quiet moment before a round (default: 5)", 5.0),
-    ("--device", "(default: cpu)", DEVICE),
+    DEVICE,
     (
         "--precision",
         "on the gpu, for everybody; bf16 is autocast for PyTorch (default: tf32)",
@@ -85,17 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """Read the command line and measure."""
-    parser = Parser(
-        prog="python -m minran.bench",
-        description="The same as `minran bench`. Needs NumPy alone, and for --device gpu CuPy.",
-    )
-    add_arguments(parser)
-    try:
-        return run(parser.parse_args())
-    except MinranError as error:
-        print(f"minran.bench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("minran.bench: interrupted", file=sys.stderr)
-        return 130
+    """What `minran bench` does with the same options. Needs NumPy alone, and on a GPU CuPy."""
+    from minran.cli import main as command_line
+
+    return command_line(["bench", *sys.argv[1:]])
