@@ -40,19 +40,19 @@ class Commands:
     def __init__(self) -> None:
         self.found: list[tuple[Any, ...]] = []
 
-    def __call__(self, *options: Any) -> Callable[..., Any]:
-        """Note a function and its options."""
+    def __call__(self, *options: Any, name: str = "") -> Callable[..., Any]:
+        """Note a function and its options; name: of the command, if not the function's."""
 
         def note(run: Callable[..., Any]) -> Callable[..., Any]:
-            self.found.append((run, *options))
+            self.found.append((run, options, name))
             return run
 
         return note
 
     def add(self, parsers: Any) -> None:
         """Add all to the command line."""
-        for command in self.found:
-            add_command(parsers, *command)
+        for run, options, name in self.found:
+            add_command(parsers, run, *options, name=name)
 
 
 def read_changes(args: argparse.Namespace, **shorter: str) -> list[str]:

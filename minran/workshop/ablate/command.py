@@ -9,34 +9,31 @@ from pathlib import Path
 from typing import Any
 
 from minran import backend
-from minran.arguments import add_command, takes
-from minran.cli.shared import CIFAR, DEVICE, SET, find_cifar, read_changes
+from minran.arguments import takes
+from minran.cli.shared import CIFAR, DEVICE, SET, Commands, find_cifar, read_changes
 from minran.workshop.ablate.tables import ABLATIONS, SCALES
 
-
-def add_commands(commands: Any) -> None:
-    """The command about the paper's ablations."""
-    add_command(
-        commands,
-        ablate,
-        ("names", "below", {"nargs": "+", "choices": [*ABLATIONS, "all"], "metavar": "NAME"}),
-        (
-            "--scale",
-            "nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
-            "the paper's networks and recipe, on a GPU (default: nano)",
-            {"choices": list(SCALES), "default": "nano"},
-        ),
-        ("--seeds", "seeds (default: 3)", {"type": int, "default": 3, "metavar": "K"}),
-        ("--out", "folder of the runs", {"default": "runs/ablate", "metavar": "FOLDER"}),
-        ("--set", "change all recipes", SET),
-        ("--list", "list the runs and train nothing", False),
-        ("--force", "train again what is there", False),
-        ("--quiet", "print the tables only", False),
-        *CIFAR,
-        DEVICE,
-    )
+commands = Commands()
+add_commands = commands.add
 
 
+@commands(
+    ("names", "below", {"nargs": "+", "choices": [*ABLATIONS, "all"], "metavar": "NAME"}),
+    (
+        "--scale",
+        "nano: shapes, minutes on a CPU; small: a part of CIFAR-10, hours on a CPU; paper: "
+        "the paper's networks and recipe, on a GPU (default: nano)",
+        {"choices": list(SCALES), "default": "nano"},
+    ),
+    ("--seeds", "seeds (default: 3)", {"type": int, "default": 3, "metavar": "K"}),
+    ("--out", "folder of the runs", {"default": "runs/ablate", "metavar": "FOLDER"}),
+    ("--set", "change all recipes", SET),
+    ("--list", "list the runs and train nothing", False),
+    ("--force", "train again what is there", False),
+    ("--quiet", "print the tables only", False),
+    *CIFAR,
+    DEVICE,
+)
 def ablate(args: argparse.Namespace) -> int:
     """Train the variants of one of the paper's tables with several seeds, and compare.
 

@@ -294,7 +294,7 @@ class TwinSteps(UnreadSteps):
 def main(arguments: list[str] | None = None) -> int:
     """Read the command line and train; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m minran.workshop.bench.train_twin",
+        prog="python -m minran.bench.train_twin",
         description="Train the PyTorch twin by a recipe of minran.",
     )
     add_options(
@@ -322,12 +322,8 @@ def main(arguments: list[str] | None = None) -> int:
         recipe = load_recipe(options.pop("recipe"), options.pop("set") or ())
         rows = train_twin(recipe, options.pop("out"), **options)
     except MinranError as error:
-        print(f"minran.workshop.bench.train_twin: {error}", file=sys.stderr)
+        print(f"minran.bench.train_twin: {error}", file=sys.stderr)
         return 2
     last = rows[-1]
     print(f"test accuracy {last['test_accuracy']:.2%}, {last['seconds'] / 60:.1f} minutes")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,58 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from minran.arguments import add_command
+from minran.cli.shared import Commands
 from minran.errors import RecipeError, expect
 from minran.files import expect_writable, make_folder, write_atomically
 
 NOTEBOOKS = "--notebooks", "the sources (notebooks)", {"default": "notebooks", "metavar": "FOLDER"}
+SECONDS, NUMBER = {"type": float, "metavar": "SECONDS"}, {"metavar": "NN"}
+MEMORY, FOLDER = {"type": float, "default": 4, "metavar": "GB"}, {"metavar": "FOLDER"}
+parts = Commands()
 
 
 def add_commands(commands: Any) -> None:
     """The commands for learners and teachers, under `minran course`."""
-    parts = add_command(commands, course).add_subparsers(
-        title="parts", metavar="PART", required=True
-    )
-    add_command(parts, list_notebooks, NOTEBOOKS, name="list")
-    add_command(
-        parts,
-        build,
-        ("--pair", "write the .ipynb beside each source", False),
-        ("--out", "write student, solution, teacher copies", {"metavar": "FOLDER"}),
-        ("--check", "write nothing; exit status 1 if a pair has drifted", False),
-        NOTEBOOKS,
-    )
-    seconds, number = {"type": float, "metavar": "SECONDS"}, {"metavar": "NN"}
-    memory, folder = {"type": float, "default": 4, "metavar": "GB"}, {"metavar": "FOLDER"}
-    add_command(
-        parts,
-        grade,
-        ("files", "notebooks to grade", {"nargs": "+", "metavar": "NOTEBOOK"}),
-        ("--timeout", "for a notebook (600)", {**seconds, "default": 600}),
-        ("--cell-timeout", "for one cell (120)", {**seconds, "default": 120}),
-        ("--memory", "for a notebook's processes (4)", memory),
-        ("--notebook", "which notebook it is, whatever the file says", number),
-        ("--source", "take the points from these source notebooks", folder),
-        ("--jobs", "so many notebooks at once (1)", 1),
-        ("--out", "keep grades as they come and a feedback file each; go on there", folder),
-        ("--csv", "a table for Moodle, written anew after each notebook", {"metavar": "FILE"}),
-        ("--worksheet", "Moodle's grading worksheet, for e-mail addresses", {"metavar": "FILE"}),
-        ("--json", "print JSON", False),
-    )
-    add_command(
-        parts,
-        exam,
-        ("--seed", "which variant (0)", 0),
-        ("--questions", "such as gate,norm,mask (all)", {"metavar": "NAMES"}),
-        ("--out", "where to write it (exam)", {"default": "exam", "metavar": "FOLDER"}),
-    )
-    add_command(
-        parts,
-        slides,
-        ("--week", "which of the twelve (all)", {"type": int, "metavar": "N"}),
-        ("--pdf", "print them, too, with Chromium", False),
-        ("--out", "where to write them (slides)", {"default": "slides", "metavar": "FOLDER"}),
-        NOTEBOOKS,
-    )
+    parser = add_command(commands, course)
+    parts.add(parser.add_subparsers(title="parts", metavar="PART", required=True))
 
 
 def course(args: argparse.Namespace) -> None:
@@ -73,6 +35,7 @@ def course(args: argparse.Namespace) -> None:
     """
 
 
+@parts(NOTEBOOKS, name="list")
 def list_notebooks(args: argparse.Namespace) -> int:
     """List the notebooks with their minutes and tasks.
 
@@ -95,6 +58,12 @@ def list_notebooks(args: argparse.Namespace) -> int:
     return 0
 
 
+@parts(
+    ("--pair", "write the .ipynb beside each source", False),
+    ("--out", "write student, solution, teacher copies", FOLDER),
+    ("--check", "write nothing; exit status 1 if a pair has drifted", False),
+    NOTEBOOKS,
+)
 def build(args: argparse.Namespace) -> int:
     """Make .ipynb files from the sources: pairs, and copies for students and teachers.
 
@@ -123,6 +92,19 @@ def build(args: argparse.Namespace) -> int:
     return 0
 
 
+@parts(
+    ("files", "notebooks to grade", {"nargs": "+", "metavar": "NOTEBOOK"}),
+    ("--timeout", "for a notebook (600)", {**SECONDS, "default": 600}),
+    ("--cell-timeout", "for one cell (120)", {**SECONDS, "default": 120}),
+    ("--memory", "for a notebook's processes (4)", MEMORY),
+    ("--notebook", "which notebook it is, whatever the file says", NUMBER),
+    ("--source", "take the points from these source notebooks", FOLDER),
+    ("--jobs", "so many notebooks at once (1)", 1),
+    ("--out", "keep grades as they come and a feedback file each; go on there", FOLDER),
+    ("--csv", "a table for Moodle, written anew after each notebook", {"metavar": "FILE"}),
+    ("--worksheet", "Moodle's grading worksheet, for e-mail addresses", {"metavar": "FILE"}),
+    ("--json", "print JSON", False),
+)
 def grade(args: argparse.Namespace) -> int:
     """Run notebooks within walls and say for every task: passed, or what differed and where.
 
@@ -169,6 +151,11 @@ def grade(args: argparse.Namespace) -> int:
     return 0 if points == worth and not failures else 1
 
 
+@parts(
+    ("--seed", "which variant (0)", 0),
+    ("--questions", "such as gate,norm,mask (all)", {"metavar": "NAMES"}),
+    ("--out", "where to write it (exam)", {"default": "exam", "metavar": "FOLDER"}),
+)
 def exam(args: argparse.Namespace) -> int:
     """Write an exam with numbers of its own, and its solutions, as Markdown and as pages to print.
 
@@ -190,6 +177,12 @@ def exam(args: argparse.Namespace) -> int:
     return 0
 
 
+@parts(
+    ("--week", "which of the twelve (all)", {"type": int, "metavar": "N"}),
+    ("--pdf", "print them, too, with Chromium", False),
+    ("--out", "where to write them (slides)", {"default": "slides", "metavar": "FOLDER"}),
+    NOTEBOOKS,
+)
 def slides(args: argparse.Namespace) -> int:
     """Run the notebooks and make slides of their equations and figures, a set for each week.
 
