@@ -238,7 +238,7 @@ def test_files_are_taken_or_refused_by_a_sentence(page: Page, tmp_path: Path) ->
     good, broken, text = (tmp_path / name for name in ("good.png", "broken.png", "words.txt"))
     Image.new("RGB", (400, 300), (10, 200, 30)).save(good)
     broken.write_bytes(good.read_bytes()[:60])
-    text.write_text("no picture")
+    text.write_text("no image")
     asked = page.count()
     field.send_keys(str(good))
     page.answered(asked)
@@ -263,7 +263,7 @@ def test_files_are_taken_or_refused_by_a_sentence(page: Page, tmp_path: Path) ->
         field.send_keys(str(file))
         problem = page.find_element(By.ID, "problem")
         page.wait(lambda name=file.name, said=problem: said.text.startswith(name))
-        assert "is no picture" in problem.text
+        assert "is no image" in problem.text
         np.testing.assert_array_equal(page.pixels(), before)
     huge = tmp_path / "huge.png"
     with huge.open("wb") as file:
@@ -297,7 +297,7 @@ def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
     many.write_bytes(black_png(30_000))
     Image.new("RGB", (64, 48), (10, 200, 30)).save(good)
     broken.write_bytes(good.read_bytes()[:60])
-    text.write_text("no picture")
+    text.write_text("no image")
     with huge.open("wb") as file:
         file.truncate(70 << 20)
     page.execute_script("window.addEventListener('drop', (e) => { kept = e.defaultPrevented; })")
@@ -307,10 +307,10 @@ def test_files_are_dropped_onto_the_page(page: Page, tmp_path: Path) -> None:
     assert page.execute_script("return kept")  # or the browser would open the file instead
     assert (page.pixels() == (10, 200, 30)).all()
     for file, words in (
-        (broken, "broken.png is no picture"),
-        (text, "words.txt is no picture"),
+        (broken, "broken.png is no image"),
+        (text, "words.txt is no image"),
         (huge, "huge.png has 73 MB"),
-        (many, "many.png is no picture that this browser can read"),
+        (many, "many.png is no image that this browser can read"),
     ):
         page.drop(file)
         page.wait(lambda words=words: words in page.find_element(By.ID, "problem").text)

@@ -176,7 +176,7 @@ function show() {
   }));
   rows.prepend(element("span", "head", "class"), element("span"), element("span", "head share", "share"), element("span", "head logit", "logit"));
   // Built-in pictures are named by their class, and only of them the object is known.
-  $("none").textContent = state.firstObject && !classes.includes(state.name) ? `The picture shows: ${state.name}. This network knows no such class.` : "";
+  $("none").textContent = state.firstObject && !classes.includes(state.name) ? `The image shows: ${state.name}. This network knows no such class.` : "";
   $("said").textContent = `${classes[order[0]]}, ${(100 * probabilities[order[0]]).toFixed(0)}%`;
 
   showEquation($("words"), `${state.network}${$("random").checked ? " before any training" : ""}: ${words}`);
@@ -272,12 +272,12 @@ function overlap(values, object) {
 function showScores() {
   const object = state.object, size = state.setup.size, masked = (answer) => answer.modules.filter(maskStep);
   if (!masked(state.answer).length) { $("scores").replaceChildren(); return; }
-  if (!object || !object.some((v) => v)) { $("scores").replaceChildren(element("p", "hint", "Where the object of this picture is, is not known: no scores.")); return; }
+  if (!object || !object.some((v) => v)) { $("scores").replaceChildren(element("p", "hint", "Where the object of this image is, is not known: no scores.")); return; }
   const lines = masked(state.answer).map((m) => [`mask of ${m.title}`, mapOf(maskStep(m).map)]);
   lines.push(["a spot in the middle (baseline)", mapOf(state.setup.centre)]);
   if (state.untrained) for (const m of masked(state.untrained)) lines.push([`mask of ${m.title}, random weights (baseline)`, mapOf(maskStep(m).map)]);
   const table = element("table"), head = element("tr");
-  table.append(element("caption", "", "How well do the maps mark the object of this picture? One picture is no evidence: minran masks --score does many."));
+  table.append(element("caption", "", "How well do the maps mark the object of this image? One image is no evidence: minran masks --score does many."));
   for (const word of ["map", "correlation with the object", "IoU of its highest pixels"]) head.append(element("th", "", word));
   table.append(head);
   for (const [name, map] of lines) {
@@ -426,10 +426,10 @@ function paintable(canvas, begin, go) {
 /** Begin with a picture file, or say why not; words: what else is to be said. */
 async function readFile(file, words = "") {
   const size = state.setup.size;
-  if (file.size > MOST_BYTES) { problem(`${file.name} has ${Math.round(file.size / 1e6)} MB; a picture may have ${MOST_BYTES >> 20} MB`); return; }
+  if (file.size > MOST_BYTES) { problem(`${file.name} has ${Math.round(file.size / 1e6)} MB; an image may have ${MOST_BYTES >> 20} MB`); return; }
   let picture;
   try { picture = await createImageBitmap(file); } catch {
-    problem(`${file.name} is no picture that this browser can read`);
+    problem(`${file.name} is no image that this browser can read`);
     return;
   }
   // A square as the run's data.fit makes it: cut out, whole between black borders, or bent.
