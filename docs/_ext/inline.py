@@ -17,7 +17,9 @@ def inline(app: Any, tree: nodes.document) -> None:
             named = f'role="img" aria-label="{escape(node["alt"])}"'
             if "width" in node:
                 named += f' style="width: {node["width"]}"'
-            node.replace_self(nodes.raw("", text.replace('role="img"', named, 1), format="html"))
+            drawn = text.replace('role="img"', named, 1)
+            shown = f'<span class="drawing">{drawn}</span>'
+            node.replace_self(nodes.raw("", shown, format="html"))
 
 
 def setup(app: Any) -> dict[str, Any]:
