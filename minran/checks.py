@@ -617,14 +617,14 @@ def sides(value: Any, what: str, least: int = 1) -> Pair:
     return found
 
 
-def floating(dtype: Any, what: str) -> np.dtype[Any]:
+def floating(dtype: Any, what: str, error: Kind = ShapeError) -> np.dtype[Any]:
     """`dtype` if it has fractions."""
     try:
         found = np.dtype(dtype)
-    except TypeError as error:
-        raise ShapeError(f"{what}: there is no dtype {shortened(dtype)}") from error
+    except TypeError as problem:
+        raise error(f"{what}: there is no dtype {shortened(dtype)}") from problem
     if not backend.is_floating(found):
-        raise ShapeError(f"{what} must be floating-point, got {found}")
+        raise error(f"{what} must be floating-point, got {found}")
     return found
 
 
@@ -701,10 +701,7 @@ def expect_stages(name: str, spec: Any) -> None:
 
 def precision(name: str, dtype: Any) -> np.dtype[Any]:
     """The precision of a network."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError as error:
-        raise RecipeError(f"{name}: unknown dtype {dtype!r}") from error
+    found = floating(dtype, f"{name}: dtype", RecipeError)
     if found not in (np.float32, np.float64):
         raise RecipeError(f"{name}: dtype must be float32 or float64, got {found}")
     return found

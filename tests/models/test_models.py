@@ -436,7 +436,7 @@ NANO = "attention_nano"
         (NANO, {"num_classes": 0}, "'num_classes' must be a whole number"),
         (NANO, {"num_classes": "10"}, "'num_classes' .* got '10'"),
         (NANO, {"dtype": "float16"}, "float32 or float64, got float16"),
-        (NANO, {"dtype": "flaot32"}, "unknown dtype 'flaot32'"),
+        (NANO, {"dtype": "flaot32"}, "there is no dtype 'flaot32'"),
         ("resnet164_cifar", {"mask": "none"}, "unknown option 'mask'; known: "),
         ("resnet164_cifar", {"units": (1, 1)}, "one entry per stage each"),
     ],
