@@ -307,6 +307,16 @@ def test_docstrings_become_pages() -> None:
     ]
 
 
+def test_formulas_of_mask_and_trunk_have_colours() -> None:
+    pytest.importorskip("jupytext")
+    in_colours = extension("learn").in_colours
+    assert in_colours("$g_T = g\\,(1 + M)$") == (
+        r"$\class{symbol-g}{g_T} = \class{symbol-g}{g}\,(1 + \class{symbol-M}{M})$"
+    )
+    plain = "`$M T$` and $N \\times H$, $M^T$, $x_{T}$, $\\mathrm{TM}$"
+    assert in_colours(plain) == plain
+
+
 def test_pages_of_notebooks() -> None:
     """Each task is there twice: as a blank, and as the solution that is folded away."""
     pytest.importorskip("jupytext")

@@ -26,6 +26,8 @@ from minran.workshop.course.copies import (
     to_text,
 )
 
+_MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
+_SYMBOL = re.compile(r"(?<![A-Za-z\\_^{])(g(?:_[MTH])?|[MTH])(?![A-Za-z^])")
 _LINK = re.compile(r"\]\((\d\d[a-z]?_[a-z0-9_]+)\.py\)")
 
 
@@ -101,9 +103,24 @@ def as_page(notebook: Notebook, node: Any) -> Any:
                 output["data"]["text/html"] = svg  # in the page itself, where a click folds a box
         if cell.cell_type == "markdown":
             text = _LINK.sub(r"](\1.ipynb)", cell.source)
-            cell.source = text.replace("](../docs/", "](../")  # the pages lie in docs/learn
+            cell.source = in_colours(text).replace(
+                "](../docs/", "](../"
+            )  # the pages lie in docs/learn
         page.cells.append(cell)
     return page
+
+
+def in_colours(text: str) -> str:
+    """Markdown whose formulas about a mask and a trunk have M, T, H and g in their colours."""
+
+    def coloured(match: re.Match[str]) -> str:
+        formula = match.group()
+        if not {"M", "T"} <= {symbol[-1] for symbol in _SYMBOL.findall(formula)}:
+            return formula
+        return _SYMBOL.sub(lambda m: rf"\class{{symbol-{m[0][0]}}}{{{m[0]}}}", formula)
+
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.S)
+    return "".join(part if k % 2 else _MATH.sub(coloured, part) for k, part in enumerate(parts))
 
 
 def contents(source: Path) -> str:

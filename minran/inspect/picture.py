@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from minran.inspect.themes import DARK, LIGHT, PAGES
+from minran.inspect.themes import DARK, LIGHT, PAGES, SYMBOLS
 
 
 class Picture(Figure):
@@ -103,6 +103,7 @@ _SWAPPED: dict[tuple[float, ...], tuple[float, ...]] = {
             for name in ("paper", "text", "faint", "grid")
         ),
         *zip(LIGHT.colours, DARK.colours),
+        *SYMBOLS.values(),
     )
 }
 

@@ -9,8 +9,15 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 DARK_COLOURS = ("#56B4E9", "#E69F00", "#2fc79a", "#e39ac4", "#ff7f3b", "#f0e442", "#b59be0")
 # Of the boxes in drawings: their outlines, and with much white their insides.
 GREY = "#7a7f87"
+SYMBOLS = {
+    "M": ("#7a3fa0", "#c79be6"),
+    "T": ("#24734a", "#72c79a"),
+    "H": ("#a33a1e", "#f0947a"),
+    "g": ("#0b5c9e", "#79b8ff"),
+}
+"""Mask, trunk, output and gradient, on light and on dark pages: in equations, code and figures."""
 KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain", "mask", "trunk")
-BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, COLOURS[4], COLOURS[0])))
+BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, SYMBOLS["M"][0], SYMBOLS["T"][0])))
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
 MAP_COLOURS = "inferno"
 SIGNED_COLOURS = "RdBu_r"
@@ -42,3 +49,9 @@ DARK = Theme("#0d1117", "#e6edf3", "#9aa4af", "#2d343c", DARK_COLOURS)
 def theme(dark: bool = False) -> Theme:
     """The light or the dark theme."""
     return DARK if dark else LIGHT
+
+
+def symbol_colour(name: str, colours: Theme) -> str:
+    """The colour of a step by its name: "M", "g of M", "gradient of M"; that of text for others."""
+    key = "g" if name.startswith(("g of ", "gradient of ")) else name
+    return SYMBOLS[key][0] if key in SYMBOLS else colours.text

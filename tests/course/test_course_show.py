@@ -43,6 +43,12 @@ def test_source_is_dedented_and_escaped() -> None:
     assert re.sub(r"<[^>]+>", "", html).count("def forward") == 1
 
 
+def test_mask_and_trunk_have_the_colours_of_their_symbols() -> None:
+    html = read_source(ops.gate)._repr_html_()
+    assert '<span class="n symbol-M">mask</span>' in html and ".symbol-M{color:#" in html
+    assert 'symbol-T">trunk<' in html and 'class="n symbol' not in read_source(nn)._repr_html_()
+
+
 def test_source_of_objects_and_of_none() -> None:
     assert read_source(nn.ReLU()).text.startswith("class ReLU")
     assert "lines 1-" in read_source(nn).where

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from minran.inspect.picture import Picture, darkened
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
-from minran.inspect.themes import DARK, LIGHT, PAGES
+from minran.inspect.themes import DARK, LIGHT, PAGES, SYMBOLS, symbol_colour
 
 
 def figure_of_all() -> Picture:
@@ -84,3 +85,29 @@ def test_dark_colours_are_lent() -> None:
     assert before["line"] == LIGHT.line(0) and before["on a map"] == LIGHT.text
     assert within.pop("on a map") == before["on a map"], "the map below it stays light"
     assert not [name for name, colour in within.items() if colour == before[name]]
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("symbol", SYMBOLS)
+def test_one_colour_for_equation_code_and_figure(symbol: str) -> None:
+    light, dark = SYMBOLS[symbol]
+    pair = f"light-dark({light}, {dark})"
+    assert f".symbol-{symbol} {{ color: {pair} }}" in (ROOT / "docs/_static/minran.css").read_text()
+    page = (ROOT / "minran/live/page/live.css").read_text()
+    assert symbol == "g" or pair in page
+    for colour, paper in ((light, LIGHT.paper), (dark, DARK.paper)):
+        dim, bright = sorted(map(luminance, (colour, paper)))
+        assert (bright + 0.05) / (dim + 0.05) > 4.5
+    assert (
+        symbol_colour("g of M", LIGHT) == symbol_colour("gradient of T", LIGHT) == SYMBOLS["g"][0]
+    )
+    assert symbol_colour("logits", LIGHT) == LIGHT.text
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, as the contrast of WCAG defines it."""
+    parts = (int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5))
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return float(np.dot((0.2126, 0.7152, 0.0722), linear))

@@ -18,6 +18,7 @@ from minran.autograd import tensor
 from minran.hints import checked
 from minran.inspect.picture import Picture
 from minran.inspect.style import new_figure, theme
+from minran.inspect.themes import symbol_colour
 from minran.workshop.course.show import Frames, frames
 
 U = np.array(
@@ -113,7 +114,8 @@ def _drawn(values: Mapping[str, np.ndarray], names: Sequence[str]) -> Picture:
         axes.grid(color=colours.grid)
         axes.spines[:].set(color=colours.colours[name == names[-1]], linewidth=1.6)
         if channel == 0:
-            axes.set_title(name.replace(", ", ",\n"), fontsize=9, color=colours.text, pad=4)
+            ink = symbol_colour(name, colours)
+            axes.set_title(name.replace(", ", ",\n"), fontsize=9, color=ink, pad=4)
         if name == names[0]:
             words = f"channel {channel + 1}"
             axes.text(-0.2, rows / 2, words, ha="right", color=colours.text, **small)

@@ -22,6 +22,7 @@ from typing import Any
 import minran
 from minran.errors import MinranError, expect, shortened
 from minran.hints import checked
+from minran.inspect.themes import SYMBOLS
 
 PACKAGE = Path(minran.__file__).parent
 
@@ -46,6 +47,12 @@ border:0;font:12.5px/1.45 ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospa
 .minran-source .note{position:sticky;left:0;margin:1px 0 5px 2em;color:var(--s);
 font:12.5px/1.45 system-ui,sans-serif}
 """
+for _dark, _where in enumerate(("{}", "@media (prefers-color-scheme:dark){{{}}}")):
+    for _symbol, _pair in SYMBOLS.items():
+        _STYLE += _where.format(f".minran-source .symbol-{_symbol}{{color:{_pair[_dark]}}}")
+
+_SYMBOL_OF = {"mask": "M", "trunk": "T", "gy": "g"}
+"""The names, in the code of the gate, of what equations call so."""
 
 
 @dataclass
@@ -97,7 +104,11 @@ def _coloured(text: str, language: str) -> str:
     except ImportError:
         return escape(text)
     lexer = get_lexer_by_name(language, stripnl=False)
-    return str(highlight(text, lexer, HtmlFormatter(nowrap=True))).rstrip("\n")
+    code = str(highlight(text, lexer, HtmlFormatter(nowrap=True))).rstrip("\n")
+    if re.search(r"\bmask\b", text) and re.search(r"\btrunk\b", text):
+        for name, symbol in _SYMBOL_OF.items():
+            code = code.replace(f'"n">{name}</span>', f'"n symbol-{symbol}">{name}</span>')
+    return code
 
 
 def _display(found: Source) -> None:

@@ -16,6 +16,7 @@ from minran.hints import checked
 from minran.inspect.picture import Picture
 from minran.inspect.probe import attention_modules, hearing
 from minran.inspect.style import MAP_COLOURS, SIGNED_COLOURS, new_figure, show, theme
+from minran.inspect.themes import symbol_colour
 from minran.live.network import Step, steps
 from minran.nn import Module, observe
 from minran.nn.module import evaluating
@@ -178,7 +179,7 @@ def _drawn(
             how = {"cmap": MAP_COLOURS, "vmin": 0, "vmax": 1}
         title = f"gradient of {key}" if key in slopes else key
         show(axes, found, colours, title, **how)
-        axes.title.set_fontsize(8.5)
+        axes.title.set(fontsize=8.5, color=symbol_colour(title, colours))
         if key not in ("image", *done):
             axes.images[0].set_visible(False)
             axes.title.set_color(colours.faint)
