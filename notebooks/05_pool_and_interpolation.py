@@ -10,7 +10,7 @@
 #     name: python3
 #   minran:
 #     number: 5
-#     seconds: 12
+#     seconds: 15
 #     minutes: 75
 # ---
 
@@ -25,7 +25,7 @@
 # - derive its adjoint, and write it;
 # - follow a map through the mask's way down (max-pool) and up (interpolation).
 #
-# **Time**: 75 minutes to read and do; runs in 12 seconds on 2 cores.
+# **Time**: 75 minutes to read and do; runs in 15 seconds on 2 cores.
 #
 # **Needs**: notebook 01 (vector-Jacobian products), notebook 03 for sizes and for the idea of an
 # adjoint.

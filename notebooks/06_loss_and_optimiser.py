@@ -10,7 +10,7 @@
 #     name: python3
 #   minran:
 #     number: 6
-#     seconds: 8
+#     seconds: 10
 #     minutes: 150
 # ---
 
@@ -27,7 +27,7 @@
 # - say what weight decay does, alone and together with batch norm;
 # - say why the learning rate has to fall, and read the usual schedules.
 #
-# **Time**: 150 minutes to read and do; runs in 8 seconds on 2 cores.
+# **Time**: 150 minutes to read and do; runs in 10 seconds on 2 cores.
 #
 # **Needs**: notebook 01; eigenvalues of a symmetric matrix; notebook 04 for section 6. A good place
 # for a break is after section 2: sections 1 and 2 are about the loss, the others about the
