@@ -461,7 +461,7 @@ def expect_norm(training: bool, momentum: float, eps: float, moments: Any) -> No
         raise ShapeError(f"batch_norm: eps must be a number above 0, got {shortened(eps)}")
     expect_number(momentum, "batch_norm: momentum", -math.inf)
     expect_bool(training, "batch_norm: training")
-    if not (moments is None or (isinstance(moments, tuple) and len(moments) == 2)):
+    if not (moments is None or (isinstance(moments, Sequence) and len(moments) == 2)):
         what = "batch_norm: moments must be a mean and a variance per channel"
         raise ShapeError(f"{what}, got {shortened(moments)}")
 

@@ -164,12 +164,39 @@ def live_page() -> Iterator[Quote]:
 
 
 def instructions() -> Iterator[Quote]:
-    names = "gpu/static-before.json", "gpu/static.json"
-    before, now = (json.loads((RESULTS / name).read_text())["rows"] for name in names)
-    for one, other in zip(before, now, strict=True):
-        cells = one["kernel"], one["tile"], one["loop"], other["loop"]
-        yield "| `{}` | {} | {} | {} |".format(*cells), ON_A_GPU
-    assert not any(row["spills"] for row in before + now)
+    names = "static-before", "static-tf32", "static-bf16", "reckoned"
+    before, now, short, reckoned = (
+        json.loads((RESULTS / "gpu" / f"{name}.json").read_text()) for name in names
+    )
+    step, loops = now["steps"][0], {row["instance"]: row for row in now["steps"][0]["loops"]}
+    assert not any(row["spills"] for row in loops.values())
+    for row in before["rows"]:
+        kernel, tile = row["kernel"], row["tile"].replace("x", ", ")
+        start = re.escape(f"{kernel}<Tf32<{tile}, ") + r"\d+>, 4, float, "
+        *general, pointwise = (
+            [loop["instructions"] for name, loop in loops.items() if re.match(start + window, name)]
+            for window in ("ANY", "UNIT_STRIDE", "POINTWISE")
+        )
+        if pointwise:
+            most = (general[1] or general[0])[0]
+            cells = kernel, row["tile"], row["loop"], most, pointwise[0]
+            yield "| `{}` | {} | {} | {} | {} |".format(*cells), ON_A_GPU
+    yield f"1,408 before, {step['launches']} now", ON_A_GPU
+    sizes = step["bytes"] / 1e9, short["steps"][0]["bytes"] / 1e9
+    yield "{:.2f} GB in tf32, {:.2f} GB in bf16".format(*sizes), ON_A_GPU
+    yield f"takes for an instruction, {reckoned['cycles']:.1f}, was found", ON_A_GPU
+    yield f"the {sum(reckoned['measured'].values()):.2f} ms that its convolutions", ON_A_GPU
+    off = [100 * (reckoned["reckoned"][k] / t - 1) for k, t in reckoned["measured"].items()]
+    told = "{:.0f}% below (`conv_forward`), {:.0f}% above (`conv_input`) and {:.0f}% below"
+    yield told.format(-off[0], off[1], -off[2]), ON_A_GPU
+    traced = (RESULTS / "gpu" / "kernels-128.txt").read_text()
+    took = float(re.search(r"captured ms ([\d.]+)", traced)[1])
+    told = f"{1e3 * step['seconds']:.2f} ms for the step at batch 128, which took {took:.2f} ms"
+    yield told, ON_A_GPU
+    times = {each["batch"]: 1e3 * each["seconds"] for each in now["steps"]}
+    tf32 = ", ".join(f"{times[batch]:.1f}" for batch in (64, 128, 512))
+    bf16 = f"in bf16 at batch 128: {1e3 * short['steps'][0]['seconds']:.1f} ms"
+    yield f"in tf32 at batches 64, 128, 512: {tf32} ms; {bf16}", "docs/results/owed.md"
 
 
 def memory() -> Iterator[Quote]:

@@ -44,9 +44,10 @@ REQUIRED = {
     "`geometry.resize_matrix`; y (N, OH, OW, C) with (OH, OW) = size",
     "upsample_bilinear2d_backward(gy, x_shape, align_corners)": "GX = R_h^T GY R_w",
     "batch_moments(x)": "mean and biased variance over N, H, W -> two float64 vectors",
-    "batch_statistics(mean, var, running_mean, running_var, momentum, eps, count)": "inv_std = "
-    "1 / sqrt(var + eps); running = (1 - momentum) running + momentum batch, in place, with the "
-    "variance count / (count - 1) var",
+    "finish_norm(moments, gamma, beta, running_mean, running_var, momentum, eps, count)": "of "
+    "mean, var = moments: inv_std = 1 / sqrt(var + eps); running = (1 - momentum) running + "
+    "momentum batch, in place, with the variance count / (count - 1) var -> norm = gamma, beta, "
+    "mean, inv_std, and what else the backend's own kernels of a norm read",
     "batch_norm(x, gamma, beta, mean, inv_std, relu)": "y = gamma (x - mean) inv_std + beta, then "
     "max(y, 0) if relu",
     "batch_norm_backward_sums(gy, x, y, mean, inv_std)": "ggamma = sum g xhat, gbeta = sum g, two "
@@ -68,10 +69,12 @@ REQUIRED = {
 
 OPTIONAL = {
     "norm_relu_conv2d(x, norm, w, stride, padding, residual, with_moments)": "y = conv2d(relu(b), "
-    "w) + residual with b = batch_norm(x) and norm = gamma, beta, mean, inv_std; w (K, K, C, O), "
-    "residual as y or None -> y, and its moments or None",
+    "w) + residual with b = batch_norm(x) and norm = gamma, beta, mean, inv_std, or what "
+    "`finish_norm` gave; w (K, K, C, O), residual as y or None -> y, and its moments or None: a "
+    "pair, which may be summed when somebody asks",
     "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding, whole)": "-> gx, gw, ggamma, "
-    "gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, gbeta)",
+    "gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, gbeta), "
+    "in float64; what is returned has the dtype of gamma",
     "folded_unit(x, first, w1, shift2, w2, shift3, w3, projection, stride)": "a pre-activation "
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",

@@ -193,7 +193,7 @@ _MADE: dict[str, Callable[..., Any]] = {
     "upsample_bilinear2d": lambda x, size, corners: empty((len(x), *size, x.shape[3]), x.dtype),
     "upsample_bilinear2d_backward": lambda gy, x_shape, corners: empty(x_shape, gy.dtype),
     "batch_moments": lambda x: (vector(x), vector(x)),
-    "batch_statistics": lambda mean, *others: vector(mean),
+    "finish_norm": lambda moments, *vectors: (*vectors[:2], moments[0], vector(moments[0])),
     "batch_norm_backward_sums": lambda gy, x, *others: (vector(x), vector(x)),
     "linear": lambda x, w: empty((len(x), w.shape[1]), w.dtype),  # also of features in bfloat16
     "linear_backward": lambda gy, x, w, need_gx: (like(x) if need_gx else None, like(w)),

@@ -55,7 +55,7 @@ class Batch:
         self._counts = _current.counts(share)
         self.count = sum(self._counts)
 
-    def moments(self, mean: Array, var: Array) -> tuple[Array, Array]:
+    def moments(self, moments: Sequence[Array]) -> Sequence[Array]:
         """Mean and variance per channel of the whole batch, from those of this process's share.
 
             n mean = sum_r n_r mean_r;    n var = sum_r n_r (var_r + (mean_r - mean)^2)
@@ -63,9 +63,9 @@ class Batch:
         In the order of the processes, so that all get the same bits.
         """
         if len(self._counts) == 1:
-            return mean, var
+            return moments
         xp = backend.current().xp
-        means, variances = xp.moveaxis(_current.gather(xp.stack((mean, var))), 1, 0)
+        means, variances = xp.moveaxis(_current.gather(xp.stack(tuple(moments))), 1, 0)
         share = xp.asarray(self._counts, means.dtype)[:, None] / self.count
         mean = (share * means).sum(0)
         return mean, (share * (variances + (means - mean) ** 2)).sum(0)

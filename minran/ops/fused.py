@@ -37,9 +37,8 @@ class NormReLUConv2d(BatchNorm):
     ) -> Array:
         # Before the running statistics move: a call that fails must not leave a trace in them.
         _check_conv(x, w, residual, self.stride, self.padding)
-        mean, inv_std = self.statistics(x, gamma, beta)
+        self.norm = self.finish(x, gamma, beta)
         self.x, self.w = x, w
-        self.norm = gamma, beta, mean, inv_std
         y, self.moments_of_y = backend.current().norm_relu_conv2d(
             x, self.norm, w, self.stride, self.padding, residual, self.training
         )
@@ -49,8 +48,7 @@ class NormReLUConv2d(BatchNorm):
         gx, gw, ggamma, gbeta = backend.current().norm_relu_conv2d_backward(
             gy, self.x, self.norm, self.w, self.stride, self.padding, self.whole
         )
-        dtype = self.w.dtype
-        return gx, ggamma.astype(dtype), gbeta.astype(dtype), gw, gy if self.needs[4] else None
+        return gx, ggamma, gbeta, gw, gy if self.needs[4] else None
 
 
 def norm_relu_conv2d(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from minran import backend, checks
 from minran.autograd import Array, Op, Tensor
 from minran.backend.world import Batch
 
-Moments = tuple[Array, Array]
+Moments = Sequence[Array]
 """Mean and biased variance per channel."""
 
 
@@ -44,21 +46,23 @@ class BatchNorm(Op):
         self.shape = x.shape
         x = x[:, None, None] if x.ndim == 2 else x  # features are pictures of one pixel
         self.x, self.gamma = x, gamma
-        self.mean, self.inv_std = self.statistics(x, gamma, beta)
+        self.mean, self.inv_std = self.finish(x, gamma, beta)[2:4]
         y = backend.current().batch_norm(x, gamma, beta, self.mean, self.inv_std, self.relu)
         self.y = y if self.relu else None
         return y.reshape(self.shape)
 
-    def statistics(self, x: Array, gamma: Array, beta: Array) -> Moments:
-        """mean and 1 / sqrt(var + eps): the batch's, moving the running ones, or the running."""
-        checks.expect_channels(x, gamma, beta, *self.running, *(self.moments or ()))
+    def finish(self, x: Array, gamma: Array, beta: Array) -> Sequence[Array]:
+        """gamma, beta, mean, 1 / sqrt(var + eps): the batch's, moving the running, or those."""
+        # What is neither tuple nor list is the backend's own, and not summed yet.
+        known = self.moments if isinstance(self.moments, (tuple, list)) else ()
+        checks.expect_channels(x, gamma, beta, *self.running, *known)
         if not self.training:
-            return running_statistics(*self.running, self.eps)
+            return gamma, beta, *running_statistics(*self.running, self.eps)
         kernels, self.batch = backend.current(), Batch(x.size // x.shape[-1])
         checks.expect_several(x, self.batch.count)
-        mean, var = self.batch.moments(*(self.moments or kernels.batch_moments(x)))
+        moments = self.batch.moments(self.moments or kernels.batch_moments(x))
         rates = self.momentum, self.eps, self.batch.count
-        return mean, kernels.batch_statistics(mean, var, *self.running, *rates)
+        return kernels.finish_norm(moments, gamma, beta, *self.running, *rates)  # type: ignore[no-any-return]
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         kernels, gy, gx = backend.current(), gy.reshape(self.x.shape), None

@@ -17,10 +17,12 @@ nvrtc = pytest.importorskip(
 
 
 def products(engines: list[engine.Engine]) -> tuple[str, ...]:
-    """The kernels of conv.cu with these engines."""
-    return tuple(name for each in engines for name in of_engine(each.template))
+    """The kernels of conv.cu with these engines, for all that may be known of the windows."""
+    every = [replace(each, window=window) for each in engines for window in WINDOWS]
+    return tuple(name for each in every for name in of_engine(each.template))
 
 
+WINDOWS = "ANY", "UNIT_STRIDE", "POINTWISE"
 SIMT = [engine._simt("float", *sizes) for sizes in product((16, 64), (1, 4))]
 TENSOR = [engine._tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))]
 TENSOR += [engine._tf32(128, columns, 4) for columns in (16, 32, 64)]
@@ -39,7 +41,7 @@ OPTIONS = "-std=c++17", "-ftz=true", "--device-as-default-execution-space"
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
 # for each channel.
 IN_DOUBLE = re.compile(
-    "moments|sums|cross_entropy(?!_backward)|scale_and_shift|batch_statistics|batch_norm"
+    "moments|sums|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm"
 )
 ARITHMETIC_IN_DOUBLE = re.compile(r"\b(add|sub|mul|fma|div|sqrt|rcp|neg|max|min|setp)\.\S*f64")
 

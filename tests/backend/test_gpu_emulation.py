@@ -41,6 +41,10 @@ def run_conv(kernels: Any) -> Any:
     return (kernels.conv2d(noise((2, 9, 7, 4)), noise((3, 3, 4, 20)), (2, 2), (1, 1), 1),)
 
 
+def run_pointwise(kernels: Any) -> Any:
+    return (kernels.conv2d(noise((2, 9, 7, 4)), noise((1, 1, 4, 20)), (1, 1), (0, 0), 1),)
+
+
 def run_input_gradient(kernels: Any) -> Any:
     x, w, gy = (noise(shape) for shape in ((2, 9, 7, 4), (3, 3, 4, 20), (2, 5, 4, 20)))
     return kernels.conv2d_backward(gy, x, w, (2, 2), (1, 1), 1)[:1]
@@ -53,13 +57,13 @@ def run_filter_gradient(kernels: Any) -> Any:
 
 def run_fused(kernels: Any) -> Any:
     """What a convolution sums on the way, forwards and backwards."""
-    x, w, gy = noise((3, 9, 7, 4)), noise((1, 1, 4, 20)), noise((3, 9, 7, 20))
+    x, w, gy = noise((3, 9, 7, 4)), noise((3, 3, 4, 20)), noise((3, 9, 7, 20))
     gamma, beta = 1 + noise((4,)) / 9, noise((4,))
     norm = gamma, beta, beta.astype(np.float64), np.ones(4)
-    moments = kernels.norm_relu_conv2d(x, norm, w, 1, 0, None, True)[1]
+    moments = kernels.norm_relu_conv2d(x, norm, w, 1, 1, None, True)[1]
     count = x.size // x.shape[3]
     gradients = kernels.norm_relu_conv2d_backward(
-        gy, x, norm, w, 1, 0, lambda *sums: (*sums, count)
+        gy, x, norm, w, 1, 1, lambda *sums: (*sums, count)
     )
     return *moments, *gradients
 
@@ -157,8 +161,8 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "stride forgotten in the input gradient": (
         run_input_gradient,
-        "j * s.SW == across && i < s.OH",
-        "i < s.OH",
+        " && i * s.SH == down && j * s.SW == across",
+        "",
     ),
     "tile one row too short": (
         run_conv,
@@ -180,6 +184,12 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "min(first + slice_pixels, N * OH * OW)",
         "min(first + slice_pixels + 1, N * OH * OW)",
     ),
+    "numbers behind the last one of k": (
+        run_filter_gradient,
+        "exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last",
+        "exists(p)",
+    ),
+    "the channels of another pixel": (run_pointwise, "* pitch + first + k", "* pitch + k + 1"),
     "a window that never comes to the next image": (
         run_fused,
         "if (++p.row == rows) p.row = 0, p.n++;",

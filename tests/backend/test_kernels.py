@@ -634,15 +634,19 @@ def test_moments_whose_squares_overflow(kernels: Kernels) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("strided", [False, True])
-def test_batch_statistics(kernels: Kernels, dtype: Any, strided: bool) -> None:
+def test_finish_norm(kernels: Kernels, dtype: Any, strided: bool) -> None:
     rng = np.random.default_rng(0)
     mean, var, momentum, eps, count = rng.standard_normal(300), rng.random(300), 0.1, 1e-5, 24
     running = rng.random((300, 2)).astype(dtype)
     place = kernels.module.xp.asarray
     columns = place(running.copy()) if strided else place(running.T.copy()).T
     moved = columns[:, 0], columns[:, 1]
-    statistics = kernels.module.batch_statistics
-    inv_std = statistics(place(mean), place(var), *moved, momentum, eps, count)
+    gamma, beta = (place(array) for array in rng.standard_normal((2, 300)).astype(dtype))
+    moments = place(mean), place(var)
+    norm = kernels.module.finish_norm(moments, gamma, beta, *moved, momentum, eps, count)
+    assert norm[0] is gamma and norm[1] is beta
+    assert (backend.to_host(norm[2]) == mean).all()
+    inv_std = norm[3]
     np.testing.assert_allclose(backend.to_host(inv_std), 1 / np.sqrt(var + eps), rtol=1e-14)
     for column, batch in enumerate((mean, var * count / (count - 1))):
         old = 0.9 * running[:, column].astype(np.float64)

@@ -48,7 +48,7 @@ class FakeWorker(AbstractContextManager["FakeWorker"]):
         if seconds < 0:
             return {"absent": True}
         if do == "facts":
-            return {"peak_bytes": 300_000_000, "import_bytes": 100_000_000, "step_bytes": 10**9}
+            return {"peak_bytes": 300_000_000, "import_bytes": 100_000_000}
         if do == "kernels":
             return {"kernels": {"conv_forward": 0.25}} if name == "minran" else {"absent": True}
         return {"seconds": seconds * options.get("repeat", 1)}

@@ -11,11 +11,14 @@ from bench_helpers import FakeWorker, ScriptedMachine, arguments
 
 from minran.bench import run
 from minran.errors import RecipeError
+from minran.models import create_model
 from minran.workshop.bench import compare, contenders, report, session
+from minran.workshop.bench.adapters.floors import bytes_of_step
 from minran.workshop.bench.compare import Team, summary, team_of
 from minran.workshop.bench.contenders import CONTENDERS, named
 from minran.workshop.bench.report import markdown, median, points, row
 from minran.workshop.bench.rounds import Settings
+from minran.workshop.bench.session import COPY_BYTES
 
 
 @pytest.fixture
@@ -169,10 +172,21 @@ def test_the_gpu_section(workers: Any, tmp_path: Path, capsys: pytest.CaptureFix
     assert steps[0]["kernels"] == {"conv_forward": 0.25}
     assert steps[3]["notes"] == ["torch.compile(max-autotune): no compiler"]
     assert "kernels" not in steps[3]
-    # 2 x 256 MiB in 0.02 s are 26.8 GB/s; 1 GB takes 37 ms of that, the step took 5.
-    assert document["roofline"][0]["share"] == pytest.approx(7.45, rel=0.01)
+    # The copy was measured first, and took 0.02 s for 2 x 256 MiB; the step took 0.005 s.
+    assert next(options for _, do, options in workers.asked if do == "prepare")["job"] == "copy"
+    size = bytes_of_step(create_model("attention56_cifar"), 128, 32)
+    share = size / (2 * COPY_BYTES / 0.02) / 0.005
+    assert document["roofline"][0]["share"] == pytest.approx(share, rel=1e-9)
+    assert len(document["roofline"]) == 6
     assert document["settings"]["precision"] == "tf32"
     assert "conv_forward" in capsys.readouterr().out
+
+
+def test_the_copy_is_measured_whoever_else_is(workers: Any, tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    words = "--device", "gpu", "--batch", "64", "--only", "torch", "--json", str(file)
+    assert run(arguments(*words)) == 0
+    assert [row["contender"] for row in check_document(file)["roofline"]] == ["torch"]
 
 
 @pytest.mark.parametrize(

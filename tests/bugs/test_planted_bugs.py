@@ -190,14 +190,14 @@ def op_keeps_its_output(plant: Plant) -> None:
 
 
 def biased_running_variance(plant: Plant) -> None:
-    real = cpu.batch_statistics
+    real = cpu.finish_norm
 
-    def batch_statistics(mean: Any, var: Any, *rest: Any) -> Any:
-        *_, eps, count = rest
-        real(mean, var * (count - 1) / count, *rest)
-        return 1 / np.sqrt(var + eps)
+    def finish_norm(moments: Any, *rest: Any) -> Any:
+        (mean, var), (*_, eps, count) = moments, rest
+        norm = real((mean, var * (count - 1) / count), *rest)
+        return *norm[:3], 1 / np.sqrt(var + eps)
 
-    plant.setattr(cpu, "batch_statistics", batch_statistics)
+    plant.setattr(cpu, "finish_norm", finish_norm)
 
 
 def norm_backward(**wrong: Any) -> Callable[[Plant], None]:
@@ -217,13 +217,13 @@ def norm_backward(**wrong: Any) -> Callable[[Plant], None]:
 
 
 def eps_outside_the_root(plant: Plant) -> None:
-    real = norm.BatchNorm.statistics
+    real = norm.BatchNorm.finish
 
-    def statistics(self: Any, x: Any, gamma: Any, beta: Any) -> Any:
-        mean, inv_std = real(self, x, gamma, beta)
-        return mean, 1 / (np.sqrt(1 / inv_std**2 - self.eps) + self.eps)
+    def finish(self: Any, x: Any, gamma: Any, beta: Any) -> Any:
+        *vectors, inv_std = real(self, x, gamma, beta)
+        return *vectors, 1 / (np.sqrt(1 / inv_std**2 - self.eps) + self.eps)
 
-    plant.setattr(norm.BatchNorm, "statistics", statistics)
+    plant.setattr(norm.BatchNorm, "finish", finish)
 
 
 def moments_before_the_residual(plant: Plant) -> None:

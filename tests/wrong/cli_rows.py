@@ -358,6 +358,11 @@ ablate table1 --list --device cpu | --device
 ablate table1 --out text.txt | text.txt
 bench --model attention57 | attention57
 bench --rounds 0 | --rounds
+bench --static --model attention57 | attention57
+bench --static --batch 0 | --batch
+bench --static --rounds 3 | --rounds
+bench --static --precision fp32 | fp32
+bench --static --json counts.txt | .json
 bench --warmup 0 | --warmup
 bench --threads 0 | --threads
 bench --processes 0 | --processes

@@ -74,7 +74,7 @@ def norm_relu_conv2d_backward(
     padding: int,
     whole: Callable[..., tuple[Array, Array, int | None]],
 ) -> tuple[Array, Array, Array, Array]:
-    """The gradients gx (N, H, W, C), gw, and, in float64, ggamma and gbeta.
+    """The gradients gx (N, H, W, C), gw, ggamma and gbeta.
 
     With g the gradient at a x + b, cut by the ReLU: gbeta = sum g, ggamma = sum g xhat, and
     gx = a (g - gbeta/count - xhat ggamma/count) with the sums of the whole batch,
@@ -124,7 +124,7 @@ def norm_relu_conv2d_backward(
     if count is not None:  # else mean and variance are constants, and gx = a g
         pull = bn.pull_of(x, gamma * inv_std, mean, inv_std, of_gamma, of_beta, count)
         map_blocks(lambda samples: bn.add_steps(x[samples], pull, h[samples]), len(x), x[:1].nbytes)
-    return h, gw, ggamma, gbeta
+    return h, gw, ggamma.astype(gamma.dtype), gbeta.astype(gamma.dtype)
 
 
 def _map(block: Callable[[slice], Any], x: Array, y: Array, kernel: int) -> list[Any]:

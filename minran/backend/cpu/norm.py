@@ -99,20 +99,22 @@ def batch_norm(
     return y
 
 
-def batch_statistics(
-    mean: Array,
-    var: Array,
+def finish_norm(
+    moments: tuple[Array, Array],
+    gamma: Array,
+    beta: Array,
     running_mean: Array,
     running_var: Array,
     momentum: float,
     eps: float,
     count: int,
-) -> Array:
+) -> tuple[Array, Array, Array, Array]:
     """inv_std = 1 / sqrt(var + eps), and running = (1 - momentum) running + momentum batch."""
+    mean, var = moments
     for running, batch in (running_mean, mean), (running_var, var * (count / (count - 1))):
         running *= 1 - momentum
         running += (momentum * batch).astype(running.dtype)
-    return 1 / (var + eps) ** 0.5
+    return gamma, beta, mean, 1 / (var + eps) ** 0.5
 
 
 def batch_norm_backward_sums(

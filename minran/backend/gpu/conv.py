@@ -7,33 +7,38 @@ they hold the numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from minran.backend.geometry import Pair, conv_sizes
 from minran.backend.gpu import launch
-from minran.backend.gpu.engine import CONV, choose
-from minran.backend.gpu.launch import Array, ceil_divide, empty, empty_like, operand, operands
-from minran.backend.gpu.norm import input_gradient, scale_and_shift
+from minran.backend.gpu.engine import CONV, Engine, choose
+from minran.backend.gpu.launch import (
+    TILE_ROWS,
+    Array,
+    ceil_divide,
+    empty,
+    empty_like,
+    operand,
+    operands,
+)
+from minran.backend.gpu.norm import TileMoments, input_gradient, scale_and_shift
 
 Window = tuple[Pair, Pair, int]
 """Stride, padding and groups."""
 
-Vectors = tuple[Array, Array, Array, Array]
-"""gamma, beta, mean and inv_std, (C,) each."""
+Vectors = Sequence[Array]
+"""gamma, beta, mean and inv_std, (C,) each; then, if `finish_norm` gave them, those of `Affine`."""
 
-Affine = tuple[Array | None, Array | None, Array | None]
+Affine = Sequence[Array | None]
 """A batch norm as scale (x - centre) + shift: these three, (C,) each, in the dtype of w."""
 
 NO_NORM: Affine = (None, None, None)
 
 SLICED_BLOCKS = 1536
 """How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
-
-TILE_ROWS = 64
-"""Rows of threads that add up tiles (TILE_ROWS in conv.cu)."""
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
@@ -61,12 +66,13 @@ def norm_relu_conv2d(
     padding: int,
     residual: Array | None,
     with_moments: bool,
-) -> tuple[Array, tuple[Array, Array] | None]:
+) -> tuple[Array, TileMoments | None]:
     """y = conv2d(max(gamma (x - mean) inv_std + beta, 0), w) + residual, and y's moments."""
     x, residual = operands(x, residual)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     window = (stride, stride), (padding, padding), 1
-    return _forward(x, w, window, scale_and_shift(gamma, beta, *norm[2:]), residual, with_moments)
+    affine = scale_and_shift(gamma, beta, *norm[2:])
+    return _forward(x, w, window, affine, residual, with_moments)
 
 
 def norm_relu_conv2d_backward(
@@ -78,7 +84,7 @@ def norm_relu_conv2d_backward(
     padding: int,
     whole: Callable[..., tuple[Array, Array, int | None]],
 ) -> tuple[Array, Array, Array, Array]:
-    """The gradients gx (N, H, W, C), gw, and, in float64, ggamma and gbeta.
+    """The gradients gx (N, H, W, C), gw, ggamma and gbeta.
 
     gx = a (g - gbeta/count - xhat ggamma/count), with the sums of the whole batch,
     `whole(ggamma, gbeta)`, and a = gamma inv_std; g is the gradient at the norm's result, already
@@ -86,14 +92,14 @@ def norm_relu_conv2d_backward(
     """
     x, gy = operands(x, gy)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
-    mean, inv_std = operands(*norm[2:], dtype=np.float64)
-    affine = scale_and_shift(gamma, beta, mean, inv_std)
+    mean, inv_std = operands(*norm[2:4], dtype=np.float64)
+    affine = scale_and_shift(gamma, beta, mean, inv_std, *norm[4:])
     window = (stride, stride), (padding, padding), 1
     gw = _filter_gradient(gy, x, w, window, affine)
-    g, ggamma, gbeta = _input_gradient(gy, x, w, window, affine, (mean, inv_std))
-    of_gamma, of_beta, count = whole(ggamma, gbeta)
+    g, sums = _input_gradient(gy, x, w, window, affine, (mean, inv_std))
+    of_gamma, of_beta, count = whole(*sums[:2])
     gx = input_gradient(g, x, None, gamma, (mean, inv_std, of_gamma, of_beta), count, g)
-    return gx, gw, ggamma, gbeta
+    return gx, gw, *sums[2:]
 
 
 def linear(x: Array, w: Array) -> Array:
@@ -131,21 +137,19 @@ def _forward(
     norm: Affine = NO_NORM,
     residual: Array | None = None,
     with_moments: bool = False,
-) -> tuple[Array, tuple[Array, Array] | None]:
+) -> tuple[Array, TileMoments | None]:
     """y = conv2d(x or relu(norm of x), w) + residual, and mean and variance of y's channels."""
     stride, padding, groups = window
     y_sizes = conv_sizes(x.shape[1:3], w.shape[:2], stride, padding)
     y = empty((len(x), *y_sizes, w.shape[3]), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
-    engine = choose(x.dtype, pixels, outputs // groups, _piece(groups, w, x, *norm, residual))
+    piece = _piece(groups, w, x, *norm, residual)
+    engine = _known(choose(x.dtype, pixels, outputs // groups, piece), w, window)
     tiles = engine.tiles(pixels, outputs // groups)
     parts = empty((tiles[0], 2, outputs), w.dtype) if with_moments else None
     args = x, w, *norm, residual, y, parts, *_sizes(x, w, y, window)
     engine.launch("conv_forward", (*tiles, groups), *args)
-    if parts is None:
-        return y, None
-    sizes = tiles[0], engine.rows, pixels, outputs
-    return y, _add_tiles("moments_of_tiles", parts, (), *sizes)
+    return y, None if parts is None else TileMoments(parts, engine.rows, pixels)
 
 
 def _input_gradient(
@@ -155,21 +159,25 @@ def _input_gradient(
     window: Window,
     norm: Affine = NO_NORM,
     statistics: tuple[Array, Array] | None = None,
-) -> tuple[Array, Array | None, Array | None]:
-    """gx. Or, with `norm`, what arrives before its ReLU, and that norm's ggamma and gbeta.
+) -> tuple[Array, Sequence[Array]]:
+    """gx. Or, with `norm`, what arrives before its ReLU, and that norm's ggamma and gbeta, twice.
 
-    `statistics` are the norm's mean and inv_std in float64.
+    In float64, then in the dtype of w. `statistics` are the norm's mean and inv_std in float64.
     """
     gx, groups = empty_like(x), window[2]
     pixels, inputs = x.size // x.shape[3], x.shape[3]
     engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm))
+    engine = _known(engine, w, window, "UNIT_STRIDE")
     tiles = engine.tiles(pixels, inputs // groups)
     parts = empty((tiles[0], 2, inputs), w.dtype) if statistics else None
     args = gy, w, x, *norm, gx, parts, *_sizes(x, w, gy, window)
     engine.launch("conv_input", (*tiles, groups), *args)
-    if parts is None:
-        return gx, None, None
-    return gx, *_add_tiles("sums_of_tiles", parts, statistics, tiles[0], inputs)
+    if statistics is None:
+        return gx, ()
+    sums = [empty((inputs,), dtype) for dtype in (np.float64, np.float64, w.dtype, w.dtype)]
+    args = parts, *statistics, *sums, tiles[0], inputs
+    CONV.tiles("sums_of_tiles", w, inputs, (), *args, rows=TILE_ROWS)
+    return gx, sums
 
 
 def _filter_gradient(
@@ -179,7 +187,8 @@ def _filter_gradient(
     gw, groups = empty_like(w), window[2]
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
-    engine = choose(x.dtype, taps, outputs // groups, _piece(groups, w, x, gy), sliced=True)
+    piece = _piece(groups, w, x, gy)
+    engine = _known(choose(x.dtype, taps, outputs // groups, piece, sliced=True), w, window)
     tiles = engine.tiles(taps, outputs // groups)
     slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
@@ -201,13 +210,12 @@ def slices_of(tiles: int, pixels: int) -> tuple[int, int]:
     return ceil_divide(pixels, slice_pixels), slice_pixels
 
 
-def _add_tiles(kernel: str, parts: Array, arrays: Any, *sizes: int) -> tuple[Array, Array]:
-    """Two float64 numbers for each channel from what the tiles of a product left, (tiles, 2, C)."""
-    channels = parts.shape[2]
-    one, other = empty((channels,), np.float64), empty((channels,), np.float64)
-    args = parts, *arrays, one, other, *sizes
-    CONV.tiles(kernel, parts, channels, (), *args, rows=TILE_ROWS)
-    return one, other
+def _known(engine: Engine, w: Array, window: Window, unit_stride: str = "ANY") -> Engine:
+    """`engine` for what is known of the windows; `unit_stride`: if they move by one pixel."""
+    if window[0] != (1, 1):
+        return engine
+    pointwise = w.shape[:2] == (1, 1) and window[1] == (0, 0)
+    return replace(engine, window="POINTWISE" if pointwise else unit_stride)
 
 
 def _piece(groups: int, w: Array, *others: Array | None) -> int:

@@ -24,6 +24,7 @@ _INSTALL = f"{pip_install('gpu')} (for a driver of CUDA 13: {pip_install('gpu13'
 _WHEELS = "cupy-cuda12x", "cupy-cuda13x"
 _WITHOUT = 'without a GPU, minran.use("numpy") runs everything on the CPU'
 _OPTIONS = ("-std=c++17",)
+_OF_CUPY = "-ftz=true", "--device-as-default-execution-space"  # it adds these by itself
 _FOLDER = Path(__file__).parent / "kernels"
 
 Size = tuple[int, ...]
@@ -94,6 +95,30 @@ def source(file: str) -> str:
         return re.sub(r'^#include "(.*)"$', lambda found: read(found[1]), text, flags=re.M)
 
     return read(file)
+
+
+def compiled(file: str, instances: list[str], architecture: int) -> tuple[bytes, dict[str, str]]:
+    """The machine code of kernels, and the instances by the names they have in it; without a GPU.
+
+    architecture: 90 for sm_90. Raises BackendError without NVIDIA's compiler.
+    """
+    try:
+        from cuda.bindings import nvrtc
+
+        nvrtc.nvrtcVersion()
+    except (ImportError, RuntimeError) as error:
+        need = "pip install nvidia-cuda-nvrtc-cu12 cuda-bindings"
+        raise BackendError(f"NVIDIA's compiler is missing ({error}); run {need}") from None
+    _, program = nvrtc.nvrtcCreateProgram(source(file).encode(), file.encode(), 0, [], [])
+    for name in instances:
+        nvrtc.nvrtcAddNameExpression(program, name.encode())
+    options = [f"-arch=sm_{architecture}", *_OPTIONS, *_OF_CUPY]
+    nvrtc.nvrtcCompileProgram(program, len(options), [each.encode() for each in options])
+    _, size = nvrtc.nvrtcGetCUBINSize(program)
+    code = b" " * size
+    nvrtc.nvrtcGetCUBIN(program, code)
+    lowered = (nvrtc.nvrtcGetLoweredName(program, name.encode())[1] for name in instances)
+    return code, {short.decode(): name for short, name in zip(lowered, instances, strict=True)}
 
 
 class CudaDevice:

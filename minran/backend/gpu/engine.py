@@ -20,7 +20,7 @@ BLOCKS = 512
 class Engine:
     """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once.
 
-    `maps` is how those are stored, in C++.
+    `maps` is how those are stored, in C++, and `window` what the kernel may know of the windows.
     """
 
     name: str
@@ -29,11 +29,12 @@ class Engine:
     threads: int
     piece: int
     maps: str = "float"
+    window: str = "ANY"
 
     @property
     def template(self) -> str:
         """The template arguments of the kernels of conv.cu."""
-        return f"{self.name}, {self.piece}, {self.maps}"
+        return f"{self.name}, {self.piece}, {self.maps}, {self.window}"
 
     def tiles(self, rows: int, columns: int) -> tuple[int, int]:
         """How many tiles cover a product of so many rows and columns."""

@@ -34,6 +34,9 @@ MAX_BLOCKS = 4096
 TILE = 16
 """Blocks that sum over pixels have 16 x 16 threads, for 16 channels (TILE in common.cuh)."""
 
+TILE_ROWS = 64
+"""Rows of threads that add up tiles of products (TILE_ROWS in common.cuh)."""
+
 LINE = 64
 """Blocks that sum over channels or classes have 64 threads (LINE in common.cuh)."""
 

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from minran.backend.gpu import launch
-from minran.backend.gpu.launch import TILE, Array, Program, empty, empty_like, operand, operands
+from minran.backend.gpu.launch import (
+    TILE,
+    TILE_ROWS,
+    Array,
+    Program,
+    empty,
+    empty_like,
+    operand,
+    operands,
+)
 
 _OF_MAPS, _OF_VECTORS = Program("norm.cu"), Program("norm.cu", launch.real)
 
@@ -16,7 +28,8 @@ _BLOCKS = 1024
 def batch_moments(x: Array) -> tuple[Array, Array]:
     """Mean and biased variance of each channel over N, H, W, in float64: two (C,) arrays."""
     x = operand(x)
-    return _sums("moments_of_chunk", f"moments<{launch.stored(x.dtype)}>", x, (x,), (x,))
+    first = x.reshape(-1)[: x.shape[-1]]  # the first pixel
+    return _sums("moments_of_chunk", f"moments<{launch.stored(x.dtype)}>", x, (x,), (first,))
 
 
 def batch_norm(
@@ -91,35 +104,78 @@ def input_gradient(
     return _OF_MAPS.fill("batch_norm_backward_input", gx, *args, piece=piece)
 
 
-def batch_statistics(
-    mean: Array,
-    var: Array,
+class TileMoments(Sequence[Array]):
+    """Mean and variance that lie in parts yet, (tiles, 2, C), as `conv_forward` leaves them.
+
+    The norm that reads the map adds them up in its own launch; whoever asks before gets a launch.
+    """
+
+    def __init__(self, parts: Array, rows: int, pixels: int) -> None:
+        """rows: pixels of a tile."""
+        self.device, self.parts, self.sizes = launch.device(), parts, (rows, pixels)
+        self.sums: tuple[Array, ...] = ()
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        if not self.sums:
+            with launch.using(self.device):
+                _finish(self, ())
+        return self.sums[index]
+
+
+def finish_norm(
+    moments: Sequence[Array],
+    gamma: Array,
+    beta: Array,
     running_mean: Array,
     running_var: Array,
     momentum: float,
     eps: float,
     count: int,
-) -> Array:
-    """inv_std = 1 / sqrt(var + eps), (C,) float64; the running arrays move, in place.
+) -> tuple[Array, ...]:
+    """gamma, beta, mean, inv_std, and the norm as scale (x - centre) + shift, in one launch.
 
+        inv_std = 1 / sqrt(var + eps)
         running = (1 - momentum) running + momentum batch,   variance count / (count - 1) var
 
-    One launch for what would be a dozen; mean and var are those of `batch_moments`.
+    mean, var and inv_std in float64; the running arrays move, in place.
     """
-    mean, var = operands(mean, var, dtype=np.float64)
     running = operands(running_mean, running_var)
-    inv_std = empty_like(var)
     numbers = (np.float64(number) for number in (momentum, count / (count - 1), eps))
-    args = mean, var, *running, inv_std, *numbers, var.size
-    _OF_VECTORS.fill("batch_statistics", running[0], *args)
+    arrays = *operands(gamma, beta, dtype=running[0].dtype), *running
+    norm = _finish(moments, arrays, *numbers)
     launch.put_back((running_mean, running_var), running)
-    return inv_std
+    return norm
+
+
+def _finish(moments: Sequence[Array], arrays: Sequence[Array], *numbers: Any) -> tuple[Array, ...]:
+    """Sum the parts, if there are any; then, given gamma, beta and the running arrays, the rest."""
+    parts, sizes = None, (0, 0)
+    if isinstance(moments, TileMoments) and not moments.sums:
+        parts, sizes = moments.parts, moments.sizes
+        tiles, _, channels = parts.shape
+        sums = empty((channels,), np.float64), empty((channels,), np.float64)
+        moments.sums, moments.parts = sums, None
+    else:
+        sums = tuple(operands(*moments, dtype=np.float64))
+        tiles, channels = 0, sums[0].size
+    known = arrays[0] if arrays else parts
+    inv_std = empty_like(sums[1]) if arrays else None
+    affine = [empty_like(arrays[0]) if arrays else None for _ in range(3)]
+    args = parts, *sums, *(arrays or [None] * 4), inv_std, *affine
+    args = *args, *(numbers or [np.float64(0)] * 3), tiles, *sizes, channels
+    _OF_VECTORS.tiles("finish_norm", known, channels, (), *args, rows=TILE_ROWS)
+    return (*arrays[:2], sums[0], inv_std, *affine)
 
 
 def scale_and_shift(
-    gamma: Array, beta: Array, mean: Array, inv_std: Array
-) -> tuple[Array, Array, Array]:
-    """Batch norm as scale (x - centre) + shift: these three, in the dtype of gamma."""
+    gamma: Array, beta: Array, mean: Array, inv_std: Array, *known: Array
+) -> tuple[Array, ...]:
+    """Batch norm as scale (x - centre) + shift: these three in the dtype of gamma, or `known`."""
+    if known:
+        return known
     gamma, beta = operands(gamma, beta)
     mean, inv_std = operands(mean, inv_std, dtype=np.float64)
     scale, shift, centre = empty_like(gamma), empty_like(beta), empty_like(gamma)

@@ -1,6 +1,6 @@
 """Batch normalisation, in the steps that every backend shares.
 
-A layer in training calls `batch_moments`, `batch_statistics`, then `batch_norm`; its backward calls
+A layer in training calls `batch_moments`, `finish_norm`, then `batch_norm`; its backward calls
 `batch_norm_backward_sums`, then `batch_norm_backward_input`. They are apart because
 processes that share a batch add up moments and sums before they go on.
 """
@@ -30,25 +30,28 @@ def batch_moments(x: Array) -> tuple[Array, Array]:
     return mean, var
 
 
-def batch_statistics(
-    mean: Array,
-    var: Array,
+def finish_norm(
+    moments: tuple[Array, Array],
+    gamma: Array,
+    beta: Array,
     running_mean: Array,
     running_var: Array,
     momentum: float,
     eps: float,
     count: int,
-) -> Array:
-    """What a layer in training makes of its moments; the running arrays move, in place.
+) -> tuple[Array, Array, Array, Array]:
+    """What a layer in training makes of mean, var = moments; the running arrays move, in place.
 
         inv_std[c] = 1 / sqrt(var[c] + eps)
         running[c] = (1 - momentum) running[c] + momentum batch[c]
 
     batch is mean, and the unbiased variance: var count / (count - 1). All arrays (C,).
+    Returns gamma, beta, mean and inv_std.
     """
+    mean, var = moments
     for running, batch in (running_mean, mean), (running_var, var * count / (count - 1)):
         running[...] = (1 - momentum) * running.astype(np.float64) + momentum * batch
-    return 1 / np.sqrt(var + eps)
+    return gamma, beta, mean, 1 / np.sqrt(var + eps)
 
 
 @in_float64

@@ -27,6 +27,7 @@ WHAT: tuple[Option, ...] = (
     ("--peers", "units beside JAX, tinygrad, DeZero, if installed", False),
     ("--scaling", "by batch size and by depth", False),
     ("--decisions", "the step with one design decision taken back", False),
+    ("--static", "a GPU's step, counted without a GPU: launches, bytes, instructions", False),
     ("--only", "only these contenders", {**MANY, "default": []}),
 )
 HOW: tuple[Option, ...] = (
@@ -75,13 +76,14 @@ def run(args: argparse.Namespace) -> int:
     minran bench
     minran bench --model attention56_cifar --batch 64 --rounds 5
     python -m minran.bench --json docs/results/bench.json
+    python -m minran.bench --static --batch 128
     """
-    from minran.workshop.bench import session
+    from minran.workshop.bench import session, static
 
     options = [name for group in OPTIONS.values() for name, *_ in group]
     missing = [name for name in options if not hasattr(args, name[2:].replace("-", "_"))]
     expect(not missing, f"bench: args lack {', '.join(missing)}: see add_arguments", RecipeError)
-    return session.run(args)
+    return static.run(args) if args.static else session.run(args)
 
 
 def main() -> int:

@@ -17,9 +17,11 @@ from minran import machine
 from minran.arguments import takes
 from minran.errors import RecipeError, expect
 from minran.files import PICTURES, expect_ending
+from minran.models import create_model
 from minran.models.ran import SPECS
 from minran.train import environment
 from minran.workshop.bench import contenders, report
+from minran.workshop.bench.adapters.floors import bytes_of_step
 from minran.workshop.bench.compare import Measurement, team_of
 from minran.workshop.bench.contenders import CONTENDERS, Who
 from minran.workshop.bench.rounds import Settings
@@ -137,7 +139,7 @@ class Session:
         for model, batch, job in itertools.product(models, batches, asked):
             self.compare("networks", job, network_options(model, batch), contenders.NETWORKS)
         if "step" in jobs:
-            self.add_roofline()
+            self.add_roofline(self.copy_rate())
         for batch in batches if "data" in jobs else ():
             self.compare("data", "data", {"batch": batch}, contenders.OURS)
         if "import" in jobs:
@@ -161,17 +163,18 @@ class Session:
         print("\n" + report.ops_text(self.found["ops"]))
 
     def on_gpu(self) -> None:
-        """The training step, most important batch first, until the time is up; then the roofline.
+        """The rate of a copy, then the training step, most important batch first, until time is up.
 
         Launches are asynchronous and the host may share its cores: longer turns, no repeats.
         """
+        rate = self.copy_rate()
         warmup = max(5, self.settings.warmup)
         settings = replace(self.settings, extra_rounds=0, patience=0.0, warmup=warmup)
         # The second group compiles for minutes: what was measured before is safe.
         groups = (contenders.GPU, contenders.GPU_COMPILED)
         for model, who, batch in itertools.product(self.models, groups, self.batches):
             self.compare("networks", "step", network_options(model, batch), who, settings)
-        self.add_roofline()
+        self.add_roofline(rate)
 
     def compare(
         self, section: str, job: str, options: dict[str, Any], who: Who, how: Settings | None = None
@@ -188,21 +191,23 @@ class Session:
         self.save()
         return measured
 
-    def add_roofline(self) -> None:
-        """How near each step comes to the time in which its bytes could be moved.
-
-        Copying a large array shows at which rate this machine moves bytes: each is read and
-        written.
-        """
-        with team_of(contenders.OURS, self.settings) as team:
+    def copy_rate(self) -> float:
+        """Bytes a second that copying a large array moves: each is read and written."""
+        with team_of(contenders.OURS, replace(self.settings, only=())) as team:
             copied = self.add("copy", team.measure("copy", {"bytes": COPY_BYTES}))
-        rate = 2 * COPY_BYTES / (report.median(copied, "minran") or math.inf)
+        return 2 * COPY_BYTES / (report.median(copied, "minran") or math.inf)
+
+    def add_roofline(self, rate: float) -> None:
+        """How near each step comes to the time in which its bytes could be moved."""
         for measured in self.found.get("networks", []):
-            options, name = measured["options"], measured["reference"]
-            seconds = report.median(measured, name)
-            size = report.row(measured, "minran").get("step_bytes")
-            if measured["job"] != "step" or not (seconds and rate and size):
+            names = [measured["reference"], *(each["name"] for each in measured["contenders"])]
+            options, times = measured["options"], [report.median(measured, each) for each in names]
+            name, seconds = next(((n, t) for n, t in zip(names, times, strict=True) if t), ("", 0))
+            if measured["job"] != "step" or not (seconds and rate):
                 continue
+            network = create_model(options["model"])
+            itemsize = 2 if self.settings.precision == "bf16" else 4
+            size = bytes_of_step(network, options["batch"], options["size"], itemsize)
             share = size / rate / seconds
             found = {"contender": name, "bytes": size, "bytes_per_second": rate, "share": share}
             self.roofline.append({**options, **found})

@@ -232,7 +232,6 @@ class Bench:
         return {
             "versions": adapter.versions(),
             "parameters": adapter.parameters,
-            "step_bytes": adapter.step_bytes,
             "import_bytes": imported,
             "peak_bytes": peak,
             "device_bytes": adapter.device_bytes(),

@@ -82,9 +82,26 @@ __device__ inline Few<T, COUNT> as(const Few<From, COUNT>& numbers) {
   return result;
 }
 
+// The larger one; a NaN x stays a NaN. From compute capability 8.0 on it is one instruction.
+template <typename T>
+__device__ inline T at_least(T floor, T x) {
+  return x < floor ? floor : x;
+}
+#if !defined(MINRAN_EMULATION) && __CUDA_ARCH__ >= 800
+__device__ inline float at_least(float floor, float x) {
+  float y;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(floor));
+  return y;
+}
+#endif
+
 // Blocks that sum over pixels have 16 columns of threads (threadIdx.x), one for each channel, and
 // 16 rows (threadIdx.y) that share the pixels: 16 neighbouring channels are read together.
 constexpr int TILE = 16;
+
+// Blocks that sum over the tiles of a product have 64 rows: there are many tiles and few channels, so
+// few blocks. Kernels bound their registers, so that a multiprocessor has enough for 1024 threads.
+constexpr int TILE_ROWS = 64;
 
 // Blocks that sum over channels or classes are one row of 64 threads.
 constexpr int LINE = 64;

@@ -28,10 +28,14 @@ __device__ constexpr int adjacent() {
   return PIECE > 1 ? Engine::ADJACENT : 1;
 }
 
+// How many blocks shall fit a multiprocessor. A thread that reads number by number needs more registers.
+template <typename Engine, int PIECE>
+constexpr int TOGETHER = PIECE > 1 ? Engine::TOGETHER : (Engine::TOGETHER + 1) / 2;
+
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
-template <typename Engine, int PIECE, typename S>
-__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
+template <typename Engine, int PIECE, typename S, Window WINDOW>
+__global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_forward(const S* x, const Number<Engine>* w, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* centre, const S* residual, S* y,
                  Number<Engine>* tile_moments, CONV_SIZES) {
@@ -39,8 +43,15 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Patches<S, T>{x, {scale, shift, centre}, s}, Outputs<T>{w, s}, row, column, 0,
-                 KH * KW * s.CG);
+  const Normalised<T> norm = {{scale, shift, centre}};
+  const auto filters = outputs(w, s);
+  if constexpr (WINDOW == POINTWISE) {
+    const Rows<S, Normalised<T>> pixels = {norm, x, N * OH * OW, C, s.group * s.CG};
+    product<PIECE>(engine, pixels, filters, row, column, 0, s.CG);
+  } else {
+    const Patches<S, T> patches = {norm, x, s};
+    product<PIECE>(engine, patches, filters, row, column, 0, KH * KW * s.CG);
+  }
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
 #pragma unroll
@@ -92,8 +103,8 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 // gx. Or, if `scale` is given, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
 // tile_sums gets for each tile of rows and each channel the sums of g and of g (x - centre):
 // (tiles, 2, C).
-template <typename Engine, int PIECE, typename S>
-__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
+template <typename Engine, int PIECE, typename S, Window WINDOW>
+__global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
                const Number<Engine>* shift, const Number<Engine>* centre, S* gx,
                Number<Engine>* tile_sums, CONV_SIZES) {
@@ -101,8 +112,15 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  product<PIECE>(engine, Readers<S>{gy, s}, TransposedFilters<T>{w, s}, row, column, 0,
-                 KH * KW * s.OG);
+  if constexpr (WINDOW == POINTWISE) {
+    const Rows<S, AsTheyAre> pixels = {{}, gy, N * H * W, O, s.group * s.OG};
+    const Rows<T, AsTheyAre> filters = {{}, w, s.CG, O, s.group * s.OG};
+    product<PIECE>(engine, pixels, filters, row, column, 0, s.OG);
+  } else {
+    const Readers<S, WINDOW == UNIT_STRIDE> readers = {{}, gy, s};
+    const TransposedFilters<T> filters = {{}, w, s};
+    product<PIECE>(engine, readers, filters, row, column, 0, KH * KW * s.OG);
+  }
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
   T sum[Engine::MY_COLUMNS] = {}, along[Engine::MY_COLUMNS] = {};
@@ -143,8 +161,8 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_of_slices adds them.
-template <typename Engine, int PIECE, typename S>
-__global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
+template <typename Engine, int PIECE, typename S, Window WINDOW>
+__global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* centre,
                  Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
@@ -154,9 +172,16 @@ __global__ void __launch_bounds__(Engine::THREADS, Engine::TOGETHER)
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   const int taps = KH * KW * s.CG;
   Engine engine;
-  product<PIECE>(engine, TransposedPatches<S, T>{x, {scale, shift, centre}, s},
-                 Outputs<S>{gy, s}, row, column, first,
-                 min(first + slice_pixels, N * OH * OW));
+  const int last = min(first + slice_pixels, N * OH * OW);
+  const Normalised<T> norm = {{scale, shift, centre}};
+  const auto gradients = outputs(gy, s);
+  if constexpr (WINDOW == POINTWISE) {
+    const Columns<S, Normalised<T>> channels = {norm, x, s.CG, C, s.group * s.CG};
+    product<PIECE>(engine, channels, gradients, row, column, first, last);
+  } else {
+    const TransposedPatches<S, T> patches = {norm, x, s};
+    product<PIECE>(engine, patches, gradients, row, column, first, last);
+  }
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
 #pragma unroll
@@ -182,43 +207,13 @@ __global__ void sum_of_slices(const R* slices, R* gw, int count, int size) {
   if (threadIdx.y == 0 && index < size) gw[index] = sum;
 }
 
-// Blocks of the next two kernels have 16 columns of threads, one for each channel, and 64 rows
-// that share the tiles: there are many tiles and few channels, so few blocks. The bounds make the
-// compiler leave each of their 1024 threads few enough registers.
-constexpr int TILE_ROWS = 64;
-
-// Batch statistics from the tiles of conv_forward: with m pixels in all, m_t of them in tile t,
-// and d_t = mean_t - mean_0, which takes out what all means have in common (see norm.cu),
-//   d = 1/m sum m_t d_t,   mean = mean_0 + d,   var = 1/m sum (squares_t + m_t d_t^2) - d^2
-// tile_moments: (tiles, 2, channels).
-template <typename R>
-__global__ void __launch_bounds__(TILE * TILE_ROWS)
-moments_of_tiles(const R* tile_moments, double* mean, double* var, int tiles, int tile_rows,
-                 int pixels, int channels) {
-  const int c = blockIdx.x * TILE + threadIdx.x;
-  const double first = c < channels ? tile_moments[c] : R(0);
-  double sum = 0, squares = 0;
-  for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
-    const double count = min(tile_rows, pixels - t * tile_rows);
-    const double d = tile_moments[2 * t * channels + c] - first;
-    sum += count * d;
-    squares += tile_moments[(2 * t + 1) * channels + c] + count * d * d;
-  }
-  sum = sum_over_rows<TILE_ROWS>(sum);
-  squares = sum_over_rows<TILE_ROWS>(squares);
-  if (threadIdx.y == 0 && c < channels) {
-    const double d = sum / pixels;
-    mean[c] = first + d;
-    var[c] = max(squares / pixels - d * d, 0.0);
-  }
-}
-
 // gbeta and ggamma from the tiles of conv_input: gbeta = sum g, ggamma = sum g (x - mean) inv_std.
-// The tiles have subtracted the mean as an R.
+// The tiles have subtracted the mean as an R. Blocks as TILE_ROWS says. Both are written in double, for
+// what is computed from them, and as gradients.
 template <typename R>
 __global__ void __launch_bounds__(TILE * TILE_ROWS)
 sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std, double* ggamma,
-              double* gbeta, int tiles, int channels) {
+              double* gbeta, R* gamma_gradient, R* beta_gradient, int tiles, int channels) {
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
   for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
@@ -230,5 +225,6 @@ sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std, dou
   if (threadIdx.y == 0 && c < channels) {
     gbeta[c] = sum;
     ggamma[c] = (along - (mean[c] - R(mean[c])) * sum) * inv_std[c];
+    gamma_gradient[c] = R(ggamma[c]), beta_gradient[c] = R(sum);
   }
 }

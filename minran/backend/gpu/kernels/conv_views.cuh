@@ -3,6 +3,10 @@
 
 #pragma once
 
+// What is known of the windows when a kernel is compiled: nothing; that they move by one pixel; or
+// that, besides, they are one pixel and nothing is padded. What is known need not be computed.
+enum Window { ANY, UNIT_STRIDE, POINTWISE };
+
 // The last arguments of every kernel of conv.cu.
 #define CONV_SIZES                                                                               \
   int N, int H, int W, int C, int OH, int OW, int O, int KH, int KW, int SH, int SW, int PH,     \
@@ -52,14 +56,12 @@ __device__ inline void move_on(Pixel& p, int by, int rows, int columns) {
   }
 }
 
-// x at tap t of the window behind pixel p of y, or null in the padding.
-template <typename S>
-__device__ const S* pixel_of_x(const S* x, Pixel p, Tap t, const Sizes& s) {
+// Where in x tap t of the window behind pixel p of y lies, or -1 in the padding.
+__device__ inline int place_in_x(Pixel p, Tap t, const Sizes& s) {
   const int row = p.row * s.SH - s.PH + t.a, column = p.column * s.SW - s.PW + t.b;
   const bool inside =
       p.n < s.N && unsigned(row) < unsigned(s.H) && unsigned(column) < unsigned(s.W);
-  return inside ? x + ((p.n * s.H + row) * s.W + column) * s.C + s.group * s.CG + t.channel
-                : nullptr;
+  return inside ? ((p.n * s.H + row) * s.W + column) * s.C + s.group * s.CG + t.channel : -1;
 }
 
 // The batch norm and the ReLU before a convolution: relu(scale[c] (value - centre[c]) + shift[c]).
@@ -80,8 +82,7 @@ struct Norm {
     return scale.number[e] * (value - centre.number[e]) + shift.number[e];
   }
   __device__ T apply(T value, int e) const {
-    const T result = normal(value, e);
-    return result < floor ? floor : result;  // NaN stays
+    return at_least(floor, normal(value, e));
   }
 };
 
@@ -95,150 +96,171 @@ __device__ Norm<T, COUNT> norm_of(Affine<T> affine, int channel) {
   return none;
 }
 
-// For views that hand out numbers as they are.
-struct Nothing {};
-
-#define AS_THEY_ARE                                                      \
-  template <int>                                                         \
-  using Factors = Nothing;                                               \
-  template <int, typename Line, typename Step>                           \
-  __device__ Nothing factors(Line, Step) const {                         \
-    return {};                                                           \
-  }                                                                      \
-  template <typename V>                                                  \
-  __device__ V prepare(V value, Nothing, int) const {                    \
-    return value;                                                        \
+// What a view makes of the numbers that it finds: it leaves them as they are,
+struct AsTheyAre {
+  struct Nothing {};
+  template <int>
+  using Factors = Nothing;
+  template <int COUNT>
+  __device__ Nothing factors(int) const {
+    return {};
   }
-
-// For views of x, which normalise numbers by their channel.
-#define NORMALISED                                                       \
-  template <int COUNT>                                                   \
-  using Factors = Norm<T, COUNT>;                                        \
-  template <int COUNT>                                                   \
-  __device__ Norm<T, COUNT> factors(Pixel, Tap t) const {                \
-    return norm_of<COUNT>(affine, s.group * s.CG + t.channel);           \
-  }                                                                      \
-  template <int COUNT>                                                   \
-  __device__ Norm<T, COUNT> factors(Tap t, Pixel p) const {              \
-    return factors<COUNT>(p, t);                                         \
-  }                                                                      \
-  template <int COUNT>                                                   \
-  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const { \
-    return norm.apply(value, e);                                         \
+  template <typename V>
+  __device__ V prepare(V value, Nothing, int) const {
+    return value;
   }
+};
 
-// A of forward: a line is a pixel of y, k a tap. Unless there is no norm, every
-// number is normalised on the way, so that the result of the batch norm is never stored.
-template <typename S, typename T>
-struct Patches {
+// or normalises them by their channel. Unless there is no norm, every number of x is normalised on
+// the way, so that the result of the batch norm is never stored.
+template <typename T>
+struct Normalised {
+  Affine<T> affine;
+
+  template <int COUNT>
+  using Factors = Norm<T, COUNT>;
+  template <int COUNT>
+  __device__ Norm<T, COUNT> factors(int channel) const {
+    return norm_of<COUNT>(affine, channel);
+  }
+  template <int COUNT>
+  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
+    return norm.apply(value, e);
+  }
+};
+
+// A pointwise convolution multiplies matrices that are stored: x, gy and w themselves. Most
+// convolutions of a residual network are of this kind, and to find a number takes one multiplication.
+// Rows of `pitch` numbers, of which this group has those from `first` on. A line is a row, k a
+// number of it.
+template <typename S, typename Prepared>
+struct Rows : Prepared {
   using Stored = S;
-  static constexpr bool ALONG_K = true;
+  static constexpr bool ALONG_K = true, COMPLETE = true;
+  using Line = int;
+  using Step = int;
+  const S* start;
+  int rows, pitch, first;
+
+  __device__ Line line(int row) const { return row; }
+  __device__ Step step(int k) const { return k; }
+  __device__ void move_on(int& place, int by) const { place += by; }
+  __device__ int find(Line row, Step k) const {
+    return (row < rows ? row : 0) * pitch + first + k;
+  }
+  __device__ int channel(Line, Step k) const { return first + k; }
+};
+
+// The same, but a line is one of `columns` columns, k a row.
+template <typename S, typename Prepared>
+struct Columns : Prepared {
+  using Stored = S;
+  static constexpr bool ALONG_K = false, COMPLETE = true;
+  using Line = int;
+  using Step = int;
+  const S* start;
+  int columns, pitch, first;
+
+  __device__ Line line(int column) const { return column; }
+  __device__ Step step(int row) const { return row; }
+  __device__ void move_on(int& place, int by) const { place += by; }
+  __device__ int find(Line column, Step row) const {
+    return row * pitch + first + (column < columns ? column : 0);
+  }
+  __device__ int channel(Line column, Step) const { return first + column; }
+};
+
+// A of forward: a line is a pixel of y, k a tap.
+template <typename S, typename T>
+struct Patches : Normalised<T> {
+  using Stored = S;
+  static constexpr bool ALONG_K = true, COMPLETE = false;
   using Line = Pixel;
   using Step = Tap;
-  const S* x;
-  Affine<T> affine;
+  const S* start;
   Sizes s;
 
-  __device__ const S* start() const { return x; }
   __device__ Line line(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.CG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
-  __device__ const S* find(Line p, Step t) const { return pixel_of_x(x, p, t, s); }
-  NORMALISED
+  __device__ int find(Line p, Step t) const { return place_in_x(p, t, s); }
+  __device__ int channel(Line, Step t) const { return s.group * s.CG + t.channel; }
 };
 
 // B of forward and of the filters' gradient: a line is an output channel, k a tap of w or a pixel
 // of gy; both have O numbers for each k.
 template <typename S>
-struct Outputs {
-  using Stored = S;
-  static constexpr bool ALONG_K = false;
-  using Line = int;
-  using Step = int;
-  const S* numbers;
-  Sizes s;
-
-  __device__ const S* start() const { return numbers; }
-  __device__ Line line(int o) const { return o; }
-  __device__ Step step(int k) const { return k; }
-  __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ const S* find(Line o, Step k) const {
-    return o < s.OG ? numbers + k * s.O + s.group * s.OG + o : nullptr;
-  }
-  AS_THEY_ARE
-};
+__device__ Columns<S, AsTheyAre> outputs(const S* numbers, const Sizes& s) {
+  return {{}, numbers, s.OG, s.O, s.group * s.OG};
+}
 
 // A of the input gradient: a line is a pixel of x, k a triple (a, b, o). Pixel row r was read at
 // tap a by window row i if r = i SH - PH + a: i = (r + PH - a) / SH, if that is whole.
-template <typename S>
-struct Readers {
+template <typename S, bool UNIT_STRIDE>
+struct Readers : AsTheyAre {
   using Stored = S;
-  static constexpr bool ALONG_K = true;
+  static constexpr bool ALONG_K = true, COMPLETE = false;
   using Line = Pixel;
   using Step = Tap;
-  const S* gy;
+  const S* start;
   Sizes s;
 
-  __device__ const S* start() const { return gy; }
   __device__ Line line(int index) const { return pixel(index, s.H, s.W); }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
   __device__ void move_on(Line& p, int by) const { ::move_on(p, by, s.H, s.W); }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.OG); }
-  __device__ const S* find(Line p, Step t) const {
+  __device__ int find(Line p, Step t) const {
     const int down = p.row + s.PH - t.a, across = p.column + s.PW - t.b;
     int i = down, j = across;
-    // Dividing takes long, and most convolutions have no stride.
-    if (s.SH > 1) i /= s.SH;
-    if (s.SW > 1) j /= s.SW;
-    const bool reads = p.n < s.N && down >= 0 && across >= 0 && i * s.SH == down &&
-                       j * s.SW == across && i < s.OH && j < s.OW;
-    return reads ? gy + ((p.n * s.OH + i) * s.OW + j) * s.O + s.group * s.OG + t.channel
-                 : nullptr;
+    bool reads = p.n < s.N;
+    if (!UNIT_STRIDE) {
+      i /= s.SH, j /= s.SW;
+      reads = reads && down >= 0 && across >= 0 && i * s.SH == down && j * s.SW == across;
+    }
+    reads = reads && unsigned(i) < unsigned(s.OH) && unsigned(j) < unsigned(s.OW);
+    return reads ? ((p.n * s.OH + i) * s.OW + j) * s.O + s.group * s.OG + t.channel : -1;
   }
-  AS_THEY_ARE
+  __device__ int channel(Line, Step t) const { return t.channel; }
 };
 
 // B of the input gradient: a line is an input channel, k a triple (a, b, o).
 template <typename T>
-struct TransposedFilters {
+struct TransposedFilters : AsTheyAre {
   using Stored = T;
-  static constexpr bool ALONG_K = true;
+  static constexpr bool ALONG_K = true, COMPLETE = false;
   using Line = int;
   using Step = Tap;
-  const T* w;
+  const T* start;
   Sizes s;
 
-  __device__ const T* start() const { return w; }
   __device__ Line line(int c) const { return c; }
   __device__ Step step(int k) const { return tap(k, s.KW, s.OG); }
   __device__ void move_on(Line& c, int by) const { c += by; }
   __device__ void move_on(Step& t, int by) const { ::move_on(t, by, s.KW, s.OG); }
-  __device__ const T* find(Line c, Step t) const {
+  __device__ int find(Line c, Step t) const {
     const int place = (t.a * s.KW + t.b) * s.CG + c;
-    return c < s.CG ? w + place * s.O + s.group * s.OG + t.channel : nullptr;
+    return c < s.CG ? place * s.O + s.group * s.OG + t.channel : -1;
   }
-  AS_THEY_ARE
+  __device__ int channel(Line, Step t) const { return t.channel; }
 };
 
 // A of the filters' gradient: the patches transposed, a line is a tap and k a pixel of y.
 template <typename S, typename T>
-struct TransposedPatches {
+struct TransposedPatches : Normalised<T> {
   using Stored = S;
-  static constexpr bool ALONG_K = false;
+  static constexpr bool ALONG_K = false, COMPLETE = false;
   using Line = Tap;
   using Step = Pixel;
-  const S* x;
-  Affine<T> affine;
+  const S* start;
   Sizes s;
 
-  __device__ const S* start() const { return x; }
   __device__ Line line(int k) const { return tap(k, s.KW, s.CG); }
   __device__ Step step(int index) const { return pixel(index, s.OH, s.OW); }
   __device__ void move_on(Line& t, int by) const { ::move_on(t, by, s.KW, s.CG); }
   __device__ void move_on(Step& p, int by) const { ::move_on(p, by, s.OH, s.OW); }
-  __device__ const S* find(Line t, Step p) const {
-    return t.a < s.KH ? pixel_of_x(x, p, t, s) : nullptr;
+  __device__ int find(Line t, Step p) const {
+    return t.a < s.KH ? place_in_x(p, t, s) : -1;
   }
-  NORMALISED
+  __device__ int channel(Line t, Step) const { return s.group * s.CG + t.channel; }
 };

@@ -83,33 +83,65 @@ __global__ void batch_norm(const T* x, const Real<T>* gamma, const Real<T>* beta
   }
 }
 
-// What a training step does with its moments, for every channel in one launch:
-//   inv_std = 1 / sqrt(var + eps)
-//   running = (1 - momentum) running + momentum batch, with the unbiased variance var `unbias`.
-template <typename R>
-__global__ void batch_statistics(const double* mean, const double* var, R* running_mean,
-                                 R* running_var, double* inv_std, double momentum, double unbias,
-                                 double eps, int channels) {
-  FOR_EACH(c, channels) {
-    inv_std[c] = 1 / sqrt(var[c] + eps);
-    running_mean[c] = R((1 - momentum) * running_mean[c] + momentum * mean[c]);
-    running_var[c] = R((1 - momentum) * running_var[c] + momentum * unbias * var[c]);
-  }
-}
-
 // Batch norm as scale (x - centre) + shift: scale = gamma inv_std, centre is the mean as an R, and
 // shift = beta - scale times what this rounding left. scale x + shift would lose the digits of x
 // that a large mean takes up.
 template <typename R>
+__device__ inline void write_affine(R gamma, R beta, double mean, double inv_std, R& scale, R& shift,
+                                    R& centre) {
+  const double product = double(gamma) * inv_std;
+  scale = R(product);
+  centre = R(mean);
+  shift = R(double(beta) - (mean - centre) * product);
+}
+
+template <typename R>
 __global__ void scale_and_shift(const R* gamma, const R* beta, const double* mean,
                                 const double* inv_std, R* scale, R* shift, R* centre,
                                 int channels) {
-  FOR_EACH(c, channels) {
-    const double product = double(gamma[c]) * inv_std[c];
-    scale[c] = R(product);
-    centre[c] = R(mean[c]);
-    shift[c] = R(double(beta[c]) - (mean[c] - centre[c]) * product);
+  FOR_EACH(c, channels)
+    write_affine(gamma[c], beta[c], mean[c], inv_std[c], scale[c], shift[c], centre[c]);
+}
+
+// What a training step does with the moments of a map, for every channel in one launch. Blocks as
+// TILE_ROWS says. If `tile_moments` is given, (tiles, 2, channels), mean and var are made of what
+// the tiles of conv_forward left: with m pixels in all, m_t of them in tile t, and
+// d_t = mean_t - mean_0, which takes out what all means have in common,
+//   d = 1/m sum m_t d_t,   mean = mean_0 + d,   var = 1/m sum (squares_t + m_t d_t^2) - d^2
+// Then, if gamma is given,
+//   inv_std = 1 / sqrt(var + eps)
+//   running = (1 - momentum) running + momentum batch, with the unbiased variance var `unbias`
+// and the norm as scale (x - centre) + shift.
+template <typename R>
+__global__ void __launch_bounds__(TILE * TILE_ROWS)
+finish_norm(const R* tile_moments, double* mean, double* var, const R* gamma, const R* beta,
+            R* running_mean, R* running_var, double* inv_std, R* scale, R* shift, R* centre,
+            double momentum, double unbias, double eps, int tiles, int tile_rows, int pixels,
+            int channels) {
+  const int c = blockIdx.x * TILE + threadIdx.x;
+  const bool mine = threadIdx.y == 0 && c < channels;
+  if (tile_moments) {
+    const double first = c < channels ? tile_moments[c] : R(0);
+    double sum = 0, squares = 0;
+    for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
+      const double count = min(tile_rows, pixels - t * tile_rows);
+      const double d = tile_moments[2 * t * channels + c] - first;
+      sum += count * d;
+      squares += tile_moments[(2 * t + 1) * channels + c] + count * d * d;
+    }
+    sum = sum_over_rows<TILE_ROWS>(sum);
+    squares = sum_over_rows<TILE_ROWS>(squares);
+    if (mine) {
+      const double d = sum / pixels;
+      mean[c] = first + d;
+      var[c] = max(squares / pixels - d * d, 0.0);
+    }
   }
+  if (!mine || !gamma) return;
+  inv_std[c] = 1 / sqrt(var[c] + eps);
+  running_mean[c] = R((1 - momentum) * running_mean[c] + momentum * mean[c]);
+  running_var[c] = R((1 - momentum) * running_var[c] + momentum * unbias * var[c]);
+  write_affine(gamma[c], beta[c], mean[c], inv_std[c], scale[c], shift[c], centre[c]);
 }
 
 // Sums of g and g (x - mean).

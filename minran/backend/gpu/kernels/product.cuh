@@ -20,9 +20,12 @@
 //   Line, line(r)       what the view knows about row r, worked out once, with divisions
 //   Step, step(k)       what it knows about k
 //   move_on(place, by)  makes of the Line r (or Step k) that of r + by, without a division
-//   find(line, step)    where the number lies, or null: then it is zero
-//   Factors, factors(line, step)  what else is read to prepare a piece of numbers, which depends
-//                       on the step alone (ALONG_K), or on the line alone
+//   start, find(line, step)  the number lies at start[find(...)]. A number in the padding is zero: then
+//                       find is negative. Behind the last line it may be anything, somewhere in memory
+//   COMPLETE            find is never negative
+//   channel(line, step) the channel of the number, which depends on the step alone (ALONG_K), or on
+//                       the line alone
+//   Factors, factors(channel)  what else is read to prepare a piece of numbers from this channel on
 //   prepare(v, factors, e)  what to make of number e of a piece
 
 #pragma once
@@ -80,7 +83,11 @@ struct Loader {
       if (ALONG_K) view.move_on(lines[p % MY_LINES] = lines[(p - 1) % MY_LINES], LEAP);
       else view.move_on(steps[p % MY_STEPS] = steps[(p - 1) % MY_STEPS], LEAP);
     }
-    factors = view.template factors<PIECE>(lines[0], steps[0]);
+    read_factors();
+  }
+
+  __device__ void read_factors() {
+    factors = view.template factors<PIECE>(view.channel(lines[0], steps[0]));
   }
 
   static __device__ int line_of(int p) {
@@ -97,7 +104,7 @@ struct Loader {
     k += DEPTH;
 #pragma unroll
     for (int p = 0; p < MY_STEPS; p++) view.move_on(steps[p], DEPTH);
-    if (ALONG_K) factors = view.template factors<PIECE>(lines[0], steps[0]);
+    if (ALONG_K) read_factors();
   }
 
   // Starts to read DEPTH steps, as far as they lie before `last`. What was read is not touched
@@ -105,11 +112,10 @@ struct Loader {
   __device__ void fetch(int last) {
 #pragma unroll
     for (int p = 0; p < MINE; p++) {
+      const int place = view.find(lines[p % MY_LINES], steps[p % MY_STEPS]);
       const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
-      const Stored* address =
-          wanted ? view.find(lines[p % MY_LINES], steps[p % MY_STEPS]) : nullptr;
-      found[p] = address;
-      pieces[p] = few<PIECE>(address ? address : view.start());
+      found[p] = wanted && (View::COMPLETE || place >= 0);
+      pieces[p] = few<PIECE>(view.start + (found[p] ? place : 0));
     }
   }
 

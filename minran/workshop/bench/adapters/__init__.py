@@ -53,7 +53,6 @@ class Adapter:
     event: Callable[[], Any]
     elapsed: Callable[[Any, Any], float]
     parameters: int | None = None
-    step_bytes: int | None = None
 
     def __init__(self, threads: int = 1, device: str = "cpu", precision: str = "fp32") -> None:
         self.threads, self.device, self.precision = threads, device, precision

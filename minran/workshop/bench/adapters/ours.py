@@ -27,7 +27,6 @@ from minran.optim import SGD, FlatSGD
 from minran.train import capture_step
 from minran.train.steps import forward_backward
 from minran.workshop.bench.adapters import Adapter, NotHere, Work, both_passes, maps, pictures
-from minran.workshop.bench.adapters.floors import bytes_of_step
 
 COPY_PIECES = 64
 
@@ -90,8 +89,6 @@ class Minran(Adapter):
     def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
         network = self._network(model)
         on_gpu = self.device == "gpu"
-        short = on_gpu and self.precision == "bf16"
-        self.step_bytes = bytes_of_step(network, batch, size, 2 if short else 4)
         kind = FlatSGD if on_gpu else SGD
         optimizer = kind(network.parameters(), 0.01, 0.9, nesterov=True, weight_decay=1e-4)
         images, labels = self._share(pictures(batch, size, classes))
