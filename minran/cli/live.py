@@ -21,7 +21,7 @@ add_commands = commands.add
 NETWORK: Option = (
     "checkpoint",
     "a run, a checkpoint file, or the name of shipped weights (without it: the quickstart's "
-    "network, which knows the ten built-in shapes, beside the same with naive learning, without "
+    "network, which knows the ten built-in shapes, and the same with naive learning, without "
     "masks, and with channel and spatial attention)",
     {"nargs": "?", "default": ""},
 )

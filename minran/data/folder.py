@@ -145,7 +145,7 @@ def _ready_made(root: Path) -> tuple[Path, Path] | None:
     flat = [name for name in splits if name not in with_classes]
     problem, named = "", ", ".join(splits)
     if others:
-        problem = f"the folders {named} of a split and beside them {', '.join(others)}"
+        problem = f"the folders {named} of a split and next to them {', '.join(others)}"
     elif flat:
         problem = f"no class folders in {' and '.join(flat)}"
     elif len(set(parts)) < len(parts) or "train" not in parts or len(parts) < 2:

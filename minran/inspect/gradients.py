@@ -52,7 +52,7 @@ def gradcam(
     for part in parts:
         _, features, logits = _run(model, array[part], target)
         shape, known = features.shape, logits.shape[1]
-        expect(len(shape) == 4, f"gradcam: the layer must put out maps (N, h, w, C), got {shape}")
+        expect(len(shape) == 4, f"gradcam: the layer must output maps (N, h, w, C), got {shape}")
         features.retain_grad()
         wanted = logits.numpy().argmax(axis=1) if classes is None else asked[part]
         good = bool(((wanted >= 0) & (wanted < known)).all())

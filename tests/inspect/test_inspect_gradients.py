@@ -54,7 +54,7 @@ def test_gradcam_of_batches_and_of_the_predicted_class() -> None:
 
 def test_gradcam_errors() -> None:
     model = create_model("attention_nano")
-    with pytest.raises(ShapeError, match=r"must put out maps"):
+    with pytest.raises(ShapeError, match=r"must output maps"):
         gradcam(model, PICTURES, layer="fc")
     assert all(parameter.requires_grad for parameter in model.parameters())
 

@@ -159,7 +159,7 @@ def test_a_long_chain_is_walked_without_recursion() -> None:
 
 def test_errors_of_graph() -> None:
     x = tensor(np.ones(3, np.float32), requires_grad=True)
-    with pytest.raises(GradientError, match="no graph behind it"):
+    with pytest.raises(GradientError, match="so it has no graph"):
         graph(x)
     with no_grad():
         y = x * 2.0

@@ -129,7 +129,7 @@ def ops_behind(tensor: Tensor) -> list[tuple[Op, Tensor]]:
     expect(
         tensor.op is not None,
         "graph: this tensor was not computed from any tensor that requires a gradient (or was "
-        "computed under no_grad), so there is no graph behind it",
+        "computed under no_grad), so it has no graph",
         GradientError,
     )
     found: dict[int, tuple[Op, Tensor]] = {}

@@ -24,7 +24,7 @@ WHAT: tuple[Option, ...] = (
     ),
     ("--jobs", "only these of the default jobs", JOBS),
     ("--ops", "the table of operations", False),
-    ("--peers", "units beside JAX, tinygrad, DeZero, if installed", False),
+    ("--peers", "units, with JAX, tinygrad, DeZero, if installed", False),
     ("--scaling", "by batch size and by depth", False),
     ("--decisions", "the step with one design decision taken back", False),
     ("--static", "a GPU's step, counted without a GPU: launches, bytes, instructions", False),

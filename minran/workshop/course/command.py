@@ -59,7 +59,7 @@ def list_notebooks(args: argparse.Namespace) -> int:
 
 
 @parts(
-    ("--pair", "write the .ipynb beside each source", False),
+    ("--pair", "write the .ipynb next to each source", False),
     ("--out", "write student, solution, teacher copies", FOLDER),
     ("--check", "write nothing; exit status 1 if a pair has drifted", False),
     NOTEBOOKS,

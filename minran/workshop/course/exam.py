@@ -208,8 +208,8 @@ def schedule(rng: Rng) -> Question:
         f"0). (c) Instead it rises in a line during the first {warmup:,} steps, to {lr:g} at the "
         f"last of them, and then falls to 0 along half a cosine. Give it at steps 0, {warmup:,} "
         f"and {half:,}.",
-        "(a) Images over batch, times epochs. (b) A factor of 0.1 for each change that lies "
-        "behind. (c) lr (s + 1) / warmup, then lr (1 + cos(pi u)) / 2 with u from 0 to 1.",
+        "(a) Images over batch, times epochs. (b) A factor of 0.1 for each change that is "
+        "passed. (c) lr (s + 1) / warmup, then lr (1 + cos(pi u)) / 2 with u from 0 to 1.",
         {
             "steps": steps,
             "in steps": [steep(step) for step in asked],

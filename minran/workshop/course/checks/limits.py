@@ -143,7 +143,7 @@ def check_17_2(line_sum: Function) -> None:
             np.ptp(sums) <= 1e-9 or bool(np.isnan(sums).all()),
             "the sum depends on the order in which the threads run",
             f"{where}: cells[0] is {sums[0]:.6g} for one order and {max(sums):.6g} for other",
-            "who reads a cell that another thread wrote must wait at a barrier in between",
+            "a thread that reads a cell of another must wait at a barrier in between",
         )
         compare("cells[0]", sums[0], values.sum(), "", 1e-9, where)
         cells, numbers = beside(most_read, line_sum, threads, values)
@@ -278,7 +278,7 @@ def check_18_2(SqueezeExcite: type[SqueezeExciteParts]) -> None:
         kinds = SqueezeExcite, _Reference
         mine, ours = (beside(run_parts, kind, seed, 2 * u + 0.5) for kind in kinds)
         where = f"u ({n}, {size}, {size}, {channels})"
-        compare("what your gate puts out", mine, ours, "", 1e-9, where)
+        compare("the output of your gate", mine, ours, "", 1e-9, where)
 
 
 def run_parts(kind: Any, seed: int, u: np.ndarray) -> Any:
@@ -295,7 +295,7 @@ def check_18_3(CheapGate: type[Module]) -> None:
         y, costs, _ = beside(gate_facts, CheapGate, seed, u)
         require(costs[0] > 0, "the gate has no parameters", where, "nothing in it can learn")
         got = y.shape if isinstance(y, Tensor) else type(y).__name__
-        what = f"the gate puts out {got}, expected the shape {u.shape} of u"
+        what = f"the gate outputs {got}, expected the shape {u.shape} of u"
         require(got == u.shape, what, where, "one weight for every number of the trunk")
         values = y.numpy()
         what = "the gate's values do not lie between 0 and 1"

@@ -189,13 +189,13 @@ def check_13_2(pick_channels: Function) -> None:
         f"pick_channels returned {picked.tolist()}",
         f"expected different channels from 0 to {channels - 1}",
     )
-    # Outlines moved by half a picture: objects lie elsewhere, so other channels mark them.
+    # Outlines moved by half an image: objects lie elsewhere, so other channels mark them.
     moved = np.roll(outlines[:half], [side // 2 for side in outlines.shape[1:]], axis=(1, 2))
     again = np.asarray(pick_channels(maps[:half].copy(), moved))
     require(
         set(again.ravel().tolist()) != set(picked.tolist()),
         "pick_channels returns the same channels for other outlines",
-        "the same maps, the outlines moved by half a picture",
+        "the same maps, the outlines moved by half an image",
         "the outlines say where the objects are: which channels are bright there?",
     )
     chosen = maps[..., picked].mean(axis=3)
