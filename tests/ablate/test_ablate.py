@@ -23,6 +23,7 @@ from minran.ablate import (
     write,
 )
 from minran.errors import CheckpointError, MinranError, RecipeError
+from minran.inspect import summary
 from minran.train import Run, make_model, read_history
 from minran.workshop.ablate import runs
 from minran.workshop.ablate.spread import student_t
@@ -79,7 +80,7 @@ def test_every_recipe_makes_a_network(scale, tmp_path) -> None:
             name = str(cell.folder)
             if name not in made:
                 made[name] = make_model(cell.recipe, 10).num_parameters()
-    assert len(made) == 3 + 7 + 1 + 8, "what two tables share is one run"
+    assert len(made) == 3 + 7 + 1 + 8 + 3, "what two tables share is one run"
     attention = made[str(tmp_path / scale.name / "label-noise-0.1") + _depth(scale, 2) + "/seed-0"]
     (resnet,) = {
         size
@@ -87,6 +88,18 @@ def test_every_recipe_makes_a_network(scale, tmp_path) -> None:
         if "label-noise-0.1" in name and ("mask-none" in name or "resnet" in name)
     }
     assert abs(resnet / attention - 1) < (0.15 if scale.name == "paper" else 0.04)
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=SCALES)
+def test_masks_and_a_deeper_trunk_cost_the_same(scale, tmp_path) -> None:
+    masks, deeper, same = make_cells(ABLATIONS["cost"], scale, 1, tmp_path)
+    assert same.recipe.model.options["mask"] == "none"
+    assert same.recipe.model.options.get("modules") == masks.recipe.model.options.get("modules")
+    found = [summary(make_model(each.recipe, 10)) for each in (masks, deeper, same)]
+    for attribute in ("parameters", "multiply_adds"):
+        costs = [getattr(each, attribute) for each in found]
+        assert abs(costs[1] / costs[0] - 1) <= 0.08
+        assert costs[2] < 0.9 * costs[0]
 
 
 def _depth(scale, modules: int) -> str:

@@ -158,6 +158,8 @@ def _notes(results: Results) -> list[str]:
         found = {row: [*sizes.values()] for row, sizes in results.parameters.items() if sizes}
         words = ", ".join(f"{row} {sizes[0]:,}" for row, sizes in found.items())
         notes.append(f"ResNet is here: {scale.resnet_words} ({words} parameters).")
+    if any(line.equal for line in ablation.rows):
+        notes.append("The first two rows differ by at most 8% in parameters and in multiply-adds.")
     if results.missing:
         notes.append(f"Not finished and left out: {'; '.join(results.missing)}.")
     return notes

@@ -21,7 +21,8 @@ class Scale:
     """How large the networks are, and how long they train.
 
     recipe: a shipped recipe. stages: of its network, for changes of depth. resnet: the changes
-    that make the baseline of Table 5, and `resnet_words`, which say what it is.
+    that make the baseline of Table 5, and `resnet_words`, which say what it is. equal: modules
+    without masks (so two more units of the trunk each) that cost as much as the network's with.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Scale:
     stages: int
     resnet: tuple[str, ...]
     resnet_words: str
+    equal: tuple[int, ...]
 
 
 @checked(RecipeError)
@@ -38,19 +40,22 @@ class Line:
     """A row or a column of a table: words, and changes to the recipe.
 
     modules: attention modules in each stage (None: as the recipe says). resnet: the baseline
-    without attention, which differs from scale to scale.
+    without attention, which differs from scale to scale; so do the modules of `equal`.
     """
 
     label: str
     changes: tuple[str, ...] = ()
     modules: int | None = None
     resnet: bool = False
+    equal: bool = False
 
     def changes_at(self, scale: Scale) -> list[str]:
         """The changes at a scale."""
         changes = list(self.changes)
         if self.modules is not None:
             changes.append(f"model.options.modules={[self.modules] * scale.stages}")
+        if self.equal:
+            changes.append(f"model.options.modules={list(scale.equal)}")
         return [*changes, *scale.resnet] if self.resnet else changes
 
 
@@ -102,6 +107,7 @@ def _option(name: str, values: dict[str, str]) -> tuple[Line, ...]:
 
 
 _TRUNK = "the trunk alone (mask = none), deeper until it has about as many parameters"
+_UNMASKED = 'model.options.mask="none"'
 _LEARNING = _option("learning", {"residual (ARL)": "residual", "naive (NAL)": "naive"})
 _SHALLOW = (Line("1 module a stage (A-56)", modules=1),)
 
@@ -115,6 +121,7 @@ SCALES = {
             2,
             ('model.options.mask="none"', "model.options.modules=[5, 4]"),
             _TRUNK,
+            (1, 4),
         ),
         Scale(
             "small",
@@ -123,6 +130,7 @@ SCALES = {
             3,
             ('model.options.mask="none"', "model.options.modules=[4, 4, 4]"),
             _TRUNK,
+            (1, 2, 2),
         ),
         Scale(
             "paper",
@@ -131,6 +139,7 @@ SCALES = {
             3,
             ('model.name="resnet164_cifar"', "model.options={}"),
             "ResNet-164",
+            (1, 2, 2),
         ),
     )
 }
@@ -179,6 +188,18 @@ ABLATIONS = {
             paper_words="The paper draws curves and gives no numbers: NAL's response shrinks with "
             "depth, ARL's does not.",
             kind="response",
+        ),
+        Ablation(
+            "cost",
+            "Masks, or a deeper trunk at equal cost",
+            "Does a mask help more than as many parameters and multiply-adds in the trunk?",
+            (
+                Line("masks"),
+                Line("no masks, a deeper trunk", (_UNMASKED,), equal=True),
+                Line("no masks, the same trunk", (_UNMASKED,)),
+            ),
+            (Line("right labels"),),
+            paper_words="The paper compares with networks of another kind, and not at equal cost.",
         ),
     )
 }
