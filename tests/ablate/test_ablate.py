@@ -80,7 +80,7 @@ def test_every_recipe_makes_a_network(scale, tmp_path) -> None:
             name = str(cell.folder)
             if name not in made:
                 made[name] = make_model(cell.recipe, 10).num_parameters()
-    assert len(made) == 3 + 7 + 1 + 8 + 3, "what two tables share is one run"
+    assert len(made) == 3 + 7 + 1 + 8 + 2, "what two tables share is one run"
     attention = made[str(tmp_path / scale.name / "label-noise-0.1") + _depth(scale, 2) + "/seed-0"]
     (resnet,) = {
         size

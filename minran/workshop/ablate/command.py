@@ -48,6 +48,7 @@ def ablate(args: argparse.Namespace) -> int:
       table4   encoder-decoder masks against local convolutions
       table5   10 to 70% wrong labels, attention against ResNet
       figure4  how strong the features are from stage to stage
+      cost     masks against a deeper trunk at equal parameters and multiply-adds
 
     Each variant and seed is a run of its own below OUT/SCALE. The same command goes on
     where it was stopped, and with more --seeds it adds those that are missing. The table
