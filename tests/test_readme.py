@@ -32,6 +32,7 @@ PAGES = [
     *sorted((ROOT / "docs" / "howto").glob("*.md")),
     ROOT / "docs" / "learn" / "index.md",
     ROOT / "docs" / "paper" / "faq.md",
+    ROOT / "docs" / "paper" / "replications.md",
     *sorted((ROOT / "docs" / "teach").glob("*.md")),
 ]
 
