@@ -101,6 +101,7 @@ MACHINE = {
     "activations(x)": "x as the network's operations shall store maps: bfloat16 for bf16",
     "place(array)": "a copy of a host's array on the device",
     "free_memory()": "bytes that arrays may still take",
+    "release_memory()": "give back what is kept for later arrays of the same sizes",
     "uploader(targets)": "what copies batches into these arrays of the device while it works",
     "recorder()": "what records a training step as a graph and replays it",
 }

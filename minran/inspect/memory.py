@@ -102,14 +102,16 @@ def memory(
         try:
             shape = picture.shape[1:]
             maps = _step(model, Tensor(_without_numbers((batch, *shape), stored)), ledger)
+            peak = ledger.peak
             if test_batch and not gpu:
+                ledger.copies.clear()  # `train.evaluate` gives back what the steps kept
                 model.eval()
                 with no_grad():
                     model(Tensor(_without_numbers((test_batch, *shape), stored)))
         finally:
             for parameter, data, gradient in before:
                 parameter._data, parameter.grad = data, gradient
-        peak = ledger.peak
+        peak = max(peak, ledger.peak)
     frozen = [parameter for parameter in parameters if not parameter.requires_grad]
     trained = stay - sum(parameter.size * parameter.dtype.itemsize for parameter in frozen)
     # Velocities and gradients; these once more on a GPU, where the optimiser puts them together.

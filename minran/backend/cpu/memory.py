@@ -70,6 +70,11 @@ def free_memory() -> int:
     return machine.free_bytes() + pooled()
 
 
+def release_memory() -> None:
+    """Give the system back what nobody uses: the next arrays have other sizes."""
+    _free.clear()
+
+
 def pooled() -> int:
     """Bytes of memory that nobody uses, kept for the next arrays."""
     return sum(nbytes * len(stack) for nbytes, stack in _free.items())
