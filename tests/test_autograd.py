@@ -448,7 +448,7 @@ def bounds(array: np.ndarray) -> tuple[int, int]:
 
 
 def test_pooled_arrays_are_aligned_and_used_again() -> None:
-    memory._free.clear()
+    memory.release_memory()
     first = memory.empty((100, 100), np.float32)
     place = bounds(first)
     assert place[0] % 64 == 0
@@ -477,7 +477,7 @@ def views(array: np.ndarray) -> Iterator[np.ndarray]:
 
 @pytest.mark.parametrize("kind", range(13))
 def test_a_view_keeps_pooled_memory_from_being_used_again(kind: int) -> None:
-    memory._free.clear()
+    memory.release_memory()
     array = memory.empty((100, 100), np.float32)
     place = bounds(array)
     view = list(views(array))[kind]
@@ -535,7 +535,7 @@ def test_pooled_arrays_in_threads() -> None:
 
 
 def test_release_gives_memory_back() -> None:
-    memory._free.clear()
+    memory.release_memory()
     array = memory.empty((1 << 15,), np.uint8)
     assert memory.pooled() == 0
     del array

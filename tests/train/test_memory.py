@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from train_helpers import assert_same_run, tiny
 
-from minran import machine
+from minran import create_model, machine
+from minran.backend import cpu
 from minran.backend.cpu import memory
+from minran.data import Loader, Preprocess, load_shapes
 from minran.inspect.memory import largest
-from minran.train import train
+from minran.optim import SGD
+from minran.train import evaluate, train
+from minran.train.steps import train_step
 
 
 def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -21,7 +25,7 @@ def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.M
         train(tiny(*changes), tmp_path / "quiet", quiet=True)
     # Python alone is counted as 63 MB: what is left is enough for some pictures, but not for 24.
     monkeypatch.setattr(machine, "free_bytes", lambda: 68_000_000)
-    memory._free.clear()
+    memory.release_memory()
     with pytest.warns(UserWarning, match=r"24 images of 32 .* 68 MB are free") as caught:
         train(tiny(*changes), tmp_path / "told", quiet=True)
     assert "training.batch_size=6 fits" in str(caught[0].message)
@@ -30,9 +34,30 @@ def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.M
 
 def test_where_nothing_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
-    memory._free.clear()
+    memory.release_memory()
     with pytest.warns(UserWarning, match="not even one image fits"):
         train(tiny("training.epochs=1"), tmp_path / "run", quiet=True)
+
+
+def test_a_test_does_not_keep_the_memory_of_steps_nor_steps_that_of_tests(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is kept serves arrays of its own size only: the batches of a test have other sizes."""
+    model, data = create_model("attention_nano"), load_shapes("test", 11)
+    images, labels = Preprocess.fit(data.images)(data.images), data.labels
+    train_step(model, SGD(model.parameters(), 0.1), (images[:8], labels[:8]))
+    assert memory.pooled() > 0
+    freed: list[int] = []
+    release = memory.release_memory
+
+    def watched() -> None:
+        freed.append(memory.pooled())
+        release()
+
+    monkeypatch.setattr(cpu, "release_memory", watched)
+    evaluate(model, Loader(data, 4))  # batches of 4, 4 and 3
+    assert len(freed) == 3 and min(freed) > 0
+    assert memory.pooled() == 0
 
 
 def test_the_largest_that_fits() -> None:
@@ -44,7 +69,7 @@ def test_the_count_ends_no_run_that_is_possible(
 ) -> None:
     """A smaller batch, or a process's share, may be one picture with a map of one pixel."""
     monkeypatch.setattr(machine, "free_bytes", lambda: 1000)
-    memory._free.clear()
+    memory.release_memory()
     changes = "training.epochs=1", "data.size=16", "model.options.depths=[3, 1]"
     with pytest.warns(UserWarning, match="not even one image fits"):
         train(tiny(*changes), tmp_path / "run", quiet=True)
