@@ -20,12 +20,12 @@ CORE = {
     "models": 528,
     "optim/sgd.py": 95,
     "optim/schedules.py": 85,
-    "train/steps.py": 134,
+    "train/steps.py": 138,
     "train/loop.py": 164,
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_049
+LIMIT = 4_053
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}

@@ -88,6 +88,12 @@ class use:  # noqa: N801 - reads as a verb, like no_grad
         _current = self._previous
 
 
+def release_memory() -> None:
+    """Give back what the backend keeps for the next arrays of the same sizes: others will come."""
+    if has("release_memory"):
+        current().release_memory()
+
+
 def to_host(array: Any) -> np.ndarray:
     """`array` of any backend as a NumPy array (no copy if it is one already); bfloat16 as float32.
 

@@ -74,12 +74,12 @@ def evaluate(
     several processes all call this, and each tests its share. confusion: (K, K) whole numbers, all
     0, in which each image counts in the row of its class and the column of the answer.
     """
-    loss_sum, correct, seen, size = 0.0, 0, 0, 0
+    loss_sum, correct, seen = 0.0, 0, 0
+    backend.release_memory()  # of maps of a training step; a test's have another size
     with evaluating(model), no_grad(), closing(loader.epoch(0)) as batches:
         for batch in batches:
-            if len(batch[0]) != size:
-                _release_memory()  # of the training step, or before a smaller last batch
-            size = len(batch[0])
+            if len(batch[0]) < loader.batch_size:
+                backend.release_memory()
             mine = distributed.share(len(batch[0]))
             images, labels = batch[0][mine], batch[1][mine]
             if len(labels):  # the last batch may be too small for a share of each
@@ -90,17 +90,11 @@ def evaluate(
                 if confusion is not None:
                     checks.expect_shape(confusion, 2 * logits.shape[1:], "evaluate: confusion")
                     np.add.at(confusion, (labels, logits.numpy().argmax(1)), 1)
-    _release_memory()
+    backend.release_memory()
     if confusion is not None:
         confusion[...] = distributed.current().sum(confusion)
     loss, right, total = distributed.sum_numbers(loss_sum, correct, seen)
     return loss / total, right / total
-
-
-def _release_memory() -> None:
-    """Other sizes of maps come: what the backend keeps for those before would not be used."""
-    if backend.has("release_memory"):
-        backend.current().release_memory()
 
 
 def inputs(model: Module, images: Array) -> Tensor:

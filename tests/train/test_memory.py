@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def test_a_warning_names_a_batch_that_fits(tmp_path: Path, monkeypatch: pytest.M
         train(tiny(*changes), tmp_path / "quiet", quiet=True)
     # Python alone is counted as 63 MB: what is left is enough for some pictures, but not for 24.
     monkeypatch.setattr(machine, "free_bytes", lambda: 68_000_000)
+    gc.collect()  # what earlier tests left would be kept for the next arrays
     memory.release_memory()
     with pytest.warns(UserWarning, match=r"24 images of 32 .* 68 MB are free") as caught:
         train(tiny(*changes), tmp_path / "told", quiet=True)

@@ -33,10 +33,11 @@ ablate.Line(3) | RecipeError | label
 ablate.Line('a', <<'seed=1'; 3; [3]>>) | RecipeError | changes
 ablate.Line('a', modules='2') | RecipeError | modules
 ablate.Line('a', resnet='yes') | RecipeError | resnet
-ablate.Scale(None, 'ablation-nano', 'small', 2, (), '') | RecipeError | name
-ablate.Scale('a', None, 'small', 2, (), '') | RecipeError | recipe
-ablate.Scale('a', 'ablation-nano', 'small', '2', (), '') | RecipeError | stages
-ablate.Scale('a', 'ablation-nano', 'small', 2, 'mask', '') | RecipeError | resnet
+ablate.Scale(None, 'ablation-nano', 'small', 2, (), '', (1, 1)) | RecipeError | name
+ablate.Scale('a', None, 'small', 2, (), '', (1, 1)) | RecipeError | recipe
+ablate.Scale('a', 'ablation-nano', 'small', '2', (), '', (1, 1)) | RecipeError | stages
+ablate.Scale('a', 'ablation-nano', 'small', 2, 'mask', '', (1, 1)) | RecipeError | resnet
+ablate.Scale('a', 'ablation-nano', 'small', 2, (), '', 'one') | RecipeError | equal
 ablate.Ablation(3, 't', 'q', table.rows, table.columns) | RecipeError | name
 ablate.Ablation('a', 't', 'q', <<table; ['a']>>, table.columns) | RecipeError | rows
 ablate.Ablation('a', 't', 'q', (), table.columns) | RecipeError | missing
