@@ -89,7 +89,10 @@ class use:  # noqa: N801 - reads as a verb, like no_grad
 
 
 def release_memory() -> None:
-    """Give back what the backend keeps for the next arrays of the same sizes: others will come."""
+    """Give back what the backend keeps for the next arrays of the same sizes: others will come.
+
+    >>> release_memory()
+    """
     if has("release_memory"):
         current().release_memory()
 
