@@ -497,7 +497,7 @@ def update_running(running_mean, running_var, x, momentum=0.1):
 check("04.2", update_running)
 
 # %%
-show_source(naive.batch_statistics, docstring=False, after="04.2")
+show_source(naive.finish_norm, docstring=False, after="04.2")
 
 # %% [markdown]
 # ## 5 · A variance that keeps its digits

@@ -204,10 +204,10 @@ def _disassembled(code: bytes) -> str:
     if folder is None:
         need = "pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm"
         raise BackendError(f"--static needs NVIDIA's reader of machine code; run {need}")
-    with tempfile.TemporaryDirectory() as place:
-        file = Path(place, "conv.cubin")
-        file.write_bytes(code)
-        command = [str(folder / "cuobjdump"), "-sass", str(file)]
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(code)
+        file.flush()
+        command = [str(folder / "cuobjdump"), "-sass", file.name]
         done = subprocess.run(command, capture_output=True, text=True, check=True,
                               env={"PATH": str(folder)})  # fmt: skip
     return done.stdout

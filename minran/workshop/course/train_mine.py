@@ -223,9 +223,10 @@ def _running(piece: Callable[..., Any]) -> Places:
         seen[:] = [x]
         return moments(x)
 
-    def statistics(
-        mean: Any,
-        var: Any,
+    def finish_norm(
+        both: Any,
+        gamma: Any,
+        beta: Any,
         running_mean: Any,
         running_var: Any,
         momentum: float,
@@ -234,9 +235,10 @@ def _running(piece: Callable[..., Any]) -> Places:
     ) -> Any:
         new = piece(running_mean.copy(), running_var.copy(), seen[0], momentum)
         running_mean[...], running_var[...] = new
-        return 1 / np.sqrt(var + eps)
+        mean, var = both
+        return gamma, beta, mean, 1 / np.sqrt(var + eps)
 
-    return [*_kernel("batch_moments", batch_moments), *_kernel("batch_statistics", statistics)]
+    return [*_kernel("batch_moments", batch_moments), *_kernel("finish_norm", finish_norm)]
 
 
 def _pool(pool_size: Callable[..., Any]) -> Callable[..., Any]:
