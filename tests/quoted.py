@@ -154,6 +154,25 @@ def few_pictures() -> Iterator[Quote]:
         yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
 
 
+def imagenet_recipes() -> Iterator[Quote]:
+    folder, page = RESULTS / "imagenet-recipes", "docs/results/imagenet-recipes/README.md"
+    peaks = []
+    for network in ("attention56", "attentionnext56", "attention92"):
+        rows = map(json.loads, (folder / f"{network}.jsonl").read_text().splitlines())
+        losses = [row["loss"] for row in rows if row["kind"] == "step"]
+        means = [f"{statistics.mean(losses[a : a + 10]):.2f}" for a in (0, 55, 110)]
+        printed = (folder / f"{network}.txt").read_text()
+        right = re.findall(r"accuracy ([\d.]+%), loss", printed)
+        yield f"| `{network}` | {' | '.join([*means, *right])} |", page
+        peaks += re.findall(r"most memory of the process: ([\d.]+) GB", printed)[:1]
+    yield f"the first two took {peaks[0]} and {peaks[1]} GB", page
+    for row in json.loads((folder / "memory.json").read_text())["rows"]:
+        sizes = [row[key] / 1e9 for key in ("expected", "train", "evaluate", "evaluate 320")]
+        expected, train, *tests = (f"{size:.2f} GB" for size in sizes)
+        cells = expected, train, f"{sizes[0] / sizes[1]:.2f}", *tests
+        yield f"| `{row['network']}` | {' | '.join(cells)} |", page
+
+
 def live_page() -> Iterator[Quote]:
     found = json.loads((RESULTS / "live" / "passes.json").read_text())["rows"]
     for network in ("quickstart", "attention56_cifar"):
@@ -552,6 +571,7 @@ def quotes() -> Iterator[Quote]:
         fine_tuning,
         compared,
         few_pictures,
+        imagenet_recipes,
         live_page,
         memory,
         instructions,
