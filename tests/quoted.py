@@ -598,6 +598,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         r"seconds: \d+ minutes: \d+",
         r"\d+ minutes to read and do; runs in \d+ seconds",
     ),
+    "docs/results/imagenet-recipes/README.md": (r"optimizer\.lr = 0\.004",),
     # The paper's figures, and those of others.
     "docs/paper/faq.md": (
         r"more than 95%",

@@ -191,12 +191,12 @@ ABLATIONS = {
         ),
         Ablation(
             "cost",
-            "Masks, or a deeper trunk at equal cost",
+            "Masks, or a trunk without them at equal cost",
             "Does a mask help more than as many parameters and multiply-adds in the trunk?",
             (
                 Line("masks"),
-                Line("no masks, a deeper trunk", (_UNMASKED,), equal=True),
-                Line("no masks, the same trunk", (_UNMASKED,)),
+                Line("deeper trunk", (_UNMASKED,), equal=True),
+                Line("same trunk", (_UNMASKED,)),
             ),
             (Line("right labels"),),
             paper_words="The paper compares with networks of another kind, and not at equal cost.",
