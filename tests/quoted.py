@@ -154,6 +154,30 @@ def few_pictures() -> Iterator[Quote]:
         yield f"| {', '.join(map(accuracy, files))} |", "docs/results/few-pictures/README.md"
 
 
+def equal_cost() -> Iterator[Quote]:
+    page, trunk = "docs/results/equal-cost/README.md", {"stem": "imagenet", "widths": [32, 32]}
+    kinds = {
+        "masks": {"modules": [1, 1]},
+        "deeper trunk": {"modules": [1, 4], "mask": "none"},
+        "same trunk": {"modules": [1, 1], "mask": "none"},
+    }
+    logs = [
+        json.loads((RESULTS / "equal-cost" / f"{name}.json").read_text())["cells"]
+        for name in ("cost", "longer")
+    ]
+    for both in zip(*logs, strict=True):
+        name = both[0]["row"]
+        found = minran.inspect.summary(
+            minran.create_model("attention_nano", **trunk, **kinds[name])
+        )
+        row = [name, f"{found.parameters:,}", f"{found.multiply_adds / 1e6:.2f}"]
+        for cell in both:
+            row.append(f"{cell['mean']:.1f} ± {cell['standard_deviation']:.1f}")
+            told = "{difference:+.1f} ± {margin:.1f}".format(**cell) if "margin" in cell else "-"
+            row.append(told)
+        yield f"| {' | '.join(row)} |", page
+
+
 def imagenet_recipes() -> Iterator[Quote]:
     folder, page = RESULTS / "imagenet-recipes", "docs/results/imagenet-recipes/README.md"
     peaks = []
@@ -572,6 +596,7 @@ def quotes() -> Iterator[Quote]:
         compared,
         few_pictures,
         imagenet_recipes,
+        equal_cost,
         live_page,
         memory,
         instructions,
@@ -599,6 +624,7 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         r"\d+ minutes to read and do; runs in \d+ seconds",
     ),
     "docs/results/imagenet-recipes/README.md": (r"optimizer\.lr = 0\.004",),
+    "docs/results/equal-cost/README.md": ("agree within 8%", "95% interval"),
     # The paper's figures, and those of others.
     "docs/paper/faq.md": (
         r"more than 95%",
