@@ -239,3 +239,36 @@ def test_norm_relu_conv2d_on_a_gpu(case: Case, precision: str) -> None:
         assert_close(actual(case, arrays, kernels), truth, 2e-5)
     finally:
         kernels.set_precision(None)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_moments_in_parts_are_finished_as_moments_that_are_summed(name: str) -> None:
+    """By the norm that reads a map first, by a second one, and by who asks for them before."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3, 9, 7, 20)).astype(name)
+    identity, kernels = np.eye(20, dtype=name)[None, None], EmulatedBackend()
+    gamma, beta = rng.standard_normal((2, 20)).astype(name)
+    plain = gamma, beta, np.zeros(20), np.ones(20)
+
+    def parts() -> Any:
+        return kernels.norm_relu_conv2d(x, plain, identity, 1, 0, None, True)[1]
+
+    def finished(moments: Any) -> tuple[list[np.ndarray], np.ndarray]:
+        running = rng_running.copy()
+        norm = kernels.finish_norm(moments, gamma, beta, *running, 0.1, 1e-5, 189)
+        return list(norm), running
+
+    rng_running = rng.random((2, 20)).astype(name)
+    first = parts()
+    once, twice = finished(first), finished(first)
+    summed = finished(tuple(parts()))
+    assert len(once[0]) == 7 and once[0][0] is gamma
+    for other in (twice, summed):
+        for one, another in zip([*once[0], once[1]], [*other[0], other[1]], strict=True):
+            np.testing.assert_array_equal(one, another)
+    # The scale and shift that come with the norm are those that a convolution makes of it.
+    results = [
+        kernels.norm_relu_conv2d(x, norm, identity, 1, 0, None, False)[0]
+        for norm in (once[0], once[0][:4])
+    ]
+    np.testing.assert_array_equal(*results)

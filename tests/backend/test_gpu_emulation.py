@@ -189,7 +189,11 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last",
         "exists(p)",
     ),
-    "the channels of another pixel": (run_pointwise, "* pitch + first + k", "* pitch + k + 1"),
+    "the channels of another pixel": (
+        run_pointwise,
+        "known * pitch + k :",
+        "known * pitch + k + 1 :",
+    ),
     "a window that never comes to the next image": (
         run_fused,
         "if (++p.row == rows) p.row = 0, p.n++;",

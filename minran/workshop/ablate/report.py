@@ -154,12 +154,12 @@ def _notes(results: Results) -> list[str]:
             "The paper's numbers are of larger networks on CIFAR-10, trained much "
             "longer: only directions can be compared, not numbers."
         )
+    found = {row: [*sizes.values()] for row, sizes in results.parameters.items() if sizes}
+    words = ", ".join(f"{row} {sizes[0]:,}" for row, sizes in found.items())
     if any(line.resnet for line in ablation.rows):
-        found = {row: [*sizes.values()] for row, sizes in results.parameters.items() if sizes}
-        words = ", ".join(f"{row} {sizes[0]:,}" for row, sizes in found.items())
         notes.append(f"ResNet is here: {scale.resnet_words} ({words} parameters).")
     if any(line.equal for line in ablation.rows):
-        notes.append("The first two rows differ by at most 8% in parameters and in multiply-adds.")
+        notes.append(f"The deeper trunk has about as many parameters and multiply-adds: {words}.")
     if results.missing:
         notes.append(f"Not finished and left out: {'; '.join(results.missing)}.")
     return notes

@@ -82,7 +82,7 @@ def train_mine(borrow: Sequence[str] = ()) -> None:
         return
     print(f"{len(mine)} pieces are yours. From the library: {', '.join(borrow) or 'none'}.")
     right, rough = train_with({}), train_with({}, "float32")
-    got, tol = train_with(mine), tolerance(right, rough)
+    got, tol = tried(mine), tolerance(right, rough)
     print(f"{'':14}{'minran':>14}{'yours':>14}{'difference':>13}{'allowed':>13}")
     rows = [*(f"loss, step {step + 1}" for step in range(STEPS)), "test loss"]
     for row, ours, yours, most in zip(rows, right, got, tol, strict=True):
@@ -90,7 +90,7 @@ def train_mine(borrow: Sequence[str] = ()) -> None:
     if agree(got, right, tol):
         print("Your pieces match the library: no difference is larger than rounding can make it.")
         return
-    alone = [name for name in mine if not agree(train_with({name: mine[name]}), right, tol)]
+    alone = [name for name in mine if not agree(tried({name: mine[name]}), right, tol)]
     print(
         "Your pieces do not match the library, although each passes its check. With one of them at "
         f"a time, these differ: {', '.join(alone) or 'none'}."
@@ -132,6 +132,15 @@ def train_with(pieces: Pieces, dtype: str = "float64") -> np.ndarray:
             logits = model.eval()(tensor(test, dtype=dtype))
             losses.append(ops.cross_entropy(logits, answers).item())
     return np.array(losses)
+
+
+def tried(pieces: Pieces) -> np.ndarray:
+    """The same, NaN if a piece fails on the network's shapes; what it says is printed."""
+    try:
+        return train_with(pieces)
+    except Exception as error:
+        print(f"With {', '.join(pieces)}: {type(error).__name__}: {error}")
+        return np.full(STEPS + 1, np.nan)
 
 
 def tolerance(right: np.ndarray, rough: np.ndarray) -> np.ndarray:

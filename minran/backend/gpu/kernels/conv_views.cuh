@@ -131,44 +131,30 @@ struct Normalised {
 
 // A pointwise convolution multiplies matrices that are stored: x, gy and w themselves. Most
 // convolutions of a residual network are of this kind, and to find a number takes one multiplication.
-// Rows of `pitch` numbers, of which this group has those from `first` on. A line is a row, k a
-// number of it.
-template <typename S, typename Prepared>
-struct Rows : Prepared {
+// The matrix has rows of `pitch` numbers, of which this group has those from `first` on; a line is a
+// row and k a number of it (ALONG_K), or a line is a column and k a row.
+template <typename S, bool ALONG_K_, typename Prepared>
+struct Matrix : Prepared {
   using Stored = S;
-  static constexpr bool ALONG_K = true, COMPLETE = true;
+  static constexpr bool ALONG_K = ALONG_K_, COMPLETE = true;
   using Line = int;
   using Step = int;
   const S* start;
-  int rows, pitch, first;
+  int lines, pitch, first;
 
-  __device__ Line line(int row) const { return row; }
+  __device__ Line line(int line) const { return line; }
   __device__ Step step(int k) const { return k; }
   __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ int find(Line row, Step k) const {
-    return (row < rows ? row : 0) * pitch + first + k;
+  __device__ int find(Line line, Step k) const {
+    const int known = line < lines ? line : 0;
+    return first + (ALONG_K ? known * pitch + k : k * pitch + known);
   }
-  __device__ int channel(Line, Step k) const { return first + k; }
+  __device__ int channel(Line line, Step k) const { return first + (ALONG_K ? k : line); }
 };
-
-// The same, but a line is one of `columns` columns, k a row.
 template <typename S, typename Prepared>
-struct Columns : Prepared {
-  using Stored = S;
-  static constexpr bool ALONG_K = false, COMPLETE = true;
-  using Line = int;
-  using Step = int;
-  const S* start;
-  int columns, pitch, first;
-
-  __device__ Line line(int column) const { return column; }
-  __device__ Step step(int row) const { return row; }
-  __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ int find(Line column, Step row) const {
-    return row * pitch + first + (column < columns ? column : 0);
-  }
-  __device__ int channel(Line column, Step) const { return first + column; }
-};
+using Rows = Matrix<S, true, Prepared>;
+template <typename S, typename Prepared>
+using Columns = Matrix<S, false, Prepared>;
 
 // A of forward: a line is a pixel of y, k a tap.
 template <typename S, typename T>
