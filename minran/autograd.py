@@ -294,6 +294,10 @@ class Op:
     order: int
     needs: tuple[bool, ...]
     """Which inputs want a gradient; `backward` may skip the work for the others."""
+    adds_earlier = False
+    """Whether `backward` adds `earlier` itself to the gradient of the first input."""
+    earlier: Array | None = None
+    """With `adds_earlier`: what has arrived at the first input from other operations, or None."""
     _kept: list[tuple[int, tuple[int, ...], list[int], int]]
     """What `backward` needs: number of the input, its shape, its `version`, and that then."""
 
@@ -370,7 +374,7 @@ def walk(root: Tensor, gradient: Array) -> None:
     # Ops that wait, newest on top, each with its output and the gradient that has arrived there.
     # `owned` says that no one else holds that gradient, so that it may be added to in place.
     heap: list[int] = []
-    waiting: dict[int, tuple[Op, Tensor, Array, bool]] = {}
+    waiting: dict[int, tuple[Op, Tensor, Array | None, bool]] = {}
 
     def arrive(at: Tensor, grad: Array, owned: bool) -> None:
         if at.op is None:
@@ -385,11 +389,21 @@ def walk(root: Tensor, gradient: Array) -> None:
             waiting[order] = (at.op, at, grad, owned)
             heapq.heappush(heap, -order)
 
+    def take(inputs: Any) -> Array | None:
+        order = getattr(inputs[0].op, "order", None)  # a leaf has no op
+        if order not in waiting:
+            return None
+        op, at, earlier, _ = waiting[order]
+        waiting[order] = op, at, None, True
+        return earlier
+
     arrive(root, gradient, owned=False)
     while heap:
         op, output, gy, _ = waiting.pop(-heapq.heappop(heap))
         if output._keep_grad:
             _add_to_leaf(output, gy, owned=False)
+        if op.adds_earlier and op.needs[0]:
+            op.earlier = take(op.inputs)
         arrivals = _arrivals(op, gy)
         op.__dict__.clear()  # the inputs, and what `forward` kept
         op.inputs = None
@@ -415,8 +429,10 @@ def _arrivals(op: Op, gy: Array) -> list[tuple[Tensor, Array, bool]]:
     ]
 
 
-def _sum(a: Array, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]:
+def _sum(a: Array | None, a_owned: bool, b: Array, b_owned: bool) -> tuple[Array, bool]:
     """a + b, in place into the one that the walk owns (NumPy makes scalars of 0-d arrays)."""
+    if a is None:
+        return b, b_owned
     out = None if a.ndim == 0 else a if a_owned else b if b_owned else None
     return backend.current().add(a, b, out=out), True
 

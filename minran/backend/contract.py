@@ -72,9 +72,9 @@ OPTIONAL = {
     "w) + residual with b = batch_norm(x) and norm = gamma, beta, mean, inv_std, or what "
     "`finish_norm` gave; w (K, K, C, O), residual as y or None -> y, and its moments or None: a "
     "pair, which may be summed when somebody asks",
-    "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding, whole)": "-> gx, gw, ggamma, "
-    "gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, gbeta), "
-    "in float64; what is returned has the dtype of gamma",
+    "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding, whole, earlier)": "-> gx, gw, "
+    "ggamma, gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, "
+    "gbeta), in float64, plus `earlier` (as x, or None); what is returned has the dtype of gamma",
     "folded_unit(x, first, w1, shift2, w2, shift3, w3, projection, stride)": "a pre-activation "
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",

@@ -234,7 +234,7 @@ def norm_relu_conv2d(
 
 
 def norm_relu_conv2d_backward(
-    gy: Array, x: Array, norm: Any, w: Array, stride: int, padding: int, whole: Any
+    gy: Array, x: Array, norm: Any, w: Array, stride: int, padding: int, whole: Any, earlier: Any
 ) -> tuple[Array, ...]:
     read, made = (gy, x) if stride == 1 else (x, gy)
     ledger.work(read, made, len(w), padding, fused.block_bytes(len(w)), plain=False)

@@ -21,6 +21,8 @@ class NormReLUConv2d(BatchNorm):
     moments of y are summed on the way: `moments_of_y`, for the norm that reads y next.
     """
 
+    adds_earlier = True
+
     def __init__(
         self,
         norm: tuple[Array, Array, bool, float, float],
@@ -46,7 +48,7 @@ class NormReLUConv2d(BatchNorm):
 
     def backward(self, gy: Array) -> tuple[Array | None, ...]:
         gx, gw, ggamma, gbeta = backend.current().norm_relu_conv2d_backward(
-            gy, self.x, self.norm, self.w, self.stride, self.padding, self.whole
+            gy, self.x, self.norm, self.w, self.stride, self.padding, self.whole, self.earlier
         )
         return gx, ggamma, gbeta, gw, gy if self.needs[4] else None
 

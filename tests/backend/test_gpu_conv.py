@@ -92,7 +92,7 @@ def expected(
         "gw": gw,
         "ggamma": ggamma,
         "gbeta": gbeta,
-        "gx": cpu.batch_norm_backward_input(g, x, None, *sums, x.size // x.shape[3]),
+        "gx": cpu.batch_norm_backward_input(g, x, None, *sums, x.size // x.shape[3]) + x,
         "gx of constants": cpu.batch_norm_backward_input(g, x, None, *sums, None),
     }
 
@@ -105,9 +105,9 @@ def actual(case: Case, arrays: dict[str, np.ndarray], kernels: Any) -> dict[str,
     y, moments = kernels.norm_relu_conv2d(x, norm, w, *window, residual, True)
     constants, gradients = (
         kernels.norm_relu_conv2d_backward(
-            gy, x, norm, w, *window, lambda *sums, count=count: (*sums, count)
+            gy, x, norm, w, *window, lambda *sums, count=count: (*sums, count), earlier
         )
-        for count in (None, x.size // x.shape[3])
+        for count, earlier in ((None, None), (x.size // x.shape[3], x))
     )
     assert kernels.norm_relu_conv2d(x, norm, w, *window, residual, False)[1] is None
     results = y, *moments, *gradients, constants[0]

@@ -17,8 +17,8 @@ from minran.workshop.bench import static
 RESULTS = Path(__file__).parents[2] / "docs" / "results" / "gpu"
 # By a profiler on an H200, of a commit whose step did the same with other kernels of norms.
 UNCHANGED = (
-    "conv_forward", "conv_input", "conv_filters", "batch_norm_backward_input", "add",
-    "sums_of_tiles", "sum_of_slices", "max_pool_backward", "upsample", "gate_backward", "moments",
+    "conv_forward", "conv_input", "conv_filters", "batch_norm_backward_input",
+    "max_pool_backward", "upsample", "gate_backward", "moments",
     "moments_of_chunk", "batch_norm", "sigmoid", "gather", "sgd_update",
 )  # fmt: skip
 
@@ -39,11 +39,11 @@ def test_as_many_launches_as_a_profiler_saw(launches: list[static.Launch]) -> No
 
 
 def test_launches_and_bytes_stay_below_their_limits(launches: list[static.Launch]) -> None:
-    assert len(launches) <= 898
-    assert sum(each.bytes for each in launches) <= 12.0e9
+    assert len(launches) <= 766
+    assert sum(each.bytes for each in launches) <= 11.4e9
     short = static.launches_of_step("attention56_cifar", 128, "bf16")
-    assert len(short) <= 910
-    assert sum(each.bytes for each in short) <= 6.6e9
+    assert len(short) <= 770
+    assert sum(each.bytes for each in short) <= 6.2e9
 
 
 def test_maps_are_read_and_written_once(launches: list[static.Launch]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -191,6 +192,33 @@ def test_fused_whatever_gamma_is(
         assert np.abs(mine - theirs).max() / scale < tolerance
 
 
+@pytest.mark.parametrize("leaf", [True, False])
+@pytest.mark.parametrize("uses", list(itertools.product((0, 1, 2), repeat=2)), ids=str)
+def test_fused_where_the_map_is_used_elsewhere_too(uses: tuple[int, int], leaf: bool) -> None:
+    """What has arrived at x before, as many times as `uses[0]`, is added, and what comes after."""
+    rng = np.random.default_rng(0)
+    start, gy = rng.standard_normal((2, 4, 4, 3)), rng.standard_normal((2, 4, 4, 3))
+    w = tensor(rng.standard_normal((1, 1, 3, 3)))
+    gradients = []
+    for fuse in (True, False):
+        begin = tensor(start, requires_grad=True)
+        x = begin if leaf else (2.0 * begin).retain_grad()
+        norm = *(tensor(np.ones(3), requires_grad=True) for _ in "gb"), np.zeros(3), np.ones(3)
+        total = tensor(np.zeros(x.shape))
+        for _ in range(uses[1]):  # made before: their gradients arrive later
+            total = total + x * x
+        if fuse:
+            total = total + ops.norm_relu_conv2d(x, *norm, True, w, residual=x)
+        else:
+            total = total + ops.conv2d(ops.batch_norm_relu(x, *norm, True), w) + x
+        for _ in range(uses[0]):
+            total = total + x * x
+        total.backward(gy)
+        gradients.append([begin.grad, x.grad, norm[0].grad])
+    for mine, theirs in zip(*gradients, strict=True):
+        compare("gradient", mine, theirs, 1e-12)
+
+
 def test_fused_with_a_deviation_beyond_all_numbers() -> None:
     """Of a variance that overflows 1 / std is 0: what is left is relu(beta), no NaN."""
     x, w = np.full((2, 3, 3, 2), 1e19, np.float32), np.ones((1, 1, 2, 1), np.float32)
@@ -198,7 +226,7 @@ def test_fused_with_a_deviation_beyond_all_numbers() -> None:
     y, _ = cpu.norm_relu_conv2d(x, norm, w, 1, 0, None, False)
     np.testing.assert_array_equal(y, 1)
     gradients = cpu.norm_relu_conv2d_backward(
-        np.ones_like(y), x, norm, w, 1, 0, lambda *sums: (*sums, None)
+        np.ones_like(y), x, norm, w, 1, 0, lambda *sums: (*sums, None), None
     )
     assert all(np.isfinite(gradient).all() for gradient in gradients)
 

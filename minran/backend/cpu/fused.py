@@ -73,11 +73,12 @@ def norm_relu_conv2d_backward(
     stride: int,
     padding: int,
     whole: Callable[..., tuple[Array, Array, int | None]],
+    earlier: Array | None,
 ) -> tuple[Array, Array, Array, Array]:
     """The gradients gx (N, H, W, C), gw, ggamma and gbeta.
 
     With g the gradient at a x + b, cut by the ReLU: gbeta = sum g, ggamma = sum g xhat, and
-    gx = a (g - gbeta/count - xhat ggamma/count) with the sums of the whole batch,
+    gx = a (g - gbeta/count - xhat ggamma/count) + earlier with the sums of the whole batch,
     `whole(ggamma, gbeta)`. The blocks write a g, which becomes gx in place. Where the factor a
     goes into the weights (see `_factored`), both sums come almost for nothing: with
     p = relu(gamma xhat + beta), which is 0 wherever g is cut,
@@ -121,9 +122,17 @@ def norm_relu_conv2d_backward(
         along = np.einsum("abck,abck->c", w, gw, dtype=np.float64)
         ggamma = (along - beta * gbeta) / gamma
     of_gamma, of_beta, count = whole(ggamma, gbeta)
-    if count is not None:  # else mean and variance are constants, and gx = a g
+    pull = None  # where mean and variance are constants, and gx = a g
+    if count is not None:
         pull = bn.pull_of(x, gamma * inv_std, mean, inv_std, of_gamma, of_beta, count)
-        map_blocks(lambda samples: bn.add_steps(x[samples], pull, h[samples]), len(x), x[:1].nbytes)
+
+    def finish(samples: slice) -> None:
+        if pull is not None:
+            bn.add_steps(x[samples], pull, h[samples])
+        if earlier is not None:
+            np.add(h[samples], earlier[samples], out=h[samples])
+
+    map_blocks(finish, len(x), x[:1].nbytes)
     return h, gw, ggamma.astype(gamma.dtype), gbeta.astype(gamma.dtype)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from minran.backend.geometry import Pair, conv_sizes
 from minran.backend.gpu import launch
 from minran.backend.gpu.engine import CONV, Engine, choose
 from minran.backend.gpu.launch import (
+    TILE,
     TILE_ROWS,
     Array,
     ceil_divide,
@@ -55,7 +57,9 @@ def conv2d_backward(
     w = operand(w, launch.weight_dtype(x.dtype))
     window = stride, padding, groups
     gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
-    return gx, _filter_gradient(gy, x, w, window)
+    gw, slices = _filter_gradient(gy, x, w, window)
+    _sum_gradients(w, slices)
+    return gx, gw
 
 
 def norm_relu_conv2d(
@@ -83,23 +87,25 @@ def norm_relu_conv2d_backward(
     stride: int,
     padding: int,
     whole: Callable[..., tuple[Array, Array, int | None]],
+    earlier: Array | None,
 ) -> tuple[Array, Array, Array, Array]:
     """The gradients gx (N, H, W, C), gw, ggamma and gbeta.
 
-    gx = a (g - gbeta/count - xhat ggamma/count), with the sums of the whole batch,
+    gx = a (g - gbeta/count - xhat ggamma/count) + earlier, with the sums of the whole batch,
     `whole(ggamma, gbeta)`, and a = gamma inv_std; g is the gradient at the norm's result, already
     cut by the ReLU, and is overwritten with gx.
     """
-    x, gy = operands(x, gy)
+    x, gy, earlier = operands(x, gy, earlier)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     mean, inv_std = operands(*norm[2:4], dtype=np.float64)
     affine = scale_and_shift(gamma, beta, mean, inv_std, *norm[4:])
     window = (stride, stride), (padding, padding), 1
-    gw = _filter_gradient(gy, x, w, window, affine)
-    g, sums = _input_gradient(gy, x, w, window, affine, (mean, inv_std))
-    of_gamma, of_beta, count = whole(*sums[:2])
-    gx = input_gradient(g, x, None, gamma, (mean, inv_std, of_gamma, of_beta), count, g)
-    return gx, gw, *sums[2:]
+    gw, slices = _filter_gradient(gy, x, w, window, affine)
+    g, tiles = _input_gradient(gy, x, w, window, affine)
+    ggamma, gbeta, *gradients = _sum_gradients(w, slices, (mean, inv_std), tiles)
+    of_gamma, of_beta, count = whole(ggamma, gbeta)
+    vectors = mean, inv_std, of_gamma, of_beta
+    return input_gradient(g, x, None, gamma, vectors, count, g, earlier), gw, *gradients
 
 
 def linear(x: Array, w: Array) -> Array:
@@ -153,37 +159,28 @@ def _forward(
 
 
 def _input_gradient(
-    gy: Array,
-    x: Array,
-    w: Array,
-    window: Window,
-    norm: Affine = NO_NORM,
-    statistics: tuple[Array, Array] | None = None,
-) -> tuple[Array, Sequence[Array]]:
-    """gx. Or, with `norm`, what arrives before its ReLU, and that norm's ggamma and gbeta, twice.
-
-    In float64, then in the dtype of w. `statistics` are the norm's mean and inv_std in float64.
-    """
+    gy: Array, x: Array, w: Array, window: Window, norm: Affine | None = None
+) -> tuple[Array, Array | None]:
+    """gx. Or, with `norm`, what arrives before its ReLU, and its sums over tiles (tiles, 2, C)."""
     gx, groups = empty_like(x), window[2]
+    affine = norm or NO_NORM
     pixels, inputs = x.size // x.shape[3], x.shape[3]
-    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *norm))
+    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *affine))
     engine = _known(engine, w, window, "UNIT_STRIDE")
     tiles = engine.tiles(pixels, inputs // groups)
-    parts = empty((tiles[0], 2, inputs), w.dtype) if statistics else None
-    args = gy, w, x, *norm, gx, parts, *_sizes(x, w, gy, window)
+    parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
+    args = gy, w, x, *affine, gx, parts, *_sizes(x, w, gy, window)
     engine.launch("conv_input", (*tiles, groups), *args)
-    if statistics is None:
-        return gx, ()
-    sums = [empty((inputs,), dtype) for dtype in (np.float64, np.float64, w.dtype, w.dtype)]
-    args = parts, *statistics, *sums, tiles[0], inputs
-    CONV.tiles("sums_of_tiles", w, inputs, (), *args, rows=TILE_ROWS)
-    return gx, sums
+    return gx, parts
 
 
 def _filter_gradient(
     gy: Array, x: Array, w: Array, window: Window, norm: Affine = NO_NORM
-) -> Array:
-    """gw = sum over the pixels of y of gy times x, or times relu(norm of x)."""
+) -> tuple[Array, tuple[Array, Array] | None]:
+    """gw = sum over the pixels of y of gy times x, or times relu(norm of x).
+
+    gw is not written yet if parts of it come, too: (slices, *w.shape).
+    """
     gw, groups = empty_like(w), window[2]
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
@@ -194,9 +191,32 @@ def _filter_gradient(
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
     engine.launch("conv_filters", (*tiles, slices * groups), *args)
-    if slices > 1:
-        CONV.tiles("sum_of_slices", w, w.size, (), parts, gw, slices, w.size)
-    return gw
+    return gw, None if slices == 1 else (parts, gw)
+
+
+def _sum_gradients(
+    w: Array,
+    slices: tuple[Array, Array] | None,
+    statistics: Sequence[Array] = (),
+    tiles: Array | None = None,
+) -> list[Array]:
+    """In one launch: gw of its slices, and of tiles the norm's ggamma and gbeta, twice.
+
+    In float64, then in the dtype of w. `statistics` are the norm's mean and inv_std in float64.
+    """
+    of_slices: Sequence[Any] = (None, None, 0, 0)
+    if slices is not None:
+        of_slices = *slices, len(slices[0]), slices[1].size
+    of_tiles: Sequence[Any] = (*(None,) * 7, 0, 0)
+    sums = []
+    if tiles is not None:
+        kinds = np.float64, np.float64, w.dtype, w.dtype
+        sums = [empty((tiles.shape[2],), dtype) for dtype in kinds]
+        of_tiles = tiles, *statistics, *sums, len(tiles), tiles.shape[2]
+    blocks = ceil_divide(of_tiles[-1], TILE) + ceil_divide(of_slices[-1], TILE_ROWS)
+    args = *of_slices, *of_tiles
+    CONV.launch(f"sum_gradients<{launch.real(w.dtype)}>", (blocks,), (TILE, TILE_ROWS), *args)
+    return sums
 
 
 def slices_of(tiles: int, pixels: int) -> tuple[int, int]:

@@ -160,7 +160,7 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
 
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
-// as a gw of its own. sum_of_slices adds them.
+// as a gw of its own. sum_gradients adds them.
 template <typename Engine, int PIECE, typename S, Window WINDOW>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
@@ -197,23 +197,27 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     }
 }
 
-// gw = the sum of the slices, always in the same order: a column of threads for each number; the
-// rows of threads share the slices.
-template <typename R>
-__global__ void sum_of_slices(const R* slices, R* gw, int count, int size) {
-  const int index = blockIdx.x * TILE + threadIdx.x;
-  const R sum = sum_of_rows<R>(
-      index < size ? count : 0, [&](int slice) { return slices[slice * size + index]; });
-  if (threadIdx.y == 0 && index < size) gw[index] = sum;
-}
-
-// gbeta and ggamma from the tiles of conv_input: gbeta = sum g, ggamma = sum g (x - mean) inv_std.
-// The tiles have subtracted the mean as an R. Blocks as TILE_ROWS says. Both are written in double, for
-// what is computed from them, and as gradients.
+// What both gradients leave in parts, summed in one launch. The first blocks are for the channels of
+// the norm, 16 each, if there is one: gbeta = sum g, ggamma = sum g (x - mean) inv_std, from the
+// tiles of conv_input, which have subtracted the mean as an R. Both are written in double, for what
+// is computed from them, and as gradients. The other blocks are for the filters, 64 numbers each:
+// gw is the sum of the slices of conv_filters, always in the same order. Blocks as TILE_ROWS says.
 template <typename R>
 __global__ void __launch_bounds__(TILE * TILE_ROWS)
-sums_of_tiles(const R* tile_sums, const double* mean, const double* inv_std, double* ggamma,
-              double* gbeta, R* gamma_gradient, R* beta_gradient, int tiles, int channels) {
+sum_gradients(const R* slices, R* gw, int count, int size, const R* tile_sums, const double* mean,
+              const double* inv_std, double* ggamma, double* gbeta, R* gamma_gradient,
+              R* beta_gradient, int tiles, int channels) {
+  const int of_channels = (channels + TILE - 1) / TILE;
+  if (blockIdx.x >= of_channels) {
+    const int column = threadIdx.y / TILE * TILE + threadIdx.x, row = threadIdx.y % TILE;
+    const int index = (blockIdx.x - of_channels) * TILE_ROWS + column;
+    R sum = 0;
+    for (int slice = row; index < size && slice < count; slice += TILE)
+      sum += slices[slice * size + index];
+    sum = joined<TILE, TILE_ROWS>(sum, row, column, Add());
+    if (row == 0 && index < size) gw[index] = sum;
+    return;
+  }
   const int c = blockIdx.x * TILE + threadIdx.x;
   double sum = 0, along = 0;
   for (int t = threadIdx.y; c < channels && t < tiles; t += TILE_ROWS) {
