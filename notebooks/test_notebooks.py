@@ -5,16 +5,30 @@ pytest notebooks -k 03        one
 
 With MINRAN_EXECUTED=FOLDER the notebooks are written there with their outputs; the documentation
 takes them from there, so that nothing runs twice.
+
+The committed .ipynb have outputs of an earlier run. Where a cell now gives outputs of another kind,
+or shows another source, they are out of date.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from minran.workshop.course.copies import make_copy, read_notebook, run_cells, to_text
+from minran.workshop.course.copies import (
+    code_cells,
+    make_copy,
+    read_notebook,
+    read_pair,
+    run_cells,
+    to_text,
+)
+
+sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
+from outputs import gist, of_a_task
 
 FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]*_*.py"))
 FACTOR = 3
@@ -44,4 +58,8 @@ def test_notebook_runs(file: Path) -> None:
         kept = Path(folder) / f"{file.stem}.ipynb"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(to_text(result.node), encoding="utf-8")
+    kept_and_new = zip(code_cells(read_pair(notebook)), code_cells(result.node), strict=True)
+    for old, new in kept_and_new:
+        same = of_a_task(new) or gist(old.outputs) == gist(new.outputs)
+        assert same, f"run `python docs/_ext/outputs.py {notebook.number}`: {new.source}"
     print(f"{file.stem}: {result.seconds:.1f} s, declared {notebook.seconds:.0f} s")

@@ -56,7 +56,10 @@ def addresses(text: str) -> set[str]:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_unconfirmed_address(file: Path) -> None:
     said = SAID.get(str(file.relative_to(ROOT)), set())
-    assert addresses(file.read_text(encoding="utf-8")) == said
+    text = re.sub(
+        r'"image/png": "[^"]*"', "", file.read_text(encoding="utf-8")
+    )  # letters of images
+    assert addresses(text) == said
 
 
 def test_an_unconfirmed_address_is_found() -> None:

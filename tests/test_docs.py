@@ -307,16 +307,6 @@ def test_docstrings_become_pages() -> None:
     ]
 
 
-def test_formulas_of_mask_and_trunk_have_colours() -> None:
-    pytest.importorskip("jupytext")
-    in_colours = extension("learn").in_colours
-    assert in_colours("$g_T = g\\,(1 + M)$") == (
-        r"$\class{symbol-g}{g_T} = \class{symbol-g}{g}\,(1 + \class{symbol-M}{M})$"
-    )
-    plain = "`$M T$` and $N \\times H$, $M^T$, $x_{T}$, $\\mathrm{TM}$"
-    assert in_colours(plain) == plain
-
-
 def test_pages_of_notebooks() -> None:
     """Each task is there twice: as a blank, and as the solution that is folded away."""
     pytest.importorskip("jupytext")
@@ -332,3 +322,13 @@ def test_pages_of_notebooks() -> None:
         "raise NotImplementedError" in cell.source or "..." in cell.source for cell in blanks
     )
     learn.nbformat.validate(page)
+
+
+def test_pages_have_formulas_in_light_and_dark_colours() -> None:
+    pytest.importorskip("jupytext")
+    learn = extension("learn")
+    notebook = learn.read_notebook(ROOT / "notebooks" / "09_residual_attention.py")
+    page = learn.as_page(notebook, learn.make_copy(notebook, "solution"))
+    text = "\n".join(cell.source for cell in page.cells if cell.cell_type == "markdown")
+    assert r"= (1 + \class{symbol-M}{M}" in text and r"\class{symbol-g}{g_T}" in text
+    assert r"\color" not in text

@@ -19,6 +19,7 @@ import nbformat
 from minran.workshop.course.copies import (
     Notebook,
     blank,
+    code_cells,
     make_copy,
     notebook_files,
     read_notebook,
@@ -26,8 +27,7 @@ from minran.workshop.course.copies import (
     to_text,
 )
 
-_MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
-_SYMBOL = re.compile(r"(?<![A-Za-z\\_^{])(g(?:_[MTH])?|[MTH])(?![A-Za-z^])")
+_COLOURED = re.compile(r"\{\\color\{#\w+\}\{(([gMTH])\w*)\}\}")
 _LINK = re.compile(r"\]\((\d\d[a-z]?_[a-z0-9_]+)\.py\)")
 
 
@@ -50,13 +50,15 @@ def write_pages(source: Path, target: Path, kept: Path, execute: bool) -> list[P
 
 
 def executed(notebook: Notebook, kept: Path) -> Any:
-    """The solution copy with its outputs: the one kept, if its cells are the same, or run now."""
+    """The solution copy with its outputs: of the one kept, if its code is the same, or run now."""
     node = make_copy(notebook, "solution")
     file = kept / f"{notebook.path.stem}.ipynb"
     if file.exists():
-        old = nbformat.read(file, as_version=4)
-        if [(c.id, c.source) for c in old.cells] == [(c.id, c.source) for c in node.cells]:
-            return old
+        old, new = (code_cells(one) for one in (nbformat.read(file, as_version=4), node))
+        if [cell.source for cell in old] == [cell.source for cell in new]:
+            for cell, kept_one in zip(new, old):
+                cell.outputs = kept_one.outputs
+            return node
     print(f"running {notebook.path.name}", flush=True)
     most = max(300.0, 10 * notebook.seconds)
     result = run_cells(node, timeout=most, cell_timeout=300, earlier=notebook.path.parent)
@@ -103,24 +105,10 @@ def as_page(notebook: Notebook, node: Any) -> Any:
                 output["data"]["text/html"] = svg  # in the page itself, where a click folds a box
         if cell.cell_type == "markdown":
             text = _LINK.sub(r"](\1.ipynb)", cell.source)
-            cell.source = in_colours(text).replace(
-                "](../docs/", "](../"
-            )  # the pages lie in docs/learn
+            text = _COLOURED.sub(r"\\class{symbol-\2}{\1}", text)  # light and dark, by minran.css
+            cell.source = text.replace("](../docs/", "](../")  # the pages lie in docs/learn
         page.cells.append(cell)
     return page
-
-
-def in_colours(text: str) -> str:
-    """Markdown whose formulas about a mask and a trunk have M, T, H and g in their colours."""
-
-    def coloured(match: re.Match[str]) -> str:
-        formula = match.group()
-        if not {"M", "T"} <= {symbol[-1] for symbol in _SYMBOL.findall(formula)}:
-            return formula
-        return _SYMBOL.sub(lambda m: rf"\class{{symbol-{m[0][0]}}}{{{m[0]}}}", formula)
-
-    parts = re.split(r"(```.*?```|`[^`\n]*`)", text, flags=re.S)
-    return "".join(part if k % 2 else _MATH.sub(coloured, part) for k, part in enumerate(parts))
 
 
 def contents(source: Path) -> str:

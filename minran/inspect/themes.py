@@ -1,7 +1,8 @@
-"""The colours of figures and drawings, on light and on dark pages."""
+"""The colours of figures, drawings and formulas, on light and on dark pages."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # Okabe and Ito's colours: told apart by colour-blind readers, on light and on dark paper.
@@ -16,6 +17,8 @@ SYMBOLS = {
     "g": ("#0b5c9e", "#79b8ff"),
 }
 """Mask, trunk, output and gradient, on light and on dark pages: in equations, code and figures."""
+ON_ANY = {"M": "#9863bb", "T": "#38885e", "H": "#c05c41", "g": "#337dc1"}
+"""Between both: for formulas of notebooks and slides, which cannot know their page."""
 KINDS = ("weights", "join", "activation", "leaf", "size", "unit", "norm", "plain", "mask", "trunk")
 BOX_COLOURS = dict(zip(KINDS, (*COLOURS[:6], GREY, GREY, SYMBOLS["M"][0], SYMBOLS["T"][0])))
 # Brightness grows evenly along this map, so it reads in grey and for every kind of colour vision.
@@ -55,3 +58,23 @@ def symbol_colour(name: str, colours: Theme) -> str:
     """The colour of a step by its name: "M", "g of M", "gradient of M"; that of text for others."""
     key = "g" if name.startswith(("g of ", "gradient of ")) else name
     return SYMBOLS[key][0] if key in SYMBOLS else colours.text
+
+
+_MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
+_SYMBOL = re.compile(r"(?<![A-Za-z\\_^{])(g(?:_[MTH])?|[MTH])(?![A-Za-z^])")
+
+
+def in_colours(markdown: str) -> str:
+    """Markdown whose formulas about a mask and a trunk have M, T, H and g in their colours.
+
+    The colour stands in each formula, because not every viewer of notebooks knows definitions.
+    """
+
+    def coloured(match: re.Match[str]) -> str:
+        formula = match.group()
+        if not {"M", "T"} <= {symbol[-1] for symbol in _SYMBOL.findall(formula)}:
+            return formula
+        return _SYMBOL.sub(lambda m: rf"{{\color{{{ON_ANY[m[0][0]]}}}{{{m[0]}}}}}", formula)
+
+    parts = re.split(r"(```.*?```|`[^`\n]*`)", markdown, flags=re.S)
+    return "".join(part if k % 2 else _MATH.sub(coloured, part) for k, part in enumerate(parts))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from course_helpers import HEADER, write
+from nbformat.v4 import new_output
 
 from minran.errors import DataError
 from minran.workshop.course.copies import (
@@ -16,8 +17,10 @@ from minran.workshop.course.copies import (
     build_pairs,
     drifted_pairs,
     make_copy,
+    make_pair,
     notebook_files,
     read_notebook,
+    read_pair,
     solved,
     to_text,
 )
@@ -117,6 +120,36 @@ def test_pairs_drift(tmp_path: Path) -> None:
     pair.write_text(pair.read_text(encoding="utf-8").replace("double it", "double"), "utf-8")
     (tmp_path / "02_gone.ipynb").write_text("{}", "utf-8")
     assert list(drifted_pairs(tmp_path)) == ["01_small.ipynb", "02_gone.ipynb"]
+
+
+def shown(folder: Path) -> list[str]:
+    """What the code cells of the pair show, after it was built anew."""
+    build_pairs(folder)
+    pair = read_pair(read_notebook(folder / "01_small.py"))
+    outputs = [cell.outputs for cell in pair.cells if cell.cell_type == "code"]
+    return [one[0]["text"] for one in outputs if one]
+
+
+def test_a_pair_keeps_the_outputs_of_its_code(tmp_path: Path) -> None:
+    notebook = write(tmp_path, TITLE + TASK)
+    outputs = [[new_output("stream", text=text)] for text in "abc"]
+    pair = tmp_path / "01_small.ipynb"
+    pair.write_text(to_text(make_pair(notebook, outputs)), "utf-8")
+    assert drifted_pairs(tmp_path) == {} and shown(tmp_path) == ["a", "b", "c"]
+    for kind in ("student", "solution", "teacher"):
+        assert '"stdout"' not in to_text(make_copy(notebook, kind))
+    write(tmp_path, TITLE + "# %% [markdown]\n# More.\n\n" + TASK)
+    assert list(drifted_pairs(tmp_path)) == ["01_small.ipynb"]
+    assert shown(tmp_path) == ["a", "b", "c"]
+    kept = pair.read_text(encoding="utf-8")
+    pair.write_text(kept.replace('"b"', '"x"'), "utf-8")  # of no run
+    assert shown(tmp_path) == []
+    pair.write_text(kept, "utf-8")
+    assert shown(tmp_path) == ["a", "b", "c"]
+    write(tmp_path, TITLE + "# %% [markdown]\n# More.\n\n" + TASK.replace("x + x", "2 * x"))
+    assert shown(tmp_path) == [], "the solution gave them, too"
+    pair.write_text("no notebook", "utf-8")
+    assert shown(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,20 @@ import ast
 import re
 from pathlib import Path
 
+import nbformat
 import pytest
 from course_helpers import FILES, NOTEBOOKS, names, run_tasks, wrong_answers
 
 from minran.workshop.course.checking import checks_of, judge
 from minran.workshop.course.checks import NOTEBOOKS as NOTEBOOKS_OF
-from minran.workshop.course.copies import find_tasks, make_copy, read_notebook, to_text
+from minran.workshop.course.copies import (
+    code_cells,
+    find_tasks,
+    make_copy,
+    read_notebook,
+    read_pair,
+    to_text,
+)
 from minran.workshop.course.show import read_kernel
 
 every_notebook = pytest.mark.parametrize("file", FILES, ids=names)
@@ -75,8 +83,39 @@ def test_notes_beside_kernels_are_up_to_date(file: Path) -> None:
 def test_the_pair_has_not_drifted(file: Path) -> None:
     pair = file.with_suffix(".ipynb")
     assert pair.exists(), "run `minran course build --pair`"
-    text = to_text(make_copy(read_notebook(file), "pair"))
-    assert pair.read_text(encoding="utf-8") == text, "run `minran course build --pair`"
+    node = read_pair(read_notebook(file))
+    assert pair.read_text(encoding="utf-8") == to_text(node), "run `minran course build --pair`"
+    assert "outputs" in node.metadata.minran, "run `python docs/_ext/outputs.py`"
+
+
+PAIRS = [file.with_suffix(".ipynb") for file in FILES]
+FREE = {"text/plain", "image/png"}
+"""What every viewer shows."""
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=names)
+def test_the_outputs_of_a_pair(pair: Path) -> None:
+    """They are what every viewer shows, small, of no machine, and none gives an answer away."""
+    assert pair.stat().st_size <= 700_000
+    some = 0
+    for cell in code_cells(nbformat.read(pair, as_version=4)):
+        assert not cell.outputs or "nbgrader" not in cell.metadata
+        assert not cell.outputs or 'after="' not in cell.source
+        assert cell.execution_count is None
+        for output in cell.outputs:
+            data = output.get("data", {})
+            assert set(data) <= FREE or '<div class="minran-source">' in data["text/html"]
+            if "image/png" in data:
+                assert len(output.metadata["image/png"]["alt"]) >= 10, cell.source
+                some += 1
+            else:
+                text = str(output)
+                assert not re.search(r"/(tmp|home|root|work|usr|Users)\b|\w:\\\\", text), text
+    assert some >= 1
+
+
+def test_the_size_of_all_pairs() -> None:
+    assert sum(pair.stat().st_size for pair in PAIRS) <= 5_000_000
 
 
 def test_no_pair_is_an_orphan() -> None:
@@ -154,6 +193,7 @@ def test_copies(file: Path) -> None:
         assert "details>" not in text and "Answer</summary>" not in text
         assert text.count("*Your answer:*") >= 3
     assert "Answer</summary>" in to_text(copies["solution"])
+    assert not [c for node in copies.values() for c in code_cells(node) if c.outputs]
     teacher = [c for c in copies["teacher"].cells if c.cell_type == "code"]
     assert len(find_tasks(copies["teacher"].cells, "teacher")) == len(notebook.tasks)
     ids = [c.metadata.nbgrader.grade_id for c in teacher if "nbgrader" in c.metadata]

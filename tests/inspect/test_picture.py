@@ -12,7 +12,7 @@ import pytest
 
 from minran.inspect.picture import Picture, darkened
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
-from minran.inspect.themes import DARK, LIGHT, PAGES, SYMBOLS, symbol_colour
+from minran.inspect.themes import DARK, LIGHT, ON_ANY, PAGES, SYMBOLS, in_colours, symbol_colour
 
 
 def figure_of_all() -> Picture:
@@ -98,12 +98,30 @@ def test_one_colour_for_equation_code_and_figure(symbol: str) -> None:
     page = (ROOT / "minran/live/page/live.css").read_text()
     assert symbol == "g" or pair in page
     for colour, paper in ((light, LIGHT.paper), (dark, DARK.paper)):
-        dim, bright = sorted(map(luminance, (colour, paper)))
-        assert (bright + 0.05) / (dim + 0.05) > 4.5
+        assert contrast(colour, paper) > 4.5
+    # One colour for white and for JupyterLab's dark paper has the root of their contrast at most.
+    most = contrast("#ffffff", "#111111") ** 0.5
+    for paper in ("#ffffff", "#111111"):
+        assert contrast(ON_ANY[symbol], paper) > 0.98 * most
     assert (
         symbol_colour("g of M", LIGHT) == symbol_colour("gradient of T", LIGHT) == SYMBOLS["g"][0]
     )
     assert symbol_colour("logits", LIGHT) == LIGHT.text
+
+
+def test_formulas_of_mask_and_trunk_have_colours() -> None:
+    g, mask = (rf"{{\color{{{ON_ANY[name]}}}" for name in "gM")
+    assert in_colours("$g_T = g\\,(1 + M)$") == (
+        rf"${g}{{g_T}}}} = {g}{{g}}}}\,(1 + {mask}{{M}}}})$"
+    )
+    plain = "`$M T$` and $N \\times H$, $M^T$, $x_{T}$, $\\mathrm{TM}$"
+    assert in_colours(plain) == plain
+
+
+def contrast(colour: str, paper: str) -> float:
+    """The contrast of WCAG."""
+    dim, bright = sorted(map(luminance, (colour, paper)))
+    return (bright + 0.05) / (dim + 0.05)
 
 
 def luminance(colour: str) -> float:

@@ -6,19 +6,22 @@ A notebook of the course is written as a jupytext percent file. A task is a code
 `### END SOLUTION` is taken out of a student's copy. The copies:
 
 pair       `NN_name.ipynb` next to the source, for people who learn alone: blanks to fill in, and
-           each solution folded away under its check
+           each solution folded away under its check; with the outputs of a run that had the
+           solutions, so that it can be read without one (docs/_ext/outputs.py)
 student    blanks; of a question's folded answer only the place is left
 solution   everything filled in, answers folded
 teacher    solutions between nbgrader's markers, no answers: the source of an nbgrader assignment,
            whose students get all that is not between markers
 
-All carry nbgrader's cell metadata and no outputs. The same source gives the same bytes.
+All carry nbgrader's cell metadata; the last three have no outputs. The same source gives the same
+bytes.
 """
 
 from __future__ import annotations
 
 import ast
 import copy
+import hashlib
 import json
 import math
 import os
@@ -34,7 +37,7 @@ from typing import Any
 
 from minran import _version
 from minran.errors import DataError, MinranError, expect, import_extra
-from minran.inspect.themes import PAGES
+from minran.inspect.themes import PAGES, in_colours
 from minran.workshop.course.checking import RECORD, keep_answer, number_of
 from minran.workshop.course.kept import FILE
 from minran.workshop.course.show import PACKAGE
@@ -203,8 +206,10 @@ def make_copy(notebook: Notebook, kind: str) -> Any:
             continue
         cell = copy.deepcopy(original)
         cell.id = f"n{notebook.number}-{index:03}"
-        if cell.cell_type == "markdown" and kind in ("student", "teacher"):
-            cell.source = _FOLDED.sub("*Your answer:*", cell.source)
+        if cell.cell_type == "markdown":
+            cell.source = in_colours(cell.source)
+            if kind in ("student", "teacher"):
+                cell.source = _FOLDED.sub("*Your answer:*", cell.source)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
             if "hide-input" in cell.metadata.get("tags", []):
@@ -287,6 +292,41 @@ def solved_pieces(folder: str | Path, before: str, file: Path) -> None:
             keep_answer(task.name, cells, file)
 
 
+# --- outputs of a pair
+
+
+def code_cells(node: Any) -> list[Any]:
+    """The code cells of a notebook."""
+    return [cell for cell in node.cells if cell.cell_type == "code"]
+
+
+def make_pair(notebook: Notebook, outputs: list[Any], mark: str | None = None) -> Any:
+    """The pair with outputs, a list for each code cell; without them if `mark` is of others.
+
+    The mark in the metadata says what code gave which outputs: it differs when one of both does.
+    """
+    node = make_copy(notebook, "pair")
+    code = [cell.source for cell in code_cells(make_copy(notebook, "solution"))]
+    text = json.dumps([code, outputs], sort_keys=True)
+    found = hashlib.sha256(text.encode()).hexdigest()
+    if mark in (None, found):
+        for cell, shown in zip(code_cells(node), outputs, strict=True):
+            cell.outputs = shown
+        node.metadata["minran"]["outputs"] = found
+    return node
+
+
+def read_pair(notebook: Notebook) -> Any:
+    """The pair that the source makes, with the outputs of the file there if its code gave them."""
+    nbformat, file = need("nbformat"), notebook.path.with_suffix(".ipynb")
+    try:
+        old = nbformat.reads(file.read_text(encoding="utf-8"), as_version=4)
+    except (OSError, ValueError):  # no file, or none of JSON
+        old = nbformat.v4.new_notebook()
+    mark = old.metadata.get("minran", {}).get("outputs", "")
+    return make_pair(notebook, [cell.outputs for cell in code_cells(old)], mark)
+
+
 # --- files
 
 
@@ -298,7 +338,7 @@ def drifted_pairs(folder: str | Path) -> dict[str, str]:
     found = {}
     orphans = {file.name for file in Path(folder).glob("*.ipynb")}
     for file in notebook_files(folder):
-        pair, text = file.with_suffix(".ipynb"), to_text(make_copy(read_notebook(file), "pair"))
+        pair, text = file.with_suffix(".ipynb"), to_text(read_pair(read_notebook(file)))
         orphans.discard(pair.name)
         if not pair.exists() or pair.read_text(encoding="utf-8") != text:
             found[pair.name] = text
@@ -306,7 +346,10 @@ def drifted_pairs(folder: str | Path) -> dict[str, str]:
 
 
 def build_pairs(folder: str | Path) -> list[Path]:
-    """Write the .ipynb next to every source that differs from it; returns those written."""
+    """Write the .ipynb next to every source that differs from it; returns those written.
+
+    One whose code has changed loses its outputs.
+    """
     drifted = drifted_pairs(folder).items()
     return [_write(Path(folder) / name, text) for name, text in drifted if text]
 
