@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +167,40 @@ def other_recipe(recipe: str, folder: str, changes: str) -> None:
     """Process 1 has another recipe."""
     own = changes.split() if distributed.current().rank == 1 else []
     sys.exit(main(["train", "--recipe", recipe, "--runs", folder, *own]))
+
+
+def on_gpus(out: str, folder: str, *changes: str) -> None:
+    """A captured run, on an emulated GPU for each process; what they told each other."""
+    sys.path.insert(0, str(Path(__file__).parent / "backend"))
+    from emulation import arrays
+    from emulation.graph import Tape
+    from gpu_runs import rows, run
+
+    told: list[str] = []
+
+    class BetweenGPUs(distributed.MPIWorld):
+        """Messages between device arrays are a part of a recording, as NCCL's are."""
+
+        def gather(self, array: Any) -> Any:
+            return between(super().gather, array)
+
+        def sum(self, array: Any) -> Any:
+            return between(super().sum, array)
+
+    def between(message: Callable[[Any], Any], array: Any) -> Any:
+        if isinstance(array, np.ndarray):
+            return message(array)
+        kind = "recorded" if Tape.current else "sent"
+        told.append(f"{kind} {message.__name__} {array.shape} {array.dtype}")
+        return arrays.launch(message, message.__name__, (array,), {})
+
+    here = distributed.current()
+    here.__class__ = BetweenGPUs
+    warnings.simplefilter("error")
+    result = run("emulated", Path(folder), *changes)
+    found = {"rows": rows(result), "told": told}
+    Path(f"{out}.{here.rank}.json").write_text(json.dumps(found))
+    np.savez(f"{out}.{here.rank}.npz", **result.state)
 
 
 if __name__ == "__main__":

@@ -85,10 +85,10 @@ def start(processes: int, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(job: subprocess.Popen[str]) -> tuple[int, str, str]:
+def finish(job: subprocess.Popen[str], limit: float = TIME_LIMIT) -> tuple[int, str, str]:
     """The job's exit status, and what it printed; a job that hangs is an error."""
     try:
-        output, errors = job.communicate(timeout=TIME_LIMIT)
+        output, errors = job.communicate(timeout=limit)
     except subprocess.TimeoutExpired:
         job.kill()
         output, errors = job.communicate()
@@ -96,9 +96,9 @@ def finish(job: subprocess.Popen[str]) -> tuple[int, str, str]:
     return job.returncode, output, errors
 
 
-def worker(processes: int, *arguments: str) -> tuple[int, str, str]:
+def worker(processes: int, *arguments: str, limit: float = TIME_LIMIT) -> tuple[int, str, str]:
     """A task of distributed_worker.py."""
-    return finish(start(processes, str(TESTS / "distributed_worker.py"), *arguments))
+    return finish(start(processes, str(TESTS / "distributed_worker.py"), *arguments), limit)
 
 
 def train_command(folder: Path, *more: str) -> list[str]:

@@ -79,10 +79,10 @@ OPTIONAL = {
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",
     "augmented_batch(images, order, mean, std, seed_and_step, batch, pad=4, mirror=True, "
-    "cutout=0)": "batch number `step` of an epoch, shifted, mirrored, normalised; images "
-    "(M, H, W, C) uint8 -> (batch, H, W, C) float32",
-    "one_hot_batch(labels, order, seed_and_step, batch, classes)": "the targets of that batch, "
-    "(batch, classes); labels (M,) uint8",
+    "cutout=0, share=None)": "batch number `step` of an epoch, shifted, mirrored, normalised, or "
+    "its slice `share`; images (M, H, W, C) uint8 -> (batch, H, W, C) float32",
+    "one_hot_batch(labels, order, seed_and_step, batch, classes, share=None)": "the targets of "
+    "that batch, (batch, classes), or of its slice; labels (M,) uint8",
     "record_step(loss, logits, truth, seed_and_step, outcomes)": "outcomes[step % slots] = loss, "
     "and how many rows of logits (N, K) are largest where truth (N, K) is 1",
     "addresses(arrays)": "where each array starts in the device's memory, (P,) uint64",

@@ -64,17 +64,27 @@ class Batch:
         """
         if len(self._counts) == 1:
             return moments
-        xp = backend.current().xp
-        means, variances = xp.moveaxis(_current.gather(xp.stack(tuple(moments))), 1, 0)
-        share = xp.asarray(self._counts, means.dtype)[:, None] / self.count
-        mean = (share * means).sum(0)
-        return mean, (share * (variances + (means - mean) ** 2)).sum(0)
+        every = [
+            (n / self.count, *pair)
+            for n, pair in zip(self._counts, _current.gather(_rows(moments)))
+        ]
+        mean = sum(share * its_mean for share, its_mean, _ in every)
+        var = sum(share * (its_var + (its_mean - mean) ** 2) for share, its_mean, its_var in every)
+        return mean, var
 
     def sums(self, *shares: Array) -> Sequence[Array]:
         """The sums over the whole batch, from those over this process's share."""
         if len(self._counts) == 1:
             return shares
-        return _current.sum(backend.current().xp.stack(shares))
+        return _current.sum(_rows(shares))
+
+
+def _rows(vectors: Sequence[Array]) -> Array:
+    """Vectors as the rows of a matrix. (`xp.stack` copies to a GPU, which no recording may.)"""
+    rows = backend.current().xp.empty((len(vectors), *vectors[0].shape), vectors[0].dtype)
+    for index, vector in enumerate(vectors):
+        rows[index] = vector
+    return rows
 
 
 _current = World()

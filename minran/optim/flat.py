@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -61,14 +61,19 @@ class FlatSGD(SGD):
             new[...] = old
         return flat
 
-    def step(self) -> None:
-        """Move every parameter along its gradient. Raises GradientError if one has none."""
+    def step(self, total: Callable[[Array], Array] | None = None) -> None:
+        """Move every parameter along its gradient. Raises GradientError if one has none.
+
+        total: given all gradients in one array, says what is moved along in their place: their sum
+        over several processes.
+        """
         checks.expect_all_gradients(self.params)
         kernels, dtype = backend.current(), self.params[0].dtype
         gradients = [kernels.xp.asarray(param.grad, dtype, order="C") for param in self.params]
         kernels.gather(self.operands.table(gradients), self.places, self.gradient)
+        gradient = total(self.gradient) if total else self.gradient
         numbers = self.operands.rate(self.lr), self.momentum, self.weight_decay, self.nesterov
-        kernels.sgd_update(self.flat, self.gradient, self.flat_velocity, *numbers)
+        kernels.sgd_update(self.flat, gradient, self.flat_velocity, *numbers)
         self.version[0] += 1
 
 

@@ -39,8 +39,8 @@ Batch = tuple[Array, Array, Array]
 
 
 def steps_for(recipe: Recipe, parts: Parts, capture: bool) -> Steps:
-    """The steps below on a backend that can, unless several processes share them."""
-    if distributed.current().size == 1 and backend.has("record_step"):
+    """The steps below on a backend that can."""
+    if backend.has("record_step"):
         return DeviceSteps(recipe, parts, capture)
     return Steps(recipe, parts)
 
@@ -71,7 +71,12 @@ class UnreadSteps(Steps):
 
 
 class DeviceSteps(UnreadSteps):
-    """The steps of a network of minran on a GPU."""
+    """The steps of a network of minran on a GPU; of several processes each has its own GPU.
+
+    Each takes its share of the batch, as in `train_step`. What they tell each other in a step
+    goes from GPU to GPU and is part of the graph: the moments and sums of batch norm, and one
+    array of all gradients. All record and replay the same, in the same order.
+    """
 
     def __init__(self, recipe: Recipe, parts: Parts, capture: bool) -> None:
         super().__init__(recipe, parts)
@@ -82,6 +87,10 @@ class DeviceSteps(UnreadSteps):
         # What changes from step to step and is no learning rate: the seed and the step's number.
         self.numbers = backend.to_device(np.array([recipe.seed % 2**32, 0], np.uint32))
         self.outcomes = backend.current().xp.zeros((SLOTS, 2), self.dtype)
+        size, self.world = parts.train.batch_size, distributed.current()
+        self.share, self.weight = distributed.share(size), distributed.weight(size)
+        # A number would be copied to the device in each step.
+        self.start = backend.current().xp.full((), self.weight, self.dtype)
         # The kernel knows pictures in memory, labels of one byte, the paper's augmentation, no
         # mixup, and counts numbers with 32 bits.
         train, data = parts.train, parts.train.dataset
@@ -89,7 +98,9 @@ class DeviceSteps(UnreadSteps):
         fits = held and data.num_classes <= 256 and data.images.size <= MAX_ELEMENTS
         on_device = fits and train.augment != "imagenet" and not train.mixup
         self.source: DeviceBatches | HostBatches = (
-            DeviceBatches(train, self.numbers) if on_device else HostBatches(train)
+            DeviceBatches(train, self.numbers, self.share)
+            if on_device
+            else HostBatches(train, self.share)
         )
         self._run: Callable[[], Any] | None = None
 
@@ -107,7 +118,8 @@ class DeviceSteps(UnreadSteps):
         self._run()
 
     def read(self) -> np.ndarray:
-        return backend.to_host(self.outcomes)
+        rows = backend.to_host(self.outcomes)
+        return self.world.sum(rows * [self.weight, 1]) if self.world.size > 1 else rows
 
     def step(self) -> None:
         """The step itself: `train_step` without a word to the host."""
@@ -115,8 +127,8 @@ class DeviceSteps(UnreadSteps):
         truth, targets = (array.astype(self.dtype, copy=False) for array in (truth, targets))
         self.optimizer.zero_grad()
         smoothing = self.recipe.training.label_smoothing
-        logits, loss = forward_backward(self.parts.model, images, targets, smoothing)
-        self.optimizer.step()
+        logits, loss = forward_backward(self.parts.model, images, targets, smoothing, self.start)
+        self.optimizer.step(self.world.sum)
         if self.average:
             self.average.mix()
         kernels = backend.current()
@@ -141,12 +153,12 @@ class DeviceBatches:
     step (`backend/gpu/augment`), not the loader's generator.
     """
 
-    def __init__(self, loader: Loader, numbers: Array) -> None:
+    def __init__(self, loader: Loader, numbers: Array, share: slice) -> None:
         place, data = backend.current().place, loader.dataset
         self.images, self.labels = place(data.images[:]), place(data.labels.astype(np.uint8))
         self.mean = place(loader.preprocess.mean)
         self.order = place(loader.order(0).astype(np.int32))
-        self.loader, self.numbers = loader, numbers
+        self.loader, self.numbers, self.share = loader, numbers, share
 
     def epoch(self, epoch: int, start: int) -> Generator[None, None, None]:
         """The order of the epoch, in the place of the last one's: it says all."""
@@ -159,30 +171,31 @@ class DeviceBatches:
         pictures = self.images, self.order, self.mean, loader.preprocess.std
         pad, which = PAD if loader.augment else 0, (self.numbers, loader.batch_size)
         images = kernels.augmented_batch(
-            *pictures, *which, pad=pad, mirror=bool(loader.augment), cutout=loader.cutout
+            *pictures, *which, pad, bool(loader.augment), loader.cutout, self.share
         )
         classes = loader.dataset.num_classes
-        truth = kernels.one_hot_batch(self.labels, self.order, *which, classes)
+        truth = kernels.one_hot_batch(self.labels, self.order, *which, classes, self.share)
         return images, truth, truth
 
 
 class HostBatches:
     """Batches that the loader prepares, copied into arrays that stay where they are."""
 
-    def __init__(self, loader: Loader) -> None:
-        xp, data = backend.current().xp, loader.dataset
-        scores = loader.batch_size, data.num_classes
-        self.images = xp.zeros((loader.batch_size, *data.images.shape[1:]), np.float32)
+    def __init__(self, loader: Loader, share: slice) -> None:
+        xp, data, count = backend.current().xp, loader.dataset, share.stop - share.start
+        scores = count, data.num_classes
+        self.images = xp.zeros((count, *data.images.shape[1:]), np.float32)
         self.truth, self.targets = xp.zeros(scores, np.float32), xp.zeros(scores, np.float32)
         self.uploader = backend.current().uploader([self.images, self.truth, self.targets])
-        self.loader = loader
+        self.loader, self.share = loader, share
 
     def epoch(self, epoch: int, start: int) -> Generator[None, None, None]:
         """Each batch is copied to the device while the step before it runs."""
         with closing(self.loader.epoch(epoch, start)) as batches:
             for images, labels, *soft in batches:
                 truth = one_hot(labels, self.loader.dataset.num_classes)
-                self.uploader.send(images, truth, soft[0] if soft else truth)
+                sent = images, truth, soft[0] if soft else truth
+                self.uploader.send(*(array[self.share] for array in sent))
                 self.uploader.take()
                 yield
 

@@ -27,7 +27,7 @@ def forward_backward(
     images: Array,
     targets: Array,
     label_smoothing: float = 0.0,
-    weight: float | None = None,
+    weight: float | Array | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Both passes over a batch: returns its logits and loss, and adds to the gradients.
 

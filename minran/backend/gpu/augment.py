@@ -24,6 +24,7 @@ def augmented_batch(
     pad: int = 4,
     mirror: bool = True,
     cutout: int = 0,
+    share: slice | None = None,
 ) -> Array:
     """Batch number `step` of an epoch, padded, cropped, mirrored, normalised: (batch, H, W, C).
 
@@ -41,22 +42,35 @@ def augmented_batch(
         f"augmented_batch: for images {images.shape} mean must be float32 {images.shape[1:]}, "
         f"got {mean.dtype} {mean.shape}",
     )
-    y = empty((batch, *images.shape[1:]), np.float32)
+    first, count = _places(share, batch)
+    y = empty((count, *images.shape[1:]), np.float32)
     how = np.float32(std), pad, mirror, cutout
-    args = images, order, mean, seed_and_step, y, *how, len(order), *y.shape
+    args = images, order, mean, seed_and_step, y, *how, len(order), batch, first, *y.shape
     _PROGRAM.map("augment", y.size, *args)
     return y
 
 
 def one_hot_batch(
-    labels: Array, order: Array, seed_and_step: Array, batch: int, classes: int
+    labels: Array,
+    order: Array,
+    seed_and_step: Array,
+    batch: int,
+    classes: int,
+    share: slice | None = None,
 ) -> Array:
     """The targets of the same batch, (batch, classes) float32; labels: (M,) uint8 on the device."""
     _check(labels, order, seed_and_step, batch, "one_hot_batch")
-    y = empty((batch, classes), np.float32)
-    args = (labels, order, seed_and_step, y, len(order), batch, classes)
+    first, count = _places(share, batch)
+    y = empty((count, classes), np.float32)
+    args = labels, order, seed_and_step, y, len(order), batch, first, count, classes
     _PROGRAM.map("one_hot", y.size, *args)
     return y
+
+
+def _places(share: slice | None, batch: int) -> tuple[int, int]:
+    """The first place of a share of the batch, and how many it has: all of them if None."""
+    first, stop, _ = (share or slice(None)).indices(batch)
+    return first, stop - first
 
 
 def _check(items: Array, order: Array, seed_and_step: Array, batch: int, name: str) -> None:

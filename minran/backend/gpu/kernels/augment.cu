@@ -29,12 +29,15 @@ __device__ inline int picture_at(const int* order, int pictures, unsigned step, 
 // seed_and_step: two numbers in device memory; images: (pictures, H, W, C); mean: (H, W, C).
 // The window is `pad` more or less to each side, at random; half of the windows are mirrored if
 // `mirror`. A square of `cutout` pixels a side, its centre anywhere, is 0 (Cutout; 0: none).
+// y has `count` pictures of the batch, from place `first` on.
 __global__ void augment(const unsigned char* images, const int* order, const float* mean,
                         const unsigned* seed_and_step, float* y, float std, int pad, int mirror,
-                        int cutout, int pictures, int batch, int H, int W, int C) {
+                        int cutout, int pictures, int batch, int first, int count, int H, int W,
+                        int C) {
   const unsigned seed = seed_and_step[0], step = seed_and_step[1];
-  FOR_EACH(index, batch * H * W * C) {
-    const Position p = unravel(index, H, W, C);
+  FOR_EACH(index, count * H * W * C) {
+    Position p = unravel(index, H, W, C);
+    p.n += first;
     const int shifts = 2 * pad + 1;
     const int row = p.i - pad + int(random_bits(seed, step, p.n, 0) % shifts);
     const bool flip = mirror && random_bits(seed, step, p.n, 2) & 1;
@@ -54,9 +57,10 @@ __global__ void augment(const unsigned char* images, const int* order, const flo
 // The targets of the same batch: y[i, k] = 1 if the label of the picture at place i is k, else 0.
 __global__ void one_hot(const unsigned char* labels, const int* order,
                         const unsigned* seed_and_step, float* y, int pictures, int batch,
-                        int classes) {
-  FOR_EACH(index, batch * classes) {
-    const int picture = picture_at(order, pictures, seed_and_step[1], batch, index / classes);
+                        int first, int count, int classes) {
+  FOR_EACH(index, count * classes) {
+    const int place = first + index / classes;
+    const int picture = picture_at(order, pictures, seed_and_step[1], batch, place);
     y[index] = labels[picture] == index % classes ? 1.f : 0.f;
   }
 }
