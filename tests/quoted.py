@@ -680,7 +680,6 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         # Aims and guesses.
         r"at least 1\.5 times",
         r"under 5 s",
-        r"perhaps 2 microseconds",
     ),
     "notebooks/08_soft_mask.py": (r"hourglass 5\.52%, local convolutions 6\.48%",),
     "notebooks/09_residual_attention.py": (r"differ by 0\.4 points",),
