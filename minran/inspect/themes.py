@@ -61,7 +61,7 @@ def symbol_colour(name: str, colours: Theme) -> str:
 
 
 _MATH = re.compile(r"\$\$.*?\$\$|\$[^$\n]+\$", re.S)
-_SYMBOL = re.compile(r"(?<![A-Za-z\\_^{])(g(?:_[MTH])?|[MTH])(?![A-Za-z^])")
+_SYMBOL = re.compile(r"(?<![A-Za-z\\_^])(?<![_^]\{)(g(?:_[MTH])?|[MTH])(?![A-Za-z^])")
 
 
 def in_colours(markdown: str) -> str:

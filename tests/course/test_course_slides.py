@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from course_helpers import HEADER, command
 from test_course_plans import numbers, tables
 
 from minran.errors import MinranError
-from minran.workshop.course.slides import SETS, print_pdf, write_slides
+from minran.inspect.themes import ON_ANY
+from minran.workshop.course.slides import BROWSERS, SETS, _mathjax, print_pdf, write_slides
 
 SOURCE = """# %% [markdown]
 # # 02 · Small
@@ -98,6 +102,27 @@ def test_the_slides_of_a_notebook(tmp_path: Path) -> None:
     assert "<li>one</li><li>two</li>" in shown[5]
     assert "secret" not in page.read_text("utf-8")
     assert (tmp_path / "out" / "mathjax.js").read_text("utf-8") == "// MathJax"
+
+
+def has_mathjax() -> bool:
+    """Is the package there that comes with the extra `docs`?"""
+    with contextlib.suppress(MinranError):
+        return bool(_mathjax())
+    return False
+
+
+@pytest.mark.skipif(not any(map(shutil.which, BROWSERS)), reason="there is no Chromium")
+@pytest.mark.skipif(not has_mathjax(), reason="there is no sphinx-mathjax-offline")
+def test_formulas_in_colours_are_drawn(tmp_path: Path) -> None:
+    """One that needs a file that the page does not have stops all others."""
+    folder = sources(tmp_path, SOURCE.replace("$M$", "$H = M T$"))
+    page = write_slides(2, folder, tmp_path / "out")
+    browser = next(filter(None, map(shutil.which, BROWSERS)))
+    flags = ["--headless", "--no-sandbox", "--virtual-time-budget=20000", "--dump-dom"]
+    dom = subprocess.run([browser, *flags, page.as_uri()], capture_output=True, text=True).stdout
+    slides = dom[dom.index("<section>") :]
+    assert slides.count("<mjx-container") == 5 and "$" not in slides
+    assert f'fill="{ON_ANY["M"]}"' in slides
 
 
 @pytest.mark.usefixtures("mathjax")

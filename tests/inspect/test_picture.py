@@ -114,7 +114,10 @@ def test_formulas_of_mask_and_trunk_have_colours() -> None:
     assert in_colours("$g_T = g\\,(1 + M)$") == (
         rf"${g}{{g_T}}}} = {g}{{g}}}}\,(1 + {mask}{{M}}}})$"
     )
-    plain = "`$M T$` and $N \\times H$, $M^T$, $x_{T}$, $\\mathrm{TM}$"
+    assert in_colours("$M \\underbrace{T}$") == (
+        rf"${mask}{{M}}}} \underbrace{{{{\color{{{ON_ANY['T']}}}{{T}}}}}}$"
+    )
+    plain = "`$M T$` and $N \\times H$, $M^T$, $M x_{T}$, $\\mathrm{TM}$"
     assert in_colours(plain) == plain
 
 

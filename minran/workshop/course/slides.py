@@ -68,10 +68,10 @@ def print_pdf(page: Path) -> Path:
 
 
 def _mathjax() -> Path:
-    """MathJax as one file, from the package that the documentation uses."""
+    """MathJax with its colours as one file, from the package that the documentation uses."""
     name = "sphinx-mathjax-offline"
     try:
-        file = Path(str(distribution(name).locate_file(f"{name}/static/mathjax/tex-svg.js")))
+        file = Path(str(distribution(name).locate_file(f"{name}/static/mathjax/tex-svg-full.js")))
     except PackageNotFoundError:
         file = Path()
     what = f'slides need {name} for their equations: pip install "minran[docs,notebooks]"'
