@@ -8,7 +8,7 @@ from typing import Any
 
 from minran.bench import add_arguments
 from minran.workshop.bench.contenders import Contender
-from minran.workshop.bench.rounds import Machine
+from minran.workshop.bench.rounds import Machine, Settings
 from minran.workshop.bench.worker import WorkerError
 
 
@@ -32,12 +32,15 @@ class FakeWorker(AbstractContextManager["FakeWorker"]):
     seconds: dict[str, float | str]
     closed: list[str]
     asked: list[tuple[str, str, dict[str, Any]]]
+    settings: list[Settings]
+    kernels: dict[str, Any]
     pid = 1
 
-    def __init__(self, contender: Contender, *rest: Any) -> None:
+    def __init__(self, contender: Contender, settings: Settings, *rest: Any) -> None:
         if contender.name not in self.seconds:
             raise WorkerError(f"{contender.label}: cannot start")
         self.contender, self.label = contender, contender.label
+        self.settings.append(settings)
 
     def ask(self, do: str, timeout: float | None = None, **options: Any) -> dict[str, Any]:
         name = self.contender.name
@@ -50,7 +53,7 @@ class FakeWorker(AbstractContextManager["FakeWorker"]):
         if do == "facts":
             return {"peak_bytes": 300_000_000, "import_bytes": 100_000_000}
         if do == "kernels":
-            return {"kernels": {"conv_forward": 0.25}} if name == "minran" else {"absent": True}
+            return {"kernels": self.kernels} if name == "minran" else {"absent": True}
         return {"seconds": seconds * options.get("repeat", 1)}
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,9 +306,7 @@ def test_the_step_for_a_gpu_runs_on_the_emulated_one(
         assert (weight.get() != before).mean() > 0.9
 
 
-def test_only_an_eager_gpu_step_has_kernels() -> None:
-    with pytest.raises(NotHere):
-        Minran().kernels(lambda: None, 1)
+def test_a_captured_step_has_no_kernels() -> None:
     captured = Minran(captured=True)
     captured.device = "gpu"
     with pytest.raises(NotHere):
@@ -316,3 +315,35 @@ def test_only_an_eager_gpu_step_has_kernels() -> None:
 
 def test_adapters_are_loaded_by_name() -> None:
     assert isinstance(load("floors:Products", threads=1), Products)
+
+
+def test_a_step_on_threads_is_timed_kernel_by_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clocks that each reading moves on: 1 s of the wall, 2 s of the processor."""
+    adapter = Minran()
+    x = np.ones((2, 3), np.float32)
+    clock = itertools.count()
+    monkeypatch.setattr(ours.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(ours.time, "process_time", lambda: 2.0 * next(clock))
+    plain = backend.current().relu
+
+    def work() -> None:
+        now = backend.current()
+        assert np.array_equal(now.relu(x), x) and np.array_equal(now.relu(x), x)
+        now.sigmoid(x)
+        assert now.relu is not plain
+
+    found = adapter.kernels(work, 2)
+    # A kernel: two readings of each clock, one after the other, so 2 s and 4 s between them.
+    assert found["relu"] == {"calls": 2, "seconds": 4, "processor_seconds": 8}
+    assert found["sigmoid"] == {"calls": 1, "seconds": 2, "processor_seconds": 4}
+    # Between the first reading and the last but one 26 s of two calls, 12 of them in six kernels.
+    assert found[ours.BETWEEN] == {"calls": 0.5, "seconds": 7, "processor_seconds": 14}
+    assert list(found) == [ours.BETWEEN, "relu", "sigmoid"]
+    assert backend.current().relu is plain
+
+    def failing() -> None:
+        backend.current().relu(None)
+
+    with pytest.raises(AttributeError):
+        adapter.kernels(failing, 1)
+    assert backend.current().relu is plain

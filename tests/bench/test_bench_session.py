@@ -15,7 +15,7 @@ from minran.models import create_model
 from minran.workshop.bench import compare, contenders, report, session
 from minran.workshop.bench.adapters.floors import bytes_of_step
 from minran.workshop.bench.compare import Team, summary, team_of
-from minran.workshop.bench.contenders import CONTENDERS, named
+from minran.workshop.bench.contenders import CONTENDERS, TORCH, named
 from minran.workshop.bench.report import markdown, median, points, row
 from minran.workshop.bench.rounds import Settings
 from minran.workshop.bench.session import COPY_BYTES
@@ -25,7 +25,8 @@ from minran.workshop.bench.session import COPY_BYTES
 def workers(monkeypatch: pytest.MonkeyPatch) -> type[FakeWorker]:
     """Every worker is a fake, every framework installed, nobody watches."""
     FakeWorker.seconds = dict.fromkeys(CONTENDERS, 1.0)
-    FakeWorker.closed, FakeWorker.asked = [], []
+    FakeWorker.closed, FakeWorker.asked, FakeWorker.settings = [], [], []
+    FakeWorker.kernels = {"conv_forward": 0.25}
     monkeypatch.setattr(compare, "Worker", FakeWorker)
     monkeypatch.setattr(compare, "Machine", ScriptedMachine)
     monkeypatch.setattr(contenders, "is_installed", lambda need: True)
@@ -189,9 +190,51 @@ def test_the_copy_is_measured_whoever_else_is(workers: Any, tmp_path: Path) -> N
     assert [row["contender"] for row in check_document(file)["roofline"]] == ["torch"]
 
 
+def test_threads_and_processes_by_number_of_cores(
+    workers: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.seconds |= {"minran": 0.5, "minran_mpi": 0.4, "torch_channels_last": 0.25}
+    of_kernel = {"calls": 3, "seconds": 0.5, "processor_seconds": 0.8}
+    workers.kernels = {"conv2d": of_kernel, "relu": dict.fromkeys(of_kernel, 0.002)}
+    file = tmp_path / "cores.json"
+    words = "--cores", "1", "2", "--batch", "8", "16", "--rounds", "2", "--json", str(file)
+    assert run(arguments(*words)) == 0
+    found = check_document(file)["sections"]["cores"]
+    asked = [(each["options"]["batch"], each["cores"]) for each in found]
+    assert asked == [(8, 1), (8, 2), (16, 1), (16, 2)]
+    named = [[row["name"] for row in each["contenders"]] for each in found]
+    assert named == [["minran", TORCH], ["minran", "minran_mpi", TORCH]] * 2
+    assert found[1]["kernels"] == workers.kernels
+    assert [each["kept"] for each in found[1]["kernel_rounds"]] == [True, True]
+    assert {each.threads for each in workers.settings} == {1, 2}
+    assert all(each.threads == each.processes for each in workers.settings)
+    shown = capsys.readouterr().out
+    lines = [line.split() for line in shown.splitlines()]
+    # Of 2 x 0.502 s two threads worked 0.802 s: for 0.202 s one was alone, a quarter of 0.802 s.
+    # As one core takes the same 0.502 s, all is serial by times.
+    of_step = "batch 8, 2 cores 500 2.00 400 1.60 1.60 25% 100%"
+    of_conv = "conv2d 3 500 500 1.60 25% 100%"
+    assert of_step.split() in lines and of_conv.split() in lines
+    assert ["batch", "8,", "1", "cores", "500", "2.00", "1.60"] in lines
+    assert "relu" not in shown  # less than a hundredth of the step
+
+
+def test_serial_parts() -> None:
+    row = {"seconds": 1.0, "processor_seconds": 1.6}
+    assert report.utilisation(row) == 1.6
+    # Of 2 s that two threads had 0.4 are missing: so long one worked and the other waited.
+    assert report.alone(row, 2) == pytest.approx(0.4 / 1.6)
+    # Three threads: of 3 s 1.4 are missing, which two threads waited.
+    assert report.alone(row, 3) == pytest.approx(0.7 / 1.6)
+    assert report.alone({"seconds": 1.0, "processor_seconds": 4.0}, 4) == 0
+    # One second: a fifth of it serial, the rest on 4 threads.
+    assert report.amdahl(1.0, 0.2 + 0.8 / 4, 4) == pytest.approx(0.2)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--cores", "1", "0"], r"--cores must be at least 1, got \[1, 0\]"),
         (["--model", "attention57"], "no model 'attention57'"),
         (["--rounds", "0"], "--rounds must be at least 1, got 0"),
         (["--batch", "64", "0"], r"--batch must be at least 1, got \[64, 0\]"),

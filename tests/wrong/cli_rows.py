@@ -384,6 +384,10 @@ bench --ops --model attention_nano | --model
 bench --ops --batch 8 16 | --batch
 bench --peers --model attention_nano | --model
 bench --decisions --model attention_nano attention56_cifar | --model
+bench --cores 0 | --cores
+bench --cores 2 --threads 2 | --threads
+bench --cores 2 --processes 2 | --processes
+bench --cores 2 --model attention_nano attention56_cifar | --model
 bench --device gpu --ops | --ops
 bench --device gpu --patience 3 | --patience
 bench --json x.txt | .json

@@ -27,6 +27,11 @@ WHAT: tuple[Option, ...] = (
     ("--peers", "units, with JAX, tinygrad, DeZero, if installed", False),
     ("--scaling", "by batch size and by depth", False),
     ("--decisions", "the step with one design decision taken back", False),
+    (
+        "--cores",
+        "the step on so many cores: threads, processes, and which kernels leave cores idle",
+        {"nargs": "+", "type": int, "metavar": "N"},
+    ),
     ("--static", "a GPU's step, counted without a GPU: launches, bytes, instructions", False),
     ("--only", "only these contenders", {**MANY, "default": []}),
 )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from statistics import median
 from threading import TIMEOUT_MAX
 from typing import Any
 
@@ -89,7 +90,7 @@ class Team:
     def measure(self, job: str, options: dict[str, Any]) -> Measurement:
         """Prepare the job everywhere, measure it in turn, ask for memory and versions.
 
-        Of a step on a GPU also for the time of each kernel, where an adapter can tell.
+        If the settings ask for it, also for the time of each kernel, where an adapter can tell.
         """
         settings, workers, machine = self.settings, self.workers, self.machine
         calls: dict[str, int] = {}
@@ -118,13 +119,45 @@ class Team:
             )
             for name in calls:
                 facts[name] = workers[name].ask("facts")
-                if job == "step" and settings.device == "gpu" and not extra:
-                    answer = workers[name].ask("kernels")
-                    extra = {"kernels": answer["kernels"]} if "kernels" in answer else {}
+                if settings.kernels and not extra:
+                    extra = self.kernels(name)
         except WorkerError as error:
             notes = [*notes, str(error)]
         found = summary(self.contenders, rounds, calls, facts)
         return {"job": job, "options": options, **found, "notes": [*notes], **extra}
+
+    def kernels(self, name: str) -> dict[str, Any]:
+        """The kernels of a contender, under this name, if it can tell.
+
+        On a CPU measured in rounds: of each number the median over the rounds that count.
+        """
+        worker, settings, machine = self.workers[name], self.settings, self.machine
+        answer = worker.ask("kernels")
+        if "kernels" not in answer:
+            return {}
+        if settings.device == "gpu":
+            return {"kernels": answer["kernels"]}
+        found: list[dict[str, dict[str, float]]] = []
+
+        def one_step(name: str) -> float:
+            found.append(worker.ask("kernels", repeat=1)["kernels"])
+            return sum(each["seconds"] for each in found[-1].values())
+
+        rounds = in_turn(
+            [name],
+            one_step,
+            lambda name: machine.watch(worker.pid),
+            settings,
+            lambda: machine.wait_until_quiet(settings.patience, settings.limit),
+        )
+        kept = [each for each, this in zip(found, rounds, strict=True) if this["kept"]]
+        return {
+            "kernels": {
+                kernel: {what: median(each[kernel][what] for each in kept) for what in numbers}
+                for kernel, numbers in kept[0].items()
+            },
+            "kernel_rounds": rounds,
+        }
 
     def time_left(self, label: str) -> float:
         """Seconds until the deadline. Raises WorkerError if there are none."""

@@ -77,6 +77,13 @@ SCALING = named("minran", TORCH)
 PEERS = named("minran", "torch", TORCH, "jax", "tinygrad", "dezero")
 OPS = named("minran", "products", TORCH)
 OURS = named("minran")
+
+
+def on_cores(count: int) -> Who:
+    """Who is compared on so many cores: threads, processes and PyTorch."""
+    return named("minran", *(["minran_mpi"] if count > 1 else []), TORCH)
+
+
 _TAKEN_BACK = [name for name in CONTENDERS if name.startswith("without_")]
 DECISIONS = named("minran", *_TAKEN_BACK, "minran_mpi", TORCH)
 GPU = named("minran", "minran_captured", "torch", TORCH)

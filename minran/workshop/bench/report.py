@@ -47,7 +47,10 @@ def describe(measured: Measurement) -> str:
     if job == "op":
         return describe_op(**options)
     batch = f"batch {options['batch']}" if "batch" in options else ""
-    return ", ".join(filter(None, [options.get("model"), JOBS[job].format(**options), batch]))
+    cores = f"{measured['cores']} cores" if "cores" in measured else ""
+    return ", ".join(
+        filter(None, [options.get("model"), JOBS[job].format(**options), batch, cores])
+    )
 
 
 def describe_op(
@@ -152,7 +155,8 @@ def text(measured: Measurement) -> str:
     if len(counts) > 1:
         parts.append(f"  ! the networks differ: {sorted(counts)} parameters")
     parts += remarks(measured)
-    if kernels := measured.get("kernels"):
+    kernels = measured.get("kernels")
+    if kernels and "cores" not in measured:
         times = [[name, milliseconds(seconds)] for name, seconds in kernels.items()]
         parts.append(table(["kernels of our eager step", "ms"], times))
     return "\n".join(parts)
@@ -214,6 +218,85 @@ def scaling_text(measurements: Iterable[Measurement]) -> str:
         )
     headings = ["training step", "minran ms", "an image", "torch ms", "/ torch", "MB", "torch MB"]
     return table(headings, rows) + "\n  !: disturbed by other programs; torch is channels_last"
+
+
+# On several cores
+
+
+def utilisation(row: dict[str, float]) -> float:
+    """Cores that were at work on average."""
+    return row["processor_seconds"] / row["seconds"]
+
+
+def alone(row: dict[str, float], threads: int) -> float:
+    """The serial part by processor time: the share of it in which one thread worked alone.
+
+    In t seconds `threads` threads could give threads t of processor time. What is missing they
+    spent waiting for one that worked, for (threads t - processor time) / (threads - 1) seconds.
+    """
+    idle = threads * row["seconds"] - row["processor_seconds"]
+    return idle / (threads - 1) / row["processor_seconds"]
+
+
+def amdahl(one: float, many: float, threads: int) -> float:
+    """The serial part s by times: many = one (s + (1 - s) / threads).
+
+    What cores take from each other (memory, a cache, the clock) counts as serial here.
+    """
+    return (threads * many / one - 1) / (threads - 1)
+
+
+def whole(measured: Measurement) -> dict[str, float]:
+    """All kernels of a step and what is between them together."""
+    rows = measured["kernels"].values()
+    return {what: sum(row[what] for row in rows) for what in ("seconds", "processor_seconds")}
+
+
+def cores_text(measurements: Sequence[Measurement]) -> str:
+    """Threads and processes by number of cores, then each kernel on several cores."""
+    ones = {each["options"]["batch"]: each for each in measurements if each["cores"] == 1}
+    head = ["training step", "threads ms", "/ torch", "processes ms", "/ torch", "in use"]
+    lines: list[list[str]] = []
+    tables: list[str] = []
+    for each in measurements:
+        batch, cores = each["options"]["batch"], each["cores"]
+        one = ones.get(batch)
+        cells = [f"batch {batch}, {cores} cores{_flag(each, ' !')}"]
+        for name in ("minran", "minran_mpi"):
+            to_torch = row(each, name).get("to_torch")
+            cells += [milliseconds(median(each, name)), _times(to_torch).partition(" ")[0]]
+        if "kernels" in each:
+            cells += _serial(whole(one) if one else None, whole(each), cores)
+            tables.append(f"batch {batch}, {cores} cores\n{_kernels_on(each, one)}")
+        lines.append(cells)
+    head += ["alone", "by times"]
+    notes = (
+        "  in use: cores at work on average; alone: share of the processor time in which one\n"
+        "  thread worked and the others waited; by times: the serial part by Amdahl's law, of the\n"
+        "  times on one core and on several; all three of threads, measured kernel by kernel\n"
+        "  !: disturbed by other programs; torch is channels_last"
+    )
+    return "\n\n".join([f"{table(head, lines)}\n{notes}", *tables])
+
+
+def _serial(one: dict[str, float] | None, many: dict[str, float], cores: int) -> list[str]:
+    shares = [alone(many, cores) if cores > 1 else None]
+    shares.append(amdahl(one["seconds"], many["seconds"], cores) if one and cores > 1 else None)
+    percent = [f"{100 * share:.0f}%" if share is not None else "" for share in shares]
+    return [f"{utilisation(many):.2f}", *percent]
+
+
+def _kernels_on(measured: Measurement, one: Measurement | None) -> str:
+    """A row for each kernel that takes a hundredth of the step or more."""
+    total, rows = whole(measured)["seconds"], []
+    for name, found in measured["kernels"].items():
+        if found["seconds"] >= 0.01 * total:
+            before = one["kernels"].get(name) if one else None
+            cells = [name, f"{found['calls']:.0f}", milliseconds((before or {}).get("seconds"))]
+            cells += [milliseconds(found["seconds"]), *_serial(before, found, measured["cores"])]
+            rows.append(cells)
+    heads = ["", "calls", "on one, ms", "ms", "in use", "alone", "by times"]
+    return table(heads, rows)
 
 
 # As the tables of docs/speed.md

@@ -34,7 +34,8 @@ class Settings:
     limit: cores that others may use on average; patience: seconds to wait for a quiet moment
     before a round; only: names of the contenders that may take part (all if empty); deadline: when
     (`time.monotonic`) nothing more is started, and what runs is stopped; processes: how many
-    share each batch in a contender that is made of several.
+    share each batch in a contender that is made of several; kernels: whether the time of each
+    kernel in a step is measured too.
     """
 
     rounds: int = 5
@@ -49,6 +50,7 @@ class Settings:
     only: tuple[str, ...] = ()
     deadline: float = math.inf
     processes: int = 2
+    kernels: bool = False
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -34,14 +34,14 @@ SCALING_MODELS = ("attention56_cifar", "attention92_cifar", "attention128_cifar"
 
 NETWORK_JOBS = ("step", "inference")
 JOBS = (*NETWORK_JOBS, "data", "import")
-TABLES = ("ops", "peers", "scaling", "decisions")
+TABLES = ("ops", "peers", "scaling", "decisions", "cores")
 
 COPY_BYTES = 1 << 28
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print and save as `args` say; 1 if not a single job could be measured."""
-    for name in ("rounds", "warmup", "threads", "processes", "batch"):
+    for name in ("rounds", "warmup", "threads", "processes", "batch", "cores"):
         value = getattr(args, name)
         numbers = value if isinstance(value, list) else [value]
         good = all(number is None or number >= 1 for number in numbers)
@@ -64,23 +64,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _expect_used(args: argparse.Namespace) -> None:
     """Refuse options that what is measured has no use for."""
-    always = "only rounds warmup threads device json plot"
+    always = "only rounds warmup device json plot"
     if args.device == "gpu":
-        takes(args, "bench --device gpu", always, "model batch precision budget")
+        takes(args, "bench --device gpu", always, "model batch precision budget threads")
         return
     tables, jobs = _asked(args)
     networks = not set(NETWORK_JOBS).isdisjoint(jobs)
-    some = {"model": args.decisions, "batch": set(tables) - {"scaling"}, "processes": False}
-    many = {"model": networks, "batch": networks or "data" in jobs, "processes": networks}
-    used = [name for name in many if some[name] or many[name]]
+    by_cores = tables == ["cores"] and not jobs  # which says the number of threads itself
+    batches = networks or by_cores or "data" in jobs
+    single = {"model": args.decisions or args.cores, "batch": set(tables) - {"scaling"}}
+    many = {"model": networks, "batch": batches, "processes": networks, "threads": not by_cores}
+    used = [name for name in many if single.get(name) or many[name]]
     options = [f"--{name}" for name in [*tables, *(["jobs"] if args.jobs else [])]]
     mode = " ".join(["bench", *(options or ["--device cpu"])])
     takes(args, mode, always, "limit extra_rounds patience jobs", *tables, *used)
     for name in ("model", "batch"):
         values = getattr(args, name) or []
         got = f"got {' and '.join(map(str, values))}"
-        single = many[name] or len(values) <= 1
-        expect(single, f"{mode} takes one --{name}, {got}", RecipeError)
+        fits = many[name] or len(values) <= 1
+        expect(fits, f"{mode} takes one --{name}, {got}", RecipeError)
 
 
 def _asked(args: argparse.Namespace) -> tuple[list[str], Sequence[str]]:
@@ -135,6 +137,12 @@ class Session:
         if "decisions" in tables:
             options = network_options(models[0], first)
             self.compare("decisions", "step", options, contenders.DECISIONS)
+        for batch, count in itertools.product(batches, self.args.cores or ()):
+            how = replace(self.settings, threads=count, processes=count, kernels=True)
+            who, options = contenders.on_cores(count), network_options(models[0], batch)
+            self.compare("cores", "step", options, who, how, cores=count)
+        if "cores" in tables:
+            print("\n" + report.cores_text(self.found["cores"]))
         asked = [job for job in jobs if job in NETWORK_JOBS]
         for model, batch, job in itertools.product(models, batches, asked):
             self.compare("networks", job, network_options(model, batch), contenders.NETWORKS)
@@ -169,7 +177,7 @@ class Session:
         """
         rate = self.copy_rate()
         warmup = max(5, self.settings.warmup)
-        settings = replace(self.settings, extra_rounds=0, patience=0.0, warmup=warmup)
+        settings = replace(self.settings, extra_rounds=0, patience=0.0, warmup=warmup, kernels=True)
         # The second group compiles for minutes: what was measured before is safe.
         groups = (contenders.GPU, contenders.GPU_COMPILED)
         for model, who, batch in itertools.product(self.models, groups, self.batches):
@@ -177,11 +185,17 @@ class Session:
         self.add_roofline(rate)
 
     def compare(
-        self, section: str, job: str, options: dict[str, Any], who: Who, how: Settings | None = None
+        self,
+        section: str,
+        job: str,
+        options: dict[str, Any],
+        who: Who,
+        how: Settings | None = None,
+        **more: int,
     ) -> None:
         """Measure a job, with fresh workers: so the peak memory of each is the peak of this job."""
         with team_of(who, how or self.settings) as team:
-            measured = self.add(section, team.measure(job, options))
+            measured = self.add(section, {**more, **team.measure(job, options)})
         print("\n" + report.text(measured), flush=True)
 
     def add(self, section: str, measured: Measurement) -> Measurement:

@@ -102,8 +102,8 @@ class Adapter:
         end.synchronize()
         return float(self.elapsed(start, end)) / 1e3
 
-    def kernels(self, work: Work, repeat: int) -> dict[str, float]:
-        """Seconds by GPU kernel of one call of `work`. Raises NotHere where nobody can tell."""
+    def kernels(self, work: Work, repeat: int) -> dict[str, Any]:
+        """By kernel what one call of `work` takes: see `minran`. NotHere where nobody can tell."""
         raise NotHere
 
     def device_bytes(self) -> int | None:

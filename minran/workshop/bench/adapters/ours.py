@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 from minran import backend, distributed, ops
 from minran._version import __version__
 from minran.autograd import Array, Tensor, no_grad, tensor
+from minran.backend.contract import KERNELS
 from minran.backend.cpu import blocks
 from minran.backend.cpu.blocks import TUNING
 from minran.backend.gpu import launch
@@ -160,11 +162,11 @@ class Minran(Adapter):
 
         return lambda: blocks.map_blocks(piece, COPY_PIECES, source[:1].nbytes)
 
-    def kernels(self, work: Work, repeat: int) -> dict[str, float]:
-        """Seconds by kernel of one call of `work`; only for an eager step on a GPU."""
-        if self.device != "gpu" or self.captured:
+    def kernels(self, work: Work, repeat: int) -> dict[str, Any]:
+        """Of one call of `work`, by kernel: on a GPU seconds, if it is eager; else `on_threads`."""
+        if self.captured:
             raise NotHere
-        return by_kernel(work, repeat)
+        return by_kernel(work, repeat) if self.device == "gpu" else on_threads(work, repeat)
 
     def device_bytes(self) -> int | None:
         """All that CuPy's pool has taken, which it never gives back, and the graph's own."""
@@ -201,7 +203,51 @@ def take_back(decision: str) -> None:
         TUNING.reuse = False
 
 
-# The time of each GPU kernel
+# The time of each kernel
+
+BETWEEN = "between the kernels"
+
+
+def on_threads(work: Work, repeat: int) -> dict[str, dict[str, float]]:
+    """Of one call of `work`, by kernel: calls, seconds, and seconds of processor time.
+
+    Processor time is that of all threads. What is not in a kernel is Python between the kernels.
+    """
+    kernels, found = vars(backend.current()), Counter[tuple[str, str]]()
+    plain = {name: kernels[name] for name in KERNELS if name in kernels}
+
+    def clocks() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def note(name: str, begin: tuple[float, float]) -> None:
+        seconds, processor = (now - then for now, then in zip(clocks(), begin, strict=True))
+        numbers = {"calls": 1, "seconds": seconds, "processor_seconds": processor}
+        found.update({(name, what): number / repeat for what, number in numbers.items()})
+
+    def timed(name: str) -> Callable[..., Any]:
+        def kernel(*arguments: Any, **options: Any) -> Any:
+            begin = clocks()
+            try:
+                return plain[name](*arguments, **options)
+            finally:
+                note(name, begin)
+
+        return kernel
+
+    begin = clocks()
+    try:
+        kernels.update({name: timed(name) for name in plain})
+        for _ in range(repeat):
+            work()
+    finally:
+        kernels.update(plain)
+    note(BETWEEN, begin)
+    table: dict[str, dict[str, float]] = {name: {} for name, _ in found}
+    for (name, what), number in found.items():
+        table[name][what] = number
+    for what in ("seconds", "processor_seconds"):
+        table[BETWEEN][what] -= sum(row[what] for name, row in table.items() if name != BETWEEN)
+    return dict(sorted(table.items(), key=lambda row: -row[1]["seconds"]))
 
 
 def by_kernel(work: Work, repeat: int) -> dict[str, float]:
