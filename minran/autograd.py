@@ -353,13 +353,13 @@ class Op:
 
 def _arrays(values: Any) -> Iterator[Array]:
     """The arrays among `values` and among their tuples, lists and dicts."""
-    for value in values:
+    for value in (found := list(values)):  # which grows on the way
         if hasattr(value, "dtype"):
             yield value
-        elif isinstance(value, tuple | list):
-            yield from _arrays(value)
+        elif isinstance(value, (tuple, list)):
+            found.extend(value)
         elif isinstance(value, dict):
-            yield from _arrays(value.values())
+            found.extend(value.values())
 
 
 def _owner(array: Array) -> Array:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any
@@ -116,7 +117,7 @@ def test_a_fork_from_within_a_kernel() -> None:
         both.wait()
         forked[threading.current_thread().name] = in_child(lambda: gradients() == expected)
 
-    blocks.map_blocks(block, 2, blocks.MIN_BYTES)
+    blocks.map_blocks(block, 2, blocks.HAND_OVER)
     assert list(forked.values()) == [True, True]
 
 
@@ -240,3 +241,52 @@ def test_without_more_threads_the_work_is_done_all_the_same(
         patch.setattr(threading.Thread, "start", refused)
         assert gradients() == expected
     assert gradients() == expected
+
+
+def test_small_work_stays_on_this_thread() -> None:
+    def where(rows: slice) -> str:
+        time.sleep(0.002)  # long enough for another thread to take a block
+        return threading.current_thread().name
+
+    here = threading.current_thread().name
+    size = blocks.HAND_OVER // 16
+    assert set(blocks.map_blocks(where, 15, size, size)) == {here}
+    assert set(blocks.map_blocks(where, 16, size, size)) == {here, "minran_0"}
+    assert set(blocks.map_blocks(where, 15, size, size, 0)) == {here, "minran_0"}
+
+
+def test_nobody_waits_for_a_thread_that_has_no_block() -> None:
+    """It may be busy with another caller's; what it finds later holds no arrays."""
+    free, busy, seen = threading.Event(), threading.Event(), []
+    blocks._hand_over(lambda: (busy.set(), free.wait(TIME_LIMIT)), 1)
+    assert busy.wait(TIME_LIMIT)
+    array = np.zeros(8)
+    gone = weakref.ref(array)
+
+    def block(rows: slice, array: np.ndarray = array) -> int:
+        seen.append(threading.current_thread())
+        array[rows] = 1
+        return rows.start
+
+    begin = time.monotonic()
+    assert blocks.map_blocks(block, 8, blocks.HAND_OVER) == list(range(8))
+    assert time.monotonic() - begin < TIME_LIMIT / 2
+    assert set(seen) == {threading.current_thread()} and array.all()
+    del array, block
+    assert gone() is None
+    free.set()
+
+
+def test_the_first_error_of_the_blocks_is_raised() -> None:
+    both, done = threading.Barrier(2, timeout=TIME_LIMIT), []
+
+    def block(rows: slice) -> None:
+        if rows.start < 2:
+            both.wait()  # one on each thread
+            raise ValueError(f"block {rows.start}")
+        done.append(rows.start)
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="block 0"):
+            blocks.map_blocks(block, 8, blocks.HAND_OVER)
+    assert sorted(done) == sorted([*range(2, 8)] * 3)

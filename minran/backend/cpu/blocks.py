@@ -4,6 +4,10 @@
 How the batch is cut depends on the sizes alone, never on the number of threads, and results
 come back in block order: sums over them are the same bit for bit on one core and on many.
 
+A thread that waits for the interpreter's lock sleeps, and it takes some 20 microseconds to wake it:
+as long as an element-wise pass over a hundred thousand numbers. So small work is not handed over,
+and nobody waits for a thread that was woken too late to find a block.
+
 Within a block the products run on one BLAS thread; the second core works on another
 block. That uses it twice as well as two BLAS threads on tall, thin products do, and it
 serves the element-wise kernels too, which BLAS threads do not. A lone block runs on one BLAS
@@ -17,11 +21,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
+from operator import itemgetter
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,7 +42,13 @@ BLOCK_BYTES = 1 << 20
 """Bytes of the main operand of a block: half of a typical level-2 cache."""
 
 MIN_BYTES = 1 << 17
-"""An operand smaller than this is one block: starting a thread costs more than it gives."""
+"""An operand smaller than this is one block: calling a kernel twice costs more than it gives."""
+
+HAND_OVER = 1 << 20
+"""Bytes of an operand below which one thread does all blocks of a few passes over it."""
+
+HAND_OVER_PRODUCTS = 1 << 18
+"""The same of matrix products, which take longer for each byte."""
 
 
 @dataclass
@@ -56,7 +68,7 @@ TUNING = Tuning()
 """Those of this process; the bench takes one back at a time (`docs/speed.md`: its worth)."""
 
 _threads: int | None = None
-_pool: ThreadPoolExecutor | None = None
+_pool: _Pool | None = None
 _blas: list[Any] | None = None
 
 
@@ -85,7 +97,7 @@ def set_threads(count: int) -> None:
     global _threads
     _expect_threads("set_threads", count, count)
     if _pool is not None:
-        _pool.shutdown()
+        _pool.end()
         _forget_pool()
     _threads = count
 
@@ -124,36 +136,77 @@ def map_blocks(
     count: int,
     bytes_per_sample: int,
     block_bytes: int = BLOCK_BYTES,
+    hand_over: int = HAND_OVER,
 ) -> list[Result]:
-    """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order."""
+    """`[function(samples) for samples in blocks]`, on `threads()` threads, in block order.
+
+    Operands of fewer bytes than `hand_over` stay on this thread.
+    """
     if TUNING.cache_blocks:
         blocks = block_ranges(count, bytes_per_sample, block_bytes)
     else:
         blocks = _cut(count, threads())
     workers = min(threads(), len(blocks))
-    if workers == 1:
+    if workers == 1 or count * bytes_per_sample < hand_over:
         with _one_blas_thread():
             return [function(samples) for samples in blocks]
 
-    results: list[Any] = [None] * len(blocks)
     left = iter(range(len(blocks)))  # of which the interpreter takes one number at a time
+    done: SimpleQueue[tuple[int, Any, BaseException | None]] = SimpleQueue()
+    given = [function]
 
     def work() -> None:
         for index in left:
-            results[index] = function(blocks[index])
+            try:
+                done.put((index, given[0](blocks[index]), None))
+            except BaseException as error:
+                done.put((index, None, error))
 
-    with _one_blas_thread():
-        others = []
-        # Where the system gives no more threads (or Python ends), those there are do the work.
-        with suppress(RuntimeError):
-            for _ in range(workers - 1):
-                others.append(_executor().submit(work))
-        try:
+    try:
+        with _one_blas_thread():
+            _hand_over(work, workers - 1)
             work()
-        finally:
-            for other in others:
-                other.result()
-    return results
+            # As many as there are blocks: a thread that comes too late for one is not waited for.
+            ended = sorted((done.get() for _ in blocks), key=itemgetter(0))
+    finally:
+        given.clear()  # such a thread would keep the function's arrays
+    for _, _, error in ended:
+        if error is not None:
+            raise error
+    return [result for _, result, _ in ended]
+
+
+class _Pool:
+    """Threads that wait for something to do, in the order of a queue that costs little."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self.size = 0
+
+    def grow(self, size: int) -> None:
+        """Start threads until there are `size`, or the system (at its end, Python) gives none."""
+        with suppress(RuntimeError):
+            while self.size < size:
+                Thread(target=self._serve, name=f"minran_{self.size}", daemon=True).start()
+                self.size += 1
+
+    def _serve(self) -> None:
+        for job in iter(self.jobs.get, None):
+            job()
+
+    def end(self) -> None:
+        for _ in range(self.size):
+            self.jobs.put(None)
+
+
+def _hand_over(job: Callable[[], None], threads: int) -> None:
+    """Let `threads` other threads, or those there are, call `job`."""
+    global _pool
+    if _pool is None:
+        _pool = _Pool()
+    _pool.grow(threads)
+    for _ in range(min(threads, _pool.size)):
+        _pool.jobs.put(job)
 
 
 def sum_of(parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -177,13 +230,6 @@ def masked(x: np.ndarray, mask: np.ndarray, out: np.ndarray) -> np.ndarray:
 def bits_of(x: np.ndarray) -> np.ndarray:
     """The same memory as whole numbers."""
     return x.view(f"i{x.itemsize}")
-
-
-def _executor() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(threads() - 1, thread_name_prefix="minran")
-    return _pool
 
 
 def _one_blas_thread() -> AbstractContextManager[None]:

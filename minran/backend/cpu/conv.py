@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minran.backend.cpu.blocks import map_blocks, sum_of
+from minran.backend.cpu.blocks import HAND_OVER_PRODUCTS, map_blocks, sum_of
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import Pair, conv_sizes
@@ -42,7 +42,7 @@ def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Arra
         matrices = w.reshape(-1, groups, k // groups).transpose(1, 0, 2)
         part.reshape(-1, groups, k // groups).transpose(1, 0, 2)[...] = np.matmul(columns, matrices)
 
-    map_blocks(block, len(x), _sample_bytes(x, y, kernel), COLUMN_BLOCK_BYTES)
+    _map(block, len(x), _sample_bytes(x, y, kernel))
     return y
 
 
@@ -63,7 +63,7 @@ def conv2d_backward(
     def block(samples: slice) -> Array:
         return adjoints(gy[samples], x[samples], None if gx is None else gx[samples])
 
-    return gx, whole_gw(sum_of(map_blocks(block, len(x), sample_bytes, COLUMN_BLOCK_BYTES)))
+    return gx, whole_gw(sum_of(_map(block, len(x), sample_bytes)))
 
 
 Adjoints = tuple[Callable[[Array, Array, Any], Array], Callable[[Array], Array]]
@@ -178,6 +178,10 @@ def framed(shape: tuple[int, ...], padding: Pair, dtype: np.dtype) -> tuple[Arra
     padded[:, :, :pw] = 0
     padded[:, :, pw + width :] = 0
     return padded, padded[:, ph : ph + height, pw : pw + width]
+
+
+def _map(block: Callable[[slice], Any], count: int, sample_bytes: int) -> list[Any]:
+    return map_blocks(block, count, sample_bytes, COLUMN_BLOCK_BYTES, HAND_OVER_PRODUCTS)
 
 
 def _sample_bytes(x: Array, y: Array, kernel: Pair) -> int:

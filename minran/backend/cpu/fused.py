@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minran.backend.cpu import norm as bn
-from minran.backend.cpu.blocks import map_blocks, masked, sum_of
+from minran.backend.cpu.blocks import HAND_OVER_PRODUCTS, map_blocks, masked, sum_of
 from minran.backend.cpu.conv import columns_of, framed, general_adjoints, turned_adjoints
 from minran.backend.cpu.memory import empty
 from minran.backend.cpu.product import tall_product
@@ -139,7 +139,7 @@ def norm_relu_conv2d_backward(
 def _map(block: Callable[[slice], Any], x: Array, y: Array, kernel: int) -> list[Any]:
     """`block` of all samples, in blocks by the larger of their two maps."""
     sample_bytes = max(x[:1].nbytes, y[:1].nbytes)
-    return map_blocks(block, len(x), sample_bytes, block_bytes(kernel))
+    return map_blocks(block, len(x), sample_bytes, block_bytes(kernel), HAND_OVER_PRODUCTS)
 
 
 def block_bytes(kernel: int) -> int:
@@ -226,5 +226,6 @@ def folded_unit(
             seen = np.ascontiguousarray(p[:, ::stride, ::stride]).reshape(-1, c)
             np.add(part, (seen @ projection[0, 0]).reshape(part.shape), out=part)
 
-    map_blocks(block, n, max(x[:1].nbytes, y[:1].nbytes), UNIT_BLOCK_BYTES)
+    sample_bytes = max(x[:1].nbytes, y[:1].nbytes)
+    map_blocks(block, n, sample_bytes, UNIT_BLOCK_BYTES, HAND_OVER_PRODUCTS)
     return y

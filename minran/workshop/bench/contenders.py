@@ -80,7 +80,7 @@ OURS = named("minran")
 
 
 def on_cores(count: int) -> Who:
-    """Who is compared on so many cores: threads, processes and PyTorch."""
+    """The contenders on so many cores: threads, processes and PyTorch."""
     return named("minran", *(["minran_mpi"] if count > 1 else []), TORCH)
 
 
