@@ -4,9 +4,9 @@
 How the batch is cut depends on the sizes alone, never on the number of threads, and results
 come back in block order: sums over them are the same bit for bit on one core and on many.
 
-A thread that waits for the interpreter's lock sleeps, and it takes some 20 microseconds to wake it:
-as long as an element-wise pass over a hundred thousand numbers. So small work is not handed over,
-and nobody waits for a thread that was woken too late to find a block.
+A thread that waits for work or for the interpreter's lock sleeps, and to wake it takes as long as a
+pass over a small operand. So small work is not handed over, and nobody waits for a thread that was
+woken too late to find a block.
 
 Within a block the products run on one BLAS thread; the second core works on another
 block. That uses it twice as well as two BLAS threads on tall, thin products do, and it
