@@ -20,7 +20,7 @@ from test_kernels import CASES, Case, relative_error
 
 from minran import backend, create_model, inspect, ops
 from minran.autograd import tensor
-from minran.backend.gpu import launch
+from minran.backend.gpu import engine, launch
 from minran.errors import BackendError, ShapeError
 from minran.train import build
 
@@ -138,10 +138,12 @@ def test_norm_relu_conv2d_on_a_gpu(case: fused.Case) -> None:
 
 
 def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool = False) -> None:
-    """bfloat16 products are those of float32 maps that happen to hold such numbers."""
+    """Products of factors that the engine rounded, or that were stored so; they are exact.
+
+    y is rounded once more, gx twice: when the gradient arrives at the ReLU, and behind the norm.
+    """
     arrays = stored(case.arrays())
-    exact = {n: a.astype(np.float32) if a.dtype == BFLOAT16 else a for n, a in arrays.items()}
-    truth = fused.expected(case, exact, precision, on_a_gpu)
+    truth = fused.expected(case, arrays, precision, on_a_gpu)
     actual = fused.actual(case, arrays, kernels)
     # The moments are those of the numbers that were stored.
     y = actual["y"].astype(np.float64)
@@ -149,6 +151,59 @@ def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool 
     allowed = {"y": ROUNDING, "gx": 2 * ROUNDING, "gx of constants": 2 * ROUNDING}
     for name, array in truth.items():
         fused.assert_close(actual, {name: array}, allowed.get(name, 1e-5))
+
+
+@pytest.mark.parametrize("rows", [64, 128])
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize(("case", "piece"), [(0, 8), (2, 4)])
+def test_every_tensor_core_engine(
+    case: int, piece: int, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = engine._tensor(rows, width, piece, "bfloat16")
+    assert chosen.name.startswith("Bf16")
+    monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_, **__: chosen)
+    kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
+    _check_fused(fused.CASES[case], "tf32", kernels)
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("load<true>(of_b", "load<false>(of_b"),
+        ("load_matrices<true>(words", "load_matrices<false>(words"),
+        ("k + along * 8 + each", "k + each"),
+    ],
+)
+def test_fragments_out_of_order_would_be_found(right: str, wrong: str) -> None:
+    changes = 0
+
+    def change(source: str) -> str:
+        nonlocal changes
+        changes += source.count(right)
+        return source.replace(right, wrong)
+
+    rng = np.random.default_rng(0)
+    x, w = short(rng.standard_normal((1, 8, 8, 16))), rng.integers(-9, 9, (1, 1, 16, 16))
+    kernels = EmulatedBackend(EmulatedDevice(change, has_tf32=True))
+    y = kernels.conv2d(x, w.astype(np.float32), (1, 1), (0, 0), 1)
+    exact = x.astype(np.float64) @ w[0, 0]
+    assert changes == 1 and relative_error(y, exact) > ROUNDING
+
+
+def test_a_norm_far_from_zero() -> None:
+    """What moves the centre into the shift costs less than x's own rounding, however far it is."""
+    rng = np.random.default_rng(0)
+    x = short(1000 + 8 * rng.standard_normal((2, 9, 7, 8)))
+    identity = np.eye(8, dtype=np.float32)[None, None]
+    gamma, beta = rng.uniform(0.5, 2, 8).astype(np.float32), np.ones(8, np.float32)
+    mean, inv_std = x.astype(np.float64).mean((0, 1, 2)), np.full(8, 1 / 8)
+    kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
+    y = kernels.norm_relu_conv2d(x, (gamma, beta, mean, inv_std), identity, 1, 0, None, False)[0]
+    exact = np.maximum((x.astype(np.float64) - mean) * gamma * inv_std + beta, 0)
+    # One rounding to bfloat16, and before it three of float32, to 24 bits, of numbers up to this.
+    largest = np.abs(x.astype(np.float64)).max() * (gamma * inv_std).max() + 1
+    bound = ROUNDING * exact + 3 * 2.0**-24 * largest * (1 + ROUNDING)
+    assert (np.abs(y.astype(np.float64) - exact) <= bound).all()
 
 
 def test_moments_of_what_was_not_stored_would_be_found() -> None:

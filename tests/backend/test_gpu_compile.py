@@ -17,18 +17,25 @@ nvrtc = pytest.importorskip(
 
 
 def products(engines: list[engine.Engine]) -> tuple[str, ...]:
-    """The kernels of conv.cu with these engines, for all that may be known of the windows."""
-    every = [replace(each, window=window) for each in engines for window in WINDOWS]
+    """The kernels of conv.cu with these engines, for all that may be known of the windows.
+
+    With a norm; the last engine also without.
+    """
+    every = [replace(each, normed=True) for each in engines] + engines[-1:]
+    every = [replace(each, window=window) for each in every for window in WINDOWS]
     return tuple(name for each in every for name in of_engine(each.template))
+
+
+def tensor_cores(maps: str, pieces: tuple[int, ...]) -> list[engine.Engine]:
+    low = [engine._tensor(64, *sizes, maps) for sizes in product((16, 32, 64), pieces)]
+    return low + [engine._tensor(128, columns, pieces[-1], maps) for columns in (16, 32, 64)]
 
 
 WINDOWS = "ANY", "UNIT_STRIDE", "POINTWISE"
 SIMT = [engine._simt("float", *sizes) for sizes in product((16, 64), (1, 4))]
-TENSOR = [engine._tf32(64, *sizes) for sizes in product((16, 32, 64), (1, 4))]
-TENSOR += [engine._tf32(128, columns, 4) for columns in (16, 32, 64)]
-SHORT_SIMT, SHORT_TENSOR = (
-    [replace(each, maps="bfloat16") for each in engines] for engines in (SIMT, TENSOR)
-)
+SHORT_SIMT = [replace(each, maps="bfloat16") for each in [*SIMT, engine._simt("float", 64, 8)]]
+TENSOR = tensor_cores("float", (1, 4))
+SHORT_TENSOR = [engine._tensor(128, 64, 4, "bfloat16"), *tensor_cores("bfloat16", (1, 8))]
 FILES = [file.name for file in sorted(cuda._FOLDER.glob("*.cu"))]
 PROGRAMS = {file: (file, instances(file)) for file in FILES} | {
     "plain products": ("conv.cu", products([*SIMT, engine._simt("double", 16, 1)])),
@@ -104,10 +111,11 @@ def test_arithmetic_in_double_is_found() -> None:
     assert ARITHMETIC_IN_DOUBLE.search(compile_ptx(source, ("half",), 75))
 
 
-def test_tensor_cores_read_four_numbers_at_once() -> None:
-    for engines, number in ((TENSOR, "f32"), (SHORT_TENSOR, "u16")):
+def test_tensor_cores_read_sixteen_bytes_at_once() -> None:
+    for engines, kind in ((TENSOR, "tf32"), (SHORT_TENSOR, "bf16")):
         ptx = compile_ptx(cuda.source("conv.cu"), products(engines[-1:]), 90)
-        assert f"ld.global.v4.{number}" in ptx
+        assert re.search(r"ld\.global\.v4\.[ubf]32", ptx)
+        assert f"{kind}.{kind}" in ptx and "ldmatrix" in ptx
 
 
 def test_an_error_is_found() -> None:

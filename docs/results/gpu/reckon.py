@@ -30,7 +30,7 @@ measured = {name: float(time) for time, name in found}
 cuda._FOLDER = Path(sys.argv[1], "minran/backend/gpu/kernels")
 # The templates of that commit end with the piece.
 launches = [
-    each._replace(instance=re.sub(r", float, \w+>$", ">", each.instance))
+    each._replace(instance=re.sub(r", float, \w+, \w+>$", ">", each.instance))
     for each in static.launches_of_step("attention56_cifar", 128)
     if each.steps
 ]

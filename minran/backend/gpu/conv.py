@@ -150,7 +150,7 @@ def _forward(
     y = empty((len(x), *y_sizes, w.shape[3]), x.dtype)
     pixels, outputs = y.size // y.shape[3], y.shape[3]
     piece = _piece(groups, w, x, *norm, residual)
-    engine = _known(choose(x.dtype, pixels, outputs // groups, piece), w, window)
+    engine = _known(choose(x.dtype, pixels, outputs // groups, piece), w, window, norm)
     tiles = engine.tiles(pixels, outputs // groups)
     parts = empty((tiles[0], 2, outputs), w.dtype) if with_moments else None
     args = x, w, *norm, residual, y, parts, *_sizes(x, w, y, window)
@@ -166,7 +166,7 @@ def _input_gradient(
     affine = norm or NO_NORM
     pixels, inputs = x.size // x.shape[3], x.shape[3]
     engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *affine))
-    engine = _known(engine, w, window, "UNIT_STRIDE")
+    engine = _known(engine, w, window, affine, "UNIT_STRIDE")
     tiles = engine.tiles(pixels, inputs // groups)
     parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
     args = gy, w, x, *affine, gx, parts, *_sizes(x, w, gy, window)
@@ -185,7 +185,8 @@ def _filter_gradient(
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
     taps = w.size // outputs
     piece = _piece(groups, w, x, gy)
-    engine = _known(choose(x.dtype, taps, outputs // groups, piece, sliced=True), w, window)
+    engine = choose(x.dtype, taps, outputs // groups, piece, sliced=True)
+    engine = _known(engine, w, window, norm)
     tiles = engine.tiles(taps, outputs // groups)
     slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
@@ -230,18 +231,21 @@ def slices_of(tiles: int, pixels: int) -> tuple[int, int]:
     return ceil_divide(pixels, slice_pixels), slice_pixels
 
 
-def _known(engine: Engine, w: Array, window: Window, unit_stride: str = "ANY") -> Engine:
+def _known(
+    engine: Engine, w: Array, window: Window, norm: Affine, unit_stride: str = "ANY"
+) -> Engine:
     """`engine` for what is known of the windows; `unit_stride`: if they move by one pixel."""
+    engine = replace(engine, normed=norm[0] is not None)
     if window[0] != (1, 1):
         return engine
     pointwise = w.shape[:2] == (1, 1) and window[1] == (0, 0)
     return replace(engine, window="POINTWISE" if pointwise else unit_stride)
 
 
-def _piece(groups: int, w: Array, *others: Array | None) -> int:
-    """How many neighbouring channels a thread reads at once: 4 if they never are out of step."""
+def _piece(groups: int, w: Array, x: Array, *others: Array | None) -> int:
+    """How many neighbouring channels a thread reads at once, so that they never are out of step."""
     both = w.shape[2], w.shape[3] // groups
-    return min(launch.piece_of(w, channels, *others) for channels in both)
+    return min(launch.piece_of(x, channels, w, *others) for channels in both)
 
 
 def _sizes(x: Array, w: Array, y: Array, window: Window) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ BLOCKS = 512
 class Engine:
     """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once.
 
-    `maps` is how those are stored, in C++, and `window` what the kernel may know of the windows.
+    `maps` is how those are stored, in C++, `window` what the kernel may know of the windows, and
+    `normed` whether a batch norm and a ReLU come first.
     """
 
     name: str
@@ -30,11 +31,12 @@ class Engine:
     piece: int
     maps: str = "float"
     window: str = "ANY"
+    normed: bool = False
 
     @property
     def template(self) -> str:
         """The template arguments of the kernels of conv.cu."""
-        return f"{self.name}, {self.piece}, {self.maps}, {self.window}"
+        return f"{self.name}, {self.piece}, {self.maps}, {self.window}, {str(self.normed).lower()}"
 
     def tiles(self, rows: int, columns: int) -> tuple[int, int]:
         """How many tiles cover a product of so many rows and columns."""
@@ -49,11 +51,12 @@ def _simt(number: str, columns: int, piece: int) -> Engine:
     return Engine(f"Simt<{number}, 64, {columns}>", 64, columns, 256, piece, number)
 
 
-def _tf32(rows: int, columns: int, piece: int) -> Engine:
+def _tensor(rows: int, columns: int, piece: int, maps: str = "float") -> Engine:
+    name = "Bf16" if maps == BFLOAT16 else "Tf32"
     # Low tiles serve products with few blocks, which mostly wait for the memory: larger steps.
-    depth = 32 if rows == 64 and piece == 4 else 16
+    depth = 32 if piece > 1 and (rows == 64 or name == "Bf16") else 16
     threads = rows * columns // min(columns, 32)
-    return Engine(f"Tf32<{rows}, {columns}, {depth}>", rows, columns, threads, piece)
+    return Engine(f"{name}<{rows}, {columns}, {depth}>", rows, columns, threads, piece, maps)
 
 
 CONV = Program("conv.cu", real)
@@ -68,8 +71,9 @@ def set_precision(name: str | None) -> None:
     tensor cores do that many times faster. None means tf32 where the GPU has it, else fp32.
 
     bf16 is what None is, and maps between the operations are stored in bfloat16 (`activations`):
-    half the memory, and half the time where a kernel waits for it. Weights, their gradients,
-    statistics and sums stay float32 or better. float64 arrays are not concerned.
+    half the memory, and half the time where a kernel waits for it. Where None means tf32, both
+    factors of a convolution are rounded to bfloat16, too. Weights, their gradients, statistics
+    and sums stay float32 or better. float64 arrays are not concerned.
 
     Raises BackendError for another name, for "tf32" on a GPU without it, and for "bf16" without
     the package ml_dtypes, which gives NumPy and CuPy the dtype, or with a CuPy that ignores it.
@@ -131,7 +135,7 @@ def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False
         return down * across >= BLOCKS
 
     width = 16 if columns <= 16 else 32 if columns <= 32 else 64
-    height = 128 if piece == 4 and enough(_tf32(128, width, 4)) else 64
-    while height == 64 and width > 16 and not sliced and not enough(_tf32(64, width, piece)):
+    height = 128 if piece > 1 and enough(_tensor(128, width, piece)) else 64
+    while height == 64 and width > 16 and not sliced and not enough(_tensor(64, width, piece)):
         width //= 2
-    return replace(_tf32(height, width, piece), maps=maps)
+    return _tensor(height, width, piece, maps)

@@ -179,10 +179,15 @@ def _between(x: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def piece_of(x: Array, channels: int, *others: Array | None) -> int:
-    """How many neighbouring channels a thread may read at once: 4 if all lie on 16 bytes, or 1."""
+    """How many neighbouring channels a thread may read at once: of x 16 bytes, or 4 channels, or 1.
+
+    1 for float64, and unless all arrays lie on 16 bytes.
+    """
     arrays = [array for array in (x, *others) if array is not None]
     aligned = all(device().address(array) % 16 == 0 for array in arrays)
-    return 4 if weight_dtype(x.dtype) == np.float32 and channels % 4 == 0 and aligned else 1
+    wide = aligned and weight_dtype(x.dtype) == np.float32
+    pieces = (16 // x.dtype.itemsize, 4) if wide else ()
+    return next((piece for piece in pieces if channels % piece == 0), 1)
 
 
 def put_back(arrays: Sequence[Array], changed: Sequence[Array]) -> None:

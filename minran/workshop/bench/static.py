@@ -129,7 +129,7 @@ def _steps(kernel: str, sizes: list[int]) -> int:
     channels = inputs if kernel.startswith("conv_forward") else outputs
     pixels = before[0] if before else 0  # of a slice
     k = pixels if kernel.startswith("conv_filters") else height * width * channels // groups
-    depth = re.search(r"Tf32<\d+, \d+, (\d+)>", kernel)
+    depth = re.search(r"(?:Tf32|Bf16)<\d+, \d+, (\d+)>", kernel)
     return math.ceil(k / int(depth[1] if depth else 16))
 
 
@@ -239,7 +239,8 @@ def seconds(each: Launch, found: dict[str, Loop], card: Card) -> float:
     if each.instance not in found:
         return bytes_ + card.gap
     depth = int(re.search(r"(\d+)>", each.instance)[1])  # type: ignore[index]
-    together = max(1, (384 if depth > 16 else 512) // each.threads)
+    low = "Tf32" in each.instance and depth > 16
+    together = (384 if low else 512) // each.threads
     here = min(together, math.ceil(each.blocks / card.multiprocessors))
     rounds = math.ceil(each.blocks / card.multiprocessors / here)
     cycles = max(card.cycles, here * each.threads / 32 / 4)
@@ -291,7 +292,7 @@ def text(counts: dict[str, Any]) -> str:
 def step_counts(model: str, batch: int, precision: str, card: str = "H200") -> dict[str, Any]:
     """Launches, bytes and reckoned time by kernel, and the loops of the convolutions."""
     launches = launches_of_step(model, batch, precision)
-    found = loops(sorted({each.instance for each in launches if "Tf32" in each.instance}))
+    found = loops(sorted({each.instance for each in launches if each.steps}))
     kernels: dict[str, Counter[str]] = {}
     for each in launches:
         row = kernels.setdefault(each.kernel, Counter())

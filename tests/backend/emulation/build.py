@@ -69,7 +69,12 @@ ARGUMENTS = {
     "": (None,),
     "typename T": ("float", "double", "bfloat16"),
     "typename R": ("float", "double"),
-    "typename T, int PIECE": ("float, 4", "float, 1", "double, 1", "bfloat16, 4", "bfloat16, 1"),
+    "typename T, int PIECE": (
+        "float, 4",
+        "float, 1",
+        "double, 1",
+        *(f"bfloat16, {piece}" for piece in (8, 4, 1)),
+    ),
     "typename From, typename To": ("float, bfloat16", "bfloat16, float"),
 }
 """What stands for the parameters of a kernel's template. An engine's kernels have their own."""

@@ -195,24 +195,44 @@ static inline void __syncthreads() { emulator::pause(emulator::AT_BLOCK_BARRIER)
 static inline void __syncwarp() { emulator::pause(emulator::AT_WARP_BARRIER); }
 
 // The tensor core's part, see tensorcore.cuh: rounding to the nearest TF32 (ties away from zero),
-// and the product of a warp's fragments.
+// the product of a warp's fragments, and how they come from shared memory.
 static inline float to_tf32(float x) {
   const unsigned bits = __float_as_uint(x);
   if ((bits & 0x7f800000) == 0x7f800000) return x;
   return __uint_as_float((bits + 0x1000) & 0xffffe000);
 }
 
-static inline void multiply_fragments(float* c, const float* a, const float* b) {
-  static float fragments[32][32][6];  // of each thread of each warp: 4 of A, then 2 of B
+template <typename Cell>
+static void multiply_fragments(float* c, const unsigned* a, const unsigned* b) {
+  constexpr unsigned IN_WORD = 4 / sizeof(Cell);
+  // Of each thread of each warp: 4 words of A, then 2 of B.
+  static Cell fragments[32][32][6][IN_WORD];
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  std::copy(a, a + 4, fragments[warp][lane]);
-  std::copy(b, b + 2, fragments[warp][lane] + 4);
+  std::memcpy(fragments[warp][lane], a, 16);
+  std::memcpy(fragments[warp][lane][4], b, 8);
   __syncwarp();
   for (int i = 0; i < 4; i++) {
     const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
-    for (unsigned k = 0; k < 8; k++)
-      c[i] += fragments[warp][row % 8 * 4 + k % 4][row / 8 + k / 4 * 2] *
-              fragments[warp][column * 4 + k % 4][4 + k / 4];
+    for (unsigned word = 0; word < 8; word++)
+      for (unsigned n = 0; n < IN_WORD; n++)
+        c[i] += float(fragments[warp][row % 8 * 4 + word % 4][row / 8 + word / 4 * 2][n]) *
+                float(fragments[warp][column * 4 + word % 4][4 + word / 4][n]);
+  }
+  __syncwarp();
+}
+
+template <bool TRANSPOSED>
+static void load_matrices(unsigned* words, const void* row) {
+  static const unsigned short* rows[32][32];
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  rows[warp][lane] = static_cast<const unsigned short*>(row);
+  __syncwarp();
+  for (unsigned matrix = 0; matrix < 4; matrix++) {
+    const unsigned g = lane / 4, q = lane % 4;
+    const unsigned short* const* mine = rows[warp] + 8 * matrix;
+    const unsigned low = TRANSPOSED ? mine[2 * q][g] : mine[g][2 * q];
+    const unsigned high = TRANSPOSED ? mine[2 * q + 1][g] : mine[g][2 * q + 1];
+    words[matrix] = low | high << 16;
   }
   __syncwarp();
 }

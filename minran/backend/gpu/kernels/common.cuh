@@ -20,8 +20,12 @@ struct bfloat16 {
   bfloat16() = default;
   // The nearest one; of two as near, the one whose last bit is 0.
   __device__ bfloat16(float x) {
+#if !defined(MINRAN_EMULATION) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+#else
     const unsigned all = __float_as_uint(x);
     bits = x == x ? (all + 0x7fff + (all >> 16 & 1)) >> 16 : 0x7fc0;
+#endif
   }
   __device__ operator float() const { return __uint_as_float(unsigned(bits) << 16); }
 };
@@ -59,7 +63,7 @@ __device__ inline int offset(Position p, int rows, int columns, int channels) {
 
 // COUNT numbers that lie together in memory, read and written in one access.
 template <typename T, int COUNT>
-struct alignas(sizeof(T) * COUNT) Few {
+struct alignas(sizeof(T) * COUNT < 16 ? sizeof(T) * COUNT : 16) Few {
   T number[COUNT];
 };
 
@@ -73,13 +77,52 @@ __device__ inline const Few<T, COUNT>& few(const T* address) {
   return *reinterpret_cast<const Few<T, COUNT>*>(address);
 }
 
-// The same numbers, each as a T.
+// The bits of numbers that lie together, by words of 32 bits (16, if they are fewer), and back.
+template <typename T, int COUNT>
+struct BitsOf {
+  using Word = unsigned;
+  using Few = ::Few<Word, sizeof(T) * COUNT / 4>;
+};
+template <>
+struct BitsOf<bfloat16, 1> {
+  using Word = unsigned short;
+  using Few = ::Few<Word, 1>;
+};
+template <typename T, int COUNT>
+using Bits = typename BitsOf<T, COUNT>::Few;
+
+template <typename T, int COUNT>
+__device__ inline Bits<T, COUNT> bits_of(Few<T, COUNT> numbers) {
+  return reinterpret_cast<Bits<T, COUNT>&>(numbers);
+}
+template <typename T, int COUNT>
+__device__ inline Few<T, COUNT> numbers_of(Bits<T, COUNT> bits) {
+  return reinterpret_cast<Few<T, COUNT>&>(bits);
+}
+
+// The same numbers, each as a T. Two bfloat16 lie in a word, and are taken from there.
 template <typename T, typename From, int COUNT>
 __device__ inline Few<T, COUNT> as(const Few<From, COUNT>& numbers) {
+  constexpr bool PAIRS = sizeof(From) == 2 && sizeof(T) > 2 && COUNT % 2 == 0;
   Few<T, COUNT> result;
+  const auto bits = bits_of(numbers);
 #pragma unroll
-  for (int e = 0; e < COUNT; e++) result.number[e] = T(numbers.number[e]);
+  for (int e = 0; e < COUNT; e++)
+    if constexpr (PAIRS)
+      result.number[e] =
+          __uint_as_float(e % 2 ? bits.number[e / 2] & 0xffff0000 : bits.number[e / 2] << 16);
+    else
+      result.number[e] = T(numbers.number[e]);
   return result;
+}
+
+template <int COUNT, typename T>
+__device__ inline Bits<T, COUNT>& bits_at(T* address) {
+  return *reinterpret_cast<Bits<T, COUNT>*>(address);
+}
+template <int COUNT, typename T>
+__device__ inline const Bits<T, COUNT>& bits_at(const T* address) {
+  return *reinterpret_cast<const Bits<T, COUNT>*>(address);
 }
 
 // The larger one; a NaN x stays a NaN. From compute capability 8.0 on it is one instruction.

@@ -20,7 +20,8 @@
 template <typename Engine>
 using Number = typename Engine::Number;
 
-// S is how the maps are stored: like the engine's numbers, or shorter.
+// S is how the maps are stored: like the engine's numbers, or shorter. NORMED: a batch norm and a
+// ReLU come before the convolution, else scale, shift and centre are null.
 
 // How many neighbouring columns a thread reads and writes at once, where memory is read in pieces.
 template <typename Engine, int PIECE>
@@ -34,7 +35,7 @@ constexpr int TOGETHER = PIECE > 1 ? Engine::TOGETHER : (Engine::TOGETHER + 1) /
 
 // y, plus `residual` if there is one. tile_moments, if wanted, gets for each tile of rows and each
 // channel the mean of y and the sum of squares around it: (tiles, 2, O).
-template <typename Engine, int PIECE, typename S, Window WINDOW>
+template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_forward(const S* x, const Number<Engine>* w, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* centre, const S* residual, S* y,
@@ -43,13 +44,14 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  const Normalised<T> norm = {{scale, shift, centre}};
+  const auto norm = preparation<NORMED, S>(scale, shift, centre);
+  using Prepared = decltype(preparation<NORMED, S>(scale, shift, centre));
   const auto filters = outputs(w, s);
   if constexpr (WINDOW == POINTWISE) {
-    const Rows<S, Normalised<T>> pixels = {norm, x, N * OH * OW, C, s.group * s.CG};
+    const Rows<S, Prepared> pixels = {norm, x, N * OH * OW, C, s.group * s.CG};
     product<PIECE>(engine, pixels, filters, row, column, 0, s.CG);
   } else {
-    const Patches<S, T> patches = {norm, x, s};
+    const Patches<S, Prepared> patches = {norm, x, s};
     product<PIECE>(engine, patches, filters, row, column, 0, KH * KW * s.CG);
   }
 
@@ -100,10 +102,10 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   store_columns(engine, squares, s.OG - column, moments + O);
 }
 
-// gx. Or, if `scale` is given, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
+// gx. Or, if NORMED, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
 // tile_sums gets for each tile of rows and each channel the sums of g and of g (x - centre):
 // (tiles, 2, C).
-template <typename Engine, int PIECE, typename S, Window WINDOW>
+template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
                const Number<Engine>* shift, const Number<Engine>* centre, S* gx,
@@ -128,7 +130,12 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
     if (column + engine.column(j) >= s.CG) continue;
     const int channel = s.group * s.CG + column + engine.column(j);
-    const Norm<T, NEXT> norm = norm_of<NEXT>(Affine<T>{scale, shift, centre}, channel);
+    Norm<S, NEXT> norm;
+    Few<T, NEXT> mean;
+    if constexpr (NORMED) {
+      norm = {{scale, shift, centre}, channel};
+      mean = few<NEXT>(centre + channel);
+    }
 #pragma unroll
     for (int i = 0; i < Engine::MY_ROWS; i++) {
       const int pixel = row + engine.row(i);
@@ -136,20 +143,20 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
       Few<T, NEXT> out;
 #pragma unroll
       for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
-      if (scale) {
+      if constexpr (NORMED) {
         const Few<S, NEXT> in = few<NEXT>(x + pixel * C + channel);
 #pragma unroll
         for (int e = 0; e < NEXT; e++) {
           const bool passes = !(norm.normal(in.number[e], e) <= T(0));  // as NaN does
           if (!passes) out.number[e] = 0;
           sum[j + e] += out.number[e];
-          along[j + e] += out.number[e] * (in.number[e] - norm.centre.number[e]);
+          along[j + e] += out.number[e] * (in.number[e] - mean.number[e]);
         }
       }
       few<NEXT>(gx + pixel * C + channel) = as<S>(out);
     }
   }
-  if (!scale) return;
+  if constexpr (!NORMED) return;
 
   sum_columns(engine, sum);
   sum_columns(engine, along);
@@ -161,7 +168,7 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_gradients adds them.
-template <typename Engine, int PIECE, typename S, Window WINDOW>
+template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* centre,
@@ -173,13 +180,14 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   const int taps = KH * KW * s.CG;
   Engine engine;
   const int last = min(first + slice_pixels, N * OH * OW);
-  const Normalised<T> norm = {{scale, shift, centre}};
+  const auto norm = preparation<NORMED, S>(scale, shift, centre);
+  using Prepared = decltype(preparation<NORMED, S>(scale, shift, centre));
   const auto gradients = outputs(gy, s);
   if constexpr (WINDOW == POINTWISE) {
-    const Columns<S, Normalised<T>> channels = {norm, x, s.CG, C, s.group * s.CG};
+    const Columns<S, Prepared> channels = {norm, x, s.CG, C, s.group * s.CG};
     product<PIECE>(engine, channels, gradients, row, column, first, last);
   } else {
-    const TransposedPatches<S, T> patches = {norm, x, s};
+    const TransposedPatches<S, Prepared> patches = {norm, x, s};
     product<PIECE>(engine, patches, gradients, row, column, first, last);
   }
 

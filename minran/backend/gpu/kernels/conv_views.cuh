@@ -64,37 +64,32 @@ __device__ inline int place_in_x(Pixel p, Tap t, const Sizes& s) {
   return inside ? ((p.n * s.H + row) * s.W + column) * s.C + s.group * s.CG + t.channel : -1;
 }
 
-// The batch norm and the ReLU before a convolution: relu(scale[c] (value - centre[c]) + shift[c]).
-// Without a norm `scale` is null, and values stay as they are.
+// The batch norm before a convolution: scale[c] (value - centre[c]) + shift[c].
 template <typename T>
 struct Affine {
   const T *scale, *shift, *centre;
 };
 
-// The same for COUNT neighbouring channels. Without a norm it is 1 (value - 0) + 0 with no floor, so
-// that no thread has to ask.
-template <typename T, int COUNT>
+// The same for COUNT neighbouring channels of maps that are stored as S.
+template <typename S, int COUNT>
 struct Norm {
-  T floor;
+  using T = Real<S>;
   Few<T, COUNT> scale, shift, centre;
 
+  Norm() = default;
+  __device__ Norm(Affine<T> affine, int channel)
+      : scale(few<COUNT>(affine.scale + channel)), shift(few<COUNT>(affine.shift + channel)),
+        centre(few<COUNT>(affine.centre + channel)) {
+    // A bfloat16 near the centre has no digits that scale value + shift would lose.
+    for (int e = 0; sizeof(S) == 2 && e < COUNT; e++) {
+      shift.number[e] -= scale.number[e] * centre.number[e];
+      centre.number[e] = 0;
+    }
+  }
   __device__ T normal(T value, int e) const {
     return scale.number[e] * (value - centre.number[e]) + shift.number[e];
   }
-  __device__ T apply(T value, int e) const {
-    return at_least(floor, normal(value, e));
-  }
 };
-
-template <int COUNT, typename T>
-__device__ Norm<T, COUNT> norm_of(Affine<T> affine, int channel) {
-  if (affine.scale)
-    return {T(0), few<COUNT>(affine.scale + channel), few<COUNT>(affine.shift + channel),
-            few<COUNT>(affine.centre + channel)};
-  Norm<T, COUNT> none = {T(__uint_as_float(0xff800000)), {}, {}, {}};  // minus infinity
-  for (int e = 0; e < COUNT; e++) none.scale.number[e] = T(1);
-  return none;
-}
 
 // What a view makes of the numbers that it finds: it leaves them as they are,
 struct AsTheyAre {
@@ -105,29 +100,40 @@ struct AsTheyAre {
   __device__ Nothing factors(int) const {
     return {};
   }
-  template <typename V>
-  __device__ V prepare(V value, Nothing, int) const {
-    return value;
+  template <typename V, int COUNT>
+  __device__ Few<V, COUNT> prepare(const Few<V, COUNT>& piece, Nothing) const {
+    return piece;
   }
 };
 
-// or normalises them by their channel. Unless there is no norm, every number of x is normalised on
-// the way, so that the result of the batch norm is never stored.
-template <typename T>
+// or normalises them by their channel and cuts them by the ReLU: every number of x on the way, so
+// that the result of the batch norm is never stored.
+template <typename S>
 struct Normalised {
+  using T = Real<S>;
   Affine<T> affine;
 
   template <int COUNT>
-  using Factors = Norm<T, COUNT>;
+  using Factors = Norm<S, COUNT>;
   template <int COUNT>
-  __device__ Norm<T, COUNT> factors(int channel) const {
-    return norm_of<COUNT>(affine, channel);
+  __device__ Norm<S, COUNT> factors(int channel) const {
+    return {affine, channel};
   }
   template <int COUNT>
-  __device__ T prepare(T value, const Norm<T, COUNT>& norm, int e) const {
-    return norm.apply(value, e);
+  __device__ Few<T, COUNT> prepare(const Few<S, COUNT>& piece, const Norm<S, COUNT>& norm) const {
+    Few<T, COUNT> numbers = as<T>(piece);
+#pragma unroll
+    for (int e = 0; e < COUNT; e++)
+      numbers.number[e] = at_least(T(0), norm.normal(numbers.number[e], e));
+    return numbers;
   }
 };
+
+template <bool NORMED, typename S>
+__device__ auto preparation(const Real<S>* scale, const Real<S>* shift, const Real<S>* centre) {
+  if constexpr (NORMED) return Normalised<S>{{scale, shift, centre}};
+  else return AsTheyAre();
+}
 
 // A pointwise convolution multiplies matrices that are stored: x, gy and w themselves. Most
 // convolutions of a residual network are of this kind, and to find a number takes one multiplication.
@@ -137,19 +143,21 @@ template <typename S, bool ALONG_K_, typename Prepared>
 struct Matrix : Prepared {
   using Stored = S;
   static constexpr bool ALONG_K = ALONG_K_, COMPLETE = true;
-  using Line = int;
+  struct Line {
+    int index, place;
+  };
   using Step = int;
   const S* start;
   int lines, pitch, first;
 
-  __device__ Line line(int line) const { return line; }
-  __device__ Step step(int k) const { return k; }
-  __device__ void move_on(int& place, int by) const { place += by; }
-  __device__ int find(Line line, Step k) const {
-    const int known = line < lines ? line : 0;
-    return first + (ALONG_K ? known * pitch + k : k * pitch + known);
+  __device__ Line line(int index) const {
+    return {index, first + (index < lines ? index : 0) * (ALONG_K ? pitch : 1)};
   }
-  __device__ int channel(Line line, Step k) const { return first + (ALONG_K ? k : line); }
+  __device__ Step step(int k) const { return k; }
+  __device__ void move_on(Line& l, int by) const { l = line(l.index + by); }
+  __device__ void move_on(Step& k, int by) const { k += by; }
+  __device__ int find(Line l, Step k) const { return l.place + (ALONG_K ? k : k * pitch); }
+  __device__ int channel(Line l, Step k) const { return first + (ALONG_K ? k : l.index); }
 };
 template <typename S, typename Prepared>
 using Rows = Matrix<S, true, Prepared>;
@@ -157,8 +165,8 @@ template <typename S, typename Prepared>
 using Columns = Matrix<S, false, Prepared>;
 
 // A of forward: a line is a pixel of y, k a tap.
-template <typename S, typename T>
-struct Patches : Normalised<T> {
+template <typename S, typename Prepared>
+struct Patches : Prepared {
   using Stored = S;
   static constexpr bool ALONG_K = true, COMPLETE = false;
   using Line = Pixel;
@@ -232,8 +240,8 @@ struct TransposedFilters : AsTheyAre {
 };
 
 // A of the filters' gradient: the patches transposed, a line is a tap and k a pixel of y.
-template <typename S, typename T>
-struct TransposedPatches : Normalised<T> {
+template <typename S, typename Prepared>
+struct TransposedPatches : Prepared {
   using Stored = S;
   static constexpr bool ALONG_K = false, COMPLETE = false;
   using Line = Tap;

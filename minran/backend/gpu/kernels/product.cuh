@@ -26,23 +26,26 @@
 //   channel(line, step) the channel of the number, which depends on the step alone (ALONG_K), or on
 //                       the line alone
 //   Factors, factors(channel)  what else is read to prepare a piece of numbers from this channel on
-//   prepare(v, factors, e)  what to make of number e of a piece
+//   prepare(piece, factors)  what to make of a piece
 
 #pragma once
 
 // LINES x DEPTH numbers in shared memory, neighbours lying together as they do in global memory.
 // The engine pads each row of cells, so that its threads read from different banks.
-template <typename Engine, int LINES, bool ALONG_K>
+template <typename Engine, int LINES, bool ALONG_K_>
 struct Tile {
-  using T = typename Engine::Number;
+  using Cell = typename Engine::Cell;
+  static constexpr bool ALONG_K = ALONG_K_;
   static constexpr int DEPTH = Engine::DEPTH, ROWS = ALONG_K ? LINES : DEPTH;
   static constexpr int PITCH =
       ALONG_K ? DEPTH + Engine::PADDING_ALONG_K : LINES + Engine::PADDING_ALONG_LINES;
 
-  alignas(16) T cells[ROWS][PITCH];
+  alignas(16) Cell cells[ROWS][PITCH];
 
-  __device__ T* address(int line, int k) { return ALONG_K ? &cells[line][k] : &cells[k][line]; }
-  __device__ T at(int line, int k) const { return ALONG_K ? cells[line][k] : cells[k][line]; }
+  __device__ Cell* address(int line, int k) { return ALONG_K ? &cells[line][k] : &cells[k][line]; }
+  __device__ const Cell* address(int line, int k) const {
+    return ALONG_K ? &cells[line][k] : &cells[k][line];
+  }
 };
 
 // A loader brings LINES rows of a view, DEPTH numbers each, from global to shared memory. Each of
@@ -54,7 +57,7 @@ struct Tile {
 // thread are of the same k (ALONG_K; of the same line, otherwise), and LEAP lines (or k) apart.
 template <typename Engine, typename View, int LINES, int PIECE>
 struct Loader {
-  using T = typename Engine::Number;
+  using Cell = typename Engine::Cell;
   using Stored = typename View::Stored;
   using Tile = ::Tile<Engine, LINES, View::ALONG_K>;
   static constexpr bool ALONG_K = View::ALONG_K;
@@ -71,7 +74,7 @@ struct Loader {
   typename View::Step steps[MY_STEPS];
   typename View::template Factors<PIECE> factors;
   int k;
-  Few<Stored, PIECE> pieces[MINE];
+  Bits<Stored, PIECE> pieces[MINE];
   bool found[MINE];
 
   __device__ Loader(const View& view, int first_line, int first_k)
@@ -115,7 +118,7 @@ struct Loader {
       const int place = view.find(lines[p % MY_LINES], steps[p % MY_STEPS]);
       const bool wanted = exists(p) && k + (ALONG_K ? 0 : p * LEAP) < last;
       found[p] = wanted && (View::COMPLETE || place >= 0);
-      pieces[p] = few<PIECE>(view.start + (found[p] ? place : 0));
+      pieces[p] = bits_at<PIECE>(view.start + (found[p] ? place : 0));
     }
   }
 
@@ -123,18 +126,16 @@ struct Loader {
 #pragma unroll
     for (int p = 0; p < MINE; p++) {
       if (!exists(p)) continue;
-      Few<T, PIECE> numbers = as<T>(pieces[p]);
+      const auto piece = view.prepare(numbers_of<Stored, PIECE>(pieces[p]), factors);
+      Bits<Cell, PIECE> bits = bits_of(Engine::round(piece));
 #pragma unroll
-      for (int e = 0; e < PIECE; e++) {
-        const T number = Engine::round(view.prepare(numbers.number[e], factors, e));
-        numbers.number[e] = found[p] ? number : T(0);
-      }
-      T* address = tile.address(line_of(p), step_of(p));
+      for (auto& word : bits.number) word = found[p] ? word : 0;
+      Cell* address = tile.address(line_of(p), step_of(p));
       if constexpr (Tile::PITCH % PIECE == 0)
-        few<PIECE>(address) = numbers;
+        bits_at<PIECE>(address) = bits;
       else
 #pragma unroll
-        for (int e = 0; e < PIECE; e++) address[e] = numbers.number[e];
+        for (int e = 0; e < PIECE; e++) address[e] = numbers_of<Cell, PIECE>(bits).number[e];
     }
   }
 };
@@ -202,6 +203,7 @@ __device__ void store_columns(Engine& engine, const typename Engine::Number* num
 template <typename T, int ROWS_, int COLUMNS_>
 struct Simt {
   using Number = T;
+  using Cell = T;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = 16, THREADS = 256;
   static constexpr int MY_ROWS = ROWS / 16, MY_COLUMNS = COLUMNS / 16;
   static constexpr int TOGETHER = 2;  // blocks that shall fit a multiprocessor
@@ -212,7 +214,8 @@ struct Simt {
 
   T sums[MY_ROWS][MY_COLUMNS] = {};
 
-  static __device__ T round(T value) { return value; }
+  template <typename V, int COUNT>
+  static __device__ Few<T, COUNT> round(const Few<V, COUNT>& numbers) { return as<T>(numbers); }
   static __device__ int row(int i) { return threadIdx.x / 16 + 16 * i; }
   static __device__ int column(int j) { return threadIdx.x % 16 + 16 * j; }
   // Of the threads that own numbers of the same column, the how-manieth this is.
@@ -226,6 +229,6 @@ struct Simt {
 #pragma unroll
       for (int i = 0; i < MY_ROWS; i++)
 #pragma unroll
-        for (int j = 0; j < MY_COLUMNS; j++) sums[i][j] += a.at(row(i), k) * b.at(column(j), k);
+        for (int j = 0; j < MY_COLUMNS; j++) sums[i][j] += *a.address(row(i), k) * *b.address(column(j), k);
   }
 };

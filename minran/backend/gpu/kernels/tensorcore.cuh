@@ -1,5 +1,6 @@
-// The tensor cores' engine: float numbers, rounded to TF32 (8 bits of exponent like a float, but
-// 10 bits of mantissa) when they enter shared memory, multiplied exactly, summed in float.
+// The tensor cores' engine: float numbers, rounded when they enter shared memory, multiplied exactly,
+// summed in float. They are rounded to TF32 (8 bits of exponent like a float, but 10 bits of mantissa)
+// or, where maps are stored so, to bfloat16 (7 bits), which takes half the room and half the work.
 
 #pragma once
 
@@ -20,17 +21,37 @@ __device__ inline float to_tf32(float x) {
   return __uint_as_float(bits);
 }
 
-// One instruction of a whole warp: C (16 x 8) += A (16 x 8) B (8 x 8). Each of the 32 threads
-// holds 4 numbers of A, 2 of B and 4 of C. With g = lane / 4 and q = lane % 4 these are
-//   a: (g, q) (g+8, q) (g, q+4) (g+8, q+4)    b: (q, g) (q+4, g)
-//   c: (g, 2q) (g, 2q+1) (g+8, 2q) (g+8, 2q+1)
-__device__ inline void multiply_fragments(float* c, const float* a, const float* b) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
-        "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])));
+// Two instructions of a whole warp. Both see words of 32 bits, neighbours along k: one TF32 number
+// each, or two of bfloat16. With g = lane / 4 and q = lane % 4:
+//
+// C (16 x 8) += A (16 rows of 8 words) B (8 columns of 8 words). Each of the 32 threads holds
+//   a: words (g, q) (g+8, q) (g, q+4) (g+8, q+4)    b: words (q, g) (q+4, g)
+//   c: numbers (g, 2q) (g, 2q+1) (g+8, 2q) (g+8, 2q+1)
+template <typename Cell>
+__device__ void multiply_fragments(float* c, const unsigned* a, const unsigned* b) {
+#define MULTIPLY(KIND)                                                   \
+  asm volatile("mma.sync.aligned." KIND                                  \
+               " {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])          \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]))
+  if constexpr (sizeof(Cell) == 4) MULTIPLY("m16n8k8.row.col.f32.tf32.tf32.f32");
+  else MULTIPLY("m16n8k16.row.col.f32.bf16.bf16.f32");
+#undef MULTIPLY
+}
+
+// Four matrices of 8 rows of 16 bytes from shared memory. Thread 8 m + r says where row r of matrix
+// m lies, and gets word (g, q) of each. TRANSPOSED: numbers of 16 bits (2q, g) and (2q+1, g).
+template <bool TRANSPOSED>
+__device__ void load_matrices(unsigned* words, const void* row) {
+  const unsigned place = __cvta_generic_to_shared(row);
+#define LOAD(KIND)                                                                       \
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4" KIND ".shared.b16 {%0, %1, %2, %3}, [%4];" \
+               : "=r"(words[0]), "=r"(words[1]), "=r"(words[2]), "=r"(words[3])          \
+               : "r"(place)                                                              \
+               : "memory")
+  if constexpr (TRANSPOSED) LOAD(".trans");
+  else LOAD("");
+#undef LOAD
 }
 
 #endif
@@ -38,54 +59,81 @@ __device__ inline void multiply_fragments(float* c, const float* a, const float*
 // A tile of ROWS x COLUMNS numbers, DEPTH steps of k at a time. Each warp of 32 threads owns 32 rows
 // and up to 32 columns of it: 2 fragments of 16 rows times up to 4 fragments of 8 columns. A tile
 // of 64 columns has two warps side by side.
-template <int ROWS_, int COLUMNS_, int DEPTH_>
-struct Tf32 {
+template <typename Cell_, int ROWS_, int COLUMNS_, int DEPTH_>
+struct TensorCores {
   using Number = float;
+  using Cell = Cell_;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = DEPTH_;
   static constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, THREADS = ROWS * COLUMNS / WIDTH;
   static constexpr int MY_ROWS = 4, MY_COLUMNS = WIDTH / 4;
+  // Numbers of a word, and of a fragment along k.
+  static constexpr int IN_WORD = 4 / sizeof(Cell), STEP = 8 * IN_WORD;
   // So many blocks shall fit a multiprocessor, which limits the registers of a thread. Threads of
-  // low tiles hold larger steps.
-  static constexpr int TOGETHER = (DEPTH > 16 ? 384 : 512) / THREADS;
+  // low tiles hold larger steps of TF32.
+  static constexpr int TOGETHER = (DEPTH * sizeof(Cell) > 64 ? 384 : 512) / THREADS;
   static constexpr int ADJACENT = 2;
-  // 8 lines (g) times 4 steps (q) of a fragment lie in 32 different banks with these pitches.
-  static constexpr int PADDING_ALONG_K = 4, PADDING_ALONG_LINES = 8;
+  // With these pitches the 8 rows of a matrix lie in different banks; so do, of TF32, 8 lines (g)
+  // times 4 steps (q).
+  static constexpr int PADDING_ALONG_K = 16 / sizeof(Cell), PADDING_ALONG_LINES = 8;
 
   float sums[2][WIDTH / 8][4] = {};
 
-  static __device__ float round(float value) { return to_tf32(value); }
+  template <typename V, int COUNT>
+  static __device__ Few<Cell, COUNT> round(const Few<V, COUNT>& numbers) {
+    Few<Cell, COUNT> rounded = as<Cell>(numbers);
+    if constexpr (IN_WORD == 1)
+#pragma unroll
+      for (float& number : rounded.number) number = to_tf32(number);
+    return rounded;
+  }
   static __device__ int g() { return threadIdx.x % 32 / 4; }
   static __device__ int q() { return threadIdx.x % 4; }
-  static __device__ int row(int i) {
-    return threadIdx.x % ROWS / 32 * 32 + i / 2 * 16 + i % 2 * 8 + g();
-  }
+  static __device__ int top() { return threadIdx.x % ROWS / 32 * 32; }
+  static __device__ int row(int i) { return top() + i / 2 * 16 + i % 2 * 8 + g(); }
   static __device__ int left() { return threadIdx.x / ROWS * WIDTH; }
   static __device__ int column(int j) { return left() + j / 2 * 8 + 2 * q() + j % 2; }
   // Of the threads that own numbers of the same column, the how-manieth this is.
   static __device__ int share() { return threadIdx.x % ROWS / 4; }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
+  // Of 16 lines of a tile, 8 words of k each: word (g, q) of 4 matrices, first those of one k or
+  // (LINES_FIRST) first those of 8 lines.
+  template <bool LINES_FIRST, typename Tile>
+  static __device__ void load(unsigned* words, const Tile& tile, int line, int k) {
+    const int each = threadIdx.x % 8, one = threadIdx.x / 8 % 2, other = threadIdx.x / 16 % 2;
+    const int down = 8 * (LINES_FIRST ? other : one), along = LINES_FIRST ? one : other;
+    if constexpr (Tile::ALONG_K)
+      load_matrices<false>(words, tile.address(line + down + each, k + along * (STEP / 2)));
+    else if constexpr (IN_WORD == 2)
+      load_matrices<true>(words, tile.address(line + down, k + along * 8 + each));
+    else
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        const int down = 8 * (LINES_FIRST ? i / 2 : i % 2), along = 4 * (LINES_FIRST ? i % 2 : i / 2);
+        words[i] = __float_as_uint(*tile.address(line + down + g(), k + along + q()));
+      }
+  }
+
   template <typename TileA, typename TileB>
   __device__ void multiply(const TileA& a, const TileB& b) {
-    __syncwarp();  // the instruction wants the whole warp, which loads may have parted
+    __syncwarp();  // the instructions want the whole warp, which loads may have parted
 #pragma unroll
-    for (int k = 0; k < DEPTH; k += 8) {
-      float a_fragment[2][4];
+    for (int k = 0; k < DEPTH; k += STEP) {
+      unsigned of_a[2][4], of_b[4];
 #pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int top = row(2 * i), bottom = row(2 * i + 1);
-        a_fragment[i][0] = a.at(top, k + q());
-        a_fragment[i][1] = a.at(bottom, k + q());
-        a_fragment[i][2] = a.at(top, k + q() + 4);
-        a_fragment[i][3] = a.at(bottom, k + q() + 4);
-      }
+      for (int i = 0; i < 2; i++) load<false>(of_a[i], a, top() + 16 * i, k);
 #pragma unroll
       for (int j = 0; j < WIDTH / 8; j++) {
-        const int line = left() + 8 * j + g();
-        const float b_fragment[2] = {b.at(line, k + q()), b.at(line, k + q() + 4)};
+        if (j % 2 == 0) load<true>(of_b, b, left() + 8 * j, k);
 #pragma unroll
-        for (int i = 0; i < 2; i++) multiply_fragments(sums[i][j], a_fragment[i], b_fragment);
+        for (int i = 0; i < 2; i++)
+          multiply_fragments<Cell>(sums[i][j], of_a[i], of_b + j % 2 * 2);
       }
     }
   }
 };
+
+template <int ROWS, int COLUMNS, int DEPTH>
+using Tf32 = TensorCores<float, ROWS, COLUMNS, DEPTH>;
+template <int ROWS, int COLUMNS, int DEPTH>
+using Bf16 = TensorCores<bfloat16, ROWS, COLUMNS, DEPTH>;
