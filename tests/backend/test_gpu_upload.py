@@ -28,7 +28,7 @@ class Stream:
         self.added += 1
         self.machine.settle()
 
-    def record(self) -> Event:
+    def record(self, event: Any = None) -> Event:
         return Event(self, self.added)
 
     def wait_event(self, event: Event) -> None:

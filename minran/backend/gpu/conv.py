@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,8 +57,9 @@ def conv2d_backward(
     x, gy = operands(x, gy)
     w = operand(w, launch.weight_dtype(x.dtype))
     window = stride, padding, groups
-    gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
-    gw, slices = _filter_gradient(gy, x, w, window)
+    gw, slices, filters = _filter_gradient(gy, x, w, window)
+    with launch.device().concurrently(filters):
+        gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
     _sum_gradients(w, slices)
     return gx, gw
 
@@ -100,8 +102,9 @@ def norm_relu_conv2d_backward(
     mean, inv_std = operands(*norm[2:4], dtype=np.float64)
     affine = scale_and_shift(gamma, beta, mean, inv_std, *norm[4:])
     window = (stride, stride), (padding, padding), 1
-    gw, slices = _filter_gradient(gy, x, w, window, affine)
-    g, tiles = _input_gradient(gy, x, w, window, affine)
+    gw, slices, filters = _filter_gradient(gy, x, w, window, affine)
+    with launch.device().concurrently(filters):
+        g, tiles = _input_gradient(gy, x, w, window, affine)
     ggamma, gbeta, *gradients = _sum_gradients(w, slices, (mean, inv_std), tiles)
     of_gamma, of_beta, count = whole(ggamma, gbeta)
     vectors = mean, inv_std, of_gamma, of_beta
@@ -176,10 +179,10 @@ def _input_gradient(
 
 def _filter_gradient(
     gy: Array, x: Array, w: Array, window: Window, norm: Affine = NO_NORM
-) -> tuple[Array, tuple[Array, Array] | None]:
+) -> tuple[Array, tuple[Array, Array] | None, Callable[[], None]]:
     """gw = sum over the pixels of y of gy times x, or times relu(norm of x).
 
-    gw is not written yet if parts of it come, too: (slices, *w.shape).
+    It is made by the function that is returned, in parts if there are any: (slices, *w.shape).
     """
     gw, groups = empty_like(w), window[2]
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
@@ -191,8 +194,8 @@ def _filter_gradient(
     slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
-    engine.launch("conv_filters", (*tiles, slices * groups), *args)
-    return gw, None if slices == 1 else (parts, gw)
+    run = partial(engine.launch, "conv_filters", (*tiles, slices * groups), *args)
+    return gw, None if slices == 1 else (parts, gw), run
 
 
 def _sum_gradients(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from importlib.metadata import distributions
 from pathlib import Path
@@ -143,6 +144,27 @@ class CudaDevice:
             module = self.xp.RawModule(code=text, options=_OPTIONS, name_expressions=names)
             self._kernels[key] = module.get_function(kernel)
         self._kernels[key](grid, block, tuple(args))
+
+    @cached_property
+    def _second(self) -> Any:
+        return self.xp.cuda.Stream(non_blocking=True)
+
+    @contextmanager
+    def concurrently(self, work: Callable[[], None]) -> Iterator[None]:
+        """Launch `work` on a second stream during the block: what comes after waits for both.
+
+        `work` takes no memory, which would belong to the second stream, and what it reads and
+        writes is held until the end of the block: until then nothing else can get that memory.
+        """
+        first, event = self.xp.cuda.get_current_stream(), self.xp.cuda.Event
+        self._second.wait_event(first.record(event(disable_timing=True)))
+        with self._second:
+            work()
+        done = self._second.record(event(disable_timing=True))
+        try:
+            yield
+        finally:
+            first.wait_event(done)
 
     def address(self, array: Any) -> int:
         """Where the array starts in the GPU's memory."""

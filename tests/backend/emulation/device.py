@@ -8,7 +8,8 @@ outside an array. What is read outside an array, or before it was written, is Na
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -59,9 +60,20 @@ class EmulatedDevice:
         change: Callable[[str], str] | None = None,
         downwards: bool = False,
         has_tf32: bool = False,
+        late: bool = False,
     ) -> None:
         ensure_compiler()
         self.change, self.downwards, self.has_tf32 = change, downwards, has_tf32
+        self.late = late
+
+    @contextmanager
+    def concurrently(self, work: Callable[[], None]) -> Iterator[None]:
+        """The work of a second stream runs before the block, or `late`, after it."""
+        if not self.late:
+            work()
+        yield
+        if self.late:
+            work()
 
     def address(self, array: np.ndarray) -> int:
         """Where the array starts."""
