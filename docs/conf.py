@@ -27,6 +27,7 @@ extensions = [
     "sphinx-mathjax-offline",
     "docstrings",
     "inline",
+    "lines",
     "tags",
 ]
 exclude_patterns = ["_build", "_ext", "_generated"]
@@ -37,6 +38,7 @@ html_static_path = ["_static"]
 html_extra_path = ["_generated/extra"]  # the live page
 html_favicon = "_static/favicon.svg"
 html_css_files = ["minran.css"]
+html_js_files = [("equations.js", {"defer": "defer"})]
 html_theme_options = {"navigation_with_keys": True}
 html_show_sphinx = False
 html_copy_source = False

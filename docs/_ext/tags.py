@@ -1,30 +1,33 @@
-r"""Equations of several lines that carry their own number, `\tag{3.5}`.
+r"""Equations without the tables that MathJax would make around them: the cells of these never break.
 
-Sphinx puts an equation with a line break into a `split`, where MathJax allows no tag. Such an
-equation is handed over as an `equation*` instead.
+A number, `\tag{3.5}`, becomes text next to its equation. And Sphinx puts what has a `\\` into a
+`split`; within an environment of its own, `\cr` says the same. So `equations.js` can break an
+equation where a screen is narrow.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
 
+_TAG = re.compile(r"\s*\\tag\{([^}]*)\}")
 
-def unwrap(app: Any, tree: nodes.document) -> None:
-    """Wrap the tagged equations of a page ourselves."""
+
+def number(app: Any, tree: nodes.document) -> None:
+    """Give the tagged equations of a page their numbers, and leave no `split` to be made."""
     for node in tree.findall(nodes.math_block):
         text = node.astext()
-        if r"\tag" in text and r"\\" in text and not node.get("no-wrap"):
-            wrapped = f"\\begin{{equation*}}\n{text.strip()}\n\\end{{equation*}}"
-            node.replace_self(
-                nodes.math_block(
-                    wrapped, wrapped, **{**node.attributes, "no-wrap": True, "nowrap": True}
-                )
-            )
+        if match := _TAG.search(text):
+            node["number"] = match[1]
+            text = _TAG.sub("", text)
+        if r"\begin" in text:
+            text = re.sub(r"\\\\(\[\w+\])?", r"\\cr ", text)
+        node.children = [nodes.Text(text)]
 
 
 def setup(app: Any) -> dict[str, Any]:
     """Look at every page once it is read."""
-    app.connect("doctree-read", unwrap)
+    app.connect("doctree-read", number)
     return {"parallel_read_safe": True}
