@@ -1,4 +1,4 @@
-r"""Equations without the tables that MathJax would make around them: the cells of these never break.
+r"""Equations without the tables that MathJax would make around them: their cells never break.
 
 A number, `\tag{3.5}`, becomes text next to its equation. And Sphinx puts what has a `\\` into a
 `split`; within an environment of its own, `\cr` says the same. So `equations.js` can break an

@@ -30,18 +30,22 @@ SET = """
 const done = arguments[0];
 for (const each of document.querySelectorAll("article details")) each.open = true;
 const ready = () => !window.MathJax || document.body.dataset.equations === "fit";
-const wait = () => (ready() ? requestAnimationFrame(() => requestAnimationFrame(done)) : setTimeout(wait, 20));
+const drawn = () => requestAnimationFrame(() => requestAnimationFrame(done));
+const wait = () => (ready() ? drawn() : setTimeout(wait, 20));
 wait();
 """
 TOO_WIDE = """
 const out = [], all = document.documentElement;
-const say = (each, inner, outer) =>
-  outer && inner > outer + 1 && out.push(`${inner} in ${outer}: ${each.textContent.trim().slice(0, 60)}`);
+const every = (which) => document.querySelectorAll(`article :is(${which})`);
+function compare(each, inner, outer) {
+  const words = each.textContent.trim().slice(0, 60);
+  if (outer && inner > outer + 1) out.push(`${inner} in ${outer}: ${words}`);
+}
 if (all.scrollWidth > all.clientWidth) out.push("the page itself");
-for (const each of document.querySelectorAll("article :is(mjx-container[display], pre:has(.line))"))
-  say(each, each.scrollWidth, each.clientWidth);
-for (const each of document.querySelectorAll("article :is(p, li) > .math > mjx-container > mjx-math"))
-  say(each, each.offsetWidth, each.closest("p, li").offsetWidth);
+for (const each of every("mjx-container[display], pre:has(.line)"))
+  compare(each, each.scrollWidth, each.clientWidth);
+for (const each of every(":is(p, li) > .math > mjx-container > mjx-math"))
+  compare(each, each.offsetWidth, each.closest("p, li").offsetWidth);
 return out;
 """
 
