@@ -229,6 +229,22 @@ def instructions() -> Iterator[Quote]:
             most = max(general[1] or general[0])
             cells = kernel, row["tile"], row["loop"], most, max(pointwise)
             yield "| `{}` | {} | {} | {} | {} |".format(*cells), ON_A_GPU
+    steps = loops | {row["instance"]: row for row in short["steps"][0]["loops"]}
+    for kernel, tile in itertools.product(
+        ("conv_forward", "conv_input", "conv_filters"), ("64x16", "64x64", "128x64")
+    ):
+        cells = []
+        for kind, rest in ("Tf32", "4, float"), ("Bf16", "8, bfloat16"):
+            start = f"{kernel}<{kind}<{tile.replace('x', ', ')}, "
+            end = f">, {rest}, POINTWISE, true>"
+            cells += [
+                row["instructions"] * 32 // int(name.removeprefix(start).removesuffix(end))
+                for name, row in steps.items()
+                if name.startswith(start) and name.endswith(end)
+            ]
+        if cells:
+            yield f"| `{kernel}` | {tile} | {cells[0]} | {cells[1]} |", ON_A_GPU
+    assert not any(row["spills"] for row in steps.values())
     yield f"1,408 before, {step['launches']} now", ON_A_GPU
     sizes = step["bytes"] / 1e9, short["steps"][0]["bytes"] / 1e9
     yield "{:.2f} GB in tf32, {:.2f} GB in bf16".format(*sizes), ON_A_GPU
@@ -241,6 +257,7 @@ def instructions() -> Iterator[Quote]:
     took = float(re.search(r"captured ms ([\d.]+)", traced)[1])
     told = f"{1e3 * step['seconds']:.2f} ms for the step at batch 128, which took {took:.2f} ms"
     yield told, ON_A_GPU
+    yield f"In bf16 it says {1e3 * short['steps'][0]['seconds']:.2f} ms", ON_A_GPU
     times = {each["batch"]: 1e3 * each["seconds"] for each in now["steps"]}
     tf32 = ", ".join(f"{times[batch]:.1f}" for batch in (64, 128, 512))
     bf16 = f"in bf16 at batch 128: {1e3 * short['steps'][0]['seconds']:.1f} ms"
