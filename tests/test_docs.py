@@ -279,6 +279,8 @@ def test_equations_become_latex() -> None:
         r"a &= b_{i} \qquad \text{with rain} \\",
         r"a &= 10^{-4} \qquad \text{without}",
     ]
+    powers = to_latex(["a_t = d^(t-(s+1)) b", "    = a_(t-1) (c)"])
+    assert powers.splitlines()[1:-1] == [r"a_{t} &= d^{t-(s+1)}\, b \\", r"&= a_{t-1}\, (c)"]
 
 
 def test_docstrings_become_pages() -> None:

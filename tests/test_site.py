@@ -132,6 +132,17 @@ def test_every_figure_of_a_notebook_has_its_dark_twin() -> None:
         assert not words[""], f"{notebook.name} has images for light pages only"
 
 
+def test_no_other_picture_is_white_on_a_dark_page() -> None:
+    """Each has its dark twin, or the style sheet turns its colours round."""
+    style = (SITE / "_static" / "minran.css").read_text(encoding="utf-8")
+    turned = re.findall(r'\[src\*="([^"]+)"\]', style)
+    for page in PAGES:
+        images = re.findall(r"<img [^>]*>", page.read_text(encoding="utf-8"))
+        files = [image for image in images if "_images/" in image]
+        white = [image for image in files if not any(name in image for name in turned)]
+        assert all("only-" in image for image in white), f"{page.relative_to(SITE)}: {white}"
+
+
 def test_drawings_stand_in_the_page_itself() -> None:
     for page in PAGES:
         outside = [

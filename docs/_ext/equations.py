@@ -35,7 +35,7 @@ def to_latex(lines: list[str]) -> str:
     rows = [_row(line) for line in lines]
     if len(rows) == 1:
         return rows[0]
-    body = " \\\\\n".join(row.replace(" = ", " &= ", 1) for row in rows)
+    body = " \\\\\n".join(re.sub(r"(^| )= ", r"\1&= ", row, count=1) for row in rows)
     return f"\\begin{{aligned}}\n{body}\n\\end{{aligned}}"
 
 
@@ -85,6 +85,8 @@ def _tokens(formula: str) -> str:
             parts.append(r" \qquad ")
         elif text == "\0":
             parts.append(r"\sqrt{")
+        elif text == "\2":
+            parts.append("{")
         elif text == "\1":
             parts.append("}")
         elif text == " " and _PRODUCT.match(formula, match.start()):
@@ -115,12 +117,14 @@ def _name(name: str) -> str:
 
 
 def _roots(formula: str) -> str:
-    """`sqrt(...)` with its brackets marked, so that they can become the root's braces."""
-    while (start := formula.find("sqrt(")) >= 0:
-        level, end = 0, start + 4
-        for end in range(start + 4, len(formula)):
+    """`sqrt(...)`, `^(...)` and `_(...)` with their brackets marked: they become braces."""
+    while opened := re.search(r"sqrt\(|[\^_]\(", formula):
+        start, inside = opened.span()
+        level, end = 0, inside - 1
+        for end in range(inside - 1, len(formula)):
             level += {"(": 1, ")": -1}.get(formula[end], 0)
             if level == 0:
                 break
-        formula = f"{formula[:start]}\0{formula[start + 5 : end]}\1{formula[end + 1 :]}"
+        mark = "\0" if opened[0] == "sqrt(" else opened[0][0] + "\2"
+        formula = f"{formula[:start]}{mark}{formula[inside:end]}\1{formula[end + 1 :]}"
     return formula

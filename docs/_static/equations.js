@@ -84,10 +84,10 @@ window.MathJax?.startup.promise.then(() => {
       math.replaceChildren(table);
       if (math.parentNode.scrollWidth > math.parentNode.clientWidth) math.replaceChildren(...rows(table.cloneNode(true)));
     }
+    for (const math of document.querySelectorAll(":is(p, li) > .math > mjx-container > mjx-math:not(:has(> .piece))"))
+      if (math.offsetWidth > math.closest("p, li").offsetWidth) math.replaceChildren(...pieces([...math.children]));
   }
   fit();
-  for (const math of document.querySelectorAll(":is(p, li) > .math > mjx-container > mjx-math"))
-    if (math.offsetWidth > math.closest("p, li").offsetWidth) math.replaceChildren(...pieces([...math.children]));
   for (const event of ["resize", "toggle"]) addEventListener(event, fit, true);
   document.body.dataset.equations = "fit";
 });

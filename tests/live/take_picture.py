@@ -1,4 +1,7 @@
-"""The README's picture of the live page: python tests/live/take_picture.py docs/images/live.png"""
+"""The README's pictures of the live page: python tests/live/take_picture.py docs/images
+
+They are live.png, and live-dark.png for those who read on dark pages.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ from selenium.webdriver.common.by import By
 WIDTH = 1000
 
 
-def main(target: Path) -> None:
+def main(target: Path, dark: bool) -> None:
     """Down to the masks, after a stroke over a part of the object."""
     with serving() as server, tempfile.TemporaryDirectory() as own, chromium(Path(own)) as page:
-        page.screen(WIDTH)
+        page.screen(WIDTH, dark)
         page.get(server.url)
         page.answered(0)
         asked = page.count()
@@ -43,4 +46,5 @@ def save(page: Page, target: Path) -> None:
     target.write_bytes(base64.b64decode(taken["data"]))
 
 
-main(Path(sys.argv[1]))
+for dark in (False, True):
+    main(Path(sys.argv[1]) / f"live{'-dark' * dark}.png", dark)

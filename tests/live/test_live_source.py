@@ -33,7 +33,9 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
 
 def test_the_readme_shows_it_and_notebooks_link_it() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "](docs/images/live.png)" in readme and (ROOT / "docs/images/live.png").exists()
+    for name in ("live", "live-dark"):
+        picture = f"docs/images/{name}.png"
+        assert f'"{picture}"' in readme and (ROOT / picture).exists()
     for number in ("00", "08", "09", "13"):
         (notebook,) = (ROOT / "notebooks").glob(f"{number}_*.py")
         assert "](../docs/howto/live.md)" in notebook.read_text(encoding="utf-8"), notebook
