@@ -10,7 +10,7 @@
 #     name: python3
 #   minran:
 #     number: 12
-#     seconds: 40
+#     seconds: 60
 #     minutes: 60
 # ---
 
@@ -25,7 +25,7 @@
 # - name everything that a run must remember to continue *bit for bit*;
 # - read training and test curves, and know what a single run can tell.
 #
-# **Time**: 60 minutes to read and do; runs in 40 seconds on 2 cores.
+# **Time**: 60 minutes to read and do; runs in 60 seconds on 2 cores.
 # **Needs**: notebooks 06 (loss, optimiser, schedules) and 11 (the whole network).
 
 # %% tags=["setup"]

@@ -69,7 +69,7 @@ def of_a_task(cell: Any) -> bool:
 
 def still(found: list[Any]) -> Iterator[Any]:
     """Outputs as every viewer shows them."""
-    for output in found:
+    for output in _printed_at_once(found):
         data = output.get("data", {})
         html = data.get("text/html", "")
         if output.output_type in ("stream", "error"):
@@ -82,6 +82,18 @@ def still(found: list[Any]) -> Iterator[Any]:
             yield from _steps(figures, to_choose="<span>" in html)
         else:
             yield new_output("display_data", data=data)
+
+
+def _printed_at_once(found: list[Any]) -> list[Any]:
+    """Outputs whose printed parts are joined: where they end depends on the clock."""
+    joined: list[Any] = []
+    for output in found:
+        last = joined[-1] if joined else None
+        if last and "name" in last and last.get("name") == output.get("name"):
+            joined[-1] = new_output("stream", name=last.name, text=last.text + output.text)
+        else:
+            joined.append(output)
+    return joined
 
 
 def _steps(figures: list[tuple[str, str, str]], to_choose: bool) -> Iterator[Any]:

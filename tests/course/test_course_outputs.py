@@ -93,6 +93,12 @@ def test_a_drawing_is_drawn(tool: ModuleType) -> None:
     assert found.metadata["image/png"]["alt"] == "drawing of ResidualAttentionNetwork"
 
 
+def test_what_is_printed_in_parts_is_one_text(tool: ModuleType) -> None:
+    parts = [new_output("stream", text=text) for text in ("4", "\n", "5\n")]
+    first, image, last = tool.still([*parts[:2], shown(figure()), parts[2]])
+    assert (first.text, last.text) == ("4\n", "5\n") and "image/png" in image.data
+
+
 def test_tasks_have_none(tool: ModuleType) -> None:
     printed = [new_output("stream", text="3\n")]
     task = {"nbgrader": {"grade_id": "task-01-1"}}
