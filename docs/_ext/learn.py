@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from lines import in_page
 
 from minran.workshop.course.copies import (
     Notebook,
@@ -103,6 +104,8 @@ def as_page(notebook: Notebook, node: Any) -> Any:
         for output in cell.get("outputs", []):
             if svg := output.get("data", {}).pop("image/svg+xml", None):
                 output["data"]["text/html"] = svg  # in the page itself, where a click folds a box
+            elif "minran-source" in (html := output.get("data", {}).get("text/html", "")):
+                output["data"]["text/html"] = in_page(html)
         if cell.cell_type == "markdown":
             text = _LINK.sub(r"](\1.ipynb)", cell.source)
             text = _COLOURED.sub(r"\\class{symbol-\2}{\1}", text)  # light and dark, by minran.css
