@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from pygments.formatters import HtmlFormatter
-from sphinx.highlighting import PygmentsBridge
 
 _COLUMNS = re.compile(r"\S {2,}[^\s#]")
 
@@ -47,5 +46,7 @@ class Lines(HtmlFormatter):
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx highlights all code of all pages with this."""
+    from sphinx.highlighting import PygmentsBridge  # `in_page` does without
+
     PygmentsBridge.html_formatter = Lines
     return {"parallel_read_safe": True}
