@@ -18,6 +18,7 @@ from typing import Any
 
 import minran
 from minran.inspect import summary
+from minran.workshop.bench import report
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -385,6 +386,19 @@ def scaling_and_peers() -> Iterator[Quote]:
     yield f"how long {roof['bytes'] / 1e9:.0f} GB take", SPEED
 
 
+def cores() -> Iterator[Quote]:
+    """Threads and processes on two cores, and what Amdahl's law makes of it on more."""
+    steps = bench("cpu-decisions.json")
+    one = 1 / steps["without_second_core"]["ratio"]["median"]  # time, relative to two threads
+    two = 1 / steps["minran_mpi"]["ratio"]["median"]
+    yield f"a second thread makes the step {one:.2f} times as fast", SPEED
+    yield f"a second process {one / two:.2f} times", SPEED
+    serial = report.amdahl(one, 1, 2)
+    yield f"gives a serial part of {100 * serial:.0f}%", SPEED
+    most = (1 / (serial + (1 - serial) / count) for count in (2, 4, 8, 16))
+    yield f"| {' | '.join(f'{times:.2f}' for times in most)} |", SPEED
+
+
 def on_a_gpu() -> Iterator[Quote]:
     file = "gpu/gpu-tf32-64-512.json"
     for place, batch in enumerate((64, 512)):
@@ -619,6 +633,7 @@ def quotes() -> Iterator[Quote]:
         instructions,
         speed,
         scaling_and_peers,
+        cores,
         on_a_gpu,
         in_small,
         masks,
@@ -697,6 +712,8 @@ NOT_MEASURED: dict[str, tuple[str, ...]] = {
         # Aims and guesses.
         r"at least 1\.5 times",
         r"under 5 s",
+        r"less than 7%",
+        r"at most 1\.6 times",
     ),
     "notebooks/08_soft_mask.py": (r"hourglass 5\.52%, local convolutions 6\.48%",),
     "notebooks/09_residual_attention.py": (r"differ by 0\.4 points",),
