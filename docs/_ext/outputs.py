@@ -154,7 +154,7 @@ def gist(found: list[Any]) -> list[str]:
         data = output.get("data", {})
         html = data.get("text/html", "")
         if "minran-source" in html:
-            shown.add(re.sub(r"lines \d+-\d+", "", html))
+            shown.add(re.sub(r"lines \d+-\d+", "", data["text/plain"]))
         elif "image/png" in data or "image/svg+xml" in data or _FIGURE.search(html):
             shown.add("figure")
     return sorted(shown) or ["text"] * bool(found)
