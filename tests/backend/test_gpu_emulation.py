@@ -191,8 +191,8 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
     ),
     "the channels of another pixel": (
         run_pointwise,
-        "known * pitch + k :",
-        "known * pitch + k + 1 :",
+        "(ALONG_K ? k : k * pitch)",
+        "(ALONG_K ? k + 1 : k * pitch)",
     ),
     "a window that never comes to the next image": (
         run_fused,
