@@ -425,9 +425,9 @@ CASES = [
     cross_entropy((1, 2), "soft"),
 ]
 
-# Large enough that a backend which cuts its work into blocks cuts these, unevenly; too large for
-# the loops of naive.
-LARGE = (7, 33, 31, 32)
+# Large enough that a backend which cuts its work into blocks cuts these, unevenly, and gives them
+# to several threads (`blocks.HAND_OVER`); too large for the loops of naive.
+LARGE = (9, 33, 31, 32)
 LARGE_CASES = [
     conv(LARGE, (3, 3, 32, 16), padding=(1, 1)),
     conv(LARGE, (1, 1, 32, 48)),
