@@ -273,12 +273,13 @@ show_kernel(
         "template": "compiled for float, double and bfloat16 maps; one calculates in Real<T>",
         "__global__": "a kernel: the host launches it, each thread runs all of it",
         "Real<T> one": "in a register of each thread: costs no memory access",
-        "FOR_EACH": "this thread's items; two floats in, one out: 12 bytes, as in section 1",
+        "each": "this thread's numbers; two floats in, one out: 12 bytes, as in section 1",
     },
 )
 
 # %% [markdown]
-# `FOR_EACH` is a macro for the *grid-stride loop*: thread $t$ of $T$ takes the items
+# `each` (in `common.cuh`) goes over the numbers in a *grid-stride loop*: of items of PIECE neighbouring
+# numbers, 4 as a rule, which are read in one access, thread $t$ of $T$ takes the items
 # $t, t + T, t + 2T, \dots$ Why not a run of neighbouring items for each thread, as one would cut an
 # array for two CPU cores? Because the threads run *at the same moment*, 32 at a time. Memory hands
 # out stretches of neighbouring numbers: what 32 neighbouring threads read at one moment should lie

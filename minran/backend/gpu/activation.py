@@ -12,8 +12,13 @@ _ELEMENTWISE, _ATTENTION = Program("elementwise.cu"), Program("attention.cu")
 def _map(kernel: str, *arrays: Array) -> Array:
     """One new array out of arrays of its shape."""
     inputs = operands(*arrays)
-    y = empty_like(inputs[0])
-    return _ELEMENTWISE.fill(kernel, y, *inputs, y, y.size)
+    return _fill(kernel, empty_like(inputs[0]), *inputs)
+
+
+def _fill(kernel: str, y: Array, *inputs: Array) -> Array:
+    """Fill y, several neighbouring numbers at once where all arrays allow it."""
+    piece = launch.piece_of(y, y.size, *inputs)
+    return _ELEMENTWISE.fill(kernel, y, *inputs, y, y.size, piece=piece)
 
 
 relu, relu_backward = launch.pair_of(_map, "relu")
@@ -27,7 +32,7 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
     # A kernel writes contiguous arrays of the right dtype only; any other `out` takes a copy.
     direct = out is not None and out.flags.c_contiguous and out.dtype == a.dtype
     y = out if direct else empty_like(a)
-    _ELEMENTWISE.fill("add", y, a, b, y, a.size)
+    _fill("add", y, a, b)
     if out is None or direct:
         return y
     out[...] = y
@@ -38,7 +43,8 @@ def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
     mask, trunk = operands(mask, trunk)
     h = empty_like(trunk)
-    return _ELEMENTWISE.fill("gate", h, mask, trunk, h, residual, h.size)
+    piece = launch.piece_of(h, h.size, mask, trunk)
+    return _ELEMENTWISE.fill("gate", h, mask, trunk, h, residual, h.size, piece=piece)
 
 
 def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
@@ -46,7 +52,8 @@ def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple
     gy, mask, trunk = operands(gy, mask, trunk)
     gmask, gtrunk = empty_like(gy), empty_like(gy)
     args = gy, mask, trunk, gmask, gtrunk, residual, gy.size
-    return _ELEMENTWISE.fill("gate_backward", gmask, *args), gtrunk
+    piece = launch.piece_of(gmask, gy.size, gy, mask, trunk, gtrunk)
+    return _ELEMENTWISE.fill("gate_backward", gmask, *args, piece=piece), gtrunk
 
 
 def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:

@@ -41,7 +41,7 @@ def batch_norm(
     statistics = operands(mean, inv_std, dtype=np.float64)
     y = empty_like(x)
     args = x, *affine, *statistics, y, relu, x.size, x.shape[-1]
-    return _OF_MAPS.fill("batch_norm", y, *args)
+    return _OF_MAPS.fill("batch_norm", y, *args, piece=launch.piece_of(x, x.shape[-1]))
 
 
 def batch_norm_backward_sums(

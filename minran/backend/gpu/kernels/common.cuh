@@ -125,6 +125,22 @@ __device__ inline const Bits<T, COUNT>& bits_at(const T* address) {
   return *reinterpret_cast<const Bits<T, COUNT>*>(address);
 }
 
+// y[i] = f(x[i], ...) for all i below count: PIECE neighbours at a time, each piece of an array read
+// and written in one access. (y may be one of the x: each thread reads its piece before it writes.)
+template <int PIECE, typename T, typename F, typename... In>
+__device__ inline void each(int count, T* y, F f, const In*... x) {
+  FOR_EACH(piece, count / PIECE) {
+    const int i = piece * PIECE;
+    const auto values = [&](Few<In, PIECE>... in) {
+      Few<T, PIECE> out;
+#pragma unroll
+      for (int e = 0; e < PIECE; e++) out.number[e] = f(in.number[e]...);
+      return out;
+    };
+    few<PIECE>(y + i) = values(few<PIECE>(x + i)...);
+  }
+}
+
 // The larger one; a NaN x stays a NaN. From compute capability 8.0 on it is one instruction.
 template <typename T>
 __device__ inline T at_least(T floor, T x) {

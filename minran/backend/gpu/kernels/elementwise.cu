@@ -1,52 +1,61 @@
 // One number in, one number out: sums, ReLU, sigmoid, and the gate of an attention module.
-// Each thread computes the numbers that the grid-stride loop gives it and needs no other thread.
+// Each thread computes the numbers that `each` gives it, PIECE neighbours at a time, and needs no
+// other thread.
 
 #include "common.cuh"
 
-// y = a + b. (y may be a or b: each thread reads its numbers before it writes.)
-template <typename T>
+// y = a + b.
+template <typename T, int PIECE>
 __global__ void add(const T* a, const T* b, T* y, int count) {
-  FOR_EACH(i, count) y[i] = a[i] + b[i];
+  each<PIECE>(count, y, [](T a, T b) { return a + b; }, a, b);
 }
 
 // y = max(x, 0). Asked this way round, a NaN stays a NaN.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void relu(const T* x, T* y, int count) {
-  FOR_EACH(i, count) y[i] = x[i] < T(0) ? T(0) : x[i];
+  each<PIECE>(count, y, [](T x) { return x < T(0) ? T(0) : x; }, x);
 }
 
 // gx = gy where y, which is never negative, is not 0, else 0: where it is NaN, gy passes.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void relu_backward(const T* gy, const T* y, T* gx, int count) {
-  FOR_EACH(i, count) gx[i] = y[i] != T(0) ? gy[i] : T(0);
+  each<PIECE>(count, gx, [](T gy, T y) { return y != T(0) ? gy : T(0); }, gy, y);
 }
 
 // y = 1 / (1 + exp(-x)).
-template <typename T>
+template <typename T, int PIECE>
 __global__ void sigmoid(const T* x, T* y, int count) {
-  FOR_EACH(i, count) y[i] = logistic(Real<T>(x[i]));
+  each<PIECE>(count, y, [](T x) { return logistic(Real<T>(x)); }, x);
 }
 
 // gx = gy y (1 - y).
-template <typename T>
+template <typename T, int PIECE>
 __global__ void sigmoid_backward(const T* gy, const T* y, T* gx, int count) {
-  FOR_EACH(i, count) gx[i] = gy[i] * y[i] * (T(1) - y[i]);
+  each<PIECE>(count, gx, [](T gy, T y) { return gy * y * (T(1) - y); }, gy, y);
 }
 
 // Eq. 3: h = (1 + M) T if `residual`; Eq. 1: h = M T if not. `one` is that 1, or 0.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void gate(const T* mask, const T* trunk, T* h, int residual, int count) {
   const Real<T> one = residual;
-  FOR_EACH(i, count) h[i] = (one + mask[i]) * trunk[i];
+  each<PIECE>(count, h, [one](T mask, T trunk) { return (one + mask) * trunk; }, mask, trunk);
 }
 
 // gM = gy T and gT = gy (1 + M), or gy M: both in one pass over the numbers.
-template <typename T>
+template <typename T, int PIECE>
 __global__ void gate_backward(const T* gy, const T* mask, const T* trunk, T* gmask, T* gtrunk,
                               int residual, int count) {
   const Real<T> one = residual;
-  FOR_EACH(i, count) {
-    gmask[i] = gy[i] * trunk[i];
-    gtrunk[i] = gy[i] * (one + mask[i]);
+  FOR_EACH(piece, count / PIECE) {
+    const int i = piece * PIECE;
+    const Few<T, PIECE> g = few<PIECE>(gy + i), m = few<PIECE>(mask + i), t = few<PIECE>(trunk + i);
+    Few<T, PIECE> of_mask, of_trunk;
+#pragma unroll
+    for (int e = 0; e < PIECE; e++) {
+      of_mask.number[e] = g.number[e] * t.number[e];
+      of_trunk.number[e] = g.number[e] * (one + m.number[e]);
+    }
+    few<PIECE>(gmask + i) = of_mask;
+    few<PIECE>(gtrunk + i) = of_trunk;
   }
 }

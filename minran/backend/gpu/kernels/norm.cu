@@ -62,24 +62,33 @@ __global__ void moments(const T* x, const double* partial, double* mean, double*
 }
 
 // y = gamma (x - mean) inv_std + beta, then max(y, 0) if `relu`. The mean is subtracted as a T, which
-// is exact for numbers of its size; what rounding it left is `rest`. Of each channel a thread mostly
-// looks at one (see batch_norm_backward_input).
-template <typename T>
+// is exact for numbers of its size; what rounding it left is `rest`. A thread treats PIECE neighbouring
+// channels at once, mostly the same ones (see batch_norm_backward_input).
+template <typename T, int PIECE>
 __global__ void batch_norm(const T* x, const Real<T>* gamma, const Real<T>* beta,
                            const double* mean, const double* inv_std, T* y, int relu, int count,
                            int channels) {
   using R = Real<T>;
-  R centre = 0, rest = 0, scale = 0, shift = 0;
+  R centre[PIECE] = {}, rest[PIECE] = {}, scale[PIECE] = {}, shift[PIECE] = {};
   int known = -1;
-  FOR_EACH(i, count) {
-    const int c = i % channels;
-    if (c != known) {
-      known = c;
-      centre = R(mean[c]), rest = R(mean[c] - centre);
-      scale = gamma[c] * R(inv_std[c]), shift = beta[c];
+  FOR_EACH(piece, count / PIECE) {
+    const int i = piece * PIECE, first = i % channels;
+    if (first != known) {
+      known = first;
+#pragma unroll
+      for (int e = 0; e < PIECE; e++) {
+        const int c = first + e;
+        centre[e] = R(mean[c]), rest[e] = R(mean[c] - centre[e]);
+        scale[e] = gamma[c] * R(inv_std[c]), shift[e] = beta[c];
+      }
     }
-    const R value = (x[i] - centre - rest) * scale + shift;
-    y[i] = relu && value < R(0) ? R(0) : value;
+    Few<T, PIECE> numbers = few<PIECE>(x + i);
+#pragma unroll
+    for (int e = 0; e < PIECE; e++) {
+      const R value = (numbers.number[e] - centre[e] - rest[e]) * scale[e] + shift[e];
+      numbers.number[e] = relu && value < R(0) ? R(0) : value;
+    }
+    few<PIECE>(y + i) = numbers;
   }
 }
 
