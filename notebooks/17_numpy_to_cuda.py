@@ -278,8 +278,8 @@ show_kernel(
 )
 
 # %% [markdown]
-# `each` (in `common.cuh`) goes over the numbers in a *grid-stride loop*: of items of PIECE neighbouring
-# numbers, 4 as a rule, which are read in one access, thread $t$ of $T$ takes the items
+# `each` (in `common.cuh`) goes over the numbers in a *grid-stride loop*. An item is PIECE
+# neighbouring numbers, 4 as a rule, read in one access; thread $t$ of $T$ takes the items
 # $t, t + T, t + 2T, \dots$ Why not a run of neighbouring items for each thread, as one would cut an
 # array for two CPU cores? Because the threads run *at the same moment*, 32 at a time. Memory hands
 # out stretches of neighbouring numbers: what 32 neighbouring threads read at one moment should lie
