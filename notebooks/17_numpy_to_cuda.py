@@ -468,9 +468,9 @@ show_kernel(
     "norm.cu",
     "batch_norm",
     {
-        "int c =": "NumPy's broadcasting of the (C,) vectors, written out",
+        "int c = first": "NumPy's broadcasting of the (C,) vectors, written out",
         "const R value": "a register: xhat, y and the ReLU never see memory",
-        "y[i] =": "the one write",
+        "few<PIECE>(y + i)": "the one write",
     },
 )
 
