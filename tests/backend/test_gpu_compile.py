@@ -10,6 +10,7 @@ import pytest
 from emulation.build import instances, of_engine
 
 from minran.backend.gpu import cuda, engine
+from minran.errors import BackendError
 
 nvrtc = pytest.importorskip(
     "cuda.bindings.nvrtc", reason="needs cuda-bindings and nvidia-cuda-nvrtc-cu12"
@@ -121,3 +122,10 @@ def test_tensor_cores_read_sixteen_bytes_at_once() -> None:
 def test_an_error_is_found() -> None:
     with pytest.raises(pytest.fail.Exception, match="half_a_kernel"):
         compile_ptx("__global__ void broken() { half_a_kernel(); }", ("broken",), 90)
+
+
+def test_what_does_not_compile_is_said() -> None:
+    with pytest.raises(
+        BackendError, match=r"(?s)elementwise.cu does not compile for sm_90.*nothing"
+    ):
+        cuda.compiled("elementwise.cu", ["add<nothing, 1>"], 90)

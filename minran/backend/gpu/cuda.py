@@ -101,7 +101,8 @@ def source(file: str) -> str:
 def compiled(file: str, instances: list[str], architecture: int) -> tuple[bytes, dict[str, str]]:
     """The machine code of kernels, and the instances by the names they have in it; without a GPU.
 
-    architecture: 90 for sm_90. Raises BackendError without NVIDIA's compiler.
+    architecture: 90 for sm_90. Raises BackendError without NVIDIA's compiler, and with what it says
+    of an instance that does not compile.
     """
     try:
         from cuda.bindings import nvrtc
@@ -114,7 +115,12 @@ def compiled(file: str, instances: list[str], architecture: int) -> tuple[bytes,
     for name in instances:
         nvrtc.nvrtcAddNameExpression(program, name.encode())
     options = [f"-arch=sm_{architecture}", *_OPTIONS, *_OF_CUPY]
-    nvrtc.nvrtcCompileProgram(program, len(options), [each.encode() for each in options])
+    (failed,) = nvrtc.nvrtcCompileProgram(program, len(options), [o.encode() for o in options])
+    if failed:
+        log = b" " * nvrtc.nvrtcGetProgramLogSize(program)[1]
+        nvrtc.nvrtcGetProgramLog(program, log)
+        what = f"{file} does not compile for sm_{architecture}"
+        raise BackendError(f"{what}: {log.decode().strip(chr(0)).strip()}")
     _, size = nvrtc.nvrtcGetCUBINSize(program)
     code = b" " * size
     nvrtc.nvrtcGetCUBIN(program, code)
