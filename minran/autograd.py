@@ -390,6 +390,7 @@ def walk(root: Tensor, gradient: Array) -> None:
             heapq.heappush(heap, -order)
 
     def take(inputs: Any) -> Array | None:
+        """What waits at the first input, and waits no longer: the op adds it itself."""
         order = getattr(inputs[0].op, "order", None)  # a leaf has no op
         if order not in waiting:
             return None

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "architecture.md"
 CORE = {
     "errors.py": 131,
     "backend/naive": 671,
-    "autograd.py": 515,
+    "autograd.py": 516,
     "ops": 1060,
     "gradcheck/check.py": 167,
     "nn": 510,
@@ -25,7 +25,7 @@ CORE = {
 }
 """The parts of the core, and how many lines each may have."""
 
-LIMIT = 4_064
+LIMIT = 4_065
 """Of all together."""
 
 OUTSIDE = {"ops/fused.py", "models/fused.py"}
