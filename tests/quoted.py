@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 import statistics
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,14 @@ def instructions() -> Iterator[Quote]:
     yield f"1,408 before, {step['launches']} now", ON_A_GPU
     sizes = step["bytes"] / 1e9, short["steps"][0]["bytes"] / 1e9
     yield "{:.2f} GB in tf32, {:.2f} GB in bf16".format(*sizes), ON_A_GPU
+    given: Counter[str] = Counter()
+    for each in step["kernels"]:
+        given["conv" if each["kernel"].startswith("conv_") else each["kernel"]] += each["bytes"]
+    names = "conv", "batch_norm_backward_input", "sum_gradients", "add"
+    convolutions, norms, sums, additions = (f"{given[name] / 1e9:.2f}" for name in names)
+    yield f"the convolutions are given {convolutions} GB of them, the", ON_A_GPU
+    yield f"backward of the norms {norms}, the sums of gradients {sums}, the additions", ON_A_GPU
+    yield f"left {additions}. Fewer would", ON_A_GPU
     yield f"takes for an instruction, {reckoned['cycles']:.1f}, was found", ON_A_GPU
     yield f"the {sum(reckoned['measured'].values()):.2f} ms that its convolutions", ON_A_GPU
     off = [100 * (reckoned["reckoned"][k] / t - 1) for k, t in reckoned["measured"].items()]
