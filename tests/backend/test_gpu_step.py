@@ -164,3 +164,24 @@ def test_gather(kernels: Any, dtype: Any) -> None:
     for start, array in zip(starts, arrays, strict=True):
         expected[start : start + array.size] = backend.to_host(array)
     np.testing.assert_array_equal(backend.to_host(flat), expected)
+
+
+def test_a_share_of_a_batch_is_that_part_of_the_whole(kernels: Any) -> None:
+    """Several GPUs draw the windows that one would draw for the same places of the batch."""
+    rng = np.random.default_rng(5)
+    images = rng.integers(0, 256, (12, 9, 8, 3)).astype(np.uint8)
+    labels, order = rng.integers(0, 23, 12).astype(np.uint8), rng.permutation(12).astype(np.int32)
+    mean = rng.standard_normal((9, 8, 3)).astype(np.float32)
+    which = backend.to_device(np.array([7, 3], np.uint32))
+    images, labels, order, mean = map(backend.to_device, (images, labels, order, mean))
+    batches = [
+        [
+            backend.to_host(
+                kernels.augmented_batch(images, order, mean, 60.0, which, 5, 4, True, 3, share)
+            ),
+            backend.to_host(kernels.one_hot_batch(labels, order, which, 5, 23, share)),
+        ]
+        for share in (None, slice(0, 2), slice(2, 5))
+    ]
+    for whole, *shares in zip(*batches, strict=True):
+        np.testing.assert_array_equal(np.concatenate(shares), whole)

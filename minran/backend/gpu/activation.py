@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minran.backend.gpu import launch
 from minran.backend.gpu.launch import Array, Program, empty, empty_like, operand, operands
 from minran.errors import expect
@@ -12,13 +14,13 @@ _ELEMENTWISE, _ATTENTION = Program("elementwise.cu"), Program("attention.cu")
 def _map(kernel: str, *arrays: Array) -> Array:
     """One new array out of arrays of its shape."""
     inputs = operands(*arrays)
-    return _fill(kernel, empty_like(inputs[0]), *inputs)
+    return _fill(kernel, empty_like(inputs[0]), inputs)
 
 
-def _fill(kernel: str, y: Array, *inputs: Array) -> Array:
+def _fill(kernel: str, y: Array, others: Sequence[Array], *numbers: int) -> Array:
     """Fill y, several neighbouring numbers at once where all arrays allow it."""
-    piece = launch.piece_of(y, y.size, *inputs)
-    return _ELEMENTWISE.fill(kernel, y, *inputs, y, y.size, piece=piece)
+    piece = launch.piece_of(y, y.size, *others)
+    return _ELEMENTWISE.fill(kernel, y, *others, y, *numbers, y.size, piece=piece)
 
 
 relu, relu_backward = launch.pair_of(_map, "relu")
@@ -32,7 +34,7 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
     # A kernel writes contiguous arrays of the right dtype only; any other `out` takes a copy.
     direct = out is not None and out.flags.c_contiguous and out.dtype == a.dtype
     y = out if direct else empty_like(a)
-    _fill("add", y, a, b)
+    _fill("add", y, (a, b))
     if out is None or direct:
         return y
     out[...] = y
@@ -42,18 +44,14 @@ def add(a: Array, b: Array, out: Array | None = None) -> Array:
 def gate(mask: Array, trunk: Array, residual: bool) -> Array:
     """Eq. 3: H = (1 + M) T when `residual`, Eq. 1: H = M T when not."""
     mask, trunk = operands(mask, trunk)
-    h = empty_like(trunk)
-    piece = launch.piece_of(h, h.size, mask, trunk)
-    return _ELEMENTWISE.fill("gate", h, mask, trunk, h, residual, h.size, piece=piece)
+    return _fill("gate", empty_like(trunk), (mask, trunk), residual)
 
 
 def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
     """gM = gy T; gT = gy (1 + M) when `residual`, gy M when not."""
     gy, mask, trunk = operands(gy, mask, trunk)
     gmask, gtrunk = empty_like(gy), empty_like(gy)
-    args = gy, mask, trunk, gmask, gtrunk, residual, gy.size
-    piece = launch.piece_of(gmask, gy.size, gy, mask, trunk, gtrunk)
-    return _ELEMENTWISE.fill("gate_backward", gmask, *args, piece=piece), gtrunk
+    return gmask, _fill("gate_backward", gtrunk, (gy, mask, trunk, gmask), residual)
 
 
 def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
