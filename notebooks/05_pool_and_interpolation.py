@@ -398,16 +398,11 @@ def draw_places(small=4, large=7, axis=None, align_corners=True):
     )
     for k in range(small):
         axis.text(k, 0, k, ha="center", va="center", color=colours.text, fontsize=9)
+    colour = colours.colours[1]
+    axis.vlines(places, 0.13, 0.38, color=colour, linewidth=1)
+    axis.plot(places, np.full(large, 0.13), "v", markersize=4, color=colour)
     for i, u in enumerate(places):
-        axis.annotate(
-            f"{i}",
-            (u, 0.1),
-            (u, 0.42),
-            ha="center",
-            color=colours.colours[1],
-            fontsize=8.5,
-            arrowprops={"arrowstyle": "->", "color": colours.colours[1]},
-        )
+        axis.text(u, 0.42, i, ha="center", color=colour, fontsize=8.5)
     axis.set_xlim(-0.6, small - 0.4)
     axis.set_ylim(-0.25, 0.6)
 
