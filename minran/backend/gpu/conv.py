@@ -40,8 +40,8 @@ Affine = Sequence[Array | None]
 
 NO_NORM: Affine = (None, None, None)
 
-SLICED_BLOCKS = 1536
-"""How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
+SLICED_THREADS = 132 * 384
+"""How many threads the filters' gradient should have: as many as an H100 holds at once."""
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
@@ -191,7 +191,7 @@ def _filter_gradient(
     engine = choose(x.dtype, taps, outputs // groups, piece, sliced=True)
     engine = _known(engine, w, window, norm)
     tiles = engine.tiles(taps, outputs // groups)
-    slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups, pixels)
+    slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups * engine.threads, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
     run = partial(engine.launch, "conv_filters", (*tiles, slices * groups), *args)
@@ -223,13 +223,13 @@ def _sum_gradients(
     return sums
 
 
-def slices_of(tiles: int, pixels: int) -> tuple[int, int]:
-    """Into how many slices of how many pixels the sums of `tiles` tiles are cut.
+def slices_of(threads: int, pixels: int) -> tuple[int, int]:
+    """Into how many slices of how many pixels sums are cut that take so many threads uncut.
 
-    Enough to have SLICED_BLOCKS blocks, but each with 128 pixels or more. The sizes alone decide,
-    never the GPU: the order of the sums is the same everywhere.
+    Enough for SLICED_THREADS and no more, as each is written and read; but with 128 pixels or more.
+    The sizes alone decide, never the GPU: the order of the sums is the same everywhere.
     """
-    wanted = max(1, min(SLICED_BLOCKS // tiles, pixels // 128))
+    wanted = max(1, min(SLICED_THREADS // threads, pixels // 128))
     slice_pixels = ceil_divide(pixels, wanted)
     return ceil_divide(pixels, slice_pixels), slice_pixels
 
