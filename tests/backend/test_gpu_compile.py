@@ -49,7 +49,8 @@ OPTIONS = "-std=c++17", "-ftz=true", "--device-as-default-execution-space"
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
 # for each channel.
 IN_DOUBLE = re.compile(
-    "moments|sums|sum_gradients|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm"
+    "moments|sums|sum_gradients|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm|"
+    "through_norm"
 )
 ARITHMETIC_IN_DOUBLE = re.compile(r"\b(add|sub|mul|fma|div|sqrt|rcp|neg|max|min|setp)\.\S*f64")
 

@@ -50,6 +50,8 @@ CASES = [
     Case((2, 6, 5, 3), (3, 3, 3, 16), padding=1),
     Case((1, 7, 5, 5), (2, 2, 5, 70), padding=1),
     Case((2, 13, 12, 4), (1, 1, 4, 4)),
+    Case((3, 7, 5, 36), (1, 1, 36, 12)),
+    Case((1, 5, 13, 7), (1, 1, 7, 3)),
 ]
 
 ENGINES: dict[str, dict[str, Any]] = {"fp32": {}, "tf32": {"has_tf32": True}}
@@ -172,7 +174,7 @@ def test_norm_relu_conv2d_in_float64(case: Case, name: str) -> None:
 
 @pytest.mark.parametrize("rows", [64, 128])
 @pytest.mark.parametrize("width", [16, 32, 64])
-@pytest.mark.parametrize("case", [CASES[0], CASES[2]], ids=str)
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[7]], ids=str)
 def test_every_tensor_core_engine(
     case: Case, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,16 @@ def run_fused(kernels: Any) -> Any:
     return *moments, *gradients
 
 
+def run_through_norm(kernels: Any) -> Any:
+    """A pointwise convolution to fewer channels: back through the batch norm in one launch."""
+    x, w, gy = noise((3, 9, 7, 20)), noise((1, 1, 20, 4)), noise((3, 9, 7, 4))
+    gamma, beta, mean = 1 + noise((20,)) / 9, noise((20,)), noise((20,)).astype(np.float64)
+    norm = gamma, beta, mean, 1 + mean**2
+    return kernels.norm_relu_conv2d_backward(
+        gy, x, norm, w, 1, 0, lambda *sums: (*sums, x.size // x.shape[3]), x
+    )
+
+
 def run_max_pool(kernels: Any) -> Any:
     x = np.round(noise((2, 7, 6, 3)))  # with ties
     y = kernels.max_pool2d(x, (3, 3), (2, 2), (1, 1), True)
@@ -200,6 +210,36 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "if (++p.row == rows) p.row = 0;",
     ),
     "what has arrived before forgotten": (run_fused, "if (earlier) sum =", "if (false) sum ="),
+    "what has arrived before forgotten on the way through the norm": (
+        run_through_norm,
+        "if (earlier) more =",
+        "if (false) more =",
+    ),
+    "ReLU forgotten on the way through the norm": (
+        run_through_norm,
+        "const T g = passes ?",
+        "const T g = passes || true ?",
+    ),
+    "the variance forgotten on the way through the norm": (
+        run_through_norm,
+        "slope[j] = T(-factor * along);",
+        "slope[j] = 0;",
+    ),
+    "the mean forgotten on the way through the norm": (
+        run_through_norm,
+        "along - gbeta[c]));",
+        "along));",
+    ),
+    "a mean not subtracted on the way through the norm": (
+        run_through_norm,
+        "(in.number[e] - middle.number[e])",
+        "(in.number[e] + middle.number[e])",
+    ),
+    "a tile one row too long on the way through the norm": (
+        run_through_norm,
+        "if (pixel >= N * H * W) continue;\n      const int index",
+        "if (pixel > N * H * W) continue;\n      const int index",
+    ),
     "slice forgotten": (
         run_filter_gradient,
         "index < size && slice < count;",
