@@ -78,6 +78,17 @@ def run_through_norm(kernels: Any) -> Any:
     )
 
 
+def run_sigmoid_gate(kernels: Any) -> Any:
+    """A sigmoid and a gate, in one kernel where there is one."""
+    x, trunk, gy = noise((2, 3, 5, 4)), noise((2, 3, 5, 4)) + 1, noise((2, 3, 5, 4)) + 2
+    if hasattr(kernels, "sigmoid_gate"):
+        h = kernels.sigmoid_gate(x, trunk, True)
+        return h, *kernels.sigmoid_gate_backward(gy, x, trunk, True)
+    mask = kernels.sigmoid(x)
+    gmask, gtrunk = kernels.gate_backward(gy, mask, trunk, True)
+    return kernels.gate(mask, trunk, True), kernels.sigmoid_backward(gmask, mask), gtrunk
+
+
 def run_max_pool(kernels: Any) -> Any:
     x = np.round(noise((2, 7, 6, 3)))  # with ties
     y = kernels.max_pool2d(x, (3, 3), (2, 2), (1, 1), True)
@@ -239,6 +250,17 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         run_through_norm,
         "if (pixel >= N * H * W) continue;\n      const int index",
         "if (pixel > N * H * W) continue;\n      const int index",
+    ),
+    "the mask not squeezed": (run_sigmoid_gate, "(one + logistic(x)) * trunk", "(one + x) * trunk"),
+    "the sigmoid's slope forgotten": (
+        run_sigmoid_gate,
+        "gradient * weight * (1 - weight)",
+        "gradient",
+    ),
+    "the trunk's gradient without the 1": (
+        run_sigmoid_gate,
+        "g.number[e] * (one + weight)",
+        "g.number[e] * (one * weight)",
     ),
     "slice forgotten": (
         run_filter_gradient,
