@@ -105,10 +105,10 @@ figure = new_figure(6.4, 6.2, False)
 axes = figure.subplots(len(shown), 4)
 for row, index in zip(axes, shown, strict=True):
     show(row[0], test.images[index], colours, "image" if index == shown[0] else "")
-    for place, attention in zip(row[1:], attentions, strict=True):
+    for panel, attention in zip(row[1:], attentions, strict=True):
         title = f"mask, {attention.title}" if index == shown[0] else ""
         values = attention.mask[index].mean(axis=2)
-        drawn = show(place, values, colours, title, cmap="inferno", vmin=0.3, vmax=0.7)
+        drawn = show(panel, values, colours, title, cmap="inferno", vmin=0.3, vmax=0.7)
 colour_bar(figure, drawn, axes, colours, "mean of the mask over channels")
 figure
 

@@ -428,8 +428,8 @@ figure
 def pointing(masks, true):
     """masks, true (N, H, W, 1) -> a number from 0 to 1; `true` holds 0 and 1."""
     ### BEGIN SOLUTION
-    places = masks.reshape(len(masks), -1).argmax(axis=1)
-    return true.reshape(len(true), -1)[np.arange(len(true)), places].mean()
+    positions = masks.reshape(len(masks), -1).argmax(axis=1)
+    return true.reshape(len(true), -1)[np.arange(len(true)), positions].mean()
     ### END SOLUTION
 
 
@@ -466,8 +466,8 @@ def sources(model):
     if model.look is not None:
         mask = masks_of(model, test.images)
         features *= mask if model.learning == "naive" else 1 + mask
-    places = features.reshape(len(features), 400, 8).argmax(axis=1)
-    at = np.stack(np.divmod(places, 20), axis=2)[:, :, None]  # image, channel, 1, (row, column)
+    positions = features.reshape(len(features), 400, 8).argmax(axis=1)
+    at = np.stack(np.divmod(positions, 20), axis=2)[:, :, None]  # image, channel, 1, (row, column)
     away = np.abs(at - (test.corners + 1)[:, None]).max(axis=3)
     framed, *others = (away <= 2).mean(axis=(0, 1))
     return framed, sum(others)
@@ -484,9 +484,9 @@ left, right = figure.subplots(1, 2, gridspec_kw={"wspace": 0.05})
 bars = {name: found for name, (_, _, found) in results.items()}
 for axes, title, rows in ((left, "Right answers", bars), (right, "Pointing", scores)):
     dress(axes, colours, title, "% of the test images; a dot for each seed", "")
-    for place, (name, found) in enumerate(rows.items()):
+    for height, (name, found) in enumerate(rows.items()):
         paint = colours.line(1 if name.removeprefix("learned, ") in learned else 0)
-        axes.plot(100 * np.array(found), [place] * len(found), "o", color=paint, alpha=0.7)
+        axes.plot(100 * np.array(found), [height] * len(found), "o", color=paint, alpha=0.7)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(xlim=(-4, 104), ylim=(len(rows) - 0.5, -0.5))
 left.axvline(100 / 3, color=colours.faint, ls=":", lw=1.2)

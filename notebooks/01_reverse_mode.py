@@ -363,10 +363,10 @@ for values, name, style in (
     (fast, "gradient, forward and backward", "s-"),
     (forward, "forward alone", "^--"),
 ):
-    place = {"o-": 1, "s-": 0, "^--": 2}[style]
+    index = {"o-": 1, "s-": 0, "^--": 2}[style]
     milliseconds = 1e3 * np.array(values)
     axes.loglog(
-        counts[: len(values)], milliseconds, style, color=colours.colours[place], label=name
+        counts[: len(values)], milliseconds, style, color=colours.colours[index], label=name
     )
 legend(axes, colours)
 figure

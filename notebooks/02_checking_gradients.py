@@ -96,20 +96,20 @@ def third(x, d=1e-3):
 
 
 steps = np.logspace(-15, 0, 120)
-place = 0.4
+point = 0.4
 figure = new_figure(7.4, 4, dark=False)
 axes = dress(figure.subplots(), colours, "The V of differences", "step h", "relative error")
 for kind, dtype, style in (("float64", np.float64, "-"), ("float32", np.float32, ":")):
-    x, h = dtype(place), steps.astype(dtype)
-    slope = abs(exact(place))
+    x, h = dtype(point), steps.astype(dtype)
+    slope = abs(exact(point))
     with np.errstate(divide="ignore", invalid="ignore"):
-        forward = abs((f(x + h) - f(x)) / h - exact(place)) / slope
-        central = abs((f(x + h) - f(x - h)) / (2 * h) - exact(place)) / slope
+        forward = abs((f(x + h) - f(x)) / h - exact(point)) / slope
+        central = abs((f(x + h) - f(x - h)) / (2 * h) - exact(point)) / slope
     axes.loglog(steps, forward, style, color=colours.colours[1], label=f"forward, {kind}")
     axes.loglog(steps, central, style, color=colours.colours[0], label=f"central, {kind}")
-rounding = np.finfo(np.float64).eps * f(place)
-theory = (steps**2 / 6 * abs(third(place)) + rounding / steps) / abs(exact(place))
-best = (3 * rounding / abs(third(place))) ** (1 / 3)
+rounding = np.finfo(np.float64).eps * f(point)
+theory = (steps**2 / 6 * abs(third(point)) + rounding / steps) / abs(exact(point))
+best = (3 * rounding / abs(third(point))) ** (1 / 3)
 axes.loglog(steps, theory, color=colours.faint, linewidth=1, label="(2.3), float64")
 axes.axvline(best, color=colours.faint, linewidth=1, linestyle="--")
 axes.text(best * 1.3, 2e-15, f"h* = {best:.0e}", color=colours.faint, fontsize=9)
@@ -238,8 +238,8 @@ def heat_map(report, title):
         (left, one.analytic, "backward"),
         (middle, one.numeric, "differences"),
     ):
-        picture = values[0, :, :, 0]
-        drawn = show(axes, picture, colours, words, cmap="RdBu", vmin=-top, vmax=top)
+        image = values[0, :, :, 0]
+        drawn = show(axes, image, colours, words, cmap="RdBu", vmin=-top, vmax=top)
     colour_bar(figure, drawn, [left, middle], colours, "gradient")
     error = np.log10(np.maximum(one.error[0, :, :, 0], 1e-12))
     drawn = show(right, error, colours, "error", cmap="inferno", vmin=-12, vmax=0)
@@ -257,8 +257,8 @@ def right_interpolation(x):
     return ops.upsample_bilinear2d(x, (11, 17))
 
 
-picture = np.random.default_rng(1).standard_normal((1, 6, 9, 1))
-report = gradcheck(wrong_interpolation, picture)
+image = np.random.default_rng(1).standard_normal((1, 6, 9, 1))
+report = gradcheck(wrong_interpolation, image)
 heat_map(report, "Interpolation with the planted bug, random cotangent")
 
 # %% [markdown]
@@ -272,7 +272,7 @@ heat_map(report, "Interpolation with the planted bug, random cotangent")
 figure = new_figure(9.4, 3.1, dark=False)
 both = {"right": right_interpolation, "with the planted bug": wrong_interpolation}
 for axes, (name, function) in zip(figure.subplots(1, 2), both.items(), strict=True):
-    x = tensor(picture, requires_grad=True)
+    x = tensor(image, requires_grad=True)
     function(x).sum().backward()
     values = x.grad[0, :, :, 0]
     show(axes, values, colours, name, cmap="viridis", vmin=2, vmax=5)
@@ -289,7 +289,7 @@ figure
 # at how edges and corners are treated in backward. The right one passes the check:
 
 # %%
-print(gradcheck(right_interpolation, picture, name="interpolation"))
+print(gradcheck(right_interpolation, image, name="interpolation"))
 
 # %% [markdown]
 # ## 6 · Kinks

@@ -97,8 +97,8 @@ frames([slide(count) for count in range(1, 10)], captions)
 # Now three filters on a real image:
 
 # %%
-picture = load_shapes("train", 60).images[47] / 255.0
-grey = picture.mean(-1)
+image = load_shapes("train", 60).images[47] / 255.0
+grey = image.mean(-1)
 
 filters = {
     "mean of the window": np.full((3, 3), 1 / 9),

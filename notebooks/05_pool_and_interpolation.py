@@ -259,8 +259,8 @@ show_source(geometry.pool_output_size, docstring=False, after="05.1")
 # is 1. What is the sum of all entries of $g_x$? How many pixels get something, at most?
 
 # %%
-picture = load_shapes("train", 60).images[47] / 255.0
-darkness = 1 - picture.mean(-1)
+image = load_shapes("train", 60).images[47] / 255.0
+darkness = 1 - image.mean(-1)
 x = tensor(darkness[None, 18:27, 4:13, None], requires_grad=True)
 y = ops.max_pool2d(x, 3, stride=2, ceil_mode=True)
 y.backward(np.ones(y.shape))
@@ -381,12 +381,12 @@ show_source(naive.max_pool2d_backward, naive.pool._first_maximum, docstring=Fals
 
 
 # %% tags=["hide-input"]
-def draw_places(small=4, large=7, axis=None, align_corners=True):
+def draw_positions(small=4, large=7, axis=None, align_corners=True):
     """Where the `large` output pixels lie on the line of `small` inputs."""
     if align_corners:
-        places = np.arange(large) * (small - 1) / (large - 1)
+        positions = np.arange(large) * (small - 1) / (large - 1)
     else:
-        places = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
+        positions = np.clip((np.arange(large) + 0.5) * small / large - 0.5, 0, small - 1)
     axis.set_axis_off()
     axis.plot(
         range(small),
@@ -398,26 +398,21 @@ def draw_places(small=4, large=7, axis=None, align_corners=True):
     )
     for k in range(small):
         axis.text(k, 0, k, ha="center", va="center", color=colours.text, fontsize=9)
-    for i, u in enumerate(places):
-        axis.annotate(
-            f"{i}",
-            (u, 0.1),
-            (u, 0.42),
-            ha="center",
-            color=colours.colours[1],
-            fontsize=8.5,
-            arrowprops={"arrowstyle": "->", "color": colours.colours[1]},
-        )
+    colour = colours.colours[1]
+    axis.vlines(positions, 0.13, 0.38, color=colour, linewidth=1)
+    axis.plot(positions, np.full(large, 0.13), "v", markersize=4, color=colour)
+    for i, u in enumerate(positions):
+        axis.text(u, 0.42, i, ha="center", color=colour, fontsize=8.5)
     axis.set_xlim(-0.6, small - 0.4)
     axis.set_ylim(-0.25, 0.6)
 
 
 def draw_interpolation(small=4, large=9):
-    """Places and matrices of both conventions."""
+    """Positions and matrices of both conventions."""
     figure = new_figure(9.4, 4.0, False)
     axes = figure.subplots(2, 2, height_ratios=[1, 2])
     for k, align_corners in enumerate((True, False)):
-        draw_places(small, large, axes[0, k], align_corners)
+        draw_positions(small, large, axes[0, k], align_corners)
         axes[0, k].set_title(f"align_corners={align_corners}", color=colours.text, fontsize=10)
         matrix = geometry.resize_matrix(small, large, align_corners, np.float64)
         show(axes[1, k], matrix.T, colours, cmap="Blues", vmin=0, vmax=1.3)

@@ -178,9 +178,9 @@ figure
 
 # %%
 data = load_shapes("train", 64)
-pictures = data.images / np.float32(255) - np.float32(0.5)
+images = data.images / np.float32(255) - np.float32(0.5)
 model = create_model("attention_nano", num_classes=10)
-print("first loss:", round(ops.cross_entropy(model(tensor(pictures)), data.labels).item(), 3))
+print("first loss:", round(ops.cross_entropy(model(tensor(images)), data.labels).item(), 3))
 
 # %% [markdown]
 # ### Label smoothing

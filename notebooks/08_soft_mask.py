@@ -462,14 +462,14 @@ reach_figure(reaches)
 # is smoothness (bilinear interpolation from 16x16, 8x8, 4x4 maps in stages 1, 2, 3), not attention.
 
 # %%
-pictures = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
+images = ((shapes.images - shapes.images.mean(axis=0)) / 64).astype(np.float32)
 model = create_model("attention56_cifar")
 for _, module in model.named_modules():
     if isinstance(module, nn.BatchNorm2d):
         module.momentum = 1.0  # let one pass set the running statistics to these images'
 with no_grad():
-    model(tensor(pictures))
-attentions = inspect.attention_maps(model, pictures[:3])
+    model(tensor(images))
+attentions = inspect.attention_maps(model, images[:3])
 inspect.mask_figure(shapes.images[:3], attentions, rule="variance", count=2)
 
 # %%

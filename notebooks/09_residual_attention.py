@@ -231,8 +231,8 @@ def size(maps):
 
 print(", ".join(f"{key}: {size(walk.gradients[key]):.5f}" for key in ("H", "T", "M", "u")))
 shares = []
-for picture, image, label in zip(test.images, prepared, test.labels):
-    one = walk_through(trained, picture, image, int(label), "stages.0.1")
+for raw, image, label in zip(test.images, prepared, test.labels):
+    one = walk_through(trained, raw, image, int(label), "stages.0.1")
     shares.append(size(one.mask) / size(one.trunk))
 print(f"at u, the mask's part over the trunk's: {shares[n]:.2f} for the arrow;")
 least, middle, most = np.quantile(shares, (0, 0.5, 1))
@@ -384,8 +384,8 @@ def by_module(panels, columns=3):
                 axes.fill_between(at, low, high, color=paint, alpha=0.2, lw=0)
                 look = {"marker": marker, "lw": 1.8, "label": kind if stage == 0 else None}
                 axes.plot(at, values[:, at].mean(axis=0), color=paint, **look)
-        places = [f"{s}.{m}" for s in range(1, stages + 1) for m in (1, 2, 3, 4)]
-        axes.set_xticks(range(4 * stages), places)
+        modules = [f"{s}.{m}" for s in range(1, stages + 1) for m in (1, 2, 3, 4)]
+        axes.set_xticks(range(4 * stages), modules)
         axes.tick_params(axis="x", labelsize=7.5)
         for stage in range(1, stages):
             axes.axvline(4 * stage - 0.5, color=colours.grid, lw=1)

@@ -268,8 +268,8 @@ show_source(Parts.checkpoint, Parts.restore, docstring=False, after="12.2")
 checkpoint = load_checkpoint(folder / "whole" / "last.safetensors")
 print(f"model      {len(checkpoint.model)} arrays: parameters and running statistics")
 print(f"optimizer  {len(checkpoint.optimizer)} velocities")
-place = checkpoint.progress
-print(f"progress   step {place.step}, epoch {place.epoch}, batch {place.batch}, {place.rows} rows")
+at = checkpoint.progress
+print(f"progress   step {at.step}, epoch {at.epoch}, batch {at.batch}, {at.rows} rows")
 
 # %% [markdown]
 # Now with a whole run. The same recipe once more; after its 10th row somebody presses Ctrl-C. The

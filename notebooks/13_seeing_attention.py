@@ -312,9 +312,9 @@ figure = new_figure(8.6, 3.4, False)
 axes = dress(figure.subplots(), colours, "Intersection over union", "", "mean over 200 images")
 keys = list(iou["seed 0"])
 for index, (words, group) in enumerate((("trained", SEEDS), ("random weights", NETWORKS[3:]))):
-    for place, key in enumerate(keys):
-        at = [place + 0.2 * index - 0.1] * 3
-        label = words if place == 0 else None
+    for column, key in enumerate(keys):
+        at = [column + 0.2 * index - 0.1] * 3
+        label = words if column == 0 else None
         look = {"color": colours.colours[index], "alpha": 0.75, "label": label}
         axes.plot(at, [iou[name][key] for name in group], "os"[index], **look)
 for words, height, kind in (

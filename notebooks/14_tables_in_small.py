@@ -142,17 +142,17 @@ def panel(axes, name, title, column=None):
     """Runs of each row of one table, and whether they differ from the first row's."""
     cells = [c for c in ablation(name) if column is None or c["column"] == column]
     dress(axes, colours, title, "", "test error, %")
-    for place, cell in enumerate(cells):
-        colour = colours.colours[place]
-        axes.plot([place] * len(cell["values"]), cell["values"], "o", color=colour, alpha=0.6)
-        axes.hlines(np.mean(cell["values"]), place - 0.2, place + 0.2, color=colour, lw=3)
-        if place:
+    for x, cell in enumerate(cells):
+        colour = colours.colours[x]
+        axes.plot([x] * len(cell["values"]), cell["values"], "o", color=colour, alpha=0.6)
+        axes.hlines(np.mean(cell["values"]), x - 0.2, x + 0.2, color=colour, lw=3)
+        if x:
             found = compare(cells[0]["values"], cell["values"])
             words = "no spread" if found.margin is None else f"± {found.margin:.1f}"
             top = max(cell["values"])
             axes.annotate(
                 f"{found.value:+.1f} {words}\n{found.verdict}",
-                (place, top),
+                (x, top),
                 (0, 8),
                 textcoords="offset points",
                 ha="center",
@@ -200,8 +200,8 @@ dress(right, colours, "The paper: CIFAR-10", "modules a stage", "test error, %")
 for index, row in enumerate(rows):
     mine = [c for c in cells if c["row"] == row]
     colour, marker = colours.colours[index], "os"[index]
-    for place, cell in enumerate(mine, start=1):
-        at = place + 0.06 * (2 * index - 1)
+    for x, cell in enumerate(mine, start=1):
+        at = x + 0.06 * (2 * index - 1)
         left.plot([at] * len(cell["values"]), cell["values"], marker, color=colour, alpha=0.55)
     means = [np.mean(c["values"]) for c in mine]
     left.plot(range(1, 5), means, color=colour, lw=2, label=row)
@@ -235,7 +235,7 @@ for column in columns:
 
 # %% tags=["hide-input"]
 responses = ablation("figure4")
-places = list(dict.fromkeys(c["column"] for c in responses))
+points = list(dict.fromkeys(c["column"] for c in responses))
 figure = new_figure(6.2, 3.3, False)
 axes = dress(
     figure.subplots(), colours, "Figure 4 in small, trained networks", "", "mean |feature|"
@@ -244,17 +244,17 @@ axes.set_yscale("log")
 for index, row in enumerate(rows):
     mine = [c for c in responses if c["row"] == row]
     colour, marker = colours.colours[index], "os"[index]
-    for place, cell in enumerate(mine):
-        axes.plot([place] * len(cell["values"]), cell["values"], marker, color=colour, alpha=0.55)
+    for x, cell in enumerate(mine):
+        axes.plot([x] * len(cell["values"]), cell["values"], marker, color=colour, alpha=0.55)
     axes.plot(range(len(mine)), [np.mean(c["values"]) for c in mine], color=colour, lw=2, label=row)
-axes.set_xticks(range(len(places)), places)
+axes.set_xticks(range(len(points)), points)
 legend(axes, colours, loc="center right")
 figure
 
 # %% [markdown]
 
 # %%
-print("mean over seeds   " + "".join(f"{place:>10}" for place in places))
+print("mean over seeds   " + "".join(f"{point:>10}" for point in points))
 for row in rows:
     means = [np.mean(c["values"]) for c in responses if c["row"] == row]
     print(f"{row:18}" + "".join(f"{mean:10.2f}" for mean in means))

@@ -425,9 +425,9 @@ axes = dress(
     "error, %",
 )
 for index, row in enumerate(rows):
-    for place, column in enumerate(columns):
+    for x, column in enumerate(columns):
         values = next(c["values"] for c in cells if (c["row"], c["column"]) == (row, column))
-        at = place + (index - 0.5) * 0.22
+        at = x + (index - 0.5) * 0.22
         axes.plot([at] * len(values), values, "os"[index], color=colours.colours[index], alpha=0.6)
         axes.hlines(np.mean(values), at - 0.08, at + 0.08, color=colours.colours[index], lw=3)
     axes.plot([], [], "os"[index], color=colours.colours[index], label=row)

@@ -31,8 +31,9 @@ sys.path.append(str(Path(__file__).parents[1] / "docs" / "_ext"))
 from outputs import gist, of_a_task
 
 FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]*_*.py"))
-FACTOR = 3
-"""A busy machine may take so many times the seconds that a notebook declares."""
+FACTOR = 5
+"""So many times the seconds that a notebook declares (on a quiet machine) it may take: CI runs two
+at once, and one of its machines took 1.8 times as long as another."""
 AT_LEAST = 10.0
 """Declared seconds below this are not told apart from the noise of a busy machine."""
 

@@ -75,6 +75,9 @@ OPTIONAL = {
     "norm_relu_conv2d_backward(gy, x, norm, w, stride, padding, whole, earlier)": "-> gx, gw, "
     "ggamma, gbeta; gx as in `batch_norm_backward_input`, of ggamma, gbeta, count = whole(ggamma, "
     "gbeta), in float64, plus `earlier` (as x, or None); what is returned has the dtype of gamma",
+    "sigmoid_gate(x, trunk, residual)": "gate(sigmoid(x), trunk, residual)",
+    "sigmoid_gate_backward(gy, x, trunk, residual)": "gx = gM M (1 - M) and gT: `gate_backward` "
+    "with M = sigmoid(x), and back through the sigmoid",
     "folded_unit(x, first, w1, shift2, w2, shift3, w3, projection, stride)": "a pre-activation "
     "unit in evaluation: p = relu(norm x), u = relu(p w1 + shift2), v = relu(conv3x3(u, w2, "
     "stride) + shift3), y = v w3 + (p[::stride] projection, or x)",

@@ -85,8 +85,8 @@ class Ledger:
     def slices(self, x: Array, w: Array, y: Array) -> None:
         """Note the parts of a gradient of filters on a GPU, which are added up (`gpu/conv`)."""
         taps, outputs, pixels = math.prod(w.shape[:3]), w.shape[3], math.prod(y.shape[:3])
-        tiles = math.ceil(taps / 64) * math.ceil(outputs / min(64, max(16, outputs)))
-        count, _ = slices_of(tiles, pixels)
+        threads = math.ceil(taps / 64) * math.ceil(outputs / 32) * 64
+        count, _ = slices_of(threads, pixels)
         if count > 1:
             self.most = max(self.most, self.held + count * w.size * w.itemsize)
 

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -31,10 +31,11 @@ class Picture(Figure):
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
-        shown = {"image/png": base64.b64encode(self._repr_png_()).decode()}
-        if os.environ.get(PAGES):
-            shown["text/html"] = self.as_html(self.seen())
-        return shown, {"image/png": {"alt": self.seen()}}
+        images, words = self._images(), self.seen()
+        shown = {"image/png": images[0]}
+        if len(images) > 1:
+            shown["text/html"] = _as_html(images, words)
+        return shown, {"image/png": {"alt": words}}
 
     def seen(self) -> str:
         """What is seen, for those who do not see it: `alt`, or titles and names of the figure."""
@@ -48,11 +49,21 @@ class Picture(Figure):
 
     def as_html(self, alt: str, style: str = "") -> str:
         """An <img> of the figure; where pages are made, one for light and one for dark pages."""
-        if not os.environ.get(PAGES):
-            return _image(self._repr_png_(), alt, style)
-        light = _image(self._repr_png_(), alt, style, "only-light")
-        with darkened(self):
-            return light + _image(self._repr_png_(), alt, style, "only-dark")
+        return _as_html(self._images(), alt, style)
+
+    def _images(self) -> list[str]:
+        """The figure as base64 PNG; where pages are made, in dark colours too."""
+        self.draw_without_rendering()
+        layout = self.get_layout_engine()
+        self.set_layout_engine("none")  # all has its position: to find it takes most of the time
+        try:
+            images = [self._repr_png_()]
+            if os.environ.get(PAGES):
+                with darkened(self):
+                    images.append(self._repr_png_())
+        finally:
+            self.set_layout_engine(layout)
+        return [base64.b64encode(image).decode() for image in images]
 
     def savefig(self, *args: Any, **options: Any) -> None:
         """As Matplotlib's, but letters that the font lacks make one warning, not hundreds."""
@@ -71,10 +82,12 @@ class Picture(Figure):
             warnings.warn(words, stacklevel=2)
 
 
-def _image(png: bytes, alt: str, style: str, kind: str = "") -> str:
-    data = base64.b64encode(png).decode()
-    look = f' class="{kind}"' * bool(kind) + f' style="{style}"' * bool(style)
-    return f'<img src="data:image/png;base64,{data}"{look} alt="{escape(alt)}">'
+def _as_html(images: Sequence[str], alt: str, style: str = "") -> str:
+    look, html = f' style="{style}"' * bool(style), ""
+    for image, kind in zip(images, ("only-light", "only-dark")):
+        of = f' class="{kind}"' * (len(images) > 1)
+        html += f'<img src="data:image/png;base64,{image}"{of}{look} alt="{escape(alt)}">'
+    return html
 
 
 def _panel(axes: Axes) -> tuple[str, str]:
@@ -112,11 +125,11 @@ _SWAPPED: dict[tuple[float, ...], tuple[float, ...]] = {
 def darkened(figure: Figure) -> Iterator[None]:
     """Within the block the colours of the light theme are those of the dark one.
 
+    The figure was drawn before, as its ticks exist only then.
     Words on images and maps keep theirs, as the colours below them stay.
     """
-    figure.draw_without_rendering()  # ticks are made then
     kept = {text for axes in figure.axes if axes.images for text in axes.texts}
-    undo = []
+    changes = []  # all are found before one is made: a marker may have the colour of its line
     artists = figure.findobj()
     artists += [arrow for one in artists if (arrow := getattr(one, "arrow_patch", None))]
     for artist in artists:
@@ -127,12 +140,13 @@ def darkened(figure: Figure) -> Iterator[None]:
             old = get()
             new = _swapped(old)
             if new is not None:
-                put(new)
-                undo.append((put, old))
+                changes.append((put, old, new))
+    for put, _, new in changes:
+        put(new)
     try:
         yield
     finally:
-        for put, old in reversed(undo):
+        for put, old, _ in changes:
             put(old)
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from minran import backend, ops
 from minran.autograd import Tensor, is_recording
-from minran.models.attention import Head
+from minran.models.attention import AttentionModule, Head, MaskBranch
 from minran.models.units import Build, Kind, PreActUnit
-from minran.nn import BatchNormReLU, Conv2d, Module
+from minran.nn import BatchNormReLU, Conv2d, Module, Sigmoid
 from minran.nn.module import is_observed
-from minran.ops.fused import NormReLUConv2d
+from minran.ops.fused import NormReLUConv2d, SigmoidGate
 from minran.ops.norm import Moments
 
 
@@ -97,25 +97,51 @@ class FusedHead(Head):
     """A mask's `Head`, each norm in one pass with the convolution after it."""
 
     def forward(self, x: Tensor) -> Tensor:
-        layers: list[Any] = list(self)
-        activation = layers.pop()
+        return self[-1](self.before_activation(x))
+
+    def before_activation(self, x: Tensor) -> Tensor:
+        """What the last layer, the activation, is given."""
+        layers: list[Any] = list(self)[:-1]
         # Behind post-activation units the first layer is a convolution without a norm.
         first = layers[: len(layers) % 2]
         norms, convs = layers[len(first) :: 2], layers[len(first) + 1 :: 2]
         usual = _may_fuse(norms, [(conv, 1, 1) for conv in convs])
-        if not (usual and backend.has("norm_relu_conv2d")):
-            return super().forward(x)
-        for layer in first:
+        fused = usual and backend.has("norm_relu_conv2d")
+        for layer in first if fused else layers:
             x = layer(x)
-        for norm, conv in zip(norms, convs, strict=True):
-            x = _norm_conv(norm, conv, x)
-        return activation(x)
+        if fused:
+            for norm, conv in zip(norms, convs, strict=True):
+                x = _norm_conv(norm, conv, x)
+        return x
+
+
+@_named_as_its_base
+class FusedAttentionModule(AttentionModule):
+    """An `AttentionModule` whose mask's sigmoid is one pass with the gate."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (backend.has("sigmoid_gate") and self.ends_in_sigmoid()):
+            return super().forward(x)
+        u = self.before(x)
+        h = self.trunk(u)
+        m = self.mask.head.before_activation(self.mask.body(u))  # type: ignore[union-attr]
+        return self.after(SigmoidGate(self.learning == "residual")(m, h))
+
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the mask is of the usual kind, with a sigmoid, and nobody observes it."""
+        return (
+            type(self.mask) is MaskBranch
+            and type(self.mask.head) is FusedHead
+            and type(self.mask.head[-1]) is Sigmoid
+            and not is_observed()
+        )
 
 
 FASTER: dict[type[Module], type[Module]] = {
     BatchNormReLU: FusedNormReLU,
     PreActUnit: FusedPreActUnit,
     Head: FusedHead,
+    AttentionModule: FusedAttentionModule,
 }
 
 

@@ -108,7 +108,8 @@ class ResidualAttentionNetwork(Module):
         width = spec.stem_width
         for channels, count, depth in zip(spec.widths, spec.modules, spec.depths, strict=True):
             first = unit(build, width, channels, stride=2 if stages else 1)
-            modules = (AttentionModule(build, channels, depth, **options) for _ in range(count))
+            module = build.kind(AttentionModule)
+            modules = (module(build, channels, depth, **options) for _ in range(count))
             stages.append(Sequential(first, *modules))
             width = channels
         for _ in range(spec.tail_units):

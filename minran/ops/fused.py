@@ -11,6 +11,7 @@ from minran import backend, checks
 from minran.autograd import Array, Tensor, is_recording, tensor
 from minran.backend.geometry import conv_output_size
 from minran.errors import BackendError, ShapeError, expect, expect_whole
+from minran.ops.activation import Gate
 from minran.ops.norm import BatchNorm, Moments, running_statistics
 
 
@@ -85,6 +86,19 @@ def norm_relu_conv2d(
     expect_whole(padding, "norm_relu_conv2d: padding", 0)
     norm = running_mean, running_var, training, momentum, eps
     return NormReLUConv2d(norm, stride, padding, moments)(x, gamma, beta, w, residual)
+
+
+class SigmoidGate(Gate):
+    """H = (1 + M) T (residual) or H = M T (naive), with M = sigmoid(x), which is never stored."""
+
+    def forward(self, x: Array, trunk: Array) -> Array:
+        checks.expect_gate(x, trunk)
+        self.mask, self.trunk = x, trunk
+        return backend.current().sigmoid_gate(x, trunk, self.residual)
+
+    def backward(self, gy: Array) -> tuple[Array, Array]:
+        kernel = backend.current().sigmoid_gate_backward
+        return kernel(gy, self.mask, self.trunk, self.residual)  # type: ignore[no-any-return]
 
 
 def _check_conv(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:

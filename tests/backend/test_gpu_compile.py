@@ -29,12 +29,7 @@ def products(engines: list[engine.Engine]) -> tuple[str, ...]:
 
 def tensor_cores(maps: str, pieces: tuple[int, ...]) -> list[engine.Engine]:
     low = [engine._tensor(64, *sizes, maps) for sizes in product((16, 32, 64), pieces)]
-    shared = [
-        engine._tensor(64, columns, pieces[-1], maps, parts)
-        for columns, parts in ((16, 2), (32, 2), (32, 4), (64, 2), (64, 4))
-    ]
-    tall = [engine._tensor(128, columns, pieces[-1], maps) for columns in (16, 32, 64)]
-    return low + shared + tall
+    return low + [engine._tensor(128, columns, pieces[-1], maps) for columns in (16, 32, 64)]
 
 
 WINDOWS = "ANY", "UNIT_STRIDE", "POINTWISE"
@@ -54,7 +49,8 @@ OPTIONS = "-std=c++17", "-ftz=true", "--device-as-default-execution-space"
 # These calculate in double on purpose, for float arrays too: sums over pixels, and a few numbers
 # for each channel.
 IN_DOUBLE = re.compile(
-    "moments|sums|sum_gradients|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm"
+    "moments|sums|sum_gradients|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm|"
+    "through_norm"
 )
 ARITHMETIC_IN_DOUBLE = re.compile(r"\b(add|sub|mul|fma|div|sqrt|rcp|neg|max|min|setp)\.\S*f64")
 

@@ -50,6 +50,8 @@ CASES = [
     Case((2, 6, 5, 3), (3, 3, 3, 16), padding=1),
     Case((1, 7, 5, 5), (2, 2, 5, 70), padding=1),
     Case((2, 13, 12, 4), (1, 1, 4, 4)),
+    Case((3, 7, 5, 36), (1, 1, 36, 12)),
+    Case((1, 5, 13, 7), (1, 1, 7, 3)),
 ]
 
 ENGINES: dict[str, dict[str, Any]] = {"fp32": {}, "tf32": {"has_tf32": True}}
@@ -170,23 +172,13 @@ def test_norm_relu_conv2d_in_float64(case: Case, name: str) -> None:
     assert_close(actual(case, arrays, kernels), expected(case, arrays, "fp64"), 1e-12)
 
 
-TILES = [
-    (rows, width, parts)
-    for rows in (64, 128)
-    for width in (16, 32, 64)
-    for parts in (1, 2, 4)
-    if 8 * parts <= width and (rows == 64 or parts == 1)
-]
-"""Rows and columns of all tiles of tensor cores, and how many parts of a block share them."""
-
-
-@pytest.mark.parametrize("tile", TILES)
-@pytest.mark.parametrize("case", [CASES[0], CASES[2]], ids=str)
+@pytest.mark.parametrize("rows", [64, 128])
+@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[7]], ids=str)
 def test_every_tensor_core_engine(
-    case: Case, tile: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+    case: Case, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, width, parts = tile
-    chosen = engine._tensor(rows, width, 4, parts=parts)
+    chosen = engine._tensor(rows, width, 4)
     monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_, **__: chosen)
     kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
     arrays = case.arrays()
@@ -224,18 +216,9 @@ def test_pieces_of_four_only_where_aligned() -> None:
 def test_large_products_take_tall_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minran.backend.gpu.launch._device", EmulatedDevice(has_tf32=True))
     assert engine.choose(np.float32, 131072, 16, 4).rows == 128
+    assert engine.choose(np.float32, 8192, 64, 4).rows == 64
     assert engine.choose(np.float32, 131072, 16, 1).rows == 64
     assert engine.choose(np.float64, 131072, 16, 4).name == "Simt<double, 64, 16>"
-
-
-def test_many_threads_share_the_tiles_of_small_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minran.backend.gpu.launch._device", EmulatedDevice(has_tf32=True))
-    shared = engine.choose(np.float32, 8192, 64, 4)
-    assert (shared.name, shared.threads) == ("Tf32<64, 64, 32, 4>", 512)
-    assert engine.choose(np.float32, 8192, 64, 1).parts == 1
-    assert engine.choose(np.float32, 32768, 32, 4).parts == 2
-    for rows in (1, 8192, 2**20):
-        assert engine.choose(np.float32, rows, 16, 4, sliced=True).parts <= 2
 
 
 def test_precision_is_checked() -> None:

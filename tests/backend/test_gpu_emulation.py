@@ -68,12 +68,25 @@ def run_fused(kernels: Any) -> Any:
     return *moments, *gradients
 
 
-def run_shared_tile(kernels: Any) -> Any:
-    """Tensor cores whose warps share a tile; whole numbers, which are not rounded."""
-    if kernels is not cpu:
-        kernels.device.has_tf32 = True
-    x, w = np.rint(4 * noise((2, 9, 7, 16))), np.rint(4 * noise((3, 3, 16, 40)))
-    return (kernels.conv2d(x, w, (1, 1), (1, 1), 1),)
+def run_through_norm(kernels: Any) -> Any:
+    """A pointwise convolution to fewer channels: back through the batch norm in one launch."""
+    x, w, gy = noise((3, 9, 7, 20)), noise((1, 1, 20, 4)), noise((3, 9, 7, 4))
+    gamma, beta, mean = 1 + noise((20,)) / 9, noise((20,)), noise((20,)).astype(np.float64)
+    norm = gamma, beta, mean, 1 + mean**2
+    return kernels.norm_relu_conv2d_backward(
+        gy, x, norm, w, 1, 0, lambda *sums: (*sums, x.size // x.shape[3]), x
+    )
+
+
+def run_sigmoid_gate(kernels: Any) -> Any:
+    """A sigmoid and a gate, in one kernel where there is one."""
+    x, trunk, gy = noise((2, 3, 5, 4)), noise((2, 3, 5, 4)) + 1, noise((2, 3, 5, 4)) + 2
+    if hasattr(kernels, "sigmoid_gate"):
+        h = kernels.sigmoid_gate(x, trunk, True)
+        return h, *kernels.sigmoid_gate_backward(gy, x, trunk, True)
+    mask = kernels.sigmoid(x)
+    gmask, gtrunk = kernels.gate_backward(gy, mask, trunk, True)
+    return kernels.gate(mask, trunk, True), kernels.sigmoid_backward(gmask, mask), gtrunk
 
 
 def run_max_pool(kernels: Any) -> Any:
@@ -121,22 +134,6 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "",
     ),
     "one pair of tiles for two steps": (run_conv, "turn ^= 1", "turn ^= 0"),
-    "tiles that are overwritten while others multiply": (
-        run_shared_tile,
-        "__syncthreads();  // everybody is done with the memory",
-        "",
-    ),
-    "parts that are not there yet": (
-        run_shared_tile,
-        "__syncthreads();  // all parts are there",
-        "",
-    ),
-    "a part forgotten": (run_shared_tile, "other < PARTS; other++", "other < PARTS - 1; other++"),
-    "each part with the steps of the first": (
-        run_shared_tile,
-        "part() * (DEPTH / PARTS) + step",
-        "step",
-    ),
     "missing barrier in the tree over rows": (
         run_global_pool,
         "__syncthreads();\n    if (row < half)",
@@ -224,6 +221,47 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "if (++p.row == rows) p.row = 0;",
     ),
     "what has arrived before forgotten": (run_fused, "if (earlier) sum =", "if (false) sum ="),
+    "what has arrived before forgotten on the way through the norm": (
+        run_through_norm,
+        "if (earlier) more =",
+        "if (false) more =",
+    ),
+    "ReLU forgotten on the way through the norm": (
+        run_through_norm,
+        "const T g = passes ?",
+        "const T g = passes || true ?",
+    ),
+    "the variance forgotten on the way through the norm": (
+        run_through_norm,
+        "slope[j] = T(-factor * along);",
+        "slope[j] = 0;",
+    ),
+    "the mean forgotten on the way through the norm": (
+        run_through_norm,
+        "along - gbeta[c]));",
+        "along));",
+    ),
+    "a mean not subtracted on the way through the norm": (
+        run_through_norm,
+        "(in.number[e] - middle.number[e])",
+        "(in.number[e] + middle.number[e])",
+    ),
+    "a tile one row too long on the way through the norm": (
+        run_through_norm,
+        "if (pixel >= N * H * W) continue;\n      const int index",
+        "if (pixel > N * H * W) continue;\n      const int index",
+    ),
+    "the mask not squeezed": (run_sigmoid_gate, "(one + logistic(x)) * trunk", "(one + x) * trunk"),
+    "the sigmoid's slope forgotten": (
+        run_sigmoid_gate,
+        "gradient * weight * (1 - weight)",
+        "gradient",
+    ),
+    "the trunk's gradient without the 1": (
+        run_sigmoid_gate,
+        "g.number[e] * (one + weight)",
+        "g.number[e] * (one * weight)",
+    ),
     "slice forgotten": (
         run_filter_gradient,
         "index < size && slice < count;",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from emulation import DeviceArray, EmulatedBackend, Library, RemoteDevice
 
-from minran import backend, ops
+from minran import backend, nn, ops
 from minran.autograd import Tensor, no_grad, tensor
 from minran.models import create_model
 from minran.optim import SGD
@@ -20,6 +20,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "pre-activation": {},
     "channel attention": {"attention": "channel"},
     "spatial attention, no skip of the gate": {"attention": "spatial", "learning": "naive"},
+    "no skip of the gate": {"learning": "naive"},
     "ResNeXt": {"unit": "resnext", "groups": 4},
     "Inception": {"unit": "inception"},
     "local mask": {"mask": "local"},
@@ -71,6 +72,22 @@ def test_training_as_on_the_cpu(device: Any, network: str, monkeypatch: pytest.M
     assert device_state.keys() == state.keys()
     for name, array in state.items():
         np.testing.assert_allclose(device_state[name], array, rtol=0, atol=1e-9, err_msg=name)
+
+
+def test_a_mask_is_there_for_who_observes(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its sigmoid and the gate are one launch."""
+    monkeypatch.setattr(backend, "_current", device)
+    model, x = build({}), tensor(pictures(np.random.default_rng(0))[0])
+    ran: list[type] = []
+    monkeypatch.setattr(
+        nn.Sigmoid, "forward", lambda _, x: (ran.append(nn.Sigmoid), ops.sigmoid(x))[1]
+    )
+    alone = model(x).numpy()
+    assert not ran
+    with nn.observe(lambda module, inputs, output: None):
+        observed = model(x).numpy()
+    assert ran
+    np.testing.assert_allclose(observed, alone, rtol=1e-12)
 
 
 def test_weights_move_between_backends(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:

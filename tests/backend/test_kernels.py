@@ -312,6 +312,16 @@ def torch_gate(mask, trunk, residual):
     return (1 + mask) * trunk if residual else mask * trunk
 
 
+def run_sigmoid_gate(k, gy, x, trunk, residual):
+    if not hasattr(k.module, "sigmoid_gate"):
+        pytest.skip("a kernel that a backend may leave out")
+    return k.sigmoid_gate(x, trunk, residual), k.sigmoid_gate_backward(gy, x, trunk, residual)
+
+
+def torch_sigmoid_gate(x, trunk, residual):
+    return torch_gate(x.sigmoid(), trunk, residual)
+
+
 def run_cross_entropy(k, gy, logits, kind):
     targets = _targets(logits.shape, kind).astype(logits.dtype)
     loss, log_probabilities = k.cross_entropy(logits, targets)
@@ -416,6 +426,8 @@ CASES = [
     Case(run_spatial_attention, torch_spatial_attention, ((2, 1, 1, 3),), (0.5,)),
     Case(run_gate, torch_gate, ((2, 3, 5, 4),) * 2, (True,)),
     Case(run_gate, torch_gate, ((2, 3, 5, 4),) * 2, (False,)),
+    Case(run_sigmoid_gate, torch_sigmoid_gate, ((2, 3, 5, 4),) * 2, (True,)),
+    Case(run_sigmoid_gate, torch_sigmoid_gate, ((1, 5, 3, 7),) * 2, (False,)),
     Case(run_softmax, lambda x: x.softmax(-1), ((5, 7),)),
     Case(run_softmax, lambda x: x.softmax(-1), ((2, 3, 1, 4),)),
     Case(run_log_softmax, lambda x: x.log_softmax(-1), ((5, 7),)),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgba
 
 from minran.inspect.picture import Picture, darkened
 from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
@@ -20,7 +21,7 @@ def figure_of_all() -> Picture:
     figure, colours = new_figure(6, 2, dark=False), theme()
     left, middle, right = figure.subplots(1, 3)
     dress(left, colours, "Loss", "step", "cross-entropy")
-    left.plot([1, 2], color=colours.line(0), label="with masks")
+    left.plot([1, 2], "o-", color=colours.line(0), label="with masks")
     left.annotate("here", (0, 1), (1, 1), color=colours.text, arrowprops={"color": colours.faint})
     legend(left, colours)
     drawn = show(middle, np.eye(4), colours, "mask M", cmap="Blues")
@@ -73,15 +74,18 @@ def test_dark_colours_are_lent() -> None:
     left, middle, right = figure.axes[:3]
     look = {
         "line": left.lines[0].get_color,
+        "marker": left.lines[0].get_markerfacecolor,
         "bar": lambda: right.patches[1].get_facecolor(),
         "title": left.title.get_color if left.get_title() else left._left_title.get_color,
         "arrow": left.texts[0].arrow_patch.get_edgecolor,
         "on a map": middle.texts[0].get_color,
     }
     before = {name: get() for name, get in look.items()}
+    figure.draw_without_rendering()
     with darkened(figure):
         within = {name: get() for name, get in look.items()}
     assert {name: get() for name, get in look.items()} == before
+    assert within["line"] == within["marker"] == to_rgba(DARK.line(0))
     assert before["line"] == LIGHT.line(0) and before["on a map"] == LIGHT.text
     assert within.pop("on a map") == before["on a map"], "the map below it stays light"
     assert not [name for name, colour in within.items() if colour == before[name]]

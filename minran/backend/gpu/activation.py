@@ -54,6 +54,19 @@ def gate_backward(gy: Array, mask: Array, trunk: Array, residual: bool) -> tuple
     return gmask, _fill("gate_backward", gtrunk, (gy, mask, trunk, gmask), residual)
 
 
+def sigmoid_gate(x: Array, trunk: Array, residual: bool) -> Array:
+    """gate(sigmoid(x), trunk, residual): the mask M = sigmoid(x) is never stored."""
+    x, trunk = operands(x, trunk)
+    return _fill("sigmoid_gate", empty_like(trunk), (x, trunk), residual)
+
+
+def sigmoid_gate_backward(gy: Array, x: Array, trunk: Array, residual: bool) -> tuple[Array, Array]:
+    """gx = gy T M (1 - M), with M = sigmoid(x); gT as in `gate_backward`."""
+    gy, x, trunk = operands(gy, x, trunk)
+    gx, gtrunk = empty_like(gy), empty_like(gy)
+    return gx, _fill("sigmoid_gate_backward", gtrunk, (gy, x, trunk, gx), residual)
+
+
 def channel_attention(x: Array, eps: float) -> tuple[Array, Array]:
     """Eq. 5: y = x / norm, norm = sqrt(sum_c x^2 + eps): (N, H, W, C), (N, H, W, 1)."""
     x = operand(x)

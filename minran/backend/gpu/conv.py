@@ -40,8 +40,8 @@ Affine = Sequence[Array | None]
 
 NO_NORM: Affine = (None, None, None)
 
-SLICED_BLOCKS = 1536
-"""How many blocks the filters' gradient should have: small ones, of which a GPU holds many."""
+SLICED_THREADS = 132 * 384
+"""How many threads the filters' gradient should have: as many as an H100 holds at once."""
 
 
 def conv2d(x: Array, w: Array, stride: Pair, padding: Pair, groups: int) -> Array:
@@ -95,20 +95,26 @@ def norm_relu_conv2d_backward(
 
     gx = a (g - gbeta/count - xhat ggamma/count) + earlier, with the sums of the whole batch,
     `whole(ggamma, gbeta)`, and a = gamma inv_std; g is the gradient at the norm's result, already
-    cut by the ReLU, and is overwritten with gx.
+    cut by the ReLU, and is overwritten with gx. Or it is made twice, and never written, where the
+    convolution is pointwise and gy not larger than x.
     """
     x, gy, earlier = operands(x, gy, earlier)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     mean, inv_std = operands(*norm[2:4], dtype=np.float64)
     affine = scale_and_shift(gamma, beta, mean, inv_std, *norm[4:])
     window = (stride, stride), (padding, padding), 1
+    twice = _window(w, window) == "POINTWISE" and gy.size <= x.size
     gw, slices, filters = _filter_gradient(gy, x, w, window, affine)
     with launch.device().concurrently(filters):
-        g, tiles = _input_gradient(gy, x, w, window, affine)
+        g, tiles = _input_gradient(gy, x, w, window, affine, only_sums=twice)
     ggamma, gbeta, *gradients = _sum_gradients(w, slices, (mean, inv_std), tiles)
     of_gamma, of_beta, count = whole(ggamma, gbeta)
     vectors = mean, inv_std, of_gamma, of_beta
-    return input_gradient(g, x, None, gamma, vectors, count, g, earlier), gw, *gradients
+    if twice:
+        gx = _through_norm(gy, x, w, window, affine, vectors, count, earlier)
+    else:
+        gx = input_gradient(g, x, None, gamma, vectors, count, g, earlier)
+    return gx, gw, *gradients
 
 
 def linear(x: Array, w: Array) -> Array:
@@ -162,19 +168,48 @@ def _forward(
 
 
 def _input_gradient(
-    gy: Array, x: Array, w: Array, window: Window, norm: Affine | None = None
-) -> tuple[Array, Array | None]:
+    gy: Array,
+    x: Array,
+    w: Array,
+    window: Window,
+    norm: Affine | None = None,
+    only_sums: bool = False,
+) -> tuple[Array | None, Array | None]:
     """gx. Or, with `norm`, what arrives before its ReLU, and its sums over tiles (tiles, 2, C)."""
-    gx, groups = empty_like(x), window[2]
-    affine = norm or NO_NORM
-    pixels, inputs = x.size // x.shape[3], x.shape[3]
-    engine = choose(x.dtype, pixels, inputs // groups, _piece(groups, w, x, gy, *affine))
-    engine = _known(engine, w, window, affine, "UNIT_STRIDE")
-    tiles = engine.tiles(pixels, inputs // groups)
-    parts = empty((tiles[0], 2, inputs), w.dtype) if norm else None
+    gx, affine = None if only_sums else empty_like(x), norm or NO_NORM
+    engine, tiles = _engine_of_inputs(gy, x, w, window, affine)
+    parts = empty((tiles[0], 2, x.shape[3]), w.dtype) if norm else None
     args = gy, w, x, *affine, gx, parts, *_sizes(x, w, gy, window)
-    engine.launch("conv_input", (*tiles, groups), *args)
+    engine.launch("conv_input", (*tiles, window[2]), *args)
     return gx, parts
+
+
+def _through_norm(
+    gy: Array,
+    x: Array,
+    w: Array,
+    window: Window,
+    affine: Affine,
+    vectors: Vectors,
+    count: int | None,
+    earlier: Array | None,
+) -> Array:
+    """gx + earlier, where `conv_input` has left the sums alone; vectors as in `input_gradient`."""
+    gx, vectors = empty_like(x), operands(*vectors, dtype=np.float64)
+    engine, tiles = _engine_of_inputs(gy, x, w, window, affine, earlier)
+    args = gy, w, x, *affine, *vectors, earlier, gx, w.dtype.type(1 / count if count else 0)
+    engine.launch("conv_input_through_norm", tiles, *args, *_sizes(x, w, gy, window))
+    return gx
+
+
+def _engine_of_inputs(
+    gy: Array, x: Array, w: Array, window: Window, norm: Affine, *more: Array | None
+) -> tuple[Engine, tuple[int, int]]:
+    """What computes a gradient at x, and the tiles of each group."""
+    pixels, inputs = x.size // x.shape[3], x.shape[3] // window[2]
+    engine = choose(x.dtype, pixels, inputs, _piece(window[2], w, x, gy, *norm, *more))
+    engine = _known(engine, w, window, norm, "UNIT_STRIDE")
+    return engine, engine.tiles(pixels, inputs)
 
 
 def _filter_gradient(
@@ -191,7 +226,7 @@ def _filter_gradient(
     engine = choose(x.dtype, taps, outputs // groups, piece, sliced=True)
     engine = _known(engine, w, window, norm)
     tiles = engine.tiles(taps, outputs // groups)
-    slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups * engine.parts, pixels)
+    slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups * engine.threads, pixels)
     parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
     args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
     run = partial(engine.launch, "conv_filters", (*tiles, slices * groups), *args)
@@ -223,13 +258,13 @@ def _sum_gradients(
     return sums
 
 
-def slices_of(tiles: int, pixels: int) -> tuple[int, int]:
-    """Into how many slices of how many pixels the sums of `tiles` tiles are cut.
+def slices_of(threads: int, pixels: int) -> tuple[int, int]:
+    """Into how many slices of how many pixels sums are cut that take so many threads uncut.
 
-    Enough to have SLICED_BLOCKS blocks, but each with 128 pixels or more. The sizes alone decide,
-    never the GPU: the order of the sums is the same everywhere.
+    Enough for SLICED_THREADS and no more, as each is written and read; but with 128 pixels or more.
+    The sizes alone decide, never the GPU: the order of the sums is the same everywhere.
     """
-    wanted = max(1, min(SLICED_BLOCKS // tiles, pixels // 128))
+    wanted = max(1, min(SLICED_THREADS // threads, pixels // 128))
     slice_pixels = ceil_divide(pixels, wanted)
     return ceil_divide(pixels, slice_pixels), slice_pixels
 
@@ -238,11 +273,16 @@ def _known(
     engine: Engine, w: Array, window: Window, norm: Affine, unit_stride: str = "ANY"
 ) -> Engine:
     """`engine` for what is known of the windows; `unit_stride`: if they move by one pixel."""
-    engine = replace(engine, normed=norm[0] is not None)
+    known = _window(w, window)
+    known = unit_stride if known == "UNIT_STRIDE" else known
+    return replace(engine, normed=norm[0] is not None, window=known)
+
+
+def _window(w: Array, window: Window) -> str:
+    """What is known of the windows, as conv_views.cuh calls it."""
     if window[0] != (1, 1):
-        return engine
-    pointwise = w.shape[:2] == (1, 1) and window[1] == (0, 0)
-    return replace(engine, window="POINTWISE" if pointwise else unit_stride)
+        return "ANY"
+    return "POINTWISE" if w.shape[:2] == (1, 1) and window[1] == (0, 0) else "UNIT_STRIDE"
 
 
 def _piece(groups: int, w: Array, x: Array, *others: Array | None) -> int:

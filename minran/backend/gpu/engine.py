@@ -12,17 +12,16 @@ from minran.errors import BackendError, expect, pip_install
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
-THREADS = 65536
-"""How many threads a product should have, at least, to keep a large GPU busy."""
+BLOCKS = 512
+"""How many blocks a product should have, at least, to keep a large GPU busy."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once.
 
-    `maps` is how those are stored, in C++, `window` what the kernel may know of the windows,
-    `normed` whether a batch norm and a ReLU come first, and `parts` among how many groups of a
-    block's threads each step of k is shared.
+    `maps` is how those are stored, in C++, `window` what the kernel may know of the windows, and
+    `normed` whether a batch norm and a ReLU come first.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Engine:
     maps: str = "float"
     window: str = "ANY"
     normed: bool = False
-    parts: int = 1
 
     @property
     def template(self) -> str:
@@ -53,17 +51,12 @@ def _simt(number: str, columns: int, piece: int) -> Engine:
     return Engine(f"Simt<{number}, 64, {columns}>", 64, columns, 256, piece, number)
 
 
-def _tensor(rows: int, columns: int, piece: int, maps: str = "float", parts: int = 1) -> Engine:
+def _tensor(rows: int, columns: int, piece: int, maps: str = "float") -> Engine:
     name = "Bf16" if maps == BFLOAT16 else "Tf32"
     # Low tiles serve products with few blocks, which mostly wait for the memory: larger steps.
-    # Where parts share a step, each has an instruction of the tensor cores in it, at least.
     depth = 32 if piece > 1 and (rows == 64 or name == "Bf16") else 16
-    if parts > 1:
-        depth = 16 * parts if name == "Bf16" else 32
-    sizes = rows, columns, depth, *[parts] * (parts > 1)
-    threads = parts * rows * columns // min(columns, 32)
-    name = f"{name}<{', '.join(map(str, sizes))}>"
-    return Engine(name, rows, columns, threads, piece, maps, parts=parts)
+    threads = rows * columns // min(columns, 32)
+    return Engine(f"{name}<{rows}, {columns}, {depth}>", rows, columns, threads, piece, maps)
 
 
 CONV = Program("conv.cu", real)
@@ -128,9 +121,8 @@ def _import_bfloat16() -> None:
 def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False) -> Engine:
     """The engine for a product of so many rows and columns; `sliced`: k is cut among blocks, too.
 
-    Narrow products get narrow tiles. Tall tiles use what they read more often; low ones give more
-    blocks. Where these are too few to keep a GPU busy, more threads share each, and a product
-    that is sliced needs fewer slices.
+    Narrow products get narrow tiles. Tall tiles use what they read more often; low and narrow
+    ones give more blocks, which a small product needs unless it is sliced.
     """
     maps = stored(dtype)
     if maps == "double":
@@ -140,14 +132,10 @@ def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False
 
     def enough(engine: Engine) -> bool:
         down, across = engine.tiles(rows, columns)
-        return down * across * engine.threads >= THREADS
+        return down * across >= BLOCKS
 
     width = 16 if columns <= 16 else 32 if columns <= 32 else 64
-    tall = _tensor(128, width, piece, maps)
-    if piece > 1 and enough(tall):
-        return tall
-    most = min(4, width // 8) if piece > 1 else 1
-    parts = most if sliced else 1
-    while parts < most and not enough(_tensor(64, width, piece, maps, parts)):
-        parts *= 2
-    return _tensor(64, width, piece, maps, parts)
+    height = 128 if piece > 1 and enough(_tensor(128, width, piece)) else 64
+    while height == 64 and width > 16 and not sliced and not enough(_tensor(64, width, piece)):
+        width //= 2
+    return _tensor(height, width, piece, maps)

@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
 
 // gx. Or, if NORMED, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
 // tile_sums gets for each tile of rows and each channel the sums of g and of g (x - centre):
-// (tiles, 2, C).
+// (tiles, 2, C), and g is written only if it is given.
 template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
           along[j + e] += out.number[e] * (in.number[e] - mean.number[e]);
         }
       }
-      few<NEXT>(gx + pixel * C + channel) = as<S>(out);
+      if (!NORMED || gx) few<NEXT>(gx + pixel * C + channel) = as<S>(out);
     }
   }
   if constexpr (!NORMED) return;
@@ -163,6 +163,59 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   T* sums = tile_sums + 2 * blockIdx.x * C + s.group * s.CG + column;
   store_columns(engine, sum, s.CG - column, sums);
   store_columns(engine, along, s.CG - column, sums + C);
+}
+
+// Once its sums are known, g of a pointwise convolution is made a second time and goes through the
+// batch norm at once: gy, with few channels, is read twice, and g never written.
+//   gx = scale (g - gbeta / count - xhat ggamma / count) + earlier    (see batch_norm_backward_input)
+//      = scale g + slope (x - centre) + level + earlier
+template <typename Engine, int PIECE, typename S, Window, bool>
+__global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
+    conv_input_through_norm(const S* gy, const Number<Engine>* w, const S* x,
+                            const Number<Engine>* scale, const Number<Engine>* shift,
+                            const Number<Engine>* centre, const double* mean,
+                            const double* inv_std, const double* ggamma, const double* gbeta,
+                            const S* earlier, S* gx, Number<Engine> per_count, CONV_SIZES) {
+  using T = Number<Engine>;
+  const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
+  __shared__ T slope[Engine::COLUMNS], level[Engine::COLUMNS];
+  for (int j = threadIdx.x; j < Engine::COLUMNS && column + j < C; j += Engine::THREADS) {
+    const int c = column + j;
+    const double along = inv_std[c] * ggamma[c], factor = scale[c] * per_count;
+    slope[j] = T(-factor * along);
+    level[j] = T(factor * ((mean[c] - centre[c]) * along - gbeta[c]));
+  }
+  Engine engine;
+  const Rows<S, AsTheyAre> pixels = {{}, gy, N * H * W, O, 0};
+  const Rows<T, AsTheyAre> filters = {{}, w, C, O, 0};
+  product<PIECE>(engine, pixels, filters, row, column, 0, O);
+
+  constexpr int NEXT = adjacent<Engine, PIECE>();
+#pragma unroll
+  for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
+    const int first = engine.column(j), channel = column + first;
+    if (channel >= C) continue;
+    const Norm<S, NEXT> norm({scale, shift, centre}, channel);
+    const Few<T, NEXT> middle = few<NEXT>(centre + channel);
+#pragma unroll
+    for (int i = 0; i < Engine::MY_ROWS; i++) {
+      const int pixel = row + engine.row(i);
+      if (pixel >= N * H * W) continue;
+      const int index = pixel * C + channel;
+      const Few<S, NEXT> in = few<NEXT>(x + index);
+      Few<S, NEXT> more = {};
+      if (earlier) more = few<NEXT>(earlier + index);
+      Few<T, NEXT> out;
+#pragma unroll
+      for (int e = 0; e < NEXT; e++) {
+        const bool passes = !(norm.normal(in.number[e], e) <= T(0));  // as NaN does
+        const T g = passes ? norm.scale.number[e] * engine.value(i, j + e) : T(0);
+        const T pull = slope[first + e] * (in.number[e] - middle.number[e]) + level[first + e];
+        out.number[e] = (per_count == 0 ? g : g + pull) + more.number[e];
+      }
+      few<NEXT>(gx + index) = as<S>(out);
+    }
+  }
 }
 
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
