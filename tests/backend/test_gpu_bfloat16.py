@@ -153,13 +153,13 @@ def _check_fused(case: fused.Case, precision: str, kernels: Any, on_a_gpu: bool 
         fused.assert_close(actual, {name: array}, allowed.get(name, 1e-5))
 
 
-@pytest.mark.parametrize("rows", [64, 128])
-@pytest.mark.parametrize("width", [16, 32, 64])
+@pytest.mark.parametrize("tile", fused.TILES)
 @pytest.mark.parametrize(("case", "piece"), [(0, 8), (2, 4)])
 def test_every_tensor_core_engine(
-    case: int, piece: int, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+    case: int, piece: int, tile: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = engine._tensor(rows, width, piece, "bfloat16")
+    rows, width, parts = tile
+    chosen = engine._tensor(rows, width, piece, "bfloat16", parts)
     assert chosen.name.startswith("Bf16")
     monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_, **__: chosen)
     kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))

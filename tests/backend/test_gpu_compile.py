@@ -29,7 +29,12 @@ def products(engines: list[engine.Engine]) -> tuple[str, ...]:
 
 def tensor_cores(maps: str, pieces: tuple[int, ...]) -> list[engine.Engine]:
     low = [engine._tensor(64, *sizes, maps) for sizes in product((16, 32, 64), pieces)]
-    return low + [engine._tensor(128, columns, pieces[-1], maps) for columns in (16, 32, 64)]
+    shared = [
+        engine._tensor(64, columns, pieces[-1], maps, parts)
+        for columns, parts in ((16, 2), (32, 2), (32, 4), (64, 2), (64, 4))
+    ]
+    tall = [engine._tensor(128, columns, pieces[-1], maps) for columns in (16, 32, 64)]
+    return low + shared + tall
 
 
 WINDOWS = "ANY", "UNIT_STRIDE", "POINTWISE"

@@ -172,13 +172,23 @@ def test_norm_relu_conv2d_in_float64(case: Case, name: str) -> None:
     assert_close(actual(case, arrays, kernels), expected(case, arrays, "fp64"), 1e-12)
 
 
-@pytest.mark.parametrize("rows", [64, 128])
-@pytest.mark.parametrize("width", [16, 32, 64])
+TILES = [
+    (rows, width, parts)
+    for rows in (64, 128)
+    for width in (16, 32, 64)
+    for parts in (1, 2, 4)
+    if 8 * parts <= width and (rows == 64 or parts == 1)
+]
+"""Rows and columns of all tiles of tensor cores, and how many parts of a block share them."""
+
+
+@pytest.mark.parametrize("tile", TILES)
 @pytest.mark.parametrize("case", [CASES[0], CASES[2], CASES[7]], ids=str)
 def test_every_tensor_core_engine(
-    case: Case, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+    case: Case, tile: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chosen = engine._tensor(rows, width, 4)
+    rows, width, parts = tile
+    chosen = engine._tensor(rows, width, 4, parts=parts)
     monkeypatch.setattr("minran.backend.gpu.conv.choose", lambda *_, **__: chosen)
     kernels = EmulatedBackend(EmulatedDevice(has_tf32=True))
     arrays = case.arrays()
@@ -216,9 +226,18 @@ def test_pieces_of_four_only_where_aligned() -> None:
 def test_large_products_take_tall_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("minran.backend.gpu.launch._device", EmulatedDevice(has_tf32=True))
     assert engine.choose(np.float32, 131072, 16, 4).rows == 128
-    assert engine.choose(np.float32, 8192, 64, 4).rows == 64
     assert engine.choose(np.float32, 131072, 16, 1).rows == 64
     assert engine.choose(np.float64, 131072, 16, 4).name == "Simt<double, 64, 16>"
+
+
+def test_many_threads_share_the_tiles_of_small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minran.backend.gpu.launch._device", EmulatedDevice(has_tf32=True))
+    shared = engine.choose(np.float32, 8192, 64, 4)
+    assert (shared.name, shared.threads) == ("Tf32<64, 64, 32, 4>", 512)
+    assert engine.choose(np.float32, 8192, 64, 1).parts == 1
+    assert engine.choose(np.float32, 32768, 32, 4).parts == 2
+    for rows in (1, 8192, 2**20):
+        assert engine.choose(np.float32, rows, 16, 4, sliced=True).parts <= 2
 
 
 def test_precision_is_checked() -> None:

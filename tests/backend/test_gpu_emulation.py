@@ -89,6 +89,14 @@ def run_sigmoid_gate(kernels: Any) -> Any:
     return kernels.gate(mask, trunk, True), kernels.sigmoid_backward(gmask, mask), gtrunk
 
 
+def run_shared_tile(kernels: Any) -> Any:
+    """Tensor cores whose warps share a tile; whole numbers, which are not rounded."""
+    if kernels is not cpu:
+        kernels.device.has_tf32 = True
+    x, w = np.rint(4 * noise((2, 9, 7, 16))), np.rint(4 * noise((3, 3, 16, 40)))
+    return (kernels.conv2d(x, w, (1, 1), (1, 1), 1),)
+
+
 def run_max_pool(kernels: Any) -> Any:
     x = np.round(noise((2, 7, 6, 3)))  # with ties
     y = kernels.max_pool2d(x, (3, 3), (2, 2), (1, 1), True)
@@ -134,6 +142,22 @@ BUGS: dict[str, tuple[Callable[..., Any], str, str]] = {
         "",
     ),
     "one pair of tiles for two steps": (run_conv, "turn ^= 1", "turn ^= 0"),
+    "tiles that are overwritten while others multiply": (
+        run_shared_tile,
+        "__syncthreads();  // everybody is done with the memory",
+        "",
+    ),
+    "parts that are not there yet": (
+        run_shared_tile,
+        "__syncthreads();  // all parts are there",
+        "",
+    ),
+    "a part forgotten": (run_shared_tile, "other < PARTS; other++", "other < PARTS - 1; other++"),
+    "each part with the steps of the first": (
+        run_shared_tile,
+        "part() * (DEPTH / PARTS) + step",
+        "step",
+    ),
     "missing barrier in the tree over rows": (
         run_global_pool,
         "__syncthreads();\n    if (row < half)",

@@ -43,10 +43,10 @@ def test_as_many_launches_as_a_profiler_saw(launches: list[static.Launch]) -> No
 
 def test_launches_and_bytes_stay_below_their_limits(launches: list[static.Launch]) -> None:
     assert len(launches) <= 760
-    assert sum(each.bytes for each in launches) <= 10.11e9
+    assert sum(each.bytes for each in launches) <= 9.78e9
     short = static.launches_of_step("attention56_cifar", 128, "bf16")
     assert len(short) <= 764
-    assert sum(each.bytes for each in short) <= 5.43e9
+    assert sum(each.bytes for each in short) <= 5.10e9
 
 
 def test_maps_are_read_and_written_once(launches: list[static.Launch]) -> None:
@@ -58,19 +58,19 @@ def test_maps_are_read_and_written_once(launches: list[static.Launch]) -> None:
 
 
 LIMITS = {
-    "conv_forward<Tf32<64, 16, 32>, 4,": 480,
-    "conv_forward<Tf32<128, 64, 16>, 4,": 235,
-    "conv_filters<Tf32<64, 64, 32>, 4,": 500,
-    "conv_input<Tf32<64, 16, 32>, 4,": 420,
-    "conv_input<Tf32<128, 64, 16>, 4,": 300,
-    "conv_input_through_norm<Tf32<128, 64, 16>, 4,": 120,
-    # As many steps of k or, 128 rows high, twice as many.
-    "conv_forward<Bf16<64, 16, 32>, 8,": 300,
-    "conv_forward<Bf16<128, 64, 32>, 8,": 180,
-    "conv_filters<Bf16<64, 64, 32>, 8,": 250,
-    "conv_input<Bf16<64, 16, 32>, 8,": 240,
-    "conv_input<Bf16<128, 64, 32>, 8,": 300,
-    "conv_input_through_norm<Bf16<128, 64, 32>, 8,": 120,
+    "conv_forward<Tf32<64, 64, 32, 4>, 4,": 150,
+    "conv_forward<Tf32<128, 64, 16>, 4,": 200,
+    "conv_filters<Tf32<64, 64, 32, 4>, 4,": 150,
+    "conv_input<Tf32<64, 64, 32, 4>, 4,": 150,
+    "conv_input<Tf32<128, 64, 16>, 4,": 280,
+    "conv_input_through_norm<Tf32<128, 64, 16>, 4,": 105,
+    # Twice as many steps of k.
+    "conv_forward<Bf16<64, 64, 64, 4>, 8,": 160,
+    "conv_forward<Bf16<128, 64, 32>, 8,": 170,
+    "conv_filters<Bf16<64, 64, 64, 4>, 8,": 140,
+    "conv_input<Bf16<64, 64, 64, 4>, 8,": 150,
+    "conv_input<Bf16<128, 64, 32>, 8,": 280,
+    "conv_input_through_norm<Bf16<128, 64, 32>, 8,": 95,
 }
 """Instructions of the main loop, with pieces of 16 bytes, whatever the windows are."""
 

@@ -40,7 +40,7 @@ Affine = Sequence[Array | None]
 
 NO_NORM: Affine = (None, None, None)
 
-SLICED_THREADS = 132 * 384
+SLICED_THREADS = 132 * 512
 """How many threads the filters' gradient should have: as many as an H100 holds at once."""
 
 

@@ -12,16 +12,17 @@ from minran.errors import BackendError, expect, pip_install
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
-BLOCKS = 512
-"""How many blocks a product should have, at least, to keep a large GPU busy."""
+THREADS = 65536
+"""How many threads a product should have, at least, to keep a large GPU busy."""
 
 
 @dataclass(frozen=True)
 class Engine:
     """A way to compute tiles of `rows` x `columns`, reading `piece` neighbours at once.
 
-    `maps` is how those are stored, in C++, `window` what the kernel may know of the windows, and
-    `normed` whether a batch norm and a ReLU come first.
+    `maps` is how those are stored, in C++, `window` what the kernel may know of the windows,
+    `normed` whether a batch norm and a ReLU come first, and `parts` among how many groups of a
+    block's threads each step of k is shared.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Engine:
     maps: str = "float"
     window: str = "ANY"
     normed: bool = False
+    parts: int = 1
 
     @property
     def template(self) -> str:
@@ -51,12 +53,17 @@ def _simt(number: str, columns: int, piece: int) -> Engine:
     return Engine(f"Simt<{number}, 64, {columns}>", 64, columns, 256, piece, number)
 
 
-def _tensor(rows: int, columns: int, piece: int, maps: str = "float") -> Engine:
+def _tensor(rows: int, columns: int, piece: int, maps: str = "float", parts: int = 1) -> Engine:
     name = "Bf16" if maps == BFLOAT16 else "Tf32"
     # Low tiles serve products with few blocks, which mostly wait for the memory: larger steps.
+    # Where parts share a step, each has an instruction of the tensor cores in it, at least.
     depth = 32 if piece > 1 and (rows == 64 or name == "Bf16") else 16
-    threads = rows * columns // min(columns, 32)
-    return Engine(f"{name}<{rows}, {columns}, {depth}>", rows, columns, threads, piece, maps)
+    if parts > 1:
+        depth = 16 * parts if name == "Bf16" else 32
+    sizes = rows, columns, depth, *[parts] * (parts > 1)
+    threads = parts * rows * columns // min(columns, 32)
+    name = f"{name}<{', '.join(map(str, sizes))}>"
+    return Engine(name, rows, columns, threads, piece, maps, parts=parts)
 
 
 CONV = Program("conv.cu", real)
@@ -121,8 +128,9 @@ def _import_bfloat16() -> None:
 def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False) -> Engine:
     """The engine for a product of so many rows and columns; `sliced`: k is cut among blocks, too.
 
-    Narrow products get narrow tiles. Tall tiles use what they read more often; low and narrow
-    ones give more blocks, which a small product needs unless it is sliced.
+    Narrow products get narrow tiles. Tall tiles use what they read more often; low ones give more
+    blocks. Where these are too few to keep a GPU busy, more threads share each, and a product
+    that is sliced needs fewer slices.
     """
     maps = stored(dtype)
     if maps == "double":
@@ -132,10 +140,14 @@ def choose(dtype: Any, rows: int, columns: int, piece: int, sliced: bool = False
 
     def enough(engine: Engine) -> bool:
         down, across = engine.tiles(rows, columns)
-        return down * across >= BLOCKS
+        return down * across * engine.threads >= THREADS
 
     width = 16 if columns <= 16 else 32 if columns <= 32 else 64
-    height = 128 if piece > 1 and enough(_tensor(128, width, piece)) else 64
-    while height == 64 and width > 16 and not sliced and not enough(_tensor(64, width, piece)):
-        width //= 2
-    return _tensor(height, width, piece, maps)
+    tall = _tensor(128, width, piece, maps)
+    if piece > 1 and enough(tall):
+        return tall
+    most = min(4, width // 8) if piece > 1 else 1
+    parts = most if sliced else 1
+    while parts < most and not enough(_tensor(64, width, piece, maps, parts)):
+        parts *= 2
+    return _tensor(64, width, piece, maps, parts)

@@ -135,8 +135,13 @@ def _steps(kernel: str, sizes: list[int]) -> int:
     channels = inputs if kernel.startswith("conv_forward") else outputs
     pixels = before[0] if before else 0  # of a slice
     k = pixels if kernel.startswith("conv_filters") else height * width * channels // groups
-    depth = re.search(r"(?:Tf32|Bf16)<\d+, \d+, (\d+)>", kernel)
-    return math.ceil(k / int(depth[1] if depth else 16))
+    return math.ceil(k / _depth_and_parts(kernel)[0])
+
+
+def _depth_and_parts(kernel: str) -> tuple[int, int]:
+    """Steps of k in shared memory, and among how many groups of warps a block shares them."""
+    found = re.search(r"<\d+, \d+, (\d+)(?:, (\d+))?>", kernel)
+    return (int(found[1]), int(found[2] or 1)) if found else (16, 1)
 
 
 @contextmanager
@@ -244,8 +249,8 @@ def seconds(each: Launch, found: dict[str, Loop], card: Card) -> float:
     bytes_ = each.bytes / card.bytes_per_second
     if each.instance not in found:
         return bytes_ + card.gap
-    depth = int(re.search(r"(\d+)>", each.instance)[1])  # type: ignore[index]
-    low = "Tf32" in each.instance and depth > 16
+    depth, parts = _depth_and_parts(each.instance)
+    low = "Tf32" in each.instance and depth > 16 and parts == 1
     together = (384 if low else 512) // each.threads
     here = min(together, math.ceil(each.blocks / card.multiprocessors))
     rounds = math.ceil(each.blocks / card.multiprocessors / here)

@@ -148,15 +148,21 @@ __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row,
                         int first, int last) {
   using LoaderA = Loader<Engine, ViewA, Engine::ROWS, PIECE>;
   using LoaderB = Loader<Engine, ViewB, Engine::COLUMNS, PIECE>;
-  __shared__ typename LoaderA::Tile a_tiles[2];
-  __shared__ typename LoaderB::Tile b_tiles[2];
+  struct Pair {
+    typename LoaderA::Tile a;
+    typename LoaderB::Tile b;
+  };
+  __shared__ union {
+    Pair tiles[2];
+    typename Engine::Joined joined;
+  } shared;
   LoaderA a_loader(a, row, first);
   LoaderB b_loader(b, column, first);
   a_loader.fetch(last);
   b_loader.fetch(last);
   for (int k = first, turn = 0; k < last; k += Engine::DEPTH, turn ^= 1) {
-    a_loader.put(a_tiles[turn]);
-    b_loader.put(b_tiles[turn]);
+    a_loader.put(shared.tiles[turn].a);
+    b_loader.put(shared.tiles[turn].b);
     __syncthreads();  // the tiles are complete, and everybody is done with the other pair
     if (k + Engine::DEPTH < last) {
       a_loader.move_on();
@@ -164,8 +170,9 @@ __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row,
       b_loader.move_on();
       b_loader.fetch(last);
     }
-    engine.multiply(a_tiles[turn], b_tiles[turn]);
+    engine.multiply(shared.tiles[turn].a, shared.tiles[turn].b);
   }
+  engine.join(shared.joined);
 }
 
 // The sums over the rows of a tile, for each column. On entry sums[j] is what this thread's own
@@ -209,6 +216,9 @@ struct Simt {
   static constexpr int TOGETHER = 2;  // blocks that shall fit a multiprocessor
   // Of neighbouring columns, those of one thread in the result.
   static constexpr int ADJACENT = 1;
+  // Each thread has the whole sums of its numbers.
+  struct Joined {};
+  __device__ void join(Joined&) {}
   // Rows of cells start in different banks of shared memory, thanks to an odd pitch.
   static constexpr int PADDING_ALONG_K = 1, PADDING_ALONG_LINES = 1;
 

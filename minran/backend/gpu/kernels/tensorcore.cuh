@@ -58,25 +58,30 @@ __device__ void load_matrices(unsigned* words, const void* row) {
 
 // A tile of ROWS x COLUMNS numbers, DEPTH steps of k at a time. Each warp of 32 threads owns 32 rows
 // and up to 32 columns of it: 2 fragments of 16 rows times up to 4 fragments of 8 columns. A tile
-// of 64 columns has two warps side by side.
-template <typename Cell_, int ROWS_, int COLUMNS_, int DEPTH_>
+// of 64 columns has two warps side by side. Where there are few tiles, PARTS such groups of warps
+// share one: each multiplies a part of every step, in the end they add up what they have (`join`),
+// and each keeps as many of the columns.
+template <typename Cell_, int ROWS_, int COLUMNS_, int DEPTH_, int PARTS = 1>
 struct TensorCores {
   using Number = float;
   using Cell = Cell_;
   static constexpr int ROWS = ROWS_, COLUMNS = COLUMNS_, DEPTH = DEPTH_;
-  static constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, THREADS = ROWS * COLUMNS / WIDTH;
-  static constexpr int MY_ROWS = 4, MY_COLUMNS = WIDTH / 4;
+  static constexpr int WIDTH = COLUMNS < 32 ? COLUMNS : 32, FRAGMENTS = WIDTH / 8;
+  static constexpr int GROUP = ROWS * COLUMNS / WIDTH, THREADS = PARTS * GROUP;
+  static constexpr int MY_FRAGMENTS = FRAGMENTS / PARTS;
+  static constexpr int MY_ROWS = 4, MY_COLUMNS = 2 * MY_FRAGMENTS;
+  static_assert(FRAGMENTS % PARTS == 0, "each part keeps as many columns");
   // Numbers of a word, and of a fragment along k.
   static constexpr int IN_WORD = 4 / sizeof(Cell), STEP = 8 * IN_WORD;
   // So many blocks shall fit a multiprocessor, which limits the registers of a thread. Threads of
-  // low tiles hold larger steps of TF32.
-  static constexpr int TOGETHER = (DEPTH * sizeof(Cell) > 64 ? 384 : 512) / THREADS;
+  // low tiles that are not shared hold larger steps of TF32.
+  static constexpr int TOGETHER = (DEPTH * sizeof(Cell) > 64 && PARTS == 1 ? 384 : 512) / THREADS;
   static constexpr int ADJACENT = 2;
   // With these pitches the 8 rows of a matrix lie in different banks; so do, of TF32, 8 lines (g)
   // times 4 steps (q).
   static constexpr int PADDING_ALONG_K = 16 / sizeof(Cell), PADDING_ALONG_LINES = 8;
 
-  float sums[2][WIDTH / 8][4] = {};
+  alignas(16) float sums[2][FRAGMENTS][4] = {};
 
   template <typename V, int COUNT>
   static __device__ Few<Cell, COUNT> round(const Few<V, COUNT>& numbers) {
@@ -90,8 +95,11 @@ struct TensorCores {
   static __device__ int q() { return threadIdx.x % 4; }
   static __device__ int top() { return threadIdx.x % ROWS / 32 * 32; }
   static __device__ int row(int i) { return top() + i / 2 * 16 + i % 2 * 8 + g(); }
-  static __device__ int left() { return threadIdx.x / ROWS * WIDTH; }
-  static __device__ int column(int j) { return left() + j / 2 * 8 + 2 * q() + j % 2; }
+  static __device__ int part() { return PARTS == 1 ? 0 : threadIdx.x / GROUP; }
+  static __device__ int left() { return threadIdx.x % GROUP / ROWS * WIDTH; }
+  static __device__ int column(int j) {
+    return left() + (part() * MY_FRAGMENTS + j / 2) * 8 + 2 * q() + j % 2;
+  }
   // Of the threads that own numbers of the same column, the how-manieth this is.
   static __device__ int share() { return threadIdx.x % ROWS / 4; }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
@@ -118,12 +126,13 @@ struct TensorCores {
   __device__ void multiply(const TileA& a, const TileB& b) {
     __syncwarp();  // the instructions want the whole warp, which loads may have parted
 #pragma unroll
-    for (int k = 0; k < DEPTH; k += STEP) {
+    for (int step = 0; step < DEPTH / PARTS; step += STEP) {
+      const int k = part() * (DEPTH / PARTS) + step;
       unsigned of_a[2][4], of_b[4];
 #pragma unroll
       for (int i = 0; i < 2; i++) load<false>(of_a[i], a, top() + 16 * i, k);
 #pragma unroll
-      for (int j = 0; j < WIDTH / 8; j++) {
+      for (int j = 0; j < FRAGMENTS; j++) {
         if (j % 2 == 0) load<true>(of_b, b, left() + 8 * j, k);
 #pragma unroll
         for (int i = 0; i < 2; i++)
@@ -131,9 +140,31 @@ struct TensorCores {
       }
     }
   }
+
+  // Adds up the parts, always in the same order, in memory that nobody needs any more.
+  using Joined = Few<float, 4>[PARTS][FRAGMENTS][GROUP];
+  __device__ void join(Joined& fragments) {
+    if (PARTS == 1) return;
+    const int place = threadIdx.x % GROUP;
+#pragma unroll
+    for (int i = 0; i < 2; i++) {
+      __syncthreads();  // everybody is done with the memory
+#pragma unroll
+      for (int j = 0; j < FRAGMENTS; j++) fragments[part()][j][place] = few<4>(sums[i][j]);
+      __syncthreads();  // all parts are there
+#pragma unroll
+      for (int j = 0; j < MY_FRAGMENTS; j++)
+#pragma unroll
+        for (int other = 0; other < PARTS; other++) {
+          const auto more = fragments[other][part() * MY_FRAGMENTS + j][place];
+#pragma unroll
+          for (int e = 0; e < 4; e++) sums[i][j][e] = (other ? sums[i][j][e] : 0) + more.number[e];
+        }
+    }
+  }
 };
 
-template <int ROWS, int COLUMNS, int DEPTH>
-using Tf32 = TensorCores<float, ROWS, COLUMNS, DEPTH>;
-template <int ROWS, int COLUMNS, int DEPTH>
-using Bf16 = TensorCores<bfloat16, ROWS, COLUMNS, DEPTH>;
+template <int ROWS, int COLUMNS, int DEPTH, int PARTS = 1>
+using Tf32 = TensorCores<float, ROWS, COLUMNS, DEPTH, PARTS>;
+template <int ROWS, int COLUMNS, int DEPTH, int PARTS = 1>
+using Bf16 = TensorCores<bfloat16, ROWS, COLUMNS, DEPTH, PARTS>;
