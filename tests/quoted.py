@@ -213,6 +213,24 @@ def live_page() -> Iterator[Quote]:
             yield f"median (medians of rounds) | {cells[0]} |", FRONT
 
 
+def longest(
+    loops: dict[str, Any], kernel: str, kind: str, tile: str, end: str, steps: int = 0
+) -> str:
+    """Of instances that begin so: a thread's most instructions, and how many groups share a step.
+
+    Of the loop as it is, or for so many steps of k.
+    """
+    start = re.escape(f"{kernel}<{kind}<{tile.replace('x', ', ')}, ")
+    form = re.compile(start + r"(\d+)(?:, (\d))?>, " + re.escape(end))
+    found = [
+        (row["instructions"] * (steps or int(it[1])) // int(it[1]), it[2])
+        for name, row in loops.items()
+        if (it := form.match(name))
+    ]
+    count, groups = max(found, key=lambda each: each[0], default=("", None))
+    return f"{count} ({groups})" if groups else f"{count}"
+
+
 def instructions() -> Iterator[Quote]:
     names = "static-before", "static-tf32", "static-bf16", "reckoned"
     before, now, short, reckoned = (
@@ -221,31 +239,22 @@ def instructions() -> Iterator[Quote]:
     step, loops = now["steps"][0], {row["instance"]: row for row in now["steps"][0]["loops"]}
     assert not any(row["spills"] for row in loops.values())
     for row in before["rows"]:
-        kernel, tile = row["kernel"], row["tile"].replace("x", ", ")
-        start = re.escape(f"{kernel}<Tf32<{tile}, ") + r"\d+>, 4, float, "
+        tile = row["tile"]
         *general, pointwise = (
-            [loop["instructions"] for name, loop in loops.items() if re.match(start + window, name)]
+            longest(loops, row["kernel"], "Tf32", tile, f"4, float, {window}")
             for window in ("ANY", "UNIT_STRIDE", "POINTWISE")
         )
         if pointwise:
-            most = max(general[1] or general[0])
-            cells = kernel, row["tile"], row["loop"], most, max(pointwise)
+            cells = row["kernel"], tile, row["loop"], general[1] or general[0], pointwise
             yield "| `{}` | {} | {} | {} | {} |".format(*cells), ON_A_GPU
     steps = loops | {row["instance"]: row for row in short["steps"][0]["loops"]}
     for kernel, tile in itertools.product(
         ("conv_forward", "conv_input", "conv_filters"), ("64x16", "64x64", "128x64")
     ):
-        cells = []
-        for kind, rest in ("Tf32", "4, float"), ("Bf16", "8, bfloat16"):
-            start = f"{kernel}<{kind}<{tile.replace('x', ', ')}, "
-            end = f">, {rest}, POINTWISE, true>"
-            cells += [
-                row["instructions"] * 32 // int(name.removeprefix(start).removesuffix(end))
-                for name, row in steps.items()
-                if name.startswith(start) and name.endswith(end)
-            ]
-        if cells:
-            yield f"| `{kernel}` | {tile} | {cells[0]} | {cells[1]} |", ON_A_GPU
+        ends = {"Tf32": "4, float, POINTWISE, true>", "Bf16": "8, bfloat16, POINTWISE, true>"}
+        tf32, bf16 = (longest(steps, kernel, kind, tile, end, 32) for kind, end in ends.items())
+        if tf32:
+            yield f"| `{kernel}` | {tile} | {tf32} | {bf16} |", ON_A_GPU
     assert not any(row["spills"] for row in steps.values())
     yield f"1,408 before, {step['launches']} now", ON_A_GPU
     sizes = step["bytes"] / 1e9, short["steps"][0]["bytes"] / 1e9
