@@ -231,6 +231,20 @@ def longest(
     return f"{count} ({groups})" if groups else f"{count}"
 
 
+def stages() -> Iterator[Quote]:
+    found = json.loads((RESULTS / "gpu" / "cp-async.json").read_text())["rows"]
+    half = len(found) // 2
+    for short, long in zip(found[half:], found[:half], strict=True):
+        assert short["variant"] == long["variant"]
+        cells = []
+        for row in long, short:
+            before, after = row["before"], row["after"]
+            of_as_many = after["instructions"] * before["products"] // after["products"]
+            cells += [f"{before['instructions']} ({before['registers']})"]
+            cells += [f"{of_as_many} ({after['registers']})"]
+        yield f"| {' | '.join(cells)} |", ON_A_GPU
+
+
 def instructions() -> Iterator[Quote]:
     names = "static-before", "static-tf32", "static-bf16", "reckoned"
     before, now, short, reckoned = (
@@ -661,6 +675,7 @@ def quotes() -> Iterator[Quote]:
         live_page,
         memory,
         instructions,
+        stages,
         speed,
         scaling_and_peers,
         cores,
