@@ -261,6 +261,8 @@ def test_the_files(table4, tmp_path) -> None:
     assert [cell["paper"] for cell in stored["cells"]] == [5.52, 6.48]
     assert stored["cells"][1]["verdict"] and "verdict" not in stored["cells"][0]
     assert stored["cells"][0]["seeds"] == [0, 1] and stored["reported_by"]["numpy"]
+    changed = f"{NANO.words}; changed: {', '.join(table4[0].changes)}"
+    assert table4[0].changes and stored["scale_is"] == changed and changed in page.read_text()
     assert "| encoder-decoder |" in page.read_text() and "table4.png" in page.read_text()
     assert picture.read_bytes()[:4] == b"\x89PNG"
 

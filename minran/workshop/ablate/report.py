@@ -66,7 +66,7 @@ def to_json(results: Results) -> dict[str, Any]:
         "measured": KINDS[ablation.kind],
         "scale": scale.name,
         "recipe": scale.recipe,
-        "scale_is": scale.words,
+        "scale_is": results.recipe_words,
         "compared_with": results.rows[0],
         "rule": RULE,
         "cells": cells,
@@ -101,7 +101,7 @@ def _head(results: Results) -> list[str]:
     return [
         ablation.title,
         ablation.question,
-        f"Ours ({scale.name}): {scale.words}. {unit[0].upper()}{unit[1:]}, "
+        f"Ours ({scale.name}): {results.recipe_words}. {unit[0].upper()}{unit[1:]}, "
         f"mean ± standard deviation of {seeds} seed(s).",
     ]
 

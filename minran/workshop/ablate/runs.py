@@ -26,13 +26,14 @@ Values = dict[str, dict[str, list[float]]]
 
 @dataclass(frozen=True)
 class Cell:
-    """One run: its place in the table, its seed, its recipe and its folder."""
+    """One run: row and column of the table, seed, recipe and folder; changes of all runs."""
 
     row: str
     column: str
     seed: int
     recipe: Recipe
     folder: Path
+    changes: tuple[str, ...] = ()
 
     @property
     def finished(self) -> bool:
@@ -66,7 +67,9 @@ def make_cells(
         recipe = load_recipe(scale.recipe, own)
         place = Path(scale.name, variant_name(base, recipe), f"seed-{seed}")
         recipe.name = place.as_posix()
-        cells.append(Cell(row.label, column.label, seed, recipe, Path(folder, place)))
+        cells.append(
+            Cell(row.label, column.label, seed, recipe, Path(folder, place), tuple(changes))
+        )
     return cells
 
 
@@ -140,6 +143,13 @@ class Results:
     parameters: dict[str, dict[str, int]]
     minutes: float = 0.0
     missing: list[str] = field(default_factory=list)
+    changes: tuple[str, ...] = ()
+
+    @property
+    def recipe_words(self) -> str:
+        """What the runs are: the scale's words, and what `--set` changed of it."""
+        words = self.scale.words
+        return f"{words}; changed: {', '.join(self.changes)}" if self.changes else words
 
     def sample(self, row: str, column: str) -> Sample | None:
         """Mean and spread over the seeds, None if no run is finished."""
@@ -173,6 +183,7 @@ def measure(
     nothing: Any = [{row: {} for row in rows} for _ in range(3)]
     results = Results(ablation, scale, rows, columns, *nothing)
     for cell in cells:
+        results.changes = cell.changes
         if not cell.finished:
             results.missing.append(str(cell))
             continue
