@@ -88,16 +88,14 @@ inspect.mask_figure(
 # correlated with the object.
 
 # %%
-print(
-    "stage  size     lowest to highest within an image   correlation with the object   negative in"
-)
+print("stage  size    highest - lowest in an image   correlation with the object   negative in")
 for attention in attentions:
     maps = attention.mask.mean(axis=3)
     large = inspect.resize_maps(maps, (32, 32))
     pairs = zip(large, test.masks, strict=True)
     r = np.array([np.corrcoef(values.ravel(), mask.ravel())[0, 1] for values, mask in pairs])
     size, span = f"{maps.shape[1]}×{maps.shape[2]}", np.ptp(maps, axis=(1, 2)).mean()
-    print(f"{attention.title[-1]:6} {size:8} {span:35.2f} {r.mean():29.2f} {np.mean(r < 0):13.0%}")
+    print(f"{attention.title[-1]:6} {size:7} {span:29.2f} {r.mean():29.2f} {np.mean(r < 0):13.0%}")
 
 # %% tags=["hide-input"]
 colours = theme()

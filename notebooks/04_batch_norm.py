@@ -171,7 +171,7 @@ y = norm(conv(tensor(images)))
 y.backward(rng.standard_normal(y.shape))
 w, gw = conv.weight.data.reshape(-1, 8), conv.weight.grad.reshape(-1, 8)
 cosine = (w * gw).sum(0) / np.linalg.norm(w, axis=0) / np.linalg.norm(gw, axis=0)
-print("cosine between each filter and its gradient:", cosine.round(6))
+print("largest cosine between a filter and its gradient:", f"{abs(cosine).max():.0e}")
 
 # %% [markdown]
 # ## 3 · The backward pass, step by step
@@ -615,8 +615,8 @@ for name, a, b in zip(("y", "gx", "ggamma", "gbeta"), one, two):
     print(f"{name:6s} one kernel against two: {abs(a - b).max():.1e}")
 
 active = (one[0] > 0).mean((0, 1, 2))
-shares = zip(beta.numpy().round(1).tolist(), active.round(2).tolist())
-print("share that passes, by beta:", dict(shares))
+print("beta               ", *(f"{value:5.1f}" for value in beta.numpy()))
+print("share that passes  ", *(f"{value:5.2f}" for value in active))
 
 # %% [markdown]
 # The CPU kernel goes one step further. It writes (4.9) as $g_{x} = a\, g + c_1 x + c_0$ with

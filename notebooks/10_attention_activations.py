@@ -299,7 +299,8 @@ for name, f in functions.items():
 
 # %%
 for channels in (64, 128, 256):
-    logits = tensor(np.random.default_rng(0).standard_normal((2, 16, 16, channels)))
+    numbers = np.random.default_rng(0).standard_normal((2, 16, 16, channels))
+    logits = tensor(numbers)
     gates = {name: 1 + f(logits).numpy() for name, f in functions.items()}
     words = "   ".join(f"{name} {gate.std() / gate.mean():.3f}" for name, gate in gates.items())
     print(f"{channels:3} channels, standard deviation over mean of 1 + M:   {words}")

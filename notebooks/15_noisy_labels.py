@@ -181,8 +181,8 @@ wrong = noisy != shapes.labels
 for name, model in (("fresh", fresh), ("trained on clean labels", trained)):
     norms = lengths(model, inputs, noisy)
     print(
-        f"{name:24} right labels {norms[~wrong].mean():.2f} each, wrong {norms[wrong].mean():.2f}; "
-        f"{norms[wrong].sum() / norms.sum():.0%} of all length comes from wrong labels"
+        f"{name:23} right labels {norms[~wrong].mean():.2f} each, wrong {norms[wrong].mean():.2f}; "
+        f"{norms[wrong].sum() / norms.sum():.0%} of all is of wrong ones"
     )
 
 # %% [markdown]
@@ -259,11 +259,11 @@ legend(panels[2], colours, loc="upper left")
 figure
 
 # %%
-for kind, (_, _, certainty, accuracy, learnt) in histories.items():
+print("labels      p of the class   test accuracy     lowest   wrong labels given back")
+for kind, (_, _, p, accuracy, learnt) in histories.items():
     print(
-        f"{kind:10} p of the class {certainty[0]:.2f} -> {certainty[-1]:.2f}; test accuracy "
-        f"{accuracy[0]:.1%} -> {accuracy[-1]:.1%}, lowest {accuracy.min():.1%}; "
-        f"wrong labels given back {learnt[0]:.1%} -> {learnt[-1]:.1%}"
+        f"{kind:10}  {p[0]:.2f} -> {p[-1]:.2f}     {accuracy[0]:.1%} -> {accuracy[-1]:.1%}   "
+        f"{accuracy.min():.1%}    {learnt[0]:.1%} -> {learnt[-1]:.1%}"
     )
 
 # %% [markdown]

@@ -263,7 +263,7 @@ for name in ("healthy", "norm before sigmoid"):
     mask = trace(module, x)["mask"].output.data
     logits = np.log(mask / (1 - mask))
     mean, std = logits.mean(axis=(0, 1, 2)), logits.std(axis=(0, 1, 2))
-    print(f"{name:20} mean of the logits, by channel: {mean.min():5.2f} to {mean.max():4.2f}; "
+    print(f"{name:19} logits, by channel: mean {mean.min():5.2f} to {mean.max():4.2f}, "
           f"standard deviation {std.min():.2f} to {std.max():.2f}")  # fmt: skip
 
 # %% [markdown]

@@ -129,8 +129,8 @@ for cin, cout, kernel in (*unit, (64, 64, 3), (1024, 1024, 3)):
     found = conv_intensity(pixels, cin, cout, kernel)
     words = f"{'left' if found < ridge else 'right'} of the ridge"
     if (cin, cout, kernel) in unit:
-        words += f"; {kernel**2 * cin * cout / whole_unit:.0%} of the unit's multiply-adds"
-    print(f"{kernel}x{kernel}, {cin:4} -> {cout:4} channels: {found:7.1f} FLOP per byte, {words}")
+        words += f"; {kernel**2 * cin * cout / whole_unit:.0%} of the unit's work"
+    print(f"{kernel}x{kernel}, {cin:4} -> {cout:4} channels: {found:5.1f} FLOP per byte, {words}")
 
 # %% [markdown]
 # In the narrow units of a CIFAR network, the 1x1 convolutions have a low intensity, and the 3x3
@@ -175,13 +175,14 @@ shown = {name: entry for name, entry in ordered.items() if entry.flops and entry
 roofline_figure(peak, bandwidth, shown)
 
 # %%
+print("share of            the step   FLOP per byte   of the ridge   the peak   the bandwidth")
 for name, entry in shown.items():
     intensity = entry.flops / entry.bytes
     print(
-        f"{name:28} {entry.seconds / whole:4.0%} of the step, {intensity:5.1f} FLOP per byte "
-        f"({'left' if intensity < ridge else 'right'} of the ridge), "
-        f"{entry.flops / entry.seconds / peak:4.0%} of the peak, "
-        f"{entry.bytes / entry.seconds / bandwidth:4.0%} of the bandwidth"
+        f"{name:25} {entry.seconds / whole:3.0%} {intensity:12.1f}      "
+        f"{'left' if intensity < ridge else 'right':12} "
+        f"{entry.flops / entry.seconds / peak:7.0%} "
+        f"{entry.bytes / entry.seconds / bandwidth:11.0%}"
     )
 
 # %% [markdown]

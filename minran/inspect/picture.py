@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 from minran.inspect.themes import DARK, LIGHT, PAGES, SYMBOLS
 
+DPI = 110
+
 
 class Picture(Figure):
     """A Figure that a notebook shows without pyplot; `savefig` writes it."""
@@ -27,7 +29,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=110)
+        self.savefig(buffer, format="png", dpi=DPI)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -53,8 +55,9 @@ class Picture(Figure):
 
     def _images(self) -> list[str]:
         """The figure as base64 PNG; where pages are made, in dark colours too."""
+        dpi, layout = self.dpi, self.get_layout_engine()
+        self.dpi = DPI  # letters of another resolution have other widths
         self.draw_without_rendering()
-        layout = self.get_layout_engine()
         self.set_layout_engine("none")  # all has its position: to find it takes most of the time
         try:
             images = [self._repr_png_()]
@@ -63,6 +66,7 @@ class Picture(Figure):
                     images.append(self._repr_png_())
         finally:
             self.set_layout_engine(layout)
+            self.dpi = dpi
         return [base64.b64encode(image).decode() for image in images]
 
     def savefig(self, *args: Any, **options: Any) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from minran.inspect.picture import Picture, darkened
-from minran.inspect.style import colour_bar, dress, legend, new_figure, show, theme
+from minran.inspect.picture import DPI, Picture, darkened
+from minran.inspect.style import colour_bar, dress, legend, new_figure, row_label, show, theme
 from minran.inspect.themes import DARK, LIGHT, ON_ANY, PAGES, SYMBOLS, in_colours, symbol_colour
 
 
@@ -40,6 +40,20 @@ def test_a_figure_says_what_is_seen() -> None:
     assert about["image/png"]["alt"] == figure.seen()
     figure.alt = "Both fall."
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"] == "Both fall."
+
+
+def test_it_is_laid_out_for_the_resolution_it_is_shown_at() -> None:
+    """At another one letters have other widths, and a long name would lose its first."""
+
+    def figure() -> Picture:
+        made = new_figure(9.2, 3.6, False)
+        for row, *_ in made.subplots(3, 8):
+            row_label(row, "pad, crop, mirror (the paper)", theme())
+        return made
+
+    data, _ = figure()._repr_mimebundle_()
+    assert base64.b64decode(data["image/png"]) == figure()._repr_png_()
+    assert figure().dpi != DPI
 
 
 def test_a_drawing_says_its_words() -> None:
