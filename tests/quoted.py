@@ -192,6 +192,13 @@ def equal_cost() -> Iterator[Quote]:
     yield f"the margins, {' and '.join(margins)} points", page
 
 
+def grading() -> Iterator[Quote]:
+    found = json.loads((RESULTS / "grading.json").read_text())
+    minutes = f"{found['seconds'] / 60:.0f} minutes"
+    yield f"took {minutes} on two cores with `--jobs {found['jobs']}`", "docs/teach/grading.md"
+    assert found["notebooks"] == 100
+
+
 def imagenet_recipes() -> Iterator[Quote]:
     folder, page = RESULTS / "imagenet-recipes", "docs/results/imagenet-recipes/README.md"
     peaks = []
@@ -684,6 +691,7 @@ def quotes() -> Iterator[Quote]:
         few_pictures,
         imagenet_recipes,
         equal_cost,
+        grading,
         live_page,
         memory,
         instructions,
