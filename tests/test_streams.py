@@ -229,9 +229,11 @@ def test_files_are_not_written_to_the_number_of_a_closed_stream(tmp_path: Path) 
     assert done.returncode == 0
 
 
-def in_terminal(tmp_path: Path, hangup: Any) -> tuple[subprocess.Popen[bytes], int]:
+def in_terminal(
+    tmp_path: Path, hangup: Any, epochs: int = 12
+) -> tuple[subprocess.Popen[bytes], int]:
     """Train for long in a terminal of its own, up to the first reading of the bar there."""
-    (tmp_path / "long.toml").write_text(TINY.replace("epochs = 2", "epochs = 12"))
+    (tmp_path / "long.toml").write_text(TINY.replace("epochs = 2", f"epochs = {epochs}"))
     master, slave = pty.openpty()
     termios.tcsetwinsize(master, (24, 80))  # a bar has no room in a terminal of no size
 
@@ -273,7 +275,9 @@ def test_a_terminal_closes(tmp_path: Path) -> None:
 
 
 def test_a_terminal_shows_a_bar_and_lines(tmp_path: Path) -> None:
-    child, master = in_terminal(tmp_path, signal.SIG_DFL)
+    child, master = in_terminal(
+        tmp_path, signal.SIG_DFL, epochs=1000
+    )  # not over when it is told to stop
     shown, deadline = b"", time.monotonic() + TIME_LIMIT
     while b"epoch   3" not in shown and time.monotonic() < deadline:
         shown += os.read(master, 1000)
