@@ -33,7 +33,7 @@ from outputs import gist, of_a_task
 FILES = sorted(Path(__file__).parent.glob("[0-9][0-9]*_*.py"))
 FACTOR = 5
 """So many times the seconds that a notebook declares (on a quiet machine) it may take: CI runs two
-at once, and one of its machines took 1.8 times as long as another."""
+at once, and not every machine of its is as fast."""
 AT_LEAST = 10.0
 """Declared seconds below this are not told apart from the noise of a busy machine."""
 

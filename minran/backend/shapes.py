@@ -83,7 +83,10 @@ class Ledger:
             self._buffers.update((cut.stop - cut.start) * size for size in each)
 
     def slices(self, x: Array, w: Array, y: Array) -> None:
-        """Note the parts of a gradient of filters on a GPU, which are added up (`gpu/conv`)."""
+        """Note the parts of a gradient of filters on a GPU, which are added up (`gpu/conv`).
+
+        At most so many: for the engine with the fewest threads, and so the most parts.
+        """
         taps, outputs, pixels = math.prod(w.shape[:3]), w.shape[3], math.prod(y.shape[:3])
         threads = math.ceil(taps / 64) * math.ceil(outputs / 32) * 64
         count, _ = slices_of(threads, pixels)

@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 
 from minran.inspect.themes import DARK, LIGHT, PAGES, SYMBOLS
 
-DPI = 110
-
 
 class Picture(Figure):
     """A Figure that a notebook shows without pyplot; `savefig` writes it."""
@@ -29,7 +27,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=DPI)
+        self.savefig(buffer, format="png", dpi=110)
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -55,18 +53,17 @@ class Picture(Figure):
 
     def _images(self) -> list[str]:
         """The figure as base64 PNG; where pages are made, in dark colours too."""
-        dpi, layout = self.dpi, self.get_layout_engine()
-        self.dpi = DPI  # letters of another resolution have other widths
-        self.draw_without_rendering()
-        self.set_layout_engine("none")  # all has its position: to find it takes most of the time
-        try:
-            images = [self._repr_png_()]
-            if os.environ.get(PAGES):
+        images = [self._repr_png_()]
+        if os.environ.get(PAGES):
+            layout = self.get_layout_engine()
+            self.set_layout_engine(
+                "none"
+            )  # all has its position: to find it takes most of the time
+            try:
                 with darkened(self):
                     images.append(self._repr_png_())
-        finally:
-            self.set_layout_engine(layout)
-            self.dpi = dpi
+            finally:
+                self.set_layout_engine(layout)
         return [base64.b64encode(image).decode() for image in images]
 
     def savefig(self, *args: Any, **options: Any) -> None:

@@ -89,16 +89,19 @@ def norm_relu_conv2d(
 
 
 class SigmoidGate(Gate):
-    """H = (1 + M) T (residual) or H = M T (naive), with M = sigmoid(x), which is never stored."""
+    """H = (1 + M) T (residual) or H = M T (naive), with M = sigmoid(x), which is never stored.
+
+    x and T: (N, H, W, C), and so is H. gx = gH T M (1 - M); gT as in `Gate`.
+    """
 
     def forward(self, x: Array, trunk: Array) -> Array:
         checks.expect_gate(x, trunk)
-        self.mask, self.trunk = x, trunk
+        self.logits, self.trunk = x, trunk
         return backend.current().sigmoid_gate(x, trunk, self.residual)
 
     def backward(self, gy: Array) -> tuple[Array, Array]:
         kernel = backend.current().sigmoid_gate_backward
-        return kernel(gy, self.mask, self.trunk, self.residual)  # type: ignore[no-any-return]
+        return kernel(gy, self.logits, self.trunk, self.residual)  # type: ignore[no-any-return]
 
 
 def _check_conv(x: Array, w: Array, residual: Array | None, stride: int, padding: int) -> None:

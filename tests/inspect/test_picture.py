@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
+from matplotlib.image import imread
 
-from minran.inspect.picture import DPI, Picture, darkened
+from minran.inspect.picture import Picture, darkened
 from minran.inspect.style import colour_bar, dress, legend, new_figure, row_label, show, theme
 from minran.inspect.themes import DARK, LIGHT, ON_ANY, PAGES, SYMBOLS, in_colours, symbol_colour
 
@@ -42,18 +43,23 @@ def test_a_figure_says_what_is_seen() -> None:
     assert figure._repr_mimebundle_()[1]["image/png"]["alt"] == "Both fall."
 
 
-def test_it_is_laid_out_for_the_resolution_it_is_shown_at() -> None:
-    """At another one letters have other widths, and a long name would lose its first."""
+def test_light_and_dark_have_one_layout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the resolution that is shown: letters of another one have other widths."""
+    figure, positions = new_figure(9.2, 3.6, False), []
+    for row, *_ in figure.subplots(3, 8):
+        row_label(row, "pad, crop, mirror (the paper)", theme())
+    layout, png = figure.get_layout_engine(), figure._repr_png_
 
-    def figure() -> Picture:
-        made = new_figure(9.2, 3.6, False)
-        for row, *_ in made.subplots(3, 8):
-            row_label(row, "pad, crop, mirror (the paper)", theme())
-        return made
+    def drawn() -> bytes:
+        data = png()
+        positions.append(figure.axes[0].get_position().bounds)
+        return data
 
-    data, _ = figure()._repr_mimebundle_()
-    assert base64.b64decode(data["image/png"]) == figure()._repr_png_()
-    assert figure().dpi != DPI
+    monkeypatch.setattr(figure, "_repr_png_", drawn, raising=False)
+    monkeypatch.setenv(PAGES, "1")
+    figure._repr_mimebundle_()
+    light, dark = positions
+    assert light == dark and figure.get_layout_engine() is layout
 
 
 def test_a_drawing_says_its_words() -> None:
@@ -67,8 +73,6 @@ def test_a_drawing_says_its_words() -> None:
 
 def corner(html: str, kind: str) -> tuple[float, ...]:
     """The colour of the first pixel of the image of a kind."""
-    from matplotlib.image import imread
-
     (data,) = re.findall(rf'base64,([^"]+)" class="only-{kind}" alt="Loss &lt;', html)
     return tuple(imread(io.BytesIO(base64.b64decode(data)))[0, 0, :3])
 

@@ -182,8 +182,8 @@ def measure(
     rows, columns = ([line.label for line in lines] for lines in (ablation.rows, ablation.columns))
     nothing: Any = [{row: {} for row in rows} for _ in range(3)]
     results = Results(ablation, scale, rows, columns, *nothing)
+    results.changes = cells[0].changes if cells else ()
     for cell in cells:
-        results.changes = cell.changes
         if not cell.finished:
             results.missing.append(str(cell))
             continue
