@@ -56,9 +56,7 @@ class Picture(Figure):
         images = [self._repr_png_()]
         if os.environ.get(PAGES):
             layout = self.get_layout_engine()
-            self.set_layout_engine(
-                "none"
-            )  # all has its position: to find it takes most of the time
+            self.set_layout_engine("none")  # to find all positions takes most of the time
             try:
                 with darkened(self):
                     images.append(self._repr_png_())
