@@ -74,13 +74,12 @@ class FusedPreActUnit(PreActUnit):
         return super().forward(x)
 
     def _fused(self, x: Tensor) -> Tensor:
-        if self.shortcut is None:
-            y, shortcut = _norm_conv(self.norm1, self.conv1, x), x
-        else:
-            a = self.norm1(x)
-            y, shortcut = self.conv1(a), self.shortcut(a)
-        y = _norm_conv(self.norm2, self.conv2, y)
-        return _norm_conv(self.norm3, self.conv3, y, shortcut)
+        y, first = _norm_conv(self.norm1, self.conv1, x)
+        if self.shortcut is not None:
+            # The norm twice, in two passes over x, is less work than to store its result.
+            x, _ = _norm_conv(self.norm1, self.shortcut, x, first=first)
+        y, _ = _norm_conv(self.norm2, self.conv2, y)
+        return _norm_conv(self.norm3, self.conv3, y, x)[0]
 
     def _folded(self, x: Tensor, norms: Sequence[BatchNormReLU]) -> Tensor:
         return ops.folded_unit(
@@ -111,7 +110,7 @@ class FusedHead(Head):
             x = layer(x)
         if fused:
             for norm, conv in zip(norms, convs, strict=True):
-                x = _norm_conv(norm, conv, x)
+                x, _ = _norm_conv(norm, conv, x)
         return x
 
 
@@ -154,12 +153,19 @@ class FusedBuild(Build):
 
 
 def _norm_conv(
-    norm: BatchNormReLU, conv: Conv2d, x: Tensor, residual: Tensor | None = None
-) -> Tensor:
-    """conv(norm(x)) + residual, with its moments where they were summed on the way."""
-    op = NormReLUConv2d(norm.arguments()[2:], conv.stride[0], conv.padding[0], moments_of(x))
+    norm: BatchNormReLU,
+    conv: Conv2d,
+    x: Tensor,
+    residual: Tensor | None = None,
+    first: NormReLUConv2d | None = None,
+) -> tuple[Tensor, NormReLUConv2d]:
+    """conv(norm(x)) + residual, with its moments where they were summed on the way; what made it.
+
+    first: what made conv(norm(x)) of another convolution before.
+    """
+    op = NormReLUConv2d(norm.arguments()[2:], conv.stride[0], conv.padding[0], moments_of(x), first)
     y = op(x, norm.gamma, norm.beta, conv.weight, residual)
-    return y if op.moments_of_y is None else Summed(y, op.moments_of_y)
+    return y if op.moments_of_y is None else Summed(y, op.moments_of_y), op
 
 
 def _may_fuse(norms: Sequence[Module], convs: Sequence[tuple[Module | None, int, int]]) -> bool:

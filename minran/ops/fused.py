@@ -30,20 +30,30 @@ class NormReLUConv2d(BatchNorm):
         stride: int,
         padding: int,
         moments: Moments | None = None,
+        first: NormReLUConv2d | None = None,
     ) -> None:
-        """norm: running_mean, running_var, training, momentum and eps."""
+        """norm: running_mean, running_var, training, momentum and eps.
+
+        first: another convolution of the same norm's result. Its statistics are taken from there, the
+        running ones move once, and no moments of y are summed.
+        """
         super().__init__(*norm, True, moments)
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.first = stride, padding, first
 
     def forward(  # type: ignore[override]
         self, x: Array, gamma: Array, beta: Array, w: Array, residual: Array | None
     ) -> Array:
         # Before the running statistics move: a call that fails must not leave a trace in them.
         _check_conv(x, w, residual, self.stride, self.padding)
-        self.norm = self.finish(x, gamma, beta)
+        first, self.first = self.first, None
+        if first is None:
+            self.norm = self.finish(x, gamma, beta)
+        else:
+            self.norm, self.batch = first.norm, first.batch
         self.x, self.w = x, w
+        with_moments = self.training and first is None
         y, self.moments_of_y = backend.current().norm_relu_conv2d(
-            x, self.norm, w, self.stride, self.padding, residual, self.training
+            x, self.norm, w, self.stride, self.padding, residual, with_moments
         )
         return y
 

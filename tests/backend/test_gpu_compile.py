@@ -59,7 +59,7 @@ OPTIONS = "-std=c++17", "-ftz=true", "--device-as-default-execution-space"
 # for each channel.
 IN_DOUBLE = re.compile(
     "moments|sums|sum_gradients|cross_entropy(?!_backward)|scale_and_shift|finish_norm|batch_norm|"
-    "through_norm"
+    "conv_input.*Lb1E"  # with a norm
 )
 ARITHMETIC_IN_DOUBLE = re.compile(r"\b(add|sub|mul|fma|div|sqrt|rcp|neg|max|min|setp)\.\S*f64")
 

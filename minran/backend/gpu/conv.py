@@ -27,7 +27,7 @@ from minran.backend.gpu.launch import (
     operand,
     operands,
 )
-from minran.backend.gpu.norm import TileMoments, input_gradient, scale_and_shift
+from minran.backend.gpu.norm import TileMoments, scale_and_shift
 
 Window = tuple[Pair, Pair, int]
 """Stride, padding and groups."""
@@ -57,10 +57,10 @@ def conv2d_backward(
     x, gy = operands(x, gy)
     w = operand(w, launch.weight_dtype(x.dtype))
     window = stride, padding, groups
-    gw, slices, filters = _filter_gradient(gy, x, w, window)
+    gw, parts, _, filters = _filter_gradient(gy, x, w, window)
     with launch.device().concurrently(filters):
-        gx = _input_gradient(gy, x, w, window)[0] if need_gx else None
-    _sum_gradients(w, slices)
+        gx = _input_gradient(gy, x, w, window) if need_gx else None
+    _sum_gradients(gw, parts)
     return gx, gw
 
 
@@ -95,25 +95,20 @@ def norm_relu_conv2d_backward(
 
     gx = a (g - gbeta/count - xhat ggamma/count) + earlier, with the sums of the whole batch,
     `whole(ggamma, gbeta)`, and a = gamma inv_std; g is the gradient at the norm's result, already
-    cut by the ReLU, and is overwritten with gx. Or it is made twice, and never written, where the
-    convolution is pointwise and gy not larger than x.
+    cut by the ReLU. The filters' gradient comes first, and brings the sums of g with it, so g goes
+    through the norm where it is made, and is never written.
     """
     x, gy, earlier = operands(x, gy, earlier)
     w, gamma, beta = operands(w, *norm[:2], dtype=launch.weight_dtype(x.dtype))
     mean, inv_std = operands(*norm[2:4], dtype=np.float64)
     affine = scale_and_shift(gamma, beta, mean, inv_std, *norm[4:])
     window = (stride, stride), (padding, padding), 1
-    twice = _window(w, window) == "POINTWISE" and gy.size <= x.size
-    gw, slices, filters = _filter_gradient(gy, x, w, window, affine)
-    with launch.device().concurrently(filters):
-        g, tiles = _input_gradient(gy, x, w, window, affine, only_sums=twice)
-    ggamma, gbeta, *gradients = _sum_gradients(w, slices, (mean, inv_std), tiles)
+    gw, parts, tile_sums, filters = _filter_gradient(gy, x, w, window, affine)
+    filters()
+    ggamma, gbeta, *gradients = _sum_gradients(gw, parts, (mean, inv_std), tile_sums)
     of_gamma, of_beta, count = whole(ggamma, gbeta)
-    vectors = mean, inv_std, of_gamma, of_beta
-    if twice:
-        gx = _through_norm(gy, x, w, window, affine, vectors, count, earlier)
-    else:
-        gx = input_gradient(g, x, None, gamma, vectors, count, g, earlier)
+    sums = operands(of_gamma, of_beta, dtype=np.float64)
+    gx = _input_gradient(gy, x, w, window, affine, (mean, inv_std, *sums), count, earlier)
     return gx, gw, *gradients
 
 
@@ -172,52 +167,29 @@ def _input_gradient(
     x: Array,
     w: Array,
     window: Window,
-    norm: Affine | None = None,
-    only_sums: bool = False,
-) -> tuple[Array | None, Array | None]:
-    """gx. Or, with `norm`, what arrives before its ReLU, and its sums over tiles (tiles, 2, C)."""
-    gx, affine = None if only_sums else empty_like(x), norm or NO_NORM
-    engine, tiles = _engine_of_inputs(gy, x, w, window, affine)
-    parts = empty((tiles[0], 2, x.shape[3]), w.dtype) if norm else None
-    args = gy, w, x, *affine, gx, parts, *_sizes(x, w, gy, window)
-    engine.launch("conv_input", (*tiles, window[2]), *args)
-    return gx, parts
-
-
-def _through_norm(
-    gy: Array,
-    x: Array,
-    w: Array,
-    window: Window,
-    affine: Affine,
-    vectors: Vectors,
-    count: int | None,
-    earlier: Array | None,
+    norm: Affine = NO_NORM,
+    vectors: Sequence[Array | None] = (None,) * 4,
+    count: int | None = None,
+    earlier: Array | None = None,
 ) -> Array:
-    """gx + earlier, where `conv_input` has left the sums alone; vectors as in `input_gradient`."""
-    gx, vectors = empty_like(x), operands(*vectors, dtype=np.float64)
-    engine, tiles = _engine_of_inputs(gy, x, w, window, affine, earlier)
-    args = gy, w, x, *affine, *vectors, earlier, gx, w.dtype.type(1 / count if count else 0)
-    engine.launch("conv_input_through_norm", tiles, *args, *_sizes(x, w, gy, window))
+    """gx. With `norm` gx + earlier, before the norm; vectors: mean, inv_std, ggamma, gbeta."""
+    gx, inputs = empty_like(x), x.shape[3] // window[2]
+    pixels = x.size // x.shape[3]
+    piece = _piece(window[2], w, x, gy, *norm, earlier)
+    engine = _known(choose(x.dtype, pixels, inputs, piece), w, window, norm, "UNIT_STRIDE")
+    args = gy, w, x, *norm, *vectors, earlier, gx, w.dtype.type(1 / count if count else 0)
+    grid = *engine.tiles(pixels, inputs), window[2]
+    engine.launch("conv_input", grid, *args, *_sizes(x, w, gy, window))
     return gx
-
-
-def _engine_of_inputs(
-    gy: Array, x: Array, w: Array, window: Window, norm: Affine, *more: Array | None
-) -> tuple[Engine, tuple[int, int]]:
-    """What computes a gradient at x, and the tiles of each group."""
-    pixels, inputs = x.size // x.shape[3], x.shape[3] // window[2]
-    engine = choose(x.dtype, pixels, inputs, _piece(window[2], w, x, gy, *norm, *more))
-    engine = _known(engine, w, window, norm, "UNIT_STRIDE")
-    return engine, engine.tiles(pixels, inputs)
 
 
 def _filter_gradient(
     gy: Array, x: Array, w: Array, window: Window, norm: Affine = NO_NORM
-) -> tuple[Array, tuple[Array, Array] | None, Callable[[], None]]:
+) -> tuple[Array, Array, Array | None, Callable[[], None]]:
     """gw = sum over the pixels of y of gy times x, or times relu(norm of x).
 
-    It is made by the function that is returned, in parts if there are any: (slices, *w.shape).
+    It is made by the function that comes last, in parts, (slices, *w.shape), or at once if there is
+    one; with `norm`, the sums of g, too: (tiles, 2, C).
     """
     gw, groups = empty_like(w), window[2]
     pixels, outputs = gy.size // gy.shape[3], gy.shape[3]
@@ -227,34 +199,35 @@ def _filter_gradient(
     engine = _known(engine, w, window, norm)
     tiles = engine.tiles(taps, outputs // groups)
     slices, slice_pixels = slices_of(tiles[0] * tiles[1] * groups * engine.threads, pixels)
-    parts = gw if slices == 1 else empty((slices, *w.shape), w.dtype)
-    args = x, gy, *norm, parts, slice_pixels, *_sizes(x, w, gy, window)
+    parts = gw[None] if slices == 1 else empty((slices, *w.shape), w.dtype)
+    tile_sums = None
+    if norm[0] is not None:
+        count = slices * tiles[1] * w.shape[0] * w.shape[1]
+        tile_sums = empty((count, 2, x.shape[3]), w.dtype)
+    args = x, gy, w, *norm, parts, tile_sums, slice_pixels, *_sizes(x, w, gy, window)
     run = partial(engine.launch, "conv_filters", (*tiles, slices * groups), *args)
-    return gw, None if slices == 1 else (parts, gw), run
+    return gw, parts, tile_sums, run
 
 
 def _sum_gradients(
-    w: Array,
-    slices: tuple[Array, Array] | None,
-    statistics: Sequence[Array] = (),
-    tiles: Array | None = None,
+    gw: Array, parts: Array, statistics: Sequence[Array] = (), tile_sums: Array | None = None
 ) -> list[Array]:
-    """In one launch: gw of its slices, and of tiles the norm's ggamma and gbeta, twice.
+    """In one launch: gw of its parts, and of tiles the norm's ggamma and gbeta, twice.
 
-    In float64, then in the dtype of w. `statistics` are the norm's mean and inv_std in float64.
+    In float64, then in the dtype of gw. `statistics` are the norm's mean and inv_std in float64.
     """
-    of_slices: Sequence[Any] = (None, None, 0, 0)
-    if slices is not None:
-        of_slices = *slices, len(slices[0]), slices[1].size
-    of_tiles: Sequence[Any] = (*(None,) * 7, 0, 0)
+    of_filters: Sequence[Any] = (None, None, 0, 0)
+    if len(parts) > 1:
+        of_filters = parts, gw, len(parts), gw.size
+    of_norm: Sequence[Any] = (*(None,) * 7, 0, 0)
     sums = []
-    if tiles is not None:
-        kinds = np.float64, np.float64, w.dtype, w.dtype
-        sums = [empty((tiles.shape[2],), dtype) for dtype in kinds]
-        of_tiles = tiles, *statistics, *sums, len(tiles), tiles.shape[2]
-    blocks = ceil_divide(of_tiles[-1], TILE) + ceil_divide(of_slices[-1], TILE_ROWS)
-    args = *of_slices, *of_tiles
-    CONV.launch(f"sum_gradients<{launch.real(w.dtype)}>", (blocks,), (TILE, TILE_ROWS), *args)
+    if tile_sums is not None:
+        kinds = np.float64, np.float64, gw.dtype, gw.dtype
+        sums = [empty((tile_sums.shape[2],), dtype) for dtype in kinds]
+        of_norm = tile_sums, *statistics, *sums, len(tile_sums), tile_sums.shape[2]
+    blocks = ceil_divide(of_norm[-1], TILE) + ceil_divide(of_filters[-1], TILE_ROWS)
+    args = *of_filters, *of_norm
+    CONV.launch(f"sum_gradients<{launch.real(gw.dtype)}>", (blocks,), (TILE, TILE_ROWS), *args)
     return sums
 
 

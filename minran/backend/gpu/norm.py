@@ -84,25 +84,10 @@ def batch_norm_backward_input(
 ) -> Array:
     """gx = gamma inv_std (g - gbeta/count - xhat ggamma/count), without count gamma inv_std g."""
     x, gy, y = operands(x, gy, y)
-    vectors = mean, inv_std, ggamma, gbeta
-    return input_gradient(gy, x, y, gamma, vectors, count, empty_like(x))
-
-
-def input_gradient(
-    gy: Array,
-    x: Array,
-    y: Array | None,
-    gamma: Array,
-    vectors: tuple[Array, Array, Array, Array],
-    count: int | None,
-    gx: Array,
-    earlier: Array | None = None,
-) -> Array:
-    """Write gx + earlier to gx, which may be gy: each number is read before it is written."""
-    number, piece = launch.weight_dtype(x.dtype), launch.piece_of(x, x.shape[-1], gy, y, earlier)
-    vectors = operand(gamma, number), *operands(*vectors, dtype=np.float64)
-    per_count = number.type(1 / count if count else 0)
-    args = gy, x, y, *vectors, earlier, gx, per_count, x.size, x.shape[-1]
+    number, piece = launch.weight_dtype(x.dtype), launch.piece_of(x, x.shape[-1], gy, y)
+    vectors = operands(mean, inv_std, ggamma, gbeta, dtype=np.float64)
+    gx, per_count = empty_like(x), number.type(1 / count if count else 0)
+    args = gy, x, y, operand(gamma, number), *vectors, gx, per_count, x.size, x.shape[-1]
     return _OF_MAPS.fill("batch_norm_backward_input", gx, *args, piece=piece)
 
 

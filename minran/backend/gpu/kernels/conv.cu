@@ -44,8 +44,8 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
   Engine engine;
-  const auto norm = preparation<NORMED, S>(scale, shift, centre);
-  using Prepared = decltype(preparation<NORMED, S>(scale, shift, centre));
+  const auto norm = preparation<NORMED, Normalised<S>>(scale, shift, centre);
+  using Prepared = decltype(preparation<NORMED, Normalised<S>>(scale, shift, centre));
   const auto filters = outputs(w, s);
   if constexpr (WINDOW == POINTWISE) {
     const Rows<S, Prepared> pixels = {norm, x, N * OH * OW, C, s.group * s.CG};
@@ -102,17 +102,28 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   store_columns(engine, squares, s.OG - column, moments + O);
 }
 
-// gx. Or, if NORMED, g: the gradient at scale (x - centre) + shift, before the ReLU. Then
-// tile_sums gets for each tile of rows and each channel the sums of g and of g (x - centre):
-// (tiles, 2, C), and g is written only if it is given.
+// gx. Or, if NORMED, what the batch norm makes of g, the gradient before its ReLU, which is never
+// written. The sums are known already (conv_filters), those of all GPUs together:
+//   gx = scale (g - gbeta / count - xhat ggamma / count) + earlier    (see batch_norm_backward_input)
+//      = scale g + slope (x - centre) + level + earlier
 template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
     conv_input(const S* gy, const Number<Engine>* w, const S* x, const Number<Engine>* scale,
-               const Number<Engine>* shift, const Number<Engine>* centre, S* gx,
-               Number<Engine>* tile_sums, CONV_SIZES) {
+               const Number<Engine>* shift, const Number<Engine>* centre, const double* mean,
+               const double* inv_std, const double* ggamma, const double* gbeta, const S* earlier,
+               S* gx, Number<Engine> per_count, CONV_SIZES) {
   using T = Number<Engine>;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
+  const int start = s.group * s.CG;
+  __shared__ T slope[NORMED ? Engine::COLUMNS : 1], level[NORMED ? Engine::COLUMNS : 1];
+  if constexpr (NORMED)
+    for (int j = threadIdx.x; j < Engine::COLUMNS && column + j < s.CG; j += Engine::THREADS) {
+      const int c = start + column + j;
+      const double along = inv_std[c] * ggamma[c], factor = scale[c] * per_count;
+      slope[j] = T(-factor * along);
+      level[j] = T(factor * ((mean[c] - centre[c]) * along - gbeta[c]));
+    }
   Engine engine;
   if constexpr (WINDOW == POINTWISE) {
     const Rows<S, AsTheyAre> pixels = {{}, gy, N * H * W, O, s.group * s.OG};
@@ -125,93 +136,34 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
   }
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
-  T sum[Engine::MY_COLUMNS] = {}, along[Engine::MY_COLUMNS] = {};
 #pragma unroll
   for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
-    if (column + engine.column(j) >= s.CG) continue;
-    const int channel = s.group * s.CG + column + engine.column(j);
+    const int first = engine.column(j), channel = start + column + first;
+    if (column + first >= s.CG) continue;
     Norm<S, NEXT> norm;
-    Few<T, NEXT> mean;
+    Few<T, NEXT> middle;
     if constexpr (NORMED) {
       norm = {{scale, shift, centre}, channel};
-      mean = few<NEXT>(centre + channel);
+      middle = few<NEXT>(centre + channel);
     }
-#pragma unroll
-    for (int i = 0; i < Engine::MY_ROWS; i++) {
-      const int pixel = row + engine.row(i);
-      if (pixel >= N * H * W) continue;
-      Few<T, NEXT> out;
-#pragma unroll
-      for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
-      if constexpr (NORMED) {
-        const Few<S, NEXT> in = few<NEXT>(x + pixel * C + channel);
-#pragma unroll
-        for (int e = 0; e < NEXT; e++) {
-          const bool passes = !(norm.normal(in.number[e], e) <= T(0));  // as NaN does
-          if (!passes) out.number[e] = 0;
-          sum[j + e] += out.number[e];
-          along[j + e] += out.number[e] * (in.number[e] - mean.number[e]);
-        }
-      }
-      if (!NORMED || gx) few<NEXT>(gx + pixel * C + channel) = as<S>(out);
-    }
-  }
-  if constexpr (!NORMED) return;
-
-  sum_columns(engine, sum);
-  sum_columns(engine, along);
-  T* sums = tile_sums + 2 * blockIdx.x * C + s.group * s.CG + column;
-  store_columns(engine, sum, s.CG - column, sums);
-  store_columns(engine, along, s.CG - column, sums + C);
-}
-
-// Once its sums are known, g of a pointwise convolution is made a second time and goes through the
-// batch norm at once: gy, with few channels, is read twice, and g never written.
-//   gx = scale (g - gbeta / count - xhat ggamma / count) + earlier    (see batch_norm_backward_input)
-//      = scale g + slope (x - centre) + level + earlier
-template <typename Engine, int PIECE, typename S, Window, bool>
-__global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
-    conv_input_through_norm(const S* gy, const Number<Engine>* w, const S* x,
-                            const Number<Engine>* scale, const Number<Engine>* shift,
-                            const Number<Engine>* centre, const double* mean,
-                            const double* inv_std, const double* ggamma, const double* gbeta,
-                            const S* earlier, S* gx, Number<Engine> per_count, CONV_SIZES) {
-  using T = Number<Engine>;
-  const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
-  __shared__ T slope[Engine::COLUMNS], level[Engine::COLUMNS];
-  for (int j = threadIdx.x; j < Engine::COLUMNS && column + j < C; j += Engine::THREADS) {
-    const int c = column + j;
-    const double along = inv_std[c] * ggamma[c], factor = scale[c] * per_count;
-    slope[j] = T(-factor * along);
-    level[j] = T(factor * ((mean[c] - centre[c]) * along - gbeta[c]));
-  }
-  Engine engine;
-  const Rows<S, AsTheyAre> pixels = {{}, gy, N * H * W, O, 0};
-  const Rows<T, AsTheyAre> filters = {{}, w, C, O, 0};
-  product<PIECE>(engine, pixels, filters, row, column, 0, O);
-
-  constexpr int NEXT = adjacent<Engine, PIECE>();
-#pragma unroll
-  for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
-    const int first = engine.column(j), channel = column + first;
-    if (channel >= C) continue;
-    const Norm<S, NEXT> norm({scale, shift, centre}, channel);
-    const Few<T, NEXT> middle = few<NEXT>(centre + channel);
 #pragma unroll
     for (int i = 0; i < Engine::MY_ROWS; i++) {
       const int pixel = row + engine.row(i);
       if (pixel >= N * H * W) continue;
       const int index = pixel * C + channel;
-      const Few<S, NEXT> in = few<NEXT>(x + index);
-      Few<S, NEXT> more = {};
-      if (earlier) more = few<NEXT>(earlier + index);
       Few<T, NEXT> out;
 #pragma unroll
-      for (int e = 0; e < NEXT; e++) {
-        const bool passes = !(norm.normal(in.number[e], e) <= T(0));  // as NaN does
-        const T g = passes ? norm.scale.number[e] * engine.value(i, j + e) : T(0);
-        const T pull = slope[first + e] * (in.number[e] - middle.number[e]) + level[first + e];
-        out.number[e] = (per_count == 0 ? g : g + pull) + more.number[e];
+      for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
+      if constexpr (NORMED) {
+        const Few<S, NEXT> in = few<NEXT>(x + index);
+        Few<S, NEXT> more = {};
+        if (earlier) more = few<NEXT>(earlier + index);
+#pragma unroll
+        for (int e = 0; e < NEXT; e++) {
+          const T g = norm.passes(in.number[e], e) ? norm.scale.number[e] * out.number[e] : T(0);
+          const T pull = slope[first + e] * (in.number[e] - middle.number[e]) + level[first + e];
+          out.number[e] = (per_count == 0 ? g : g + pull) + more.number[e];
+        }
       }
       few<NEXT>(gx + index) = as<S>(out);
     }
@@ -221,48 +173,87 @@ __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
 // gw has few numbers, and each is a sum over very many pixels. To keep the whole GPU busy, the
 // pixels are cut into slices: blockIdx.z counts groups and slices, and each slice stores its sums
 // as a gw of its own. sum_gradients adds them.
+//
+// If NORMED, two products are summed, and with them all that the batch norm wants to know. Let d be
+// x - centre as the window reads it, m 1 where the ReLU lets it pass and 0 elsewhere:
+//   along = sum m d gy,   passed = sum m gy          for each number of w, over the pixels of y
+//   gw = scale along + shift passed                  as the convolution has seen m (scale d + shift)
+//   sum of g = sum w passed,   of g d = sum w along  over the output channels and the window
+// since g = m sum w gy. So g need not be there. tile_sums gets the two sums of each slice, each
+// tile of columns and each position in the window: (slices, tiles, KH KW, 2, C).
 template <typename Engine, int PIECE, typename S, Window WINDOW, bool NORMED>
 __global__ void __launch_bounds__(Engine::THREADS, TOGETHER<Engine, PIECE>)
-    conv_filters(const S* x, const S* gy, const Number<Engine>* scale,
+    conv_filters(const S* x, const S* gy, const Number<Engine>* w, const Number<Engine>* scale,
                  const Number<Engine>* shift, const Number<Engine>* centre,
-                 Number<Engine>* slices, int slice_pixels, CONV_SIZES) {
+                 Number<Engine>* slices, Number<Engine>* tile_sums, int slice_pixels, CONV_SIZES) {
   using T = Number<Engine>;
   const int slice = blockIdx.z / G, first = slice * slice_pixels;
   const Sizes s = CONV_SIZES_OF_GROUP(blockIdx.z % G);
   const int row = blockIdx.x * Engine::ROWS, column = blockIdx.y * Engine::COLUMNS;
-  const int taps = KH * KW * s.CG;
-  Engine engine;
-  const int last = min(first + slice_pixels, N * OH * OW);
-  const auto norm = preparation<NORMED, S>(scale, shift, centre);
-  using Prepared = decltype(preparation<NORMED, S>(scale, shift, centre));
+  const int taps = KH * KW * s.CG, last = min(first + slice_pixels, N * OH * OW);
+  Engine engine, passed;
+  const auto norm = preparation<NORMED, Deviations<S>>(scale, shift, centre);
+  using Prepared = decltype(preparation<NORMED, Deviations<S>>(scale, shift, centre));
   const auto gradients = outputs(gy, s);
-  if constexpr (WINDOW == POINTWISE) {
-    const Columns<S, Prepared> channels = {norm, x, s.CG, C, s.group * s.CG};
-    product<PIECE>(engine, channels, gradients, row, column, first, last);
-  } else {
-    const TransposedPatches<S, Prepared> patches = {norm, x, s};
-    product<PIECE>(engine, patches, gradients, row, column, first, last);
-  }
+  const auto sum_over_pixels = [&](const auto& lines) {
+    if constexpr (NORMED)
+      product<PIECE>(engine, lines, gradients, row, column, first, last, passed);
+    else
+      product<PIECE>(engine, lines, gradients, row, column, first, last);
+  };
+  if constexpr (WINDOW == POINTWISE)
+    sum_over_pixels(Columns<S, Prepared>{norm, x, s.CG, C, s.group * s.CG});
+  else
+    sum_over_pixels(TransposedPatches<S, Prepared>{norm, x, s});
 
   constexpr int NEXT = adjacent<Engine, PIECE>();
+  T sum[Engine::MY_ROWS] = {}, along[Engine::MY_ROWS] = {};
 #pragma unroll
-  for (int i = 0; i < Engine::MY_ROWS; i++)
+  for (int i = 0; i < Engine::MY_ROWS; i++) {
+    const int k = row + engine.row(i), channel = s.group * s.CG + k % s.CG;
+    if (k >= taps) continue;
+    Norm<S, 1> factors;
+    if constexpr (NORMED) factors = {{scale, shift, centre}, channel};
 #pragma unroll
     for (int j = 0; j < Engine::MY_COLUMNS; j += NEXT) {
-      const int k = row + engine.row(i), o = column + engine.column(j);
-      if (k >= taps || o >= s.OG) continue;
+      const int o = column + engine.column(j), place = k * O + s.group * s.OG + o;
+      if (o >= s.OG) continue;
       Few<T, NEXT> out;
 #pragma unroll
       for (int e = 0; e < NEXT; e++) out.number[e] = engine.value(i, j + e);
-      few<NEXT>(slices + (slice * taps + k) * O + s.group * s.OG + o) = out;
+      if constexpr (NORMED) {
+        const auto filters = as<T>(Engine::round(few<NEXT>(w + place)));  // as conv_input rounds them
+#pragma unroll
+        for (int e = 0; e < NEXT; e++) {
+          const T of_gy = passed.value(i, j + e);
+          sum[i] += filters.number[e] * of_gy;
+          along[i] += filters.number[e] * out.number[e];
+          out.number[e] = factors.scale.number[0] * out.number[e] + factors.shift.number[0] * of_gy;
+        }
+      }
+      few<NEXT>(slices + slice * taps * O + place) = out;
     }
+    // Of what is bfloat16 the centre has not been subtracted.
+    if constexpr (NORMED) along[i] -= (centre[channel] - factors.centre.number[0]) * sum[i];
+  }
+  if constexpr (!NORMED) return;
+
+  sum_rows(engine, sum);
+  sum_rows(engine, along);
+  tile_sums += (slice * gridDim.y + blockIdx.y) * KH * KW * 2 * C + s.group * s.CG;
+#pragma unroll
+  for (int i = 0; i < Engine::MY_ROWS; i++) {
+    const int k = row + engine.row(i), place = k / s.CG * 2 * C + k % s.CG;
+    if (k < taps && engine.share_of_row() == 0)
+      tile_sums[place] = sum[i], tile_sums[place + C] = along[i];
+  }
 }
 
-// What both gradients leave in parts, summed in one launch. The first blocks are for the channels of
-// the norm, 16 each, if there is one: gbeta = sum g, ggamma = sum g (x - mean) inv_std, from the
-// tiles of conv_input, which have subtracted the mean as an R. Both are written in double, for what
-// is computed from them, and as gradients. The other blocks are for the filters, 64 numbers each:
-// gw is the sum of the slices of conv_filters, always in the same order. Blocks as TILE_ROWS says.
+// What conv_filters leaves in parts, summed in one launch. The first blocks are for the channels of
+// the norm, 16 each, if there is one: gbeta = sum g, ggamma = sum g (x - mean) inv_std, from sums for
+// which the mean was subtracted as an R. Both are written in double, for what is computed from them,
+// and as gradients. The other blocks are for the filters, 64 numbers each: gw is the sum of the
+// slices, always in the same order. Blocks as TILE_ROWS says.
 template <typename R>
 __global__ void __launch_bounds__(TILE * TILE_ROWS)
 sum_gradients(const R* slices, R* gw, int count, int size, const R* tile_sums, const double* mean,

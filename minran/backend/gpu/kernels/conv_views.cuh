@@ -89,6 +89,8 @@ struct Norm {
   __device__ T normal(T value, int e) const {
     return scale.number[e] * (value - centre.number[e]) + shift.number[e];
   }
+  // Does the ReLU leave it as it is? As NaN does.
+  __device__ bool passes(T value, int e) const { return !(normal(value, e) <= T(0)); }
 };
 
 // What a view makes of the numbers that it finds: it leaves them as they are,
@@ -129,9 +131,28 @@ struct Normalised {
   }
 };
 
-template <bool NORMED, typename S>
-__device__ auto preparation(const Real<S>* scale, const Real<S>* shift, const Real<S>* centre) {
-  if constexpr (NORMED) return Normalised<S>{{scale, shift, centre}};
+// or, for the gradients of norm and filters, takes x - centre where the ReLU lets it pass, else zero.
+// What passes is never zero: the smallest normal number is added, which leaves no trace in another.
+template <typename S>
+struct Deviations : Normalised<S> {
+  using T = Real<S>;
+  static constexpr T TINY = sizeof(T) == 8 ? T(0x1p-1022) : T(0x1p-126);
+
+  template <int COUNT>
+  __device__ Few<T, COUNT> prepare(const Few<S, COUNT>& piece, const Norm<S, COUNT>& norm) const {
+    Few<T, COUNT> numbers = as<T>(piece);
+#pragma unroll
+    for (int e = 0; e < COUNT; e++) {
+      const T x = numbers.number[e];
+      numbers.number[e] = norm.passes(x, e) ? x - norm.centre.number[e] + TINY : T(0);
+    }
+    return numbers;
+  }
+};
+
+template <bool NORMED, typename Prepared, typename T>
+__device__ auto preparation(const T* scale, const T* shift, const T* centre) {
+  if constexpr (NORMED) return Prepared{{scale, shift, centre}};
   else return AsTheyAre();
 }
 

@@ -181,7 +181,6 @@ __global__ void backward_sums(const double* inv_std, const double* partial, doub
 
 // gx = gamma inv_std (g - gbeta / count - xhat ggamma / count): what x does directly, through the
 // mean and through the variance. per_count is 1 / count, or 0 when the statistics are constants.
-// earlier: what has arrived at x on other ways, if anything has, is added.
 //
 // A thread treats PIECE neighbouring channels at once. Its next numbers are mostly of the same
 // channels again (the grid's stride is a multiple of C if C is a power of two): what it has read
@@ -190,8 +189,8 @@ template <typename T, int PIECE>
 __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y,
                                           const Real<T>* gamma, const double* mean,
                                           const double* inv_std, const double* ggamma,
-                                          const double* gbeta, const T* earlier, T* gx,
-                                          Real<T> per_count, int count, int channels) {
+                                          const double* gbeta, T* gx, Real<T> per_count,
+                                          int count, int channels) {
   using R = Real<T>;
   R centre[PIECE] = {}, scale[PIECE] = {}, factor[PIECE] = {};
   R along[PIECE] = {}, direct[PIECE] = {};
@@ -216,13 +215,11 @@ __global__ void batch_norm_backward_input(const T* gy, const T* x, const T* y,
 #pragma unroll
       for (int e = 0; e < PIECE; e++) g.number[e] = out.number[e] != T(0) ? g.number[e] : T(0);
     }
-    Few<T, PIECE> sum = {};
-    if (earlier) sum = few<PIECE>(earlier + i);
 #pragma unroll
     for (int e = 0; e < PIECE; e++) {
       const R xhat = (in.number[e] - centre[e]) * scale[e];
       const R pull = per_count == 0 ? R(0) : (direct[e] + xhat * along[e]) * per_count;
-      g.number[e] = factor[e] * (g.number[e] - pull) + sum.number[e];
+      g.number[e] = factor[e] * (g.number[e] - pull);
     }
     few<PIECE>(gx + i) = g;
   }

@@ -143,9 +143,12 @@ struct Loader {
 // Fills engine.value(...) with the tile of C that starts at (row, column), summed over
 // first <= k < last. There are two tiles of each matrix: while some threads still multiply one
 // pair, others may fill the other already, and one barrier for each step is enough.
-template <int PIECE, typename Engine, typename ViewA, typename ViewB>
+//
+// Given another engine, `counts`, it fills that with the product that has a 1 for each number of A
+// that is not zero.
+template <int PIECE, typename Engine, typename ViewA, typename ViewB, typename... Counts>
 __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row, int column,
-                        int first, int last) {
+                        int first, int last, Counts&... counts) {
   using LoaderA = Loader<Engine, ViewA, Engine::ROWS, PIECE>;
   using LoaderB = Loader<Engine, ViewB, Engine::COLUMNS, PIECE>;
   struct Pair {
@@ -170,30 +173,44 @@ __device__ void product(Engine& engine, const ViewA& a, const ViewB& b, int row,
       b_loader.move_on();
       b_loader.fetch(last);
     }
-    engine.multiply(shared.tiles[turn].a, shared.tiles[turn].b);
+    engine.multiply(shared.tiles[turn].a, shared.tiles[turn].b, counts...);
   }
   engine.join(shared.joined);
+  (counts.join(shared.joined), ...);
+}
+
+// Sums over the threads of a block that share a column (or row) of a tile: thread `share` of SHARES
+// has a part of the sums of MINE lines, line(0) to line(MINE - 1) of LINES. On return it has them all.
+template <int SHARES, int LINES, int MINE, int THREADS, typename T, typename Line>
+__device__ void sum_shares(T* sums, int share, Line line) {
+  __shared__ T shares[SHARES][LINES];
+  __syncthreads();  // an earlier call may still be reading the shares
+#pragma unroll
+  for (int i = 0; i < MINE; i++) shares[share][line(i)] = sums[i];
+  __syncthreads();
+  for (int each = threadIdx.x; each < LINES; each += THREADS) {
+    T sum = 0;
+    for (int other = 0; other < SHARES; other++) sum += shares[other][each];
+    shares[0][each] = sum;
+  }
+  __syncthreads();  // the sums are complete
+#pragma unroll
+  for (int i = 0; i < MINE; i++) sums[i] = shares[0][line(i)];
 }
 
 // The sums over the rows of a tile, for each column. On entry sums[j] is what this thread's own
 // rows add to its column j; on return it is the sum over all threads that share the column.
-template <typename Engine>
-__device__ void sum_columns(Engine& engine, typename Engine::Number* sums) {
-  constexpr int SHARES = Engine::ROWS / Engine::MY_ROWS;
-  __shared__ typename Engine::Number shares[SHARES][Engine::COLUMNS];
-  __syncthreads();  // an earlier call may still be reading the shares
-#pragma unroll
-  for (int j = 0; j < Engine::MY_COLUMNS; j++)
-    shares[engine.share()][engine.column(j)] = sums[j];
-  __syncthreads();
-  for (int column = threadIdx.x; column < Engine::COLUMNS; column += Engine::THREADS) {
-    typename Engine::Number sum = 0;
-    for (int share = 0; share < SHARES; share++) sum += shares[share][column];
-    shares[0][column] = sum;
-  }
-  __syncthreads();  // the sums are complete
-#pragma unroll
-  for (int j = 0; j < Engine::MY_COLUMNS; j++) sums[j] = shares[0][engine.column(j)];
+template <typename E>
+__device__ void sum_columns(E& engine, typename E::Number* sums) {
+  sum_shares<E::ROWS / E::MY_ROWS, E::COLUMNS, E::MY_COLUMNS, E::THREADS>(
+      sums, engine.share(), [&](int j) { return engine.column(j); });
+}
+
+// The same over the columns, for each row.
+template <typename E>
+__device__ void sum_rows(E& engine, typename E::Number* sums) {
+  sum_shares<E::COLUMNS / E::MY_COLUMNS, E::ROWS, E::MY_ROWS, E::THREADS>(
+      sums, engine.share_of_row(), [&](int i) { return engine.row(i); });
 }
 
 // Stores one number for each of the first `columns` columns.
@@ -228,17 +245,22 @@ struct Simt {
   static __device__ Few<T, COUNT> round(const Few<V, COUNT>& numbers) { return as<T>(numbers); }
   static __device__ int row(int i) { return threadIdx.x / 16 + 16 * i; }
   static __device__ int column(int j) { return threadIdx.x % 16 + 16 * j; }
-  // Of the threads that own numbers of the same column, the how-manieth this is.
+  // Of the threads that own numbers of the same column, or row, the how-manieth this is.
   static __device__ int share() { return threadIdx.x / 16; }
+  static __device__ int share_of_row() { return threadIdx.x % 16; }
   __device__ T& value(int i, int j) { return sums[i][j]; }
 
-  template <typename TileA, typename TileB>
-  __device__ void multiply(const TileA& a, const TileB& b) {
+  template <typename TileA, typename TileB, typename... Counts>
+  __device__ void multiply(const TileA& a, const TileB& b, Counts&... counts) {
 #pragma unroll
     for (int k = 0; k < DEPTH; k++)
 #pragma unroll
       for (int i = 0; i < MY_ROWS; i++)
 #pragma unroll
-        for (int j = 0; j < MY_COLUMNS; j++) sums[i][j] += *a.address(row(i), k) * *b.address(column(j), k);
+        for (int j = 0; j < MY_COLUMNS; j++) {
+          const T of_a = *a.address(row(i), k), of_b = *b.address(column(j), k);
+          sums[i][j] += of_a * of_b;
+          ((counts.sums[i][j] += of_a == T(0) ? T(0) : of_b), ...);
+        }
   }
 };

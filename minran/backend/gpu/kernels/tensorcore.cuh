@@ -56,6 +56,20 @@ __device__ void load_matrices(unsigned* words, const void* row) {
 
 #endif
 
+// The same word with 1 in place of each number that is not zero.
+template <typename Cell>
+__device__ inline unsigned ones_of(unsigned word) {
+  if constexpr (sizeof(Cell) == 4) return __float_as_uint(__uint_as_float(word) != 0 ? 1.f : 0.f);
+#if !defined(MINRAN_EMULATION) && __CUDA_ARCH__ >= 900
+  unsigned ones;
+  asm("set.neu.bf16x2.bf16x2 %0, %1, %2;" : "=r"(ones) : "r"(word), "r"(0));
+  return ones;
+#else
+  // Adding sets the highest bit of each 16, unless all others are 0.
+  return (((word & 0x7fff7fff) + 0x7fff7fff) >> 15 & 0x00010001) * 0x3f80;
+#endif
+}
+
 // A tile of ROWS x COLUMNS numbers, DEPTH steps of k at a time. Each warp of 32 threads owns 32 rows
 // and up to 32 columns of it: 2 fragments of 16 rows times up to 4 fragments of 8 columns. A tile
 // of 64 columns has two warps side by side. Where there are few tiles, PARTS such groups of warps
@@ -100,8 +114,9 @@ struct TensorCores {
   static __device__ int column(int j) {
     return left() + (part() * MY_FRAGMENTS + j / 2) * 8 + 2 * q() + j % 2;
   }
-  // Of the threads that own numbers of the same column, the how-manieth this is.
+  // Of the threads that own numbers of the same column, or row, the how-manieth this is.
   static __device__ int share() { return threadIdx.x % ROWS / 4; }
+  static __device__ int share_of_row() { return (part() * (COLUMNS / WIDTH) + left() / WIDTH) * 4 + q(); }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
   // Of 16 lines of a tile, 8 words of k each: word (g, q) of 4 matrices, first those of one k or
@@ -122,8 +137,8 @@ struct TensorCores {
       }
   }
 
-  template <typename TileA, typename TileB>
-  __device__ void multiply(const TileA& a, const TileB& b) {
+  template <typename TileA, typename TileB, typename... Counts>
+  __device__ void multiply(const TileA& a, const TileB& b, Counts&... counts) {
     __syncwarp();  // the instructions want the whole warp, which loads may have parted
 #pragma unroll
     for (int step = 0; step < DEPTH / PARTS; step += STEP) {
@@ -131,12 +146,18 @@ struct TensorCores {
       unsigned of_a[2][4], of_b[4];
 #pragma unroll
       for (int i = 0; i < 2; i++) load<false>(of_a[i], a, top() + 16 * i, k);
+      [[maybe_unused]] unsigned ones[2][4];
+      if constexpr (sizeof...(counts) > 0)
+#pragma unroll
+        for (int e = 0; e < 8; e++) ones[e / 4][e % 4] = ones_of<Cell>(of_a[e / 4][e % 4]);
 #pragma unroll
       for (int j = 0; j < FRAGMENTS; j++) {
         if (j % 2 == 0) load<true>(of_b, b, left() + 8 * j, k);
 #pragma unroll
-        for (int i = 0; i < 2; i++)
+        for (int i = 0; i < 2; i++) {
           multiply_fragments<Cell>(sums[i][j], of_a[i], of_b + j % 2 * 2);
+          (multiply_fragments<Cell>(counts.sums[i][j], ones[i], of_b + j % 2 * 2), ...);
+        }
       }
     }
   }
