@@ -18,7 +18,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results" / "gpu"
 # By a profiler on an H200, of a commit whose step did the same with other kernels of norms.
 UNCHANGED = (
     "conv_forward", "conv_input", "conv_filters", "max_pool_backward",
-    "upsample", "moments", "moments_of_chunk", "batch_norm", "gather", "sgd_update",
+    "upsample", "gather", "sgd_update",
 )  # fmt: skip
 
 
@@ -36,26 +36,32 @@ def test_as_many_launches_as_a_profiler_saw(launches: list[static.Launch]) -> No
         name: profiled[name] for name in UNCHANGED
     }
     assert counts["sigmoid_gate_backward"] == profiled["gate_backward"] == profiled["sigmoid"]
+    # The norm before each of three projections is part of both convolutions that read it.
+    for name in ("batch_norm", "moments", "moments_of_chunk"):
+        assert counts[name] == profiled[name] - 3
     # Nearly all norms go back within a convolution's launch.
     through = sum(each.kernel == "conv_input" and ", true>" in each.instance for each in launches)
-    assert through == 102
-    assert counts["batch_norm_backward_input"] + through == profiled["batch_norm_backward_input"]
+    assert through == counts["finish_norm"] - 1 + 3
+    assert counts["batch_norm_backward_input"] == 1
 
 
 def test_launches_and_bytes_stay_below_their_limits(launches: list[static.Launch]) -> None:
-    assert len(launches) <= 760
-    assert sum(each.bytes for each in launches) <= 9.78e9
+    assert len(launches) <= 637
+    assert sum(each.bytes for each in launches) <= 7.86e9
     short = static.launches_of_step("attention56_cifar", 128, "bf16")
-    assert len(short) <= 764
-    assert sum(each.bytes for each in short) <= 5.10e9
+    assert len(short) <= 641
+    assert sum(each.bytes for each in short) <= 4.13e9
 
 
 def test_maps_are_read_and_written_once(launches: list[static.Launch]) -> None:
-    """The first unit's first 1x1 convolution: 16 channels in and out, 128 maps of 32 x 32."""
+    """The first unit's first 1x1 convolution: 16 channels in and out, 128 maps of 32 x 32.
+
+    With its weights, a norm as three numbers a channel, and two for the moments of each tile.
+    """
     first = next(each for each in launches if "POINTWISE" in each.instance)
-    pixels = 128 * 32 * 32
-    assert first.bytes == 4 * (2 * pixels * 16 + 16 * 16)
-    assert first.steps == 1 and first.blocks == pixels // 128
+    pixels, tiles = 128 * 32 * 32, 128 * 32 * 32 // 128
+    assert first.bytes == 4 * (2 * pixels * 16 + 16 * 16 + 3 * 16 + tiles * 2 * 16)
+    assert first.steps == 1 and first.blocks == tiles
 
 
 LIMITS = {
@@ -67,8 +73,8 @@ LIMITS = {
     "conv_input<Tf32<128, 64, 16>, 4, float, POINTWISE,": 105,
     # Twice as many steps of k.
     "conv_forward<Bf16<64, 64, 64, 4>, 8,": 160,
-    "conv_forward<Bf16<128, 64, 32>, 8,": 170,
-    "conv_filters<Bf16<64, 64, 64, 4>, 8,": 140,
+    "conv_forward<Bf16<128, 64, 32>, 8,": 200,
+    "conv_filters<Bf16<64, 64, 64, 4>, 8,": 180,
     "conv_input<Bf16<64, 64, 64, 4>, 8,": 150,
     "conv_input<Bf16<128, 64, 32>, 8,": 280,
     "conv_input<Bf16<128, 64, 32>, 8, bfloat16, POINTWISE,": 95,
