@@ -34,8 +34,8 @@ class NormReLUConv2d(BatchNorm):
     ) -> None:
         """norm: running_mean, running_var, training, momentum and eps.
 
-        first: another convolution of the same norm's result. Its statistics are taken from there, the
-        running ones move once, and no moments of y are summed.
+        first: another convolution of the same norm's result. The statistics are taken from there,
+        the running ones move once, and no moments of y are summed.
         """
         super().__init__(*norm, True, moments)
         self.stride, self.padding, self.first = stride, padding, first
