@@ -34,6 +34,7 @@ class Case:
         shape = cpu.conv2d(x, w, *self.options).shape
         channels = self.x[3]
         vectors = rng.uniform(0.5, 2, channels), rng.standard_normal(channels)
+        vectors[0][1:3] = 0, -1  # its gradient must be right there, too
         arrays = (x, w, *vectors, rng.standard_normal(shape), rng.standard_normal(shape))
         names = ("x", "w", "gamma", "beta", "residual", "gy")
         # Statistics that are not x's own: no one may count on xhat having mean 0.
