@@ -6,6 +6,7 @@ A part of it (`pytest tests/nn`), or `pytest -n 0`, runs in one process, with a 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -25,6 +26,11 @@ if WORKERS:  # each process computes with its share of the cores; read when NumP
         "MINRAN_NUM_THREADS",
     ):
         os.environ.setdefault(name, share)
+
+# A shell that starts pytest in the background has it ignore Ctrl-C, and what pytest starts too;
+# tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)

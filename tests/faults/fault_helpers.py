@@ -134,7 +134,6 @@ def begin(work: Callable[[], Any]) -> int:
     if child == 0:
         status = 1
         try:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             work()
             status = 0
         except BaseException:

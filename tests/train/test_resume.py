@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -16,14 +15,6 @@ from train_helpers import assert_same_run, rows_of, start_child, tiny
 
 from minran.errors import CheckpointError
 from minran.train import Run, load_checkpoint, run, save_checkpoint, steps, train
-
-
-@pytest.fixture(autouse=True)
-def _as_in_a_terminal() -> Iterator[None]:
-    """A shell that starts pytest in the background has it ignore Ctrl-C; these tests press it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="module")
