@@ -14,6 +14,8 @@ from gpu_runs import EXACT, run
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from test_distributed import needs_mpi, worker
 
+from minran.train import Result
+
 BATCH = ("data.train_count=11", "training.batch_size=5", "training.ema=0.5")
 """Two steps an epoch, of batches that two or three processes share unequally."""
 
@@ -24,15 +26,25 @@ SOURCES = {
 """Images that lie on the device, and those that the loader prepares."""
 
 
+@pytest.fixture(scope="module", params=SOURCES)
+def changes(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return (*EXACT, *BATCH, *SOURCES[request.param])
+
+
+@pytest.fixture(scope="module")
+def alone(changes: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The run of one process."""
+    return run("emulated", tmp_path_factory.mktemp("alone") / "run", *changes)
+
+
 @needs_mpi
 @pytest.mark.parametrize("processes", [2, 3])
-@pytest.mark.parametrize("source", SOURCES)
-def test_they_take_the_steps_that_one_takes(processes: int, source: str, tmp_path: Path) -> None:
-    changes = (*EXACT, *BATCH, *SOURCES[source])
+def test_they_take_the_steps_that_one_takes(
+    processes: int, changes: tuple[str, ...], alone: Result, tmp_path: Path
+) -> None:
     places = str(tmp_path / "out"), str(tmp_path / "all")
     status, _, errors = worker(processes, "on_gpus", *places, *changes, limit=300)
     assert status == 0, errors
-    alone = run("emulated", tmp_path / "alone", *changes)
     found = [json.loads((tmp_path / f"out.{rank}.json").read_text()) for rank in range(processes)]
     weights = [np.load(tmp_path / f"out.{rank}.npz") for rank in range(processes)]
 

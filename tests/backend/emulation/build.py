@@ -48,21 +48,33 @@ def build(source: str, instances: Sequence[str], optimisation: str = "-O1") -> c
 
     Raises RuntimeError with what g++ says when it finds an error.
     """
+    flags = *_FLAGS, optimisation
+    # g++ reads the emulator and the standard library once, and not for every kernel file again.
+    header = _made((_HERE / "emulator.h").read_text(), ".h.gch", (*flags, "-x", "c++-header"))
     text = _translation_unit(source, instances)
-    name = hashlib.sha256(" ".join([text, *_FLAGS, optimisation]).encode()).hexdigest()[:24]
+    library = _made(text, ".so", (*flags, "-include", str(header.with_suffix(""))))
+    return ctypes.CDLL(str(library))
+
+
+def _made(text: str, kind: str, flags: Sequence[str]) -> Path:
+    """What g++ makes of a text, or has made of it before."""
     folder = Path(tempfile.gettempdir()) / f"minran-emulation-{getpass.getuser()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    library = folder / f"{name}.so"
-    if not library.exists():
+    name = hashlib.sha256(" ".join([text, *flags]).encode()).hexdigest()[:24]
+    made = folder / f"{name}{kind}"
+    if not made.exists():
         unit, part = folder / f"{name}.{os.getpid()}.cpp", folder / f"{name}.{os.getpid()}.part"
         unit.write_text(text)
-        command = ["g++", *_FLAGS, optimisation, "-o", str(part), str(unit)]
+        command = ["g++", *flags, "-o", str(part), str(unit)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"g++ failed:\n{done.stderr}")
-        part.replace(library)
-        unit.unlink()
-    return ctypes.CDLL(str(library))
+        if kind == ".h.gch":  # a g++ of another version reads the header itself
+            unit.replace(made.with_suffix(""))
+        else:
+            unit.unlink()
+        part.replace(made)
+    return made
 
 
 ARGUMENTS = {
@@ -119,7 +131,6 @@ def _translation_unit(source: str, instances: Sequence[str]) -> str:
     )
     return "\n".join(
         [
-            (_HERE / "emulator.h").read_text(),
             source,
             f"static const emulator::Kernel kernels[] = {{\n{entries}}};",
             (_HERE / "host.cpp").read_text(),

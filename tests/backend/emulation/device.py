@@ -65,6 +65,7 @@ class EmulatedDevice:
         ensure_compiler()
         self.change, self.downwards, self.has_tf32 = change, downwards, has_tf32
         self.late = late
+        self._found: dict[tuple[str, str], tuple[ctypes.CDLL, int, list[str]]] = {}
 
     @contextmanager
     def concurrently(self, work: Callable[[], None]) -> Iterator[None]:
@@ -115,8 +116,9 @@ class EmulatedDevice:
     def _run(self, file: str, kernel: str, grid: Size, block: Size, args: list) -> None:
         assert 1 <= np.prod(block) <= 1024, f"{kernel}: no GPU has blocks of {block} threads"
         assert max(grid[1:], default=1) < 2**16, f"{kernel}: no GPU takes a grid of {grid}"
-        library, index = self._find(file, kernel)
-        parameters = library.signature(index).decode().split(",")
+        if (file, kernel) not in self._found:
+            self._found[file, kernel] = self._find(file, kernel)
+        library, index, parameters = self._found[file, kernel]
         assert len(parameters) == len(args), f"{kernel} takes {len(parameters)}, got {len(args)}"
 
         guarded: dict[int, _Guarded] = {}
@@ -132,13 +134,19 @@ class EmulatedDevice:
         for array in guarded.values():
             array.collect(kernel)
 
-    def _find(self, file: str, kernel: str) -> tuple[ctypes.CDLL, int]:
-        """The library that holds `kernel`, and its number there."""
+    def _find(self, file: str, kernel: str) -> tuple[ctypes.CDLL, int, list[str]]:
+        """The library that holds `kernel`, its number there, and what its parameters are."""
         if self.change is None:
             instances = siblings(file, kernel)
-            return _library(source(file), instances), instances.index(kernel)
-        # A changed source is built for few launches: only what is launched, and in haste.
-        return _library(self.change(source(file)), (kernel,), optimise=False), 0
+            # Of the tensor cores' products there are many, and each runs in a test or two.
+            hasty = "Tf32<" in kernel or "Bf16<" in kernel
+            library = _library(source(file), instances, optimise=not hasty)
+            index = instances.index(kernel)
+        else:
+            # A changed source is built for few launches: only what is launched, and in haste.
+            text = self.change(source(file))
+            library, index = _library(text, (kernel,), optimise=False), 0
+        return library, index, library.signature(index).decode().split(",")
 
 
 def _three(size: Size) -> ctypes.Array:

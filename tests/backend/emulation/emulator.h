@@ -3,7 +3,6 @@
 // of its block (or warp) wait there, they go on. Nothing here is fast or parallel, but what a
 // missing barrier, a wrong index or a wrong size does to the result, it shows.
 
-#include <csetjmp>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -49,27 +48,56 @@ static inline float __uint_as_float(unsigned bits) {
 
 namespace emulator {
 
-enum State { RUNNING, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+enum State : char { RUNNING, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
+
+using Place = void* [5];  // what __builtin_setjmp keeps
 
 struct Fiber {
-  ucontext_t start;
-  jmp_buf place;
+  Place place;
   std::unique_ptr<char[]> stack;
-  State state;
-  bool started = false;
+  Size3 thread;
 };
 
-static std::vector<std::unique_ptr<Fiber>> fibers;
-static jmp_buf scheduler;
-static unsigned current;
+static std::vector<Fiber> fibers;
+static State states[1024];  // the most that a block has
+static Place scheduler;
+static unsigned current, threads, turn;
+static bool downwards;
 static void (*kernel)(const void*);
 static const void* arguments;
 
-// ucontext builds the stacks; jumping between them costs a tenth of swapcontext.
-static void __attribute__((noinline)) pause(State state) {
-  Fiber& fiber = *fibers[current];
-  fiber.state = state;
-  if (_setjmp(fiber.place) == 0) _longjmp(scheduler, 1);
+// GCC wants no jump in a function that calls __builtin_setjmp.
+static void __attribute__((noipa, noreturn)) jump(Place place) { __builtin_longjmp(place, 1); }
+
+static void live();
+
+// To the next thread that does not wait, or back to `run_block` when all had their turn.
+static void __attribute__((noipa, noreturn)) go_on() {
+  do {
+    if (turn == threads) jump(scheduler);
+    current = downwards ? threads - 1 - turn : turn;
+    turn++;
+  } while (states[current] != RUNNING);
+  Fiber& fiber = fibers[current];
+  threadIdx = fiber.thread;
+  if (fiber.stack) jump(fiber.place);
+  // ucontext builds the stacks; jumping between them costs a tenth of swapcontext. Stacks that
+  // begin at the same place of a page would compete for the same lines of the cache.
+  constexpr size_t bytes = 1 << 17, line = 64;
+  fiber.stack.reset(new char[bytes]);
+  ucontext_t start;
+  getcontext(&start);
+  start.uc_stack.ss_sp = fiber.stack.get();
+  start.uc_stack.ss_size = bytes - current % 64 * line;
+  start.uc_link = nullptr;
+  makecontext(&start, live, 0);
+  setcontext(&start);
+  __builtin_unreachable();
+}
+
+static void __attribute__((noipa)) pause(State state) {
+  states[current] = state;
+  if (__builtin_setjmp(fibers[current].place) == 0) go_on();
 }
 
 static void live() {
@@ -79,50 +107,33 @@ static void live() {
   }
 }
 
-static void __attribute__((noinline)) resume(unsigned index) {
-  Fiber& fiber = *fibers[index];
-  current = index;
-  threadIdx = {index % blockDim.x, index / blockDim.x % blockDim.y,
-               index / (blockDim.x * blockDim.y)};
-  if (_setjmp(scheduler) != 0) return;
-  if (fiber.started) _longjmp(fiber.place, 1);
-  fiber.started = true;
-  constexpr size_t bytes = 1 << 17;
-  if (!fiber.stack) fiber.stack.reset(new char[bytes]);
-  getcontext(&fiber.start);
-  fiber.start.uc_stack.ss_sp = fiber.stack.get();
-  fiber.start.uc_stack.ss_size = bytes;
-  fiber.start.uc_link = nullptr;
-  makecontext(&fiber.start, live, 0);
-  setcontext(&fiber.start);
+static void __attribute__((noipa)) take_turns() {
+  turn = 0;
+  if (__builtin_setjmp(scheduler) == 0) go_on();
 }
 
 // Lets the threads [first, last) go on if all that have not returned wait in `state`.
 static bool release(unsigned first, unsigned last, State state) {
   bool waiting = false;
   for (unsigned i = first; i < last; i++) {
-    if (fibers[i]->state == DONE) continue;
-    if (fibers[i]->state != state) return false;
+    if (states[i] == DONE) continue;
+    if (states[i] != state) return false;
     waiting = true;
   }
   for (unsigned i = first; waiting && i < last; i++)
-    if (fibers[i]->state != DONE) fibers[i]->state = RUNNING;
+    if (states[i] != DONE) states[i] = RUNNING;
   return waiting;
 }
 
 // Runs one block; false if its threads wait for each other at different barriers. The threads
 // take turns upwards or, if `downwards`, from the last to the first: a result that depends on it
 // misses a barrier.
-static bool run_block(unsigned threads, bool downwards) {
-  while (fibers.size() < threads) fibers.emplace_back(new Fiber);
-  for (unsigned i = 0; i < threads; i++) fibers[i]->state = RUNNING;
+static bool run_block() {
+  std::memset(states, RUNNING, threads);
   for (;;) {
-    for (unsigned i = 0; i < threads; i++) {
-      const unsigned index = downwards ? threads - 1 - i : i;
-      if (fibers[index]->state == RUNNING) resume(index);
-    }
+    take_turns();
     bool going = false, done = true;
-    for (unsigned i = 0; i < threads; i++) done = done && fibers[i]->state == DONE;
+    for (unsigned i = 0; i < threads; i++) done = done && states[i] == DONE;
     if (done) return true;
     for (unsigned i = 0; i < threads; i += 32)
       going = release(i, std::min(i + 32, threads), AT_WARP_BARRIER) || going;
@@ -134,14 +145,19 @@ static bool run_block(unsigned threads, bool downwards) {
   }
 }
 
-static bool run_grid(const unsigned* grid, const unsigned* block, bool downwards) {
+static bool run_grid(const unsigned* grid, const unsigned* block, bool from_the_last) {
   gridDim = {grid[0], grid[1], grid[2]};
   blockDim = {block[0], block[1], block[2]};
+  threads = block[0] * block[1] * block[2];
+  downwards = from_the_last;
+  if (fibers.size() < threads) fibers.resize(threads);
+  for (unsigned i = 0; i < threads; i++)
+    fibers[i].thread = {i % block[0], i / block[0] % block[1], i / (block[0] * block[1])};
   for (unsigned z = 0; z < grid[2]; z++)
     for (unsigned y = 0; y < grid[1]; y++)
       for (unsigned x = 0; x < grid[0]; x++) {
         blockIdx = {x, y, z};
-        if (!run_block(block[0] * block[1] * block[2], downwards)) return false;
+        if (!run_block()) return false;
       }
   return true;
 }
