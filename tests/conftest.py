@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Generator
 
 import pytest
@@ -48,6 +49,38 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
         options.numprocesses = min(MOST, os.cpu_count() or 1)
         if options.dist == "no":
             options.dist = "loadscope"
+    options.loadscopereorder = False  # the order is that of `pytest_collection_modifyitems`
+
+
+LONG = (
+    "test_gpu_compile.py",
+    "test_several_gpus.py",
+    "test_gpu_bfloat16.py",
+    "test_gpu_training.py",
+    "test_distributed.py",
+    "test_faults_processes.py",
+    "test_faults_train.py",
+    "test_course_grade.py",
+    "test_course_hostile.py",
+    "test_course_notebooks.py",
+    "test_static.py",
+    "test_bench_end_to_end.py",
+    "test_live_site.py",
+    "test_twin_losses.py",
+    "test_onnx_cases.py",
+    "test_fuzz_files.py",
+)
+"""Files that take longer than most, whose tests may be few."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where several processes share the files: the long ones first, then those with most tests.
+
+    A long file that begins when the others are done would leave all processes but one idle.
+    """
+    if WORKERS:
+        count = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path.name not in LONG, -count[item.path]))
 
 
 OPTIONAL = ("torch", "onnx", "mpi4py", "ml_dtypes", "jupytext", "nbformat", "nbclient")
