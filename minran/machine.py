@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from minran._version import __version__
 
@@ -35,6 +36,15 @@ def _linux_says(file: str, key: str) -> str | None:
 def processor() -> str:
     """The processor's name."""
     return _linux_says("cpuinfo", "model name") or platform.processor() or platform.machine()
+
+
+def blas() -> str:
+    """The library of NumPy's matrix products, and the processor that it takes its kernels for."""
+    libraries = ThreadpoolController().select(user_api="blas").info()
+    words = [
+        lib.get(key) for lib in libraries[:1] for key in ("internal_api", "version", "architecture")
+    ]
+    return " ".join(str(word) for word in words if word) or "unknown"
 
 
 def peak_bytes() -> int:
@@ -92,6 +102,7 @@ def facts() -> dict[str, Any]:
         "commit": commit(),
         "python": platform.python_version(),
         "numpy": np.__version__,
+        "blas": blas(),
         "platform": platform.platform(),
         "cpu": processor(),
         "cores": os.cpu_count(),

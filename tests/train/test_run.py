@@ -4,6 +4,7 @@ import json
 import subprocess
 
 import pytest
+from threadpoolctl import ThreadpoolController
 from train_helpers import assert_same_arrays, rows_of, tiny
 
 from minran import machine
@@ -123,6 +124,10 @@ def test_each_session_notes_what_it_ran_on(run):
     wanted = {"date", "minran", "commit", "python", "numpy", "backend", "platform", "cpu", "cores"}
     assert wanted <= set(sessions[1])
     assert sessions[0]["backend"] == "numpy"
+    # With other kernels the same products have other last bits, and take another time.
+    blas = ThreadpoolController().select(user_api="blas").info()[0]
+    assert sessions[0]["blas"].split()[0] == blas["internal_api"]
+    assert sessions[0]["blas"].endswith(str(blas.get("architecture", blas["version"])))
     run.environment_file.write_text("{")
     with pytest.raises(CheckpointError, match=r"environment\.json is damaged"):
         run.note_session()

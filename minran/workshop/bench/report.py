@@ -76,7 +76,8 @@ def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _place(environment: dict[str, Any]) -> str:
-    return environment.get("device") or f"{environment['cpu']}, {environment['cores']} cores"
+    here = f"{environment['cpu']}, {environment['cores']} cores, {environment.get('blas', '')}"
+    return str(environment.get("device") or here.removesuffix(", "))
 
 
 # Numbers of a measurement

@@ -24,9 +24,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info, threadpool_limits
+from threadpoolctl import threadpool_limits
 
-from minran import backend
+from minran import backend, machine
 from minran.autograd import tensor
 from minran.backend.cpu.product import summed_product, tall_product
 from minran.backend.geometry import conv_output_size
@@ -49,8 +49,7 @@ class Products(Adapter):
         self.array = functools.cache(maps)
 
     def versions(self) -> dict[str, str]:
-        blas = [f"{lib['internal_api']} {lib['version']}" for lib in threadpool_info()]
-        return {"numpy": np.__version__, "blas": ", ".join(blas)}
+        return {"numpy": np.__version__, "blas": machine.blas()}
 
     def make_step(self, model: str, batch: int, size: int, classes: int) -> Work:
         (forward, _, weights), *others = convolutions(model, batch, size)
