@@ -381,7 +381,10 @@ def speed() -> Iterator[Quote]:
     new, new_inference = bench(then)["minran"], bench(then, "inference")["minran"]
     yield f"from {first:.2f} to {ratio(new):.2f}: the two files", SPEED
     yield f"from {third:.2f} to {ratio(new_inference):.2f}: the same", SPEED
-    yield f"gave {span(new['to_torch'])} for the step and {ratio(new_inference):.2f} for inference", SPEED
+    yield (
+        f"gave {span(new['to_torch'])} for the step and {ratio(new_inference):.2f} for inference",
+        SPEED,
+    )
     yield f"{ratio(step['torch']):.2f} times, both timed in one run", "docs/explain/layout.md"
 
     decisions = bench(without)
