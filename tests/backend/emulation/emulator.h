@@ -3,6 +3,7 @@
 // of its block (or warp) wait there, they go on. Nothing here is fast or parallel, but what a
 // missing barrier, a wrong index or a wrong size does to the result, it shows.
 
+#include <csetjmp>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -50,37 +51,32 @@ namespace emulator {
 
 enum State : char { RUNNING, AT_BLOCK_BARRIER, AT_WARP_BARRIER, DONE };
 
-using Place = void* [5];  // what __builtin_setjmp keeps
-
 struct Fiber {
-  Place place;
+  jmp_buf place;
   std::unique_ptr<char[]> stack;
   Size3 thread;
 };
 
 static std::vector<Fiber> fibers;
 static State states[1024];  // the most that a block has
-static Place scheduler;
+static jmp_buf scheduler;
 static unsigned current, threads, turn;
 static bool downwards;
 static void (*kernel)(const void*);
 static const void* arguments;
 
-// GCC wants no jump in a function that calls __builtin_setjmp.
-static void __attribute__((noipa, noreturn)) jump(Place place) { __builtin_longjmp(place, 1); }
-
 static void live();
 
 // To the next thread that does not wait, or back to `run_block` when all had their turn.
-static void __attribute__((noipa, noreturn)) go_on() {
+static void __attribute__((noinline, noreturn)) go_on() {
   do {
-    if (turn == threads) jump(scheduler);
+    if (turn == threads) _longjmp(scheduler, 1);
     current = downwards ? threads - 1 - turn : turn;
     turn++;
   } while (states[current] != RUNNING);
   Fiber& fiber = fibers[current];
   threadIdx = fiber.thread;
-  if (fiber.stack) jump(fiber.place);
+  if (fiber.stack) _longjmp(fiber.place, 1);
   // ucontext builds the stacks; jumping between them costs a tenth of swapcontext. Stacks that
   // begin at the same place of a page would compete for the same lines of the cache.
   constexpr size_t bytes = 1 << 17, line = 64;
@@ -95,9 +91,9 @@ static void __attribute__((noipa, noreturn)) go_on() {
   __builtin_unreachable();
 }
 
-static void __attribute__((noipa)) pause(State state) {
+static void __attribute__((noinline)) pause(State state) {
   states[current] = state;
-  if (__builtin_setjmp(fibers[current].place) == 0) go_on();
+  if (_setjmp(fibers[current].place) == 0) go_on();
 }
 
 static void live() {
@@ -107,9 +103,9 @@ static void live() {
   }
 }
 
-static void __attribute__((noipa)) take_turns() {
+static void __attribute__((noinline)) take_turns() {
   turn = 0;
-  if (__builtin_setjmp(scheduler) == 0) go_on();
+  if (_setjmp(scheduler) == 0) go_on();
 }
 
 // Lets the threads [first, last) go on if all that have not returned wait in `state`.
