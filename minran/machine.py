@@ -40,11 +40,10 @@ def processor() -> str:
 
 def blas() -> str:
     """The library of NumPy's matrix products, and the processor that it takes its kernels for."""
-    libraries = ThreadpoolController().select(user_api="blas").info()
-    words = [
-        lib.get(key) for lib in libraries[:1] for key in ("internal_api", "version", "architecture")
-    ]
-    return " ".join(str(word) for word in words if word) or "unknown"
+    for library in ThreadpoolController().select(user_api="blas").info():
+        known = (library.get(key) for key in ("internal_api", "version", "architecture"))
+        return " ".join(str(word) for word in known if word)
+    return "unknown"
 
 
 def peak_bytes() -> int:

@@ -76,7 +76,7 @@ class FusedPreActUnit(PreActUnit):
     def _fused(self, x: Tensor) -> Tensor:
         y, first = _norm_conv(self.norm1, self.conv1, x)
         if self.shortcut is not None:
-            # The norm twice, in two passes over x, is less work than to store its result.
+            # Each convolution normalises x on its way, so the norm's result is not stored.
             x, _ = _norm_conv(self.norm1, self.shortcut, x, first=first)
         y, _ = _norm_conv(self.norm2, self.conv2, y)
         return _norm_conv(self.norm3, self.conv3, y, x)[0]

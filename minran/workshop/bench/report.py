@@ -76,8 +76,8 @@ def facts(environment: dict[str, Any], settings: dict[str, Any]) -> str:
 
 
 def _place(environment: dict[str, Any]) -> str:
-    here = f"{environment['cpu']}, {environment['cores']} cores, {environment.get('blas', '')}"
-    return str(environment.get("device") or here.removesuffix(", "))
+    here = environment["cpu"], f"{environment['cores']} cores", environment.get("blas")
+    return str(environment.get("device") or ", ".join(filter(None, here)))
 
 
 # Numbers of a measurement

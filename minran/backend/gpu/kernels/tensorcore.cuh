@@ -116,7 +116,9 @@ struct TensorCores {
   }
   // Of the threads that own numbers of the same column, or row, the how-manieth this is.
   static __device__ int share() { return threadIdx.x % ROWS / 4; }
-  static __device__ int share_of_row() { return (part() * (COLUMNS / WIDTH) + left() / WIDTH) * 4 + q(); }
+  static __device__ int share_of_row() {
+    return (part() * (COLUMNS / WIDTH) + left() / WIDTH) * 4 + q();
+  }
   __device__ float& value(int i, int j) { return sums[i / 2][j / 2][i % 2 * 2 + j % 2]; }
 
   // Of 16 lines of a tile, 8 words of k each: word (g, q) of 4 matrices, first those of one k or
